@@ -1,0 +1,337 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""`InternVLChatModel`: the canonical model behind the authors' format and calling surface.
+
+A model card's snippet runs unchanged once `trust_remote_code` is deleted:
+
+    model = AutoModel.from_pretrained("OpenGVLab/InternVL2_5-8B", dtype=torch.bfloat16)
+    response, history = model.chat(tokenizer, pixel_values, "<image>\\nWhat is this?", {"max_new_tokens": 64}, return_history=True)
+
+It stands above `modeling` and `processing` because `chat` needs both: the model's weights and the prompts' grammar.
+
+Source: `modeling_internvl_chat.py` of the released checkpoints.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers.utils import cached_file
+from transformers.utils.chat_template_utils import mark_control_tokens
+
+from .modeling.configuration_chat import InternVLChatConfig
+from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
+from .processing.chat_templates import TEMPLATES, chat_prompt
+
+IMAGE_CONTEXT = "<IMG_CONTEXT>"
+History = list[tuple[str, str]]
+
+
+class InternVLChatBody(InternVLModel):
+    """Tower, projector and language model of an [`InternVLChatModel`]; a class of its own so that its weights map as such."""
+
+    config: InternVLChatConfig
+
+
+class InternVLChatModel(InternVLForConditionalGeneration):
+    """InternVL-Chat-V1-1 to InternVL 3.5 in the authors' format (`model_type: internvl_chat`).
+
+    It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. On top of it stand the authors' `chat`,
+    `batch_chat` and `extract_feature`. `save_pretrained` writes the authors' layout; with `save_original_format=False` the
+    canonical `-hf` one.
+    """
+
+    config: InternVLChatConfig
+    body_class = InternVLChatBody
+    _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq"]
+
+    # --- loading and saving -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
+    ) -> "InternVLChatModel":
+        """As transformers', and strict: every weight must have a place, every place a weight.
+
+        The ids of `<IMG_CONTEXT>` and of the template's stop token, which `config.json` does not hold, are read from the
+        tokenizer files beside the weights.
+
+        Raises:
+            ValueError: for weights we have no place for, or places without weights.
+        """
+        wants_report = kwargs.pop("output_loading_info", False)
+        lenient = kwargs.get("ignore_mismatched_sizes", False) or kwargs.get("quantization_config") is not None
+        where = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
+        model, report = super().from_pretrained(
+            pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+        )
+        if not lenient and getattr(model.config, "quantization_config", None) is None:
+            _refuse_incomplete(pretrained_model_name_or_path, report)
+        if pretrained_model_name_or_path is not None:
+            model._read_token_ids(str(pretrained_model_name_or_path), where)
+        return (model, report) if wants_report else model
+
+    def _read_token_ids(self, folder: str, where: dict[str, Any]) -> None:
+        """Take the ids that the config lacks from the tokenizer files of the checkpoint, if it has any."""
+        ids = _added_token_ids(folder, where)
+        if self.config.image_token_id is None:
+            self.config.image_token_id = ids.get(IMAGE_CONTEXT)
+        row = TEMPLATES.get(self.config.template or "")
+        stop = ids.get(row.stop) if row is not None else None
+        if stop is not None and self.generation_config is not None:
+            known = self.generation_config.eos_token_id
+            known = known if isinstance(known, list) else [] if known is None else [known]
+            self.generation_config.eos_token_id = [stop, *(other for other in known if other != stop)]
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *, save_original_format: bool = True, **kwargs: Any) -> None:
+        """Write the authors' layout, or the canonical one with `save_original_format=False`."""
+        if save_original_format:
+            super().save_pretrained(save_directory, **kwargs)
+        else:
+            self.to_canonical().save_pretrained(save_directory, **kwargs)
+
+    def to_canonical(self) -> InternVLForConditionalGeneration:
+        """The same model, the tensors shared, as an [`InternVLForConditionalGeneration`] with an [`InternVLConfig`]."""
+        config = self.config.to_canonical()
+        with torch.device("meta"):
+            model = InternVLForConditionalGeneration(config)
+        model.load_state_dict(self.state_dict(), assign=True)
+        model.tie_weights()
+        _copy_buffers(self, model)
+        model.generation_config = self.generation_config
+        return model.train(self.training)
+
+    # --- the authors' calling surface ---------------------------------------------------------------------------------
+
+    @property
+    def num_image_token(self) -> int:
+        """Image tokens of one tile."""
+        return self.config.image_seq_length
+
+    @property
+    def img_context_token_id(self) -> int | None:
+        """Id of `<IMG_CONTEXT>`, by the authors' name."""
+        return self.config.image_token_id
+
+    @img_context_token_id.setter
+    def img_context_token_id(self, value: int | None) -> None:
+        self.config.image_token_id = value
+
+    @property
+    def template(self) -> str:
+        """Name of the conversation template."""
+        name = self.config.template
+        if name not in TEMPLATES:
+            raise ValueError(
+                f"`config.template` must name a conversation template to chat with, one of {', '.join(TEMPLATES)}; "
+                f"got {name!r}. Set `model.config.template`."
+            )
+        return name
+
+    @property
+    def system_message(self) -> str | None:
+        """System message that `chat` sends: the config's, or None for the template's own."""
+        return self.config.system_message
+
+    @system_message.setter
+    def system_message(self, value: str | None) -> None:
+        self.config.system_message = value
+
+    def pixel_shuffle(self, x: torch.Tensor, scale_factor: float = 0.5) -> torch.Tensor:
+        """[`pixel_shuffle`] in this model's version: `(T, h, w, C)` to `(T, h*s, w*s, C/s**2)`."""
+        return pixel_shuffle(x, scale_factor, self.config.ps_version)
+
+    def extract_feature(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Image tokens of tiles: `(T, 3, height, width)` to `(T, n, D)`."""
+        return self.get_image_features(pixel_values, return_dict=True).pooler_output
+
+    @torch.no_grad()
+    def chat(
+        self,
+        tokenizer: Any,
+        pixel_values: torch.Tensor | None,
+        question: str,
+        generation_config: dict[str, Any] | None = None,
+        history: History | None = None,
+        return_history: bool = False,
+        num_patches_list: Sequence[int] | None = None,
+        verbose: bool = False,
+    ) -> str | tuple[str, History]:
+        """Answer a question about images, in a conversation.
+
+        Args:
+            tokenizer: the checkpoint's.
+            pixel_values: `(T, 3, height, width)`, the tiles of every image one after the other; None for text alone.
+            question: the user's turn. `<image>` marks the place of an image; without any mark the first question gets one in
+                front. Other special tokens in it are text.
+            generation_config: arguments of `generate`. Not changed.
+            history: what an earlier call returned.
+            return_history: return the conversation with this turn added, too.
+            num_patches_list: tiles of every image; None: all tiles are one image.
+            verbose: accepted for the authors' signature; has no effect.
+
+        Returns:
+            The answer, or `(answer, history)`.
+        """
+        history = list(history or [])
+        tiles = _tiles_of_images(pixel_values, num_patches_list)
+        prompt = self._prompt(tokenizer, question, history, tiles)
+        answer = self._answer(tokenizer, [prompt], pixel_values, generation_config or {})[0]
+        if not history and tiles and "<image>" not in question:
+            question = "<image>\n" + question
+        return (answer, [*history, (question, answer)]) if return_history else answer
+
+    @torch.no_grad()
+    def batch_chat(
+        self,
+        tokenizer: Any,
+        pixel_values: torch.Tensor | None,
+        questions: Sequence[str],
+        generation_config: dict[str, Any] | None = None,
+        num_patches_list: Sequence[int] | None = None,
+        history: None = None,
+        return_history: bool = False,
+        verbose: bool = False,
+    ) -> list[str]:
+        """Answer several questions at once, each about its own image (or all without images).
+
+        Args:
+            pixel_values: `(T, 3, height, width)`, the tiles of the first question's image, then the second's, ...
+            questions: one per image.
+            num_patches_list: tiles of every question's image.
+
+        Raises:
+            ValueError: for a history, which the authors' method does not take either, or counts that differ.
+        """
+        if history is not None or return_history:
+            raise ValueError("`batch_chat` keeps no history: use `chat`, one conversation at a time.")
+        tiles = list(num_patches_list or [])
+        if pixel_values is not None and len(tiles) != len(questions):
+            raise ValueError(f"`num_patches_list` must have one entry per question: {len(tiles)} for {len(questions)}.")
+        prompts = [
+            self._prompt(tokenizer, question, [], tiles[index : index + 1] if pixel_values is not None else [])
+            for index, question in enumerate(questions)
+        ]
+        return self._answer(tokenizer, prompts, pixel_values, generation_config or {})
+
+    def _prompt(self, tokenizer: Any, question: str, history: History, tiles: list[int]) -> str:
+        """The authors' prompt, with the special tokens that a user typed marked as text."""
+        prompt = chat_prompt(
+            self.template,
+            _mark(tokenizer, question),
+            [(_mark(tokenizer, asked), _mark(tokenizer, answered)) for asked, answered in history],
+            num_patches=tiles,
+            num_image_token=self.num_image_token,
+            system_message=self.system_message,
+        )
+        return prompt
+
+    def _answer(
+        self, tokenizer: Any, prompts: list[str], pixel_values: torch.Tensor | None, generation: dict[str, Any]
+    ) -> list[str]:
+        """Generate behind the prompts and cut the answers at the template's stop string."""
+        if self.config.image_token_id is None:
+            self.config.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_CONTEXT)
+        stop = TEMPLATES[self.template].stop
+        inputs = _encode(tokenizer, prompts, self.device)
+        if pixel_values is not None:
+            inputs["pixel_values"] = pixel_values
+        stops = {"eos_token_id": tokenizer.convert_tokens_to_ids(stop)}
+        sequences = self.generate(**inputs, **{**stops, **generation})
+        sequences = getattr(sequences, "sequences", sequences)[:, inputs["input_ids"].shape[1] :]
+        # The 3.5 code keeps special tokens until it has cut; its templates' tokens then never reach the answer.
+        texts = tokenizer.batch_decode(sequences, skip_special_tokens=not self.config.series_3_5)
+        return [text.split(stop)[0].strip() for text in texts]
+
+
+_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+
+
+def _tiles_of_images(pixel_values: torch.Tensor | None, num_patches_list: Sequence[int] | None) -> list[int]:
+    """Tiles of every image; they must add up to the tiles that are there."""
+    total = 0 if pixel_values is None else len(pixel_values)
+    tiles = list(num_patches_list) if num_patches_list is not None else [total] * (total > 0)
+    if sum(tiles) != total:
+        raise ValueError(f"`num_patches_list` {tiles} adds up to {sum(tiles)} tiles, but `pixel_values` has {total}.")
+    return tiles
+
+
+def _mark(tokenizer: Any, text: str) -> str:
+    """Mark the special tokens that a text spells out, so that [`_encode`] takes them as text. `<image>` stays a marker."""
+    return mark_control_tokens(text, _special_tokens(tokenizer))
+
+
+def _special_tokens(tokenizer: Any) -> Any:
+    from transformers.utils.chat_template_utils import _get_control_token_patterns
+
+    names = tuple(sorted(str(token) for token in tokenizer.added_tokens_decoder.values() if str(token) != "<image>"))
+    return _get_control_token_patterns(names)[0]
+
+
+def _encode(tokenizer: Any, prompts: list[str], device: torch.device) -> dict[str, torch.Tensor]:
+    """Token ids of the prompts, padded on the left."""
+    from transformers.utils.chat_template_utils import _CONTROL_TOKEN_START, encode_marked_chat
+
+    if any(_CONTROL_TOKEN_START in prompt for prompt in prompts):
+        rows = [tokenizer.build_inputs_with_special_tokens(encode_marked_chat(tokenizer, prompt)) for prompt in prompts]
+    else:
+        rows = tokenizer(prompts)["input_ids"]
+    padded = tokenizer.pad({"input_ids": rows}, padding=True, padding_side="left", return_tensors="pt")
+    return {"input_ids": padded["input_ids"].to(device), "attention_mask": padded["attention_mask"].to(device)}
+
+
+def _added_token_ids(folder: str, where: dict[str, Any]) -> dict[str, int]:
+    """Ids of the tokens that were added to the base vocabulary, by their text, from the files that may hold them."""
+    ids: dict[str, int] = {}
+    for name, read in _TOKEN_FILES.items():
+        path = cached_file(
+            folder,
+            name,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_connection_errors=False,
+            **where,
+        )
+        if path is not None:
+            with open(path, encoding="utf-8") as file:
+                ids.update(read(json.load(file)))
+    return ids
+
+
+# File -> how to read the added tokens from its content.
+_TOKEN_FILES = {
+    "added_tokens.json": lambda content: content,
+    "tokenizer_config.json": lambda content: {
+        token["content"]: int(index) for index, token in content.get("added_tokens_decoder", {}).items()
+    },
+    "tokenizer.json": lambda content: {token["content"]: token["id"] for token in content.get("added_tokens", [])},
+}
+
+
+def _refuse_incomplete(folder: Any, report: dict[str, Any]) -> None:
+    """Stop at weights without a place and places without weights."""
+    strangers, missing = sorted(report["unexpected_keys"]), sorted(report["missing_keys"])
+    if not strangers and not missing:
+        return
+    lines = [f"The weights in {folder} do not fit the model that its config.json describes."]
+    for what, keys in (("no place for", strangers), ("no weights for", missing)):
+        if keys:
+            lines.append(f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}.")
+    if any(key.startswith(("mlp2.", "gating.", "pooling_before_gating.")) for key in strangers):
+        lines.append("They are the resolution router of an InternVL3.5-Flash checkpoint, which this package does not have.")
+    elif any("lora_" in key for key in strangers):
+        lines.append("They are unmerged LoRA weights: merge them with the tool that trained them first.")
+    else:
+        lines.append("Check that the folder is complete and that config.json belongs to these weights.")
+    raise ValueError(" ".join(lines))
+
+
+def _copy_buffers(source: torch.nn.Module, target: torch.nn.Module) -> None:
+    """Buffers that no state dict holds, such as rotary frequencies: taken over, not left on the meta device."""
+    for name, buffer in source.named_buffers():
+        owner, _, leaf = name.rpartition(".")
+        target.get_submodule(owner)._buffers[leaf] = buffer
+
+
+__all__ = ["InternVLChatModel"]

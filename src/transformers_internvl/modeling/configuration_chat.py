@@ -1,0 +1,339 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The authors' configurations: `intern_vit_6b` (InternViT alone) and `internvl_chat` (V1-1 to 3.5), read and written.
+
+Both are the canonical configurations under the authors' names. In memory they carry the canonical fields, so the models need
+not know them; on disk they carry the authors' keys, so the authors' code and the engines that follow it read what we save.
+A folder that is read and saved again keeps every key it had, also the ones that mean nothing here (`spec` of the release):
+only fields that were changed in between are rewritten.
+
+Source: `configuration_intern_vit.py` and `configuration_internvl_chat.py` of the released checkpoints.
+"""
+
+import copy
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Any
+
+import torch
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .configuration import InternVLConfig, InternVLVisionConfig
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """What the authors' code does differently for a language model; the key of `LANGUAGE_MODELS` is its class name.
+
+    `series_3_5`: the 3.5 code obeys `llm_config.tie_word_embeddings` and weighs labelled tokens by the square rule, while
+    the code of 1.1 to 3.0 forces the embeddings apart and takes the plain mean.
+    """
+
+    model_type: str
+    series_3_5: bool = False
+
+
+# `llm_config.architectures[0]`, which the authors dispatch on, to what it is here. A new language model is a new row.
+LANGUAGE_MODELS = {
+    "LlamaForCausalLM": LanguageModel("llama"),
+    "InternLM2ForCausalLM": LanguageModel("internlm2"),
+    "InternLM3ForCausalLM": LanguageModel("internlm3"),
+    "Phi3ForCausalLM": LanguageModel("phi3"),
+    "Qwen2ForCausalLM": LanguageModel("qwen2"),
+    "Qwen3ForCausalLM": LanguageModel("qwen3", series_3_5=True),
+    "Qwen3MoeForCausalLM": LanguageModel("qwen3_moe", series_3_5=True),
+    "GptOssForCausalLM": LanguageModel("gpt_oss", series_3_5=True),
+}
+
+# Keys of a config that say where it was made, not what it is: never compared, never taken over from a sub-config.
+_BOOKKEEPING = ("auto_map", "transformers_version", "_commit_hash", "_name_or_path", "attn_implementation")
+
+# Rotary scaling by the name of its time -> by today's.
+_ROPE_NAMES = {"su": "longrope"}
+
+# Canonical field -> the authors' key, per part of the config.
+_VISION_KEYS = {
+    "attention_bias": "qkv_bias",
+    "use_qk_norm": "qk_normalization",
+    "hidden_dropout_prob": "dropout",
+    "layer_scale_init_value": "initializer_factor",
+}
+_CHAT_KEYS = {"vision_feature_layer": "select_layer"}
+
+# What a chat configuration and the canonical one have in common.
+_CANONICAL_FIELDS = (
+    "image_token_id",
+    "image_seq_length",
+    "downsample_ratio",
+    "projector_hidden_act",
+    "vision_feature_layer",
+    "tie_word_embeddings",
+    "ps_version",
+    "vision_chunk_size",
+    "loss_reduction",
+    "dtype",
+)
+
+
+def _authors_value(key: str, value: Any) -> Any:
+    """A field's value as the authors' json writes it: square sizes as one number, dtypes by name."""
+    if key in ("image_size", "patch_size") and isinstance(value, (list, tuple)) and len(set(value)) == 1:
+        return value[0]
+    if isinstance(value, torch.dtype):
+        return str(value).removeprefix("torch.")
+    return value
+
+
+def _authors_rope(parameters: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+    """`rope_parameters` of transformers v5 as the `rope_theta` and `rope_scaling` of v4."""
+    scaling = {key: value for key, value in parameters.items() if key not in ("rope_theta", "type", "rope_type")}
+    kind = parameters.get("rope_type", "default")
+    if kind == "default":
+        return {"rope_theta": parameters["rope_theta"], "rope_scaling": None}
+    was = source.get("rope_scaling") or {}
+    if kind == "longrope":  # Phi-3: the authors' code knows the name of its time only, and keeps the length outside
+        scaling = {key: value for key, value in scaling.items() if key in ("short_factor", "long_factor")}
+        kind = "su"
+    name = "rope_type" if "rope_type" in was or kind == "yarn" else "type"
+    return {"rope_theta": parameters["rope_theta"], "rope_scaling": {name: kind, **scaling}}
+
+
+def _merge_into_source(source: dict[str, Any], read: dict[str, Any], now: dict[str, Any], names: dict[str, str]) -> dict:
+    """The authors' dictionary of a part: what was read, with every field that differs from then written over it.
+
+    Args:
+        source: the dictionary as it stood on disk (empty for a config built in Python).
+        read: the fields it was parsed into.
+        now: the fields of today.
+        names: canonical field -> the authors' key.
+    """
+    merged = copy.deepcopy(source)
+    for key, value in now.items():
+        if key in _BOOKKEEPING or (key in read and read[key] == value):
+            continue
+        if key == "rope_parameters":
+            merged.update(_authors_rope(value, source))
+        elif key == "dtype":
+            merged["torch_dtype"] = _authors_value(key, value)
+        else:
+            merged[names.get(key, key)] = _authors_value(key, value)
+    return merged
+
+
+@strict
+class InternVisionConfig(InternVLVisionConfig):
+    r"""InternViT in the authors' format (`model_type: intern_vit_6b`, which the 300M models carry too).
+
+    Reads and writes the authors' keys: `qkv_bias`, `qk_normalization`, `dropout`, `initializer_factor` stand for the canonical
+    `attention_bias`, `use_qk_norm`, `hidden_dropout_prob`, `layer_scale_init_value`. The defaults are the authors': InternViT-6B
+    at 224 pixels. `use_flash_attn` is accepted and has no effect: choose with `attn_implementation`.
+    """
+
+    model_type = "intern_vit_6b"
+    attribute_map = {authors: canonical for canonical, authors in _VISION_KEYS.items()}
+
+    hidden_size: int = 3200
+    num_hidden_layers: int = 48
+    num_attention_heads: int = 25
+    intermediate_size: int = 12800
+    use_qk_norm: bool = True
+    attention_bias: bool = False
+    norm_type: str = "rms_norm"
+    image_size: int | list[int] | tuple[int, ...] = 224
+    patch_size: int | list[int] | tuple[int, ...] = 14
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        kwargs.pop("auto_map", None)
+        super().__post_init__(**kwargs)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What `save_pretrained` writes: the authors' keys."""
+        fields = {_VISION_KEYS.get(key, key): _authors_value(key, value) for key, value in super().to_diff_dict().items()}
+        if "dtype" in fields:
+            fields["torch_dtype"] = fields.pop("dtype")
+        return fields
+
+
+@strict
+class InternVLChatConfig(InternVLConfig):
+    r"""A chat model in the authors' format (`model_type: internvl_chat`): InternVL-Chat-V1-1 to InternVL 3.5.
+
+    In memory it is an [`InternVLConfig`]: `llm_config` is read into `text_config`, `select_layer` into `vision_feature_layer`.
+    `save_pretrained` writes the authors' keys back.
+
+    Args:
+        llm_config (`dict`):
+            Configuration of the language model. `architectures[0]` decides which one it is.
+        select_layer (`int`, defaults to -1):
+            Which hidden state of the tower feeds the projector, embeddings counted: -1 is the last block's output.
+        ps_version (`str`, defaults to `"v1"`):
+            Pixel shuffle; a config without the key is an early one and means `"v1"`.
+        force_image_size (`int`, *optional*):
+            Side of a tile in pixels; `None` takes the tower's `image_size`.
+        dynamic_image_size (`bool`), use_thumbnail (`bool`), min_dynamic_patch (`int`), max_dynamic_patch (`int`):
+            Tiling: whether, with a thumbnail or not, and between how many tiles.
+        pad2square (`bool`): Whether an image is padded to a square before it is resized (no tiling).
+        template (`str`, *optional*): Name of the conversation template.
+        system_message (`str`, *optional*): System message in place of the template's own; `None` keeps the template's.
+        image_token_id (`int`, *optional*):
+            Id of `<IMG_CONTEXT>`. The released `config.json` files do not hold it: the model's `from_pretrained` reads it from
+            the tokenizer files beside them.
+        loss_reduction (`str`, *optional*): As in [`InternVLConfig`]; `None` takes what the series was trained with.
+        tie_word_embeddings (`bool`):
+            Not an argument: false up to series 3.0 whatever the file says, `llm_config`'s own from 3.5 on.
+
+    Raises:
+        ValueError: for a language model that none of the authors' releases uses (`LANGUAGE_MODELS` lists the known ones).
+    """
+
+    model_type = "internvl_chat"
+    sub_configs_defaults = {
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2"),
+        "vision_config": InternVisionConfig,
+    }
+
+    image_token_id: int | None = None
+    ps_version: str = "v1"
+    force_image_size: int | None = None
+    dynamic_image_size: bool = False
+    use_thumbnail: bool = False
+    min_dynamic_patch: int = 1
+    max_dynamic_patch: int = 6
+    pad2square: bool = False
+    template: str | None = None
+    system_message: str | None = None
+    use_backbone_lora: int = 0
+    use_llm_lora: int = 0
+    tie_word_embeddings: bool = False
+    loss_reduction: str | None = None
+    auto_map: dict = dataclass_field(default_factory=dict)  # trainers test `name in config.auto_map`; ours has no remote code
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.auto_map = {}
+        sources = {"vision_config": {}, "text_config": {}}
+        if isinstance(self.vision_config, dict):
+            sources["vision_config"] = copy.deepcopy(self.vision_config)
+        llm_config = kwargs.pop("llm_config", None)
+        if llm_config is not None:
+            if not isinstance(llm_config, dict):
+                llm_config = llm_config.to_dict()
+            sources["text_config"] = copy.deepcopy(llm_config)
+            self.text_config = _text_fields(llm_config)
+        if "select_layer" in kwargs:
+            self.vision_feature_layer = kwargs.pop("select_layer")
+        if isinstance(self.vision_config, dict):
+            self.vision_config = {k: v for k, v in self.vision_config.items() if k not in _BOOKKEEPING}
+        kwargs.pop("hidden_size", None)  # the language model's, written again on saving
+        follow_series = self.loss_reduction is None
+        self.loss_reduction = self.loss_reduction or "token"
+        super().__post_init__(**kwargs)
+        if follow_series and self.series_3_5:
+            self.loss_reduction = "square"
+        self.text_config.tie_word_embeddings = self.series_3_5 and bool(self.text_config.tie_word_embeddings)
+        self.tie_word_embeddings = self.text_config.tie_word_embeddings
+        self.image_seq_length = self._tokens_per_tile()
+        self._sources = sources
+        self._as_read = {part: getattr(self, part).to_dict() for part in sources if sources[part]}
+
+    @property
+    def series_3_5(self) -> bool:
+        """Whether the language model is one of the 3.5 series, whose code differs in ties, loss and decoding."""
+        return LANGUAGE_MODELS[_architecture(self.text_config.model_type)].series_3_5
+
+    def _tokens_per_tile(self) -> int:
+        patches = self.tile_size // self.vision_config.patch_size[0]
+        return int(patches**2 * self.downsample_ratio**2)
+
+    @property
+    def llm_config(self) -> PreTrainedConfig:
+        """The language model's configuration, by the authors' name."""
+        return self.text_config
+
+    @property
+    def select_layer(self) -> int | list[int]:
+        """Which hidden state of the tower feeds the projector, by the authors' name."""
+        return self.vision_feature_layer
+
+    @property
+    def tile_size(self) -> int:
+        """Side of a tile in pixels."""
+        return self.force_image_size or self.vision_config.image_size[0]
+
+    def to_canonical(self) -> InternVLConfig:
+        """The same model as a canonical [`InternVLConfig`]: what is not about the model (tiling, prompts) stays behind."""
+        text = self.text_config.to_dict()
+        if text["model_type"] == "internlm2":  # Llama under another name, which stock does not know
+            text["model_type"] = "llama"
+        vision = self.vision_config.to_dict()
+        keep = InternVLVisionConfig().to_dict()
+        return InternVLConfig(
+            text_config=_without_bookkeeping(text),
+            vision_config={key: value for key, value in vision.items() if key in keep and key != "model_type"},
+            **{key: getattr(self, key) for key in _CANONICAL_FIELDS},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The canonical fields, without the private record of the folder that was read."""
+        fields = super().to_dict()
+        for key in ("_sources", "_as_read", "auto_map"):
+            fields.pop(key, None)
+        return fields
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What `save_pretrained` writes: the authors' keys, `llm_config` and `vision_config` as they were read."""
+        fields = super().to_diff_dict()
+        for part, names in (("text_config", {}), ("vision_config", _VISION_KEYS)):
+            now = getattr(self, part).to_dict()
+            fields[part] = _merge_into_source(self._sources[part], self._as_read.get(part, {}), now, names)
+            self.dict_dtype_to_str(fields[part])
+        fields["llm_config"] = fields.pop("text_config")
+        fields["llm_config"]["architectures"] = [_architecture(self.text_config.model_type)]
+        fields["vision_config"]["architectures"] = ["InternVisionModel"]
+        for key in ("image_seq_length", "vision_feature_select_strategy", "projector_hidden_act", "image_token_id"):
+            fields.pop(key, None)  # the authors' code has no such key: it derives them
+        derived = {"vision_chunk_size": 16, "loss_reduction": "square" if self.series_3_5 else "token"}
+        for key, value in derived.items():
+            if fields.get(key) == value:
+                fields.pop(key)
+        if "dtype" in fields:
+            fields["torch_dtype"] = fields.pop("dtype")
+        fields["hidden_size"] = self.text_config.hidden_size
+        return {_CHAT_KEYS.get(key, key): value for key, value in fields.items()}
+
+
+def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
+    """The authors' `llm_config` as the `text_config` of the model type that its `architectures[0]` names."""
+    architecture = (llm_config.get("architectures") or [None])[0]
+    if architecture is None:
+        architecture = _architecture(llm_config.get("model_type", ""))
+    if architecture not in LANGUAGE_MODELS:
+        raise ValueError(_unknown_language_model(architecture))
+    fields = copy.deepcopy({key: value for key, value in llm_config.items() if key not in _BOOKKEEPING})
+    rope = fields.get("rope_scaling")
+    if rope and rope.get("type") in _ROPE_NAMES:
+        rope["rope_type"] = _ROPE_NAMES[rope.pop("type")]
+    return {**fields, "model_type": LANGUAGE_MODELS[architecture].model_type}
+
+
+def _without_bookkeeping(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in (*_BOOKKEEPING, "architectures")}
+
+
+def _architecture(model_type: str) -> str:
+    """The class name that the authors' code dispatches on, for a model type."""
+    for architecture, row in LANGUAGE_MODELS.items():
+        if row.model_type == model_type:
+            return architecture
+    raise ValueError(_unknown_language_model(model_type))
+
+
+def _unknown_language_model(name: str) -> str:
+    return (
+        f"`llm_config` names the language model {name!r}, which no InternVL release uses: known are "
+        f"{', '.join(LANGUAGE_MODELS)}. If this is a third-party model that borrows the `internvl_chat` type, load it with "
+        "the code of its own repository."
+    )
+
+
+__all__ = ["InternVLChatConfig", "InternVisionConfig", "LANGUAGE_MODELS"]

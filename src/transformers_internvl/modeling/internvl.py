@@ -1,0 +1,427 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""InternVL: tower -> pixel shuffle -> projector -> language model (arXiv:2404.16821, section 3.1).
+
+Class, parameter and argument names are stock transformers'; what stock has not is optional and named in the docstrings.
+
+Shape letters: T tiles, S tokens of the tower (class token + h*w patches), C width of the tower, f = 1 / downsample_ratio,
+n = h*w / f**2 image tokens of a tile; B rows, L positions, D width of the language model, V vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel, GenerationMixin, PreTrainedModel
+from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
+from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
+from transformers.utils import torch_compilable_check
+from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+
+from .configuration import InternVLConfig
+from .losses import supervised_loss
+from .vision import build_vision_tower
+
+
+def pixel_shuffle(features: torch.Tensor, downsample_ratio: float, version: str = "v2") -> torch.Tensor:
+    """Space to depth: every `f x f` block of cells becomes one cell, `f*f` times as wide.
+
+    A cell of the result concatenates its block row by row (f = 2):
+
+        a b | c d          [a b e f] [c d g h]
+        e f | g h    ->
+        ----+----          [i j m n] [k l o p]
+        i j | k l
+        m n | o p
+
+    Version "v1" gives the same cells with rows and columns of the *result* swapped.
+
+    Args:
+        features: `(T, h, w, C)`.
+        downsample_ratio: `1 / f`.
+        version: `"v1"` or `"v2"`.
+
+    Returns:
+        `(T, h/f, w/f, C*f*f)`; for "v1" `(T, w/f, h/f, C*f*f)`.
+    """
+    tiles, height, width, channels = features.shape
+    f = round(1 / downsample_ratio)
+    if height % f or width % f:
+        raise ValueError(
+            f"A grid of {height} x {width} patches cannot be shuffled by {f}: make the tile size a multiple of {f} patches."
+        )
+    blocks = features.reshape(tiles, height // f, f, width // f, f, channels)  # (T, h/f, f, w/f, f, C)
+    order = (0, 1, 3, 2, 4, 5) if version == "v2" else (0, 3, 1, 2, 4, 5)
+    return blocks.permute(order).flatten(3)
+
+
+class InternVLMultiModalProjector(nn.Module):
+    """Norm and a two-layer MLP from shuffled tower features to the language model's width."""
+
+    def __init__(self, config: InternVLConfig):
+        super().__init__()
+        width = config.vision_config.hidden_size * round(1 / config.downsample_ratio) ** 2
+        self.layer_norm = nn.LayerNorm(width)
+        self.linear_1 = nn.Linear(width, config.text_config.hidden_size)
+        self.act = ACT2FN[config.projector_hidden_act]
+        self.linear_2 = nn.Linear(config.text_config.hidden_size, config.text_config.hidden_size)
+
+    def forward(self, image_features: torch.Tensor) -> torch.Tensor:
+        return self.linear_2(self.act(self.linear_1(self.layer_norm(image_features))))
+
+
+@dataclass
+class InternVLModelOutputWithPast(BaseModelOutputWithPast):
+    """Outputs of [`InternVLModel`]: the language model's, with the projected `image_hidden_states` `(T, n, D)`."""
+
+    image_hidden_states: torch.Tensor | None = None
+    router_logits: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class InternVLCausalLMOutputWithPast(ModelOutput):
+    """Outputs of [`InternVLForConditionalGeneration`].
+
+    `logits` `(B, L, V)` are None when they were not computed (see `skip_logits`); `aux_loss` is the load-balancing loss of a
+    mixture of experts, already part of `loss`.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+    image_hidden_states: torch.Tensor | None = None
+    aux_loss: torch.Tensor | None = None
+    router_logits: tuple[torch.Tensor, ...] | None = None
+
+
+class InternVLPreTrainedModel(PreTrainedModel):
+    """Capabilities shared by the InternVL models."""
+
+    config: InternVLConfig
+    base_model_prefix = "model"
+    input_modalities = ("image", "text", "video")
+    supports_gradient_checkpointing = True
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+
+
+class InternVLModel(InternVLPreTrainedModel):
+    """Tower, projector and language model, without a language modeling head."""
+
+    def __init__(self, config: InternVLConfig):
+        super().__init__(config)
+        self.vision_tower = build_vision_tower(config.vision_config)
+        self.multi_modal_projector = InternVLMultiModalProjector(config)
+        self.language_model = AutoModel.from_config(config.text_config)
+        self.post_init()
+
+    @merge_with_config_defaults
+    @can_return_tuple
+    def get_image_features(
+        self,
+        pixel_values: torch.Tensor,
+        vision_feature_layer: int | list[int] | None = None,
+        vision_feature_select_strategy: str | None = None,
+        image_flags: torch.Tensor | None = None,
+        vision_chunk_size: int | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPooling:
+        """Encode tiles into image tokens.
+
+        Args:
+            pixel_values: `(T, 3, height, width)`, normalized.
+            vision_feature_layer: which hidden state of the tower is used, embeddings counted; -1 is the last block's output.
+                Blocks behind it are not run. Defaults to the config's.
+            vision_feature_select_strategy: `"default"` drops the class token, which has no place in the grid.
+            image_flags: `(T,)` or `(T, 1)`, 0 marks a dummy tile, which is left out. None: all are real.
+            vision_chunk_size: outside training, encode so many tiles at a time. Defaults to the config's.
+
+        Returns:
+            `pooler_output` `(T, n, D)`, the image tokens; `last_hidden_state` `(T, S, C)` of the layer that was used; on request
+            `hidden_states` and `attentions` of the tower.
+        """
+        layer = _single_layer(vision_feature_layer)
+        if vision_feature_select_strategy != "default":
+            raise ValueError(
+                "`vision_feature_select_strategy` must be 'default': pixel shuffle works on the patch grid, which the class "
+                f"token is no part of. Got {vision_feature_select_strategy!r}."
+            )
+        if image_flags is not None:
+            pixel_values = pixel_values[image_flags.reshape(-1).to(pixel_values.device) == 1]
+        pixel_values = pixel_values.to(dtype=self.dtype)
+        chunk = vision_chunk_size or self.config.vision_chunk_size
+        if self.training or chunk is None or len(pixel_values) <= chunk:
+            return self._encode(pixel_values, layer, **kwargs)
+        return _join_chunks([self._encode(part, layer, **kwargs) for part in pixel_values.split(chunk)])
+
+    def _encode(self, pixel_values: torch.Tensor, layer: int, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """One chunk through tower, shuffle and projector."""
+        depth = self.config.vision_config.num_hidden_layers
+        used = layer if layer >= 0 else depth + 1 + layer
+        if not 0 <= used <= depth:
+            raise ValueError(f"The tower has hidden states 0 to {depth} (-1 is the last), got layer {layer}.")
+        whole = bool(kwargs.get("output_hidden_states"))  # who asks for hidden states gets those of every block
+        outputs = self.vision_tower(pixel_values, num_layers=None if whole or layer == -1 else used, **kwargs)
+        features = outputs.last_hidden_state if layer == -1 or not whole else outputs.hidden_states[layer]
+        outputs.last_hidden_state = features  # (T, S, C)
+
+        patch_rows, patch_columns = self.config.vision_config.patch_size
+        grid = (pixel_values.shape[-2] // patch_rows, pixel_values.shape[-1] // patch_columns)  # h, w
+        cells = features[:, 1:].unflatten(1, grid)  # (T, h, w, C)
+        cells = pixel_shuffle(cells, self.config.downsample_ratio, self.config.ps_version)  # (T, h/f, w/f, C*f*f)
+        outputs.pooler_output = self.multi_modal_projector(cells.flatten(1, 2))  # (T, n, D)
+        return outputs
+
+    def get_placeholder_mask(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, image_features: torch.Tensor
+    ) -> torch.Tensor:
+        """Where the image tokens go: `(B, L, 1)`, True at placeholders, of which there must be as many as features."""
+        mask = self._find_placeholders(input_ids, inputs_embeds)
+        placeholders, features = mask.sum(), image_features.shape[0] * image_features.shape[1]
+        torch_compilable_check(
+            placeholders * inputs_embeds.shape[-1] == image_features.numel(),
+            lambda: (
+                f"Image features and image tokens do not match, tokens: {placeholders}, features: {features} "
+                f"({image_features.shape[0]} tiles of {image_features.shape[1]}). Every tile needs its own run of <IMG_CONTEXT> in "
+                "the prompt: let the processor expand it, and do not truncate the result."
+            ),
+        )
+        return mask.unsqueeze(-1).to(inputs_embeds.device)
+
+    def _find_placeholders(self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor) -> torch.Tensor:
+        token = self.config.image_token_id
+        if token is None:
+            raise ValueError(
+                "The config does not say which token stands for an image (`image_token_id`), and no tokenizer lay beside the "
+                "checkpoint to read it from. Set `model.config.image_token_id = "
+                "tokenizer.convert_tokens_to_ids('<IMG_CONTEXT>')`, or pass `image_token_id=` to `from_pretrained`."
+            )
+        if input_ids is not None:
+            return input_ids == token  # (B, L)
+        embedding = self.get_input_embeddings()(torch.tensor(token, device=inputs_embeds.device))
+        return (inputs_embeds == embedding).all(-1)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        vision_feature_layer: int | list[int] | None = None,
+        vision_feature_select_strategy: str | None = None,
+        image_flags: torch.Tensor | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        **kwargs: Any,
+    ) -> InternVLModelOutputWithPast:
+        """Run the language model over text and image tokens.
+
+        Args:
+            input_ids: `(B, L)` with `config.image_token_id` at every image token; or `inputs_embeds` `(B, L, D)`.
+            pixel_values: `(T, 3, height, width)`: the tiles of all rows, in the order of their placeholders.
+            image_flags: `(T,)`, 0 marks dummy tiles.
+            mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        if pixel_values is not None and mm_encoder_outputs:
+            raise ValueError("You cannot specify both pixel_values and mm_encoder_outputs at the same time")
+        if inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)  # (B, L, D)
+
+        encoded = (mm_encoder_outputs or {}).get("image")
+        if pixel_values is not None:
+            encoded = self.get_image_features(
+                pixel_values,
+                vision_feature_layer=vision_feature_layer,
+                vision_feature_select_strategy=vision_feature_select_strategy,
+                image_flags=image_flags,
+                return_dict=True,
+            )
+        image_features = None if encoded is None else encoded.pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
+        if image_features is not None:
+            mask = self.get_placeholder_mask(input_ids, inputs_embeds, image_features)
+            inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
+        if self.training:
+            if image_features is None or len(image_features) == 0:
+                inputs_embeds = self._touch_vision(inputs_embeds)
+            if past_key_values is None and kwargs.get("use_cache") is None:
+                kwargs["use_cache"] = False  # a cache would hide where packed samples begin
+
+        outputs = self.language_model(
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        return InternVLModelOutputWithPast(
+            last_hidden_state=outputs.last_hidden_state,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_hidden_states=image_features,
+            router_logits=getattr(outputs, "router_logits", None),
+        )
+
+    def _touch_vision(self, inputs_embeds: torch.Tensor) -> torch.Tensor:
+        """Let a text-only training step pass through tower and projector with weight zero.
+
+        Ranks of a distributed run must take part in the same collectives: one whose batch has no image would wait forever.
+        """
+        trained = any(p.requires_grad for part in (self.vision_tower, self.multi_modal_projector) for p in part.parameters())
+        if not trained or not torch.is_grad_enabled():
+            return inputs_embeds
+        config = self.config.vision_config
+        blank = inputs_embeds.new_zeros(1, config.num_channels, *config.image_size)
+        features = self.get_image_features(blank, return_dict=True).pooler_output
+        return inputs_embeds + 0.0 * features.sum().to(inputs_embeds.device, inputs_embeds.dtype)
+
+
+def _single_layer(layer: int | list[int]) -> int:
+    """The one layer that feeds the projector."""
+    if isinstance(layer, int):
+        return layer
+    if len(layer) == 1:
+        return layer[0]
+    raise ValueError(f"`vision_feature_layer` must be one layer: the projector has room for one, got {layer}.")
+
+
+def _join_chunks(chunks: list[BaseModelOutputWithPooling]) -> BaseModelOutputWithPooling:
+    """The outputs of several chunks of tiles as the output of all of them."""
+    joined = type(chunks[0])()
+    for key in chunks[0].keys():
+        values = [chunk[key] for chunk in chunks]
+        if isinstance(values[0], tuple):
+            joined[key] = tuple(torch.cat(layer) for layer in zip(*values, strict=True))
+        else:
+            joined[key] = torch.cat(values)
+    return joined
+
+
+class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin):
+    """InternVL with its language modeling head: generates text about images, videos and text."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+    _tp_plan = {"lm_head": "colwise_gather_output"}
+    body_class = InternVLModel
+
+    def __init__(self, config: InternVLConfig):
+        super().__init__(config)
+        self.model = self.body_class(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def get_image_features(self, pixel_values: torch.Tensor, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Image tokens of tiles; see [`InternVLModel.get_image_features`]."""
+        return self.model.get_image_features(pixel_values, *args, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        vision_feature_layer: int | list[int] | None = None,
+        vision_feature_select_strategy: str | None = None,
+        labels: torch.Tensor | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        image_sizes: torch.Tensor | None = None,
+        image_flags: torch.Tensor | None = None,
+        loss_weight: torch.Tensor | None = None,
+        skip_logits: bool | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        **kwargs: Any,
+    ) -> InternVLCausalLMOutputWithPast:
+        """Logits and, with `labels`, the loss. The arguments of [`InternVLModel.forward`], and:
+
+        Args:
+            labels: `(B, L)`, not shifted, -100 where a position is not supervised.
+            logits_to_keep: compute only the last so many logits (0: all), or those of the given positions.
+            loss_weight: `(B, L)` weights of the positions, in place of the config's `loss_reduction`.
+            skip_logits: with `labels`, compute logits at supervised positions only and return none. Defaults to True in
+                training, where nobody reads them, and False in evaluation.
+            num_items_in_batch: labelled tokens of the whole batch, as `Trainer` passes it: the loss is the token mean over it.
+            image_sizes: accepted for stock's signature; has no effect.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            vision_feature_layer=vision_feature_layer,
+            vision_feature_select_strategy=vision_feature_select_strategy,
+            image_flags=image_flags,
+            mm_encoder_outputs=mm_encoder_outputs,
+            **kwargs,
+        )
+        hidden_states = outputs.last_hidden_state  # (B, L, D)
+        own_loss = getattr(self, "_loss_function", None)  # a user who sets `model.loss_function` gets logits to feed it
+        skip = labels is not None and own_loss is None and (self.training if skip_logits is None else skip_logits)
+        logits = None if skip else self.lm_head(_keep(hidden_states, logits_to_keep))
+
+        loss = aux_loss = None
+        if labels is not None and own_loss is not None:
+            loss = own_loss(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
+        elif labels is not None:
+            loss = supervised_loss(
+                hidden_states,
+                self.lm_head,
+                labels,
+                self.config.loss_reduction,
+                loss_weight,
+                kwargs.get("num_items_in_batch"),
+                logits if logits is not None and logits.shape[1] == labels.shape[1] else None,
+            )
+        if loss is not None and outputs.router_logits:
+            aux_loss = self._balance(outputs.router_logits, attention_mask)
+            loss = loss + self.config.text_config.router_aux_loss_coef * aux_loss.to(loss.device)
+
+        return InternVLCausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_hidden_states=outputs.image_hidden_states,
+            aux_loss=aux_loss,
+            router_logits=outputs.router_logits,
+        )
+
+    def _balance(self, router_logits: tuple[torch.Tensor, ...], attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """Load-balancing loss of the experts (arXiv:2101.03961), over the positions that are not padding."""
+        text = self.config.text_config
+        experts = getattr(text, "num_experts", None) or text.num_local_experts
+        return load_balancing_loss_func(router_logits, experts, text.num_experts_per_tok, attention_mask)
+
+
+def _keep(hidden_states: torch.Tensor, logits_to_keep: int | torch.Tensor) -> torch.Tensor:
+    """The positions whose logits are wanted."""
+    positions = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) and logits_to_keep else logits_to_keep
+    return hidden_states if isinstance(positions, int) else hidden_states[:, positions]
+
+
+__all__ = [
+    "InternVLForConditionalGeneration",
+    "InternVLModel",
+    "InternVLPreTrainedModel",
+    "pixel_shuffle",
+]

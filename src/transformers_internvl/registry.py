@@ -1,0 +1,131 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The one table: which classes serve which format on disk. `register()` hands it to transformers.
+
+A new format is a new row. `internvl` and `internvl_vision` are stock transformers' own types: ours take their place, unless
+`TRANSFORMERS_INTERNVL_KEEP_STOCK=1` is set when the package is imported.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    AutoProcessor,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.core_model_loading import WeightTransform
+from transformers.models.auto import modeling_auto, processing_auto
+
+# Not from the top level, where these are dummies as long as torchvision is missing.
+from transformers.models.auto.video_processing_auto import AutoVideoProcessor
+
+from .conversion import mappings
+from .internvl_chat import InternVLChatModel
+from .modeling.configuration import InternVLConfig, InternVLVisionConfig
+from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
+from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
+from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
+from .modeling.vision import InternVisionModel, InternVLVisionModel
+from .processing.image_processing import InternVLImageProcessor
+from .processing.processor import InternVLProcessor
+from .processing.tokenization_internlm2 import InternLM2Tokenizer
+from .processing.video_processing import InternVLVideoProcessor
+
+KEEP_STOCK = "TRANSFORMERS_INTERNVL_KEEP_STOCK"
+
+_GENERATING = (AutoModelForImageTextToText, AutoModelForMultimodalLM)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One format on disk.
+
+    Attributes:
+        config: its configuration; `config.model_type` is what stands in `config.json`.
+        models: Auto class -> model class.
+        weights: the rows that map its weight names, read anew for every model.
+        has_processor: whether the image, video and joint processors serve it.
+        tokenizer: a tokenizer class of its own.
+        from_stock: whether stock transformers knows the type too.
+    """
+
+    config: type[PretrainedConfig]
+    models: dict[type, type[PreTrainedModel]]
+    weights: Callable[[], list[WeightTransform]] | None = None
+    has_processor: bool = False
+    tokenizer: type | None = None
+    from_stock: bool = False
+
+
+FAMILIES = (
+    Family(
+        InternVLChatConfig,
+        {AutoModel: InternVLChatModel, AutoModelForCausalLM: InternVLChatModel}
+        | dict.fromkeys(_GENERATING, InternVLChatModel),
+        weights=mappings.internvl_chat,
+        has_processor=True,
+    ),
+    Family(InternVisionConfig, {AutoModel: InternVisionModel}, weights=mappings.intern_vit),
+    Family(
+        InternLM2Config,
+        {AutoModel: InternLM2Model, AutoModelForCausalLM: InternLM2ForCausalLM},
+        weights=mappings.internlm2,
+        tokenizer=InternLM2Tokenizer,
+    ),
+    Family(
+        InternVLConfig,
+        {AutoModel: InternVLModel} | dict.fromkeys(_GENERATING, InternVLForConditionalGeneration),
+        weights=mappings.internvl,
+        has_processor=True,
+        from_stock=True,
+    ),
+    Family(InternVLVisionConfig, {AutoModel: InternVLVisionModel}, from_stock=True),
+)
+
+
+def register() -> None:
+    """Register every family of the table with transformers. Called once, when the package is imported."""
+    keep_stock = os.environ.get(KEEP_STOCK, "").lower() in ("1", "true", "yes")
+    for family in FAMILIES:
+        if not (family.from_stock and keep_stock):
+            _register(family)
+
+
+def _register(family: Family) -> None:
+    config, model_type = family.config, family.config.model_type
+    AutoConfig.register(model_type, config, exist_ok=True)
+    for auto_class, model in family.models.items():
+        auto_class.register(config, model, exist_ok=True)
+    if family.weights is not None:
+        register_checkpoint_conversion_mapping(model_type, family.weights(), overwrite=True)
+    if family.tokenizer is not None:
+        AutoTokenizer.register(config, tokenizer_class=family.tokenizer, exist_ok=True)
+    if family.has_processor:
+        _register_processors(config)
+        # The server of transformers looks a model type up in these dictionaries, which `register` does not fill.
+        name = family.models[AutoModelForImageTextToText].__name__
+        modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[model_type] = name
+        modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[model_type] = name
+
+
+def _register_processors(config: type[PretrainedConfig]) -> None:
+    both = {"pil": InternVLImageProcessor, "torchvision": InternVLImageProcessor}
+    AutoImageProcessor.register(config, image_processor_classes=both, exist_ok=True)
+    videos = {"pil": InternVLVideoProcessor, "torchvision": InternVLVideoProcessor}
+    AutoVideoProcessor.register(config, video_processor_classes=videos, exist_ok=True)
+    # Stock finds a processor by the name in `processor_config.json`, its own table first: the row of `internvl` has to go
+    # for the class of that name that is registered here to be found. This is the one private table that is changed.
+    processing_auto.PROCESSOR_MAPPING_NAMES.pop(config.model_type, None)
+    AutoProcessor.register(config, InternVLProcessor, exist_ok=True)
+
+
+__all__ = ["FAMILIES", "Family", "register"]
