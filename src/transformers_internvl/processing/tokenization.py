@@ -1,0 +1,99 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Loading a checkpoint's tokenizer so that it gives the ids, and the text, that the model was trained on.
+
+The authors trained with the slow (sentencepiece) tokenizers of transformers 4.37. For InternLM2 that is
+`InternLM2Tokenizer`; Qwen2, Qwen3, Llama-3 and gpt-oss come out right as they are. transformers' own `LlamaTokenizer`
+(Vicuna, Yi, Phi-3) differs from its slow predecessor: it leaves the dummy prefix out where a stretch of text already
+starts with a space, takes a missing `legacy` field for False, and decodes a run of bytes to U+FFFD alone if one of
+them is wrong.
+"""
+
+import copy
+import os
+from typing import Any
+
+import transformers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+from .sentencepiece_model import (
+    SPACE,
+    PrependScheme,
+    SentencePieceModel,
+    SlowDecodingTokenizer,
+    decode_pieces,
+    pipeline,
+)
+
+
+def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedTokenizerBase:
+    """`AutoTokenizer.from_pretrained`, with the ids and the text of the slow tokenizer that the authors used.
+
+    Args:
+        name_or_path: a folder or a Hub id.
+        kwargs: passed to `AutoTokenizer.from_pretrained`.
+
+    Raises:
+        OSError, ValueError: there is no tokenizer, or it cannot be read.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
+    if type(tokenizer) is not transformers.LlamaTokenizer:
+        return tokenizer
+    legacy = kwargs.get("legacy", get_tokenizer_config(name_or_path, **kwargs).get("legacy"))
+    return LlamaTokenizer.from_stock(tokenizer, legacy=legacy is None or bool(legacy))
+
+
+def as_trained(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer that the authors used, for one that `AutoTokenizer` loaded: itself, or a changed copy."""
+    if type(tokenizer) is not transformers.LlamaTokenizer:
+        return tokenizer
+    legacy = tokenizer.init_kwargs.get("legacy")
+    if os.path.isdir(tokenizer.name_or_path):
+        legacy = get_tokenizer_config(tokenizer.name_or_path).get("legacy", legacy)
+    return LlamaTokenizer.from_stock(copy.deepcopy(tokenizer), legacy=legacy is None or bool(legacy))
+
+
+class LlamaTokenizer(SlowDecodingTokenizer, transformers.LlamaTokenizer):
+    """transformers' `LlamaTokenizer` with the ids and the text of the slow class of transformers 4.37.
+
+    It carries stock's name because what it saves is stock's: the same files, which load as stock's class without us.
+    """
+
+    @classmethod
+    def from_stock(cls, tokenizer: transformers.LlamaTokenizer, *, legacy: bool) -> "LlamaTokenizer":
+        """Turn a tokenizer that transformers loaded into one of this class, in place.
+
+        Args:
+            tokenizer: as transformers loaded it.
+            legacy: the field of `tokenizer_config.json`; missing means True. True: the dummy prefix stands before
+                every stretch of text between special tokens. False: before the text only.
+        """
+        # The class adds behaviour and no state; loading a second time would double the time of converting the model.
+        tokenizer.__class__ = cls
+        # transformers 5.23 does not write the field when it saves; as an init argument it is written.
+        tokenizer.legacy = tokenizer.init_kwargs["legacy"] = legacy
+        backend = tokenizer.backend_tokenizer
+        backend.normalizer, backend.pre_tokenizer, backend.decoder = pipeline(tokenizer._prepend_scheme())
+        return tokenizer
+
+    def _prepend_scheme(self) -> PrependScheme:
+        if self.init_kwargs.get("add_prefix_space") is False:
+            return "never"
+        if not self.legacy:
+            return "first"
+        model_file = getattr(self, "vocab_file", None)
+        if model_file and os.path.isfile(model_file) and not SentencePieceModel.from_file(model_file).add_dummy_prefix:
+            return "never"
+        return "always"
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        """The text of `tokens`, without the space that was put in front of it."""
+        if tokens and tokens[0].startswith(SPACE):
+            tokens = [tokens[0].removeprefix(SPACE), *tokens[1:]]
+        return super().convert_tokens_to_string(tokens)
+
+    def _decode_run(self, pieces: list[str]) -> str:
+        return decode_pieces(pieces, strip_prefix=self.legacy)
+
+    def _space_before_special(self, position: int) -> bool:
+        return self.legacy and position > 0
