@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The canonical configurations: stock's `InternVLVisionConfig` and `InternVLConfig`, as supersets.
 
-Every field added here has a default under which the model behaves as stock's does, so a `config.json` written by either
-library is read by the other. The authors' own formats are in `configuration_chat.py`.
+Every field added here has a default under which the model behaves as stock's does, so a `config.json` written by
+either library is read by the other. The authors' own formats are in `configuration_chat.py`.
 """
 
 from typing import Any
@@ -54,8 +54,8 @@ class InternVLConfig(StockInternVLConfig):
             Outside training, tiles pass through the tower at most this many at a time, so that memory is bounded by
             one chunk however many tiles or frames there are. `None` encodes all at once. The features are the same.
         loss_reduction (`str`, defaults to `"token"`):
-            Weight of a labelled token in a row of `n` labelled tokens: `"token"` 1, `"sample"` 1/n, `"square"` 1/sqrt(n)
-            (InternVL 2.5, arXiv:2412.05271, section 3.4.2).
+            Weight of a labelled token in a row of `n` labelled tokens: `"token"` 1, `"sample"` 1/n, `"square"`
+            1/sqrt(n) (InternVL 2.5, arXiv:2412.05271, section 3.4.2).
 
     All other fields are stock's.
     """
@@ -80,17 +80,18 @@ class InternVLConfig(StockInternVLConfig):
         factor = 1 / self.downsample_ratio if self.downsample_ratio else 0
         if factor < 1 or factor != int(factor):
             raise ValueError(
-                f"`downsample_ratio` must be 1 over a whole number (0.5 merges 2 x 2 patches), got {self.downsample_ratio}."
+                "`downsample_ratio` must be 1 over a whole number (0.5 merges 2 x 2 patches), got "
+                f"{self.downsample_ratio}."
             )
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Stock's `from_dict`; a first-generation InternVL-C/G folder, which shares the model type, is named as such."""
+        """Stock's `from_dict`; a folder of InternVL-C/G, which shares the model type, is named as such."""
         if "qllama_config" in config_dict:
             raise ValueError(
                 "This folder holds an InternVL-14B dual encoder (InternVL-C and InternVL-G: its config has "
-                "`qllama_config`), which this version of transformers_internvl does not read. It shares the model type "
-                "'internvl' with the chat models in the -hf layout, whose config has `text_config`."
+                "`qllama_config`), which this version of transformers_internvl does not read. It shares the model "
+                "type 'internvl' with the chat models in the -hf layout, whose config has `text_config`."
             )
         return super().from_dict(config_dict, **kwargs)
 

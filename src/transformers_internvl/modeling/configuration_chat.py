@@ -1,10 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The authors' configurations: `intern_vit_6b` (InternViT alone) and `internvl_chat` (V1-1 to 3.5), read and written.
 
-Both are the canonical configurations under the authors' names. In memory they carry the canonical fields, so the models need
-not know them; on disk they carry the authors' keys, so the authors' code and the engines that follow it read what we save.
-A folder that is read and saved again keeps every key it had, also the ones that mean nothing here (`spec` of the release):
-only fields that were changed in between are rewritten.
+Both are the canonical configurations under the authors' names. In memory they carry the canonical fields, so the
+models need not know them; on disk they carry the authors' keys, so the authors' code and the engines that follow it
+read what we save. A folder that is read and saved again keeps every key it had, also the ones that mean nothing here
+(`spec` of the release): only fields that were changed in between are rewritten.
 
 Source: `configuration_intern_vit.py` and `configuration_internvl_chat.py` of the released checkpoints.
 """
@@ -26,7 +26,8 @@ from .configuration import InternVLConfig, InternVLVisionConfig
 class LanguageModel:
     """What the authors' code does differently for a language model; the key of `LANGUAGE_MODELS` is its class name.
 
-    `series_3_5`: the 3.5 code obeys `llm_config.tie_word_embeddings` and weighs labelled tokens by the square rule, while
+    `series_3_5`: the 3.5 code obeys `llm_config.tie_word_embeddings` and weighs labelled tokens by the square rule,
+        while
     the code of 1.1 to 3.0 forces the embeddings apart and takes the plain mean.
     """
 
@@ -99,7 +100,9 @@ def _authors_rope(parameters: dict[str, Any], source: dict[str, Any]) -> dict[st
     return {"rope_theta": parameters["rope_theta"], "rope_scaling": {name: kind, **scaling}}
 
 
-def _merge_into_source(source: dict[str, Any], read: dict[str, Any], now: dict[str, Any], names: dict[str, str]) -> dict:
+def _merge_into_source(
+    source: dict[str, Any], read: dict[str, Any], now: dict[str, Any], names: dict[str, str]
+) -> dict:
     """The authors' dictionary of a part: what was read, with every field that differs from then written over it.
 
     Args:
@@ -125,9 +128,10 @@ def _merge_into_source(source: dict[str, Any], read: dict[str, Any], now: dict[s
 class InternVisionConfig(InternVLVisionConfig):
     r"""InternViT in the authors' format (`model_type: intern_vit_6b`, which the 300M models carry too).
 
-    Reads and writes the authors' keys: `qkv_bias`, `qk_normalization`, `dropout`, `initializer_factor` stand for the canonical
-    `attention_bias`, `use_qk_norm`, `hidden_dropout_prob`, `layer_scale_init_value`. The defaults are the authors': InternViT-6B
-    at 224 pixels. `use_flash_attn` is accepted and has no effect: choose with `attn_implementation`.
+    Reads and writes the authors' keys: `qkv_bias`, `qk_normalization`, `dropout`, `initializer_factor` stand for the
+    canonical `attention_bias`, `use_qk_norm`, `hidden_dropout_prob`, `layer_scale_init_value`. The defaults are the
+    authors': InternViT-6B at 224 pixels. `use_flash_attn` is accepted and has no effect: choose with
+    `attn_implementation`.
     """
 
     model_type = "intern_vit_6b"
@@ -149,7 +153,9 @@ class InternVisionConfig(InternVLVisionConfig):
 
     def to_diff_dict(self) -> dict[str, Any]:
         """What `save_pretrained` writes: the authors' keys."""
-        fields = {_VISION_KEYS.get(key, key): _authors_value(key, value) for key, value in super().to_diff_dict().items()}
+        fields = {
+            _VISION_KEYS.get(key, key): _authors_value(key, value) for key, value in super().to_diff_dict().items()
+        }
         if "dtype" in fields:
             fields["torch_dtype"] = fields.pop("dtype")
         return fields
@@ -159,8 +165,8 @@ class InternVisionConfig(InternVLVisionConfig):
 class InternVLChatConfig(InternVLConfig):
     r"""A chat model in the authors' format (`model_type: internvl_chat`): InternVL-Chat-V1-1 to InternVL 3.5.
 
-    In memory it is an [`InternVLConfig`]: `llm_config` is read into `text_config`, `select_layer` into `vision_feature_layer`.
-    `save_pretrained` writes the authors' keys back.
+    In memory it is an [`InternVLConfig`]: `llm_config` is read into `text_config`, `select_layer` into
+    `vision_feature_layer`. `save_pretrained` writes the authors' keys back.
 
     Args:
         llm_config (`dict`):
@@ -177,14 +183,15 @@ class InternVLChatConfig(InternVLConfig):
         template (`str`, *optional*): Name of the conversation template.
         system_message (`str`, *optional*): System message in place of the template's own; `None` keeps the template's.
         image_token_id (`int`, *optional*):
-            Id of `<IMG_CONTEXT>`. The released `config.json` files do not hold it: the model's `from_pretrained` reads it from
-            the tokenizer files beside them.
+            Id of `<IMG_CONTEXT>`. The released `config.json` files do not hold it: the model's `from_pretrained` reads
+            it from the tokenizer files beside them.
         loss_reduction (`str`, *optional*): As in [`InternVLConfig`]; `None` takes what the series was trained with.
         tie_word_embeddings (`bool`):
             Not an argument: false up to series 3.0 whatever the file says, `llm_config`'s own from 3.5 on.
 
     Raises:
-        ValueError: for a language model that none of the authors' releases uses (`LANGUAGE_MODELS` lists the known ones).
+        ValueError: for a language model that none of the authors' releases uses (`LANGUAGE_MODELS` lists the known
+            ones).
     """
 
     model_type = "internvl_chat"
@@ -206,14 +213,17 @@ class InternVLChatConfig(InternVLConfig):
     use_backbone_lora: int = 0
     use_llm_lora: int = 0
     tie_word_embeddings: bool = False
-    loss_reduction: str | None = None
-    auto_map: dict = dataclass_field(default_factory=dict)  # trainers test `name in config.auto_map`; ours has no remote code
+    loss_reduction: str | None = None  # type: ignore[assignment]
+    auto_map: dict = dataclass_field(
+        default_factory=dict
+    )  # trainers test `name in config.auto_map`; ours has no remote code
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.auto_map = {}
-        sources = {"vision_config": {}, "text_config": {}}
+        sources: dict[str, dict[str, Any]] = {"vision_config": {}, "text_config": {}}
         if isinstance(self.vision_config, dict):
-            sources["vision_config"] = copy.deepcopy(self.vision_config)
+            canonical = copy.deepcopy(self.vision_config)
+            sources["vision_config"] = {_VISION_KEYS.get(key, key): value for key, value in canonical.items()}
         llm_config = kwargs.pop("llm_config", None)
         if llm_config is not None:
             if not isinstance(llm_config, dict):
@@ -261,7 +271,7 @@ class InternVLChatConfig(InternVLConfig):
         return self.force_image_size or self.vision_config.image_size[0]
 
     def to_canonical(self) -> InternVLConfig:
-        """The same model as a canonical [`InternVLConfig`]: what is not about the model (tiling, prompts) stays behind."""
+        """The same model as a canonical [`InternVLConfig`], without what is about tiling and prompts."""
         text = self.text_config.to_dict()
         if text["model_type"] == "internlm2":  # Llama under another name, which stock does not know
             text["model_type"] = "llama"
@@ -331,8 +341,8 @@ def _architecture(model_type: str) -> str:
 def _unknown_language_model(name: str) -> str:
     return (
         f"`llm_config` names the language model {name!r}, which no InternVL release uses: known are "
-        f"{', '.join(LANGUAGE_MODELS)}. If this is a third-party model that borrows the `internvl_chat` type, load it with "
-        "the code of its own repository."
+        f"{', '.join(LANGUAGE_MODELS)}. If this is a third-party model that borrows the `internvl_chat` type, load it "
+        "with the code of its own repository."
     )
 
 

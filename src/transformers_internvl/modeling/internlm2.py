@@ -1,10 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """InternLM2 and InternLM2.5: Llama under its own names (arXiv:2403.17297).
 
-The architecture is Llama's (grouped-query attention, SwiGLU, RMSNorm, rotary positions with optional dynamic NTK scaling).
-Only the checkpoints differ: other key names, and query, key and value rows fused and grouped per key/value head, which
-`conversion/mappings.py` undoes at load time. So there is a configuration with its own `model_type` and a few subclasses, and
-next to no model code. This is the pattern for any other language model that is Llama in disguise.
+The architecture is Llama's (grouped-query attention, SwiGLU, RMSNorm, rotary positions with optional dynamic NTK
+scaling). Only the checkpoints differ: other key names, and query, key and value rows fused and grouped per key/value
+head, which `conversion/mappings.py` undoes at load time. So there is a configuration with its own `model_type` and a
+few subclasses, and next to no model code. This is the pattern for any other language model that is Llama in disguise.
 """
 
 import torch
@@ -34,8 +34,8 @@ class InternLM2Config(LlamaConfig):
 class InternLM2RotaryEmbedding(LlamaRotaryEmbedding):
     """Rotary positions; under dynamic NTK scaling the base depends on the present length alone.
 
-    Llama's (and the authors') table stays enlarged after a long sequence, so that a later, shorter one gets other numbers
-    than it would have got first, and it cannot be compiled as one graph. Here nothing is kept between calls.
+    Llama's (and the authors') table stays enlarged after a long sequence, so that a later, shorter one gets other
+    numbers than it would have got first, and it cannot be compiled as one graph. Here nothing is kept between calls.
     """
 
     @torch.no_grad()

@@ -1,10 +1,12 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """InternVL: tower -> pixel shuffle -> projector -> language model (arXiv:2404.16821, section 3.1).
 
-Class, parameter and argument names are stock transformers'; what stock has not is optional and named in the docstrings.
+Class, parameter and argument names are stock transformers'; what stock has not is optional and named in the
+docstrings.
 
-Shape letters: T tiles, S tokens of the tower (class token + h*w patches), C width of the tower, f = 1 / downsample_ratio,
-n = h*w / f**2 image tokens of a tile; B rows, L positions, D width of the language model, V vocabulary.
+Shape letters: T tiles, S tokens of the tower (class token + h*w patches), C width of the tower, f = 1 /
+downsample_ratio, n = h*w / f**2 image tokens of a tile; B rows, L positions, D width of the language model, V
+vocabulary.
 """
 
 from dataclasses import dataclass
@@ -13,63 +15,18 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoModel, GenerationMixin, PreTrainedModel
-from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
-from transformers.utils import torch_compilable_check
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, torch_compilable_check
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 
 from .configuration import InternVLConfig
+from .loading import NamesDamagedFiles
 from .losses import supervised_loss
+from .projector import InternVLMultiModalProjector, pixel_shuffle
 from .vision import build_vision_tower
-
-
-def pixel_shuffle(features: torch.Tensor, downsample_ratio: float, version: str = "v2") -> torch.Tensor:
-    """Space to depth: every `f x f` block of cells becomes one cell, `f*f` times as wide.
-
-    A cell of the result concatenates its block row by row (f = 2):
-
-        a b | c d          [a b e f] [c d g h]
-        e f | g h    ->
-        ----+----          [i j m n] [k l o p]
-        i j | k l
-        m n | o p
-
-    Version "v1" gives the same cells with rows and columns of the *result* swapped.
-
-    Args:
-        features: `(T, h, w, C)`.
-        downsample_ratio: `1 / f`.
-        version: `"v1"` or `"v2"`.
-
-    Returns:
-        `(T, h/f, w/f, C*f*f)`; for "v1" `(T, w/f, h/f, C*f*f)`.
-    """
-    tiles, height, width, channels = features.shape
-    f = round(1 / downsample_ratio)
-    if height % f or width % f:
-        raise ValueError(
-            f"A grid of {height} x {width} patches cannot be shuffled by {f}: make the tile size a multiple of {f} patches."
-        )
-    blocks = features.reshape(tiles, height // f, f, width // f, f, channels)  # (T, h/f, f, w/f, f, C)
-    order = (0, 1, 3, 2, 4, 5) if version == "v2" else (0, 3, 1, 2, 4, 5)
-    return blocks.permute(order).flatten(3)
-
-
-class InternVLMultiModalProjector(nn.Module):
-    """Norm and a two-layer MLP from shuffled tower features to the language model's width."""
-
-    def __init__(self, config: InternVLConfig):
-        super().__init__()
-        width = config.vision_config.hidden_size * round(1 / config.downsample_ratio) ** 2
-        self.layer_norm = nn.LayerNorm(width)
-        self.linear_1 = nn.Linear(width, config.text_config.hidden_size)
-        self.act = ACT2FN[config.projector_hidden_act]
-        self.linear_2 = nn.Linear(config.text_config.hidden_size, config.text_config.hidden_size)
-
-    def forward(self, image_features: torch.Tensor) -> torch.Tensor:
-        return self.linear_2(self.act(self.linear_1(self.layer_norm(image_features))))
 
 
 @dataclass
@@ -84,8 +41,8 @@ class InternVLModelOutputWithPast(BaseModelOutputWithPast):
 class InternVLCausalLMOutputWithPast(ModelOutput):
     """Outputs of [`InternVLForConditionalGeneration`].
 
-    `logits` `(B, L, V)` are None when they were not computed (see `skip_logits`); `aux_loss` is the load-balancing loss of a
-    mixture of experts, already part of `loss`.
+    `logits` `(B, L, V)` are None when they were not computed (see `skip_logits`); `aux_loss` is the load-balancing
+    loss of a mixture of experts, already part of `loss`.
     """
 
     loss: torch.Tensor | None = None
@@ -98,7 +55,7 @@ class InternVLCausalLMOutputWithPast(ModelOutput):
     router_logits: tuple[torch.Tensor, ...] | None = None
 
 
-class InternVLPreTrainedModel(PreTrainedModel):
+class InternVLPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
     """Capabilities shared by the InternVL models."""
 
     config: InternVLConfig
@@ -132,27 +89,27 @@ class InternVLModel(InternVLPreTrainedModel):
         vision_feature_select_strategy: str | None = None,
         image_flags: torch.Tensor | None = None,
         vision_chunk_size: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Encode tiles into image tokens.
 
         Args:
             pixel_values: `(T, 3, height, width)`, normalized.
-            vision_feature_layer: which hidden state of the tower is used, embeddings counted; -1 is the last block's output.
-                Blocks behind it are not run. Defaults to the config's.
+            vision_feature_layer: which hidden state of the tower is used, embeddings counted; -1 is the last block's
+                output. Blocks behind it are not run. Defaults to the config's.
             vision_feature_select_strategy: `"default"` drops the class token, which has no place in the grid.
             image_flags: `(T,)` or `(T, 1)`, 0 marks a dummy tile, which is left out. None: all are real.
             vision_chunk_size: outside training, encode so many tiles at a time. Defaults to the config's.
 
         Returns:
-            `pooler_output` `(T, n, D)`, the image tokens; `last_hidden_state` `(T, S, C)` of the layer that was used; on request
-            `hidden_states` and `attentions` of the tower.
+            `pooler_output` `(T, n, D)`, the image tokens; `last_hidden_state` `(T, S, C)` of the layer that was used;
+            on request `hidden_states` and `attentions` of the tower.
         """
         layer = _single_layer(vision_feature_layer)
         if vision_feature_select_strategy != "default":
             raise ValueError(
-                "`vision_feature_select_strategy` must be 'default': pixel shuffle works on the patch grid, which the class "
-                f"token is no part of. Got {vision_feature_select_strategy!r}."
+                "`vision_feature_select_strategy` must be 'default': pixel shuffle works on the patch grid, which the "
+                f"class token is no part of. Got {vision_feature_select_strategy!r}."
             )
         if image_flags is not None:
             pixel_values = pixel_values[image_flags.reshape(-1).to(pixel_values.device) == 1]
@@ -190,8 +147,8 @@ class InternVLModel(InternVLPreTrainedModel):
             placeholders * inputs_embeds.shape[-1] == image_features.numel(),
             lambda: (
                 f"Image features and image tokens do not match, tokens: {placeholders}, features: {features} "
-                f"({image_features.shape[0]} tiles of {image_features.shape[1]}). Every tile needs its own run of <IMG_CONTEXT> in "
-                "the prompt: let the processor expand it, and do not truncate the result."
+                f"({image_features.shape[0]} tiles of {image_features.shape[1]}). Every tile needs its own run of "
+                "<IMG_CONTEXT> in the prompt: let the processor expand it, and do not truncate the result."
             ),
         )
         return mask.unsqueeze(-1).to(inputs_embeds.device)
@@ -200,8 +157,8 @@ class InternVLModel(InternVLPreTrainedModel):
         token = self.config.image_token_id
         if token is None:
             raise ValueError(
-                "The config does not say which token stands for an image (`image_token_id`), and no tokenizer lay beside the "
-                "checkpoint to read it from. Set `model.config.image_token_id = "
+                "The config does not say which token stands for an image (`image_token_id`), and no tokenizer lay "
+                "beside the checkpoint to read it from. Set `model.config.image_token_id = "
                 "tokenizer.convert_tokens_to_ids('<IMG_CONTEXT>')`, or pass `image_token_id=` to `from_pretrained`."
             )
         if input_ids is not None:
@@ -222,7 +179,7 @@ class InternVLModel(InternVLPreTrainedModel):
         vision_feature_select_strategy: str | None = None,
         image_flags: torch.Tensor | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLModelOutputWithPast:
         """Run the language model over text and image tokens.
 
@@ -248,7 +205,9 @@ class InternVLModel(InternVLPreTrainedModel):
                 image_flags=image_flags,
                 return_dict=True,
             )
-        image_features = None if encoded is None else encoded.pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
+        image_features = (
+            None if encoded is None else encoded.pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
+        )
         if image_features is not None:
             mask = self.get_placeholder_mask(input_ids, inputs_embeds, image_features)
             inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
@@ -277,9 +236,12 @@ class InternVLModel(InternVLPreTrainedModel):
     def _touch_vision(self, inputs_embeds: torch.Tensor) -> torch.Tensor:
         """Let a text-only training step pass through tower and projector with weight zero.
 
-        Ranks of a distributed run must take part in the same collectives: one whose batch has no image would wait forever.
+        Ranks of a distributed run must take part in the same collectives: one whose batch has no image would wait
+        forever.
         """
-        trained = any(p.requires_grad for part in (self.vision_tower, self.multi_modal_projector) for p in part.parameters())
+        trained = any(
+            p.requires_grad for part in (self.vision_tower, self.multi_modal_projector) for p in part.parameters()
+        )
         if not trained or not torch.is_grad_enabled():
             return inputs_embeds
         config = self.config.vision_config
@@ -288,11 +250,11 @@ class InternVLModel(InternVLPreTrainedModel):
         return inputs_embeds + 0.0 * features.sum().to(inputs_embeds.device, inputs_embeds.dtype)
 
 
-def _single_layer(layer: int | list[int]) -> int:
+def _single_layer(layer: int | list[int] | None) -> int:
     """The one layer that feeds the projector."""
     if isinstance(layer, int):
         return layer
-    if len(layer) == 1:
+    if layer is not None and len(layer) == 1:
         return layer[0]
     raise ValueError(f"`vision_feature_layer` must be one layer: the projector has room for one, got {layer}.")
 
@@ -300,7 +262,7 @@ def _single_layer(layer: int | list[int]) -> int:
 def _join_chunks(chunks: list[BaseModelOutputWithPooling]) -> BaseModelOutputWithPooling:
     """The outputs of several chunks of tiles as the output of all of them."""
     joined = type(chunks[0])()
-    for key in chunks[0].keys():
+    for key in list(chunks[0]):
         values = [chunk[key] for chunk in chunks]
         if isinstance(values[0], tuple):
             joined[key] = tuple(torch.cat(layer) for layer in zip(*values, strict=True))
@@ -347,7 +309,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
         loss_weight: torch.Tensor | None = None,
         skip_logits: bool | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLCausalLMOutputWithPast:
         """Logits and, with `labels`, the loss. The arguments of [`InternVLModel.forward`], and:
 
@@ -355,9 +317,10 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
             labels: `(B, L)`, not shifted, -100 where a position is not supervised.
             logits_to_keep: compute only the last so many logits (0: all), or those of the given positions.
             loss_weight: `(B, L)` weights of the positions, in place of the config's `loss_reduction`.
-            skip_logits: with `labels`, compute logits at supervised positions only and return none. Defaults to True in
-                training, where nobody reads them, and False in evaluation.
-            num_items_in_batch: labelled tokens of the whole batch, as `Trainer` passes it: the loss is the token mean over it.
+            skip_logits: with `labels`, compute logits at supervised positions only and return none. Defaults to True
+                in training, where nobody reads them, and False in evaluation.
+            num_items_in_batch: labelled tokens of the whole batch, as `Trainer` passes it: the loss is the token mean
+                over it.
             image_sizes: accepted for stock's signature; has no effect.
         """
         outputs = self.model(
@@ -374,7 +337,9 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
             **kwargs,
         )
         hidden_states = outputs.last_hidden_state  # (B, L, D)
-        own_loss = getattr(self, "_loss_function", None)  # a user who sets `model.loss_function` gets logits to feed it
+        own_loss = getattr(
+            self, "_loss_function", None
+        )  # a user who sets `model.loss_function` gets logits to feed it
         skip = labels is not None and own_loss is None and (self.training if skip_logits is None else skip_logits)
         logits = None if skip else self.lm_head(_keep(hidden_states, logits_to_keep))
 
@@ -390,6 +355,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
                 loss_weight,
                 kwargs.get("num_items_in_batch"),
                 logits if logits is not None and logits.shape[1] == labels.shape[1] else None,
+                kwargs.get("shift_labels"),
             )
         if loss is not None and outputs.router_logits:
             aux_loss = self._balance(outputs.router_logits, attention_mask)

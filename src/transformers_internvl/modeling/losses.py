@@ -27,21 +27,18 @@ def token_weights(labels: torch.Tensor, reduction: str) -> torch.Tensor:
     Returns:
         `(B, S)` float32.
     """
-    supervised = labels != IGNORE_INDEX
-    count = supervised.sum(dim=-1, keepdim=True).clamp(min=1).float()  # (B, 1)
-    return REDUCTIONS[reduction](count) * supervised
+    return _row_weights(labels, reduction) * (labels != IGNORE_INDEX)
 
 
-def weighted_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Sum of the weighted cross entropies, computed in float32.
+def _row_weights(labels: torch.Tensor, reduction: str) -> torch.Tensor:
+    """The weight of a labelled token in each row, `(B, 1)`; labels count in the first place, too."""
+    count = (labels != IGNORE_INDEX).sum(dim=-1, keepdim=True).clamp(min=1).float()
+    return REDUCTIONS[reduction](count)
 
-    Args:
-        logits: `(N, V)`.
-        targets: `(N,)` token ids, -100 to ignore.
-        weights: `(N,)`.
-    """
-    entropies = nn.functional.cross_entropy(logits.float(), targets, ignore_index=IGNORE_INDEX, reduction="none")
-    return (entropies * weights).sum()
+
+def cross_entropies(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross entropy at every position, in float32, 0 where the target is -100. `(N, V)` and `(N,)` to `(N,)`."""
+    return nn.functional.cross_entropy(logits.float(), targets, ignore_index=IGNORE_INDEX, reduction="none")
 
 
 def supervised_loss(
@@ -52,6 +49,7 @@ def supervised_loss(
     loss_weight: torch.Tensor | None = None,
     num_items_in_batch: torch.Tensor | int | None = None,
     logits: torch.Tensor | None = None,
+    shift_labels: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Next-token loss that needs logits at supervised positions only.
 
@@ -60,30 +58,38 @@ def supervised_loss(
         head: maps hidden states to logits.
         labels: `(B, S)`, not shifted; position `i` is predicted from position `i - 1`.
         reduction: weight of the labelled tokens of a row, if neither of the next two is given.
-        loss_weight: `(B, S)` weights by position, shifted like the labels. The weights of ignored positions count in the
-            denominator, as the authors have it.
-        num_items_in_batch: the plain sum of the entropies is divided by this, whatever the reduction: how `Trainer` keeps the
-            token mean exact over accumulation steps and ranks.
+        loss_weight: `(B, S)` weights by position, shifted like the labels. The weights of ignored positions count in
+            the denominator, as the authors have it.
+        num_items_in_batch: the plain sum of the entropies is divided by this, whatever the reduction: how `Trainer`
+            keeps the token mean exact over accumulation steps and ranks.
         logits: `(B, S, V)`, if they are there already.
+        shift_labels: `(B, S)`, labels that were shifted already: position `i` predicts entry `i`. `labels` is then not
+            read.
 
     Returns:
         The loss, float32. Zero, with a gradient path, when nothing is labelled.
     """
-    labels = labels.to(hidden_states.device)
-    if loss_weight is not None:
-        weights = loss_weight.to(hidden_states.device, torch.float32)
+    if shift_labels is None:  # position i predicts label i + 1, the last position nothing
+        targets, hidden_states = labels[:, 1:], hidden_states[:, :-1]
+        logits = None if logits is None else logits[:, :-1]
+        weights = None if loss_weight is None else loss_weight[:, 1:]
     else:
-        weights = token_weights(labels, "token" if num_items_in_batch is not None else reduction)
-    targets, weights = labels[:, 1:], weights[:, 1:]  # (B, S-1)
-    total = weights.sum() if num_items_in_batch is None else num_items_in_batch
-    if torch.is_tensor(total):
+        targets, labels, weights = shift_labels, shift_labels, loss_weight
+    targets, labels = targets.to(hidden_states.device), labels.to(hidden_states.device)  # (B, S')
+    supervised = targets != IGNORE_INDEX
+    if weights is None:
+        weights = _row_weights(labels, "token" if num_items_in_batch is not None else reduction) * supervised
+    weights = weights.to(hidden_states.device, torch.float32)
+
+    if logits is None:
+        entropies = torch.zeros_like(weights)
+        entropies[supervised] = cross_entropies(head(hidden_states[supervised]), targets[supervised])
+    else:
+        entropies = cross_entropies(logits.flatten(0, 1), targets.flatten()).view_as(weights)
+    total = weights.flatten().sum() if num_items_in_batch is None else num_items_in_batch
+    if isinstance(total, torch.Tensor):
         total = total.to(hidden_states.device).clamp(min=torch.finfo(torch.float32).tiny)
-
-    if logits is not None:
-        return weighted_cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), weights.flatten()) / total
-    supervised = targets != IGNORE_INDEX  # (B, S-1)
-    logits = head(hidden_states[:, :-1][supervised])  # (N, V)
-    return weighted_cross_entropy(logits, targets[supervised], weights[supervised]) / total
+    return (entropies * weights).flatten().sum() / total
 
 
-__all__ = ["supervised_loss", "token_weights", "weighted_cross_entropy"]
+__all__ = ["cross_entropies", "supervised_loss", "token_weights"]

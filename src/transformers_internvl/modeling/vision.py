@@ -1,8 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""InternViT, the vision tower of every InternVL model (arXiv:2312.14238, section 3.2; 300M: arXiv:2412.05271, section 3.2).
+"""InternViT, the vision tower of every InternVL (arXiv:2312.14238, section 3.2; 300M: arXiv:2412.05271, section 3.2).
 
-A plain ViT with learned absolute positions, LayerScale and no final norm, in two shapes: the 6B (RMSNorm, query and key
-normalized over the full width, no qkv bias) and the 300M (LayerNorm, qkv bias). Parameter names are stock transformers'.
+A plain ViT with learned absolute positions, LayerScale and no final norm, in two shapes: the 6B (RMSNorm, query and
+key normalized over the full width, no qkv bias) and the 300M (LayerNorm, qkv bias). Parameter names are stock
+transformers'.
 
 Shape letters: T tiles (images), S tokens (class token + patches), D width, H heads, C channels per head,
 h x w patch grid, P side of the square position table.
@@ -19,11 +20,14 @@ from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration import InternVLVisionConfig
 from .configuration_chat import InternVisionConfig
+from .loading import NamesDamagedFiles
 
 
 class InternVLVisionRMSNorm(nn.Module):
@@ -251,10 +255,10 @@ class InternVLVisionEncoder(nn.Module):
 
 @dataclass
 class InternVLVisionModelOutputWithPooling(BaseModelOutputWithPooling):
-    """Outputs of the tower: `last_hidden_state` `(T, S, D)`, `pooler_output` `(T, D)`, `hidden_states`, `attentions`."""
+    """The tower's `last_hidden_state` `(T, S, D)`, `pooler_output` `(T, D)`, `hidden_states` and `attentions`."""
 
 
-class InternVLVisionPreTrainedModel(PreTrainedModel):
+class InternVLVisionPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
     """Weight initialization and capabilities of the tower."""
 
     config: InternVLVisionConfig
@@ -287,8 +291,8 @@ class InternVLVisionPreTrainedModel(PreTrainedModel):
 class InternVLVisionModel(InternVLVisionPreTrainedModel):
     """InternViT under stock's name, configuration and parameter names.
 
-    `pooler_output` is the mean over the patches when `config.use_mean_pooling` (the default), else the class token after the
-    final norm: stock documents it so and leaves it empty.
+    `pooler_output` is the mean over the patches when `config.use_mean_pooling` (the default), else the class token
+    after the final norm: stock documents it so and leaves it empty.
     """
 
     def __init__(self, config: InternVLVisionConfig):
@@ -314,7 +318,7 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
         pixel_values: torch.Tensor,
         bool_masked_pos: torch.Tensor | None = None,
         num_layers: int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLVisionModelOutputWithPooling:
         """Encode tiles.
 
@@ -336,7 +340,7 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
 
 
 class InternVisionModel(InternVLVisionModel):
-    """InternViT under the authors' name and format (`model_type: intern_vit_6b`): `pooler_output` is the class token."""
+    """InternViT in the authors' format (`model_type: intern_vit_6b`); `pooler_output` is the class token."""
 
     config: InternVisionConfig
 
@@ -352,6 +356,8 @@ class InternVisionModel(InternVLVisionModel):
             patch_size: side of a patch in pixels.
         """
         table = self.embeddings.position_embeddings
+        if table is None:
+            raise ValueError("This tower has no position table to resize (`use_absolute_position_embeddings=False`).")
         if table.shape[1] - 1 != (old_size // patch_size) ** 2:
             raise ValueError(
                 f"The position table has {table.shape[1] - 1} patches, but old_size {old_size} with patch_size "

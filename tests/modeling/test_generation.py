@@ -1,0 +1,136 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Generation: every way of decoding gives what greedy decoding of one row gives."""
+
+import pytest
+import torch
+
+from tests.tiny import IMAGE_TOKEN, tiny_batch, tiny_model
+
+# A random model may write the token that stands for an image, which no trained one does.
+GREEDY = {
+    "max_new_tokens": 6,
+    "do_sample": False,
+    "eos_token_id": None,
+    "pad_token_id": 0,
+    "suppress_tokens": [IMAGE_TOKEN],
+}
+LLAMA_DYNAMIC = {
+    "model_type": "internlm2",
+    "max_position_embeddings": 16,  # the prompts are longer: the rotary base is scaled
+    "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0},
+}
+
+
+@pytest.fixture(params=[{}, {"text": LLAMA_DYNAMIC}], ids=["qwen2", "internlm2"])
+def model(request):
+    return tiny_model(**request.param)
+
+
+def rows(batch: dict[str, torch.Tensor], tiles: list[int]) -> list[dict[str, torch.Tensor]]:
+    """The batch, one row at a time."""
+    pixels = batch["pixel_values"].split(tiles)
+    return [
+        {"input_ids": batch["input_ids"][i : i + 1], "attention_mask": batch["attention_mask"][i : i + 1]}
+        | ({"pixel_values": pixels[i]} if tiles[i] else {})
+        for i in range(len(tiles))
+    ]
+
+
+@pytest.fixture
+def batch():
+    return tiny_batch([2, 1])
+
+
+def test_batched_rows_with_different_images_equal_single_rows(model):
+    tiles = [2, 0, 1]
+    batch = tiny_batch(tiles)
+    together = model.generate(**batch, **GREEDY)
+    alone = torch.cat([model.generate(**row, **GREEDY) for row in rows(batch, tiles)])
+    assert torch.equal(together, alone)
+
+
+def test_left_padding_changes_nothing(model):
+    if model.config.text_config.model_type == "internlm2":
+        model.config.text_config.max_position_embeddings = 512  # a longer batch has another rotary base, by design
+    batch = tiny_batch([1, 2])
+    plain = model.generate(**batch, **GREEDY)[:, 20:]
+    padded = dict(batch)
+    padded["input_ids"] = torch.nn.functional.pad(batch["input_ids"], (5, 0), value=0)
+    padded["attention_mask"] = torch.nn.functional.pad(batch["attention_mask"], (5, 0), value=0)
+    assert torch.equal(model.generate(**padded, **GREEDY)[:, 25:], plain)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cache_implementation": "static", "disable_compile": True},
+        {"prefill_chunk_size": 5},
+        {"use_cache": False},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_caches_and_chunks_give_the_same_ids(model, batch, options):
+    assert torch.equal(model.generate(**batch, **GREEDY, **options), model.generate(**batch, **GREEDY))
+
+
+@pytest.mark.parametrize("how", ["prompt_lookup", "assistant"])
+def test_speculation_gives_the_same_ids(model, how):
+    row = tiny_batch([2])
+    options = {"prompt_lookup_num_tokens": 2} if how == "prompt_lookup" else {"assistant_model": model}
+    assert torch.equal(model.generate(**row, **GREEDY, **options), model.generate(**row, **GREEDY))
+
+
+def test_beams_of_a_batch_equal_beams_of_its_rows(model, batch):
+    options = {**GREEDY, "num_beams": 3, "num_return_sequences": 2}
+    together = model.generate(**batch, **options)
+    alone = torch.cat([model.generate(**row, **options) for row in rows(batch, [2, 1])])
+    assert torch.equal(together, alone)
+
+
+def test_features_made_earlier(model, batch):
+    expected = model.generate(**batch, **GREEDY)
+    with torch.no_grad():
+        features = model.get_image_features(batch.pop("pixel_values"))
+    assert torch.equal(model.generate(**batch, mm_encoder_outputs={"image": features}, **GREEDY), expected)
+
+
+def test_the_tower_runs_once(model, batch):
+    runs = []
+    model.model.vision_tower.register_forward_pre_hook(lambda *_: runs.append(1))
+    model.generate(**batch, **GREEDY)
+    assert len(runs) == 1
+
+
+def test_a_streamer_gets_every_token(model):
+    class Collect:
+        def __init__(self):
+            self.ids = []
+
+        def put(self, value):
+            self.ids += value.flatten().tolist()
+
+        def end(self):
+            pass
+
+    streamer, row = Collect(), tiny_batch([1])
+    sequence = model.generate(**row, **GREEDY, streamer=streamer)
+    assert streamer.ids == sequence[0].tolist()
+
+
+def test_dynamic_rotary_base_forgets_longer_sequences():
+    model = tiny_model(text=LLAMA_DYNAMIC)
+    short, long = tiny_batch([1], length=18), tiny_batch([1], length=60)
+    with torch.no_grad():
+        before = model(**short).logits
+        model(**long)
+        assert torch.equal(model(**short).logits, before)
+
+
+@pytest.mark.parametrize("text", [{}, LLAMA_DYNAMIC], ids=["qwen2", "internlm2"])
+def test_compiles_as_one_graph(text, batch):
+    model = tiny_model(text={**text, "num_hidden_layers": 1}, vision={"num_hidden_layers": 1})
+    with torch.no_grad():
+        expected = model(**batch).logits
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(**batch).logits, expected, rtol=1e-4, atol=2e-5)
+    torch._dynamo.reset()
