@@ -1,2 +1,50 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The InternVL family of vision-language models, native to transformers v5."""
+"""The InternVL family of vision-language models, native to transformers v5.
+
+Importing the package registers its classes with transformers' Auto classes: after `import transformers_internvl`,
+every chat checkpoint and vision tower that the authors released loads without remote code. It does nothing else. With
+`TRANSFORMERS_INTERNVL_KEEP_STOCK=1` in the environment, stock's own registration of `internvl` (the `-hf` layout)
+stays.
+"""
+
+from .internvl_chat import InternVLChatModel
+from .modeling.configuration import InternVLConfig, InternVLVisionConfig
+from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
+from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
+from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
+from .modeling.vision import InternVisionModel, InternVLVisionModel
+from .nano import nano_path
+from .processing.chat_templates import get_chat_template, split_thinking
+from .processing.image_processing import InternVLImageProcessor
+from .processing.processor import InternVLProcessor
+from .processing.tiling import select_grid
+from .processing.tokenization_internlm2 import InternLM2Tokenizer
+from .processing.video_processing import InternVLVideoProcessor
+from .registry import register
+
+__version__ = "0.1.0"
+
+register()
+
+__all__ = [
+    "InternLM2Config",
+    "InternLM2ForCausalLM",
+    "InternLM2Model",
+    "InternLM2Tokenizer",
+    "InternVLChatConfig",
+    "InternVLChatModel",
+    "InternVLConfig",
+    "InternVLForConditionalGeneration",
+    "InternVLImageProcessor",
+    "InternVLModel",
+    "InternVLProcessor",
+    "InternVLVideoProcessor",
+    "InternVLVisionConfig",
+    "InternVLVisionModel",
+    "InternVisionConfig",
+    "InternVisionModel",
+    "get_chat_template",
+    "nano_path",
+    "select_grid",
+    "split_thinking",
+]

@@ -4,7 +4,8 @@
 A model card's snippet runs unchanged once `trust_remote_code` is deleted:
 
     model = AutoModel.from_pretrained("OpenGVLab/InternVL2_5-8B", dtype=torch.bfloat16)
-    response, history = model.chat(tokenizer, pixel_values, "<image>\\nWhat is this?", {"max_new_tokens": 64}, return_history=True)
+    response, history = model.chat(tokenizer, pixel_values, "<image>\\nWhat is this?", {"max_new_tokens": 64},
+    return_history=True)
 
 It stands above `modeling` and `processing` because `chat` needs both: the model's weights and the prompts' grammar.
 
@@ -13,23 +14,25 @@ Source: `modeling_internvl_chat.py` of the released checkpoints.
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.utils import cached_file
-from transformers.utils.chat_template_utils import mark_control_tokens
+from transformers.utils import cached_file, is_flash_attn_2_available
 
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
-from .processing.chat_templates import TEMPLATES, chat_prompt
+from .processing.chat_templates import TEMPLATES, get_chat_template
+from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
+from .processing.tokenization import as_trained
 
-IMAGE_CONTEXT = "<IMG_CONTEXT>"
+IMAGE_MARK, IMAGE_CONTEXT = "<image>", "<IMG_CONTEXT>"
 History = list[tuple[str, str]]
 
 
 class InternVLChatBody(InternVLModel):
-    """Tower, projector and language model of an [`InternVLChatModel`]; a class of its own so that its weights map as such."""
+    """Tower, projector and language model of an [`InternVLChatModel`]: a class of its own, for its weights' names."""
 
     config: InternVLChatConfig
 
@@ -37,16 +40,16 @@ class InternVLChatBody(InternVLModel):
 class InternVLChatModel(InternVLForConditionalGeneration):
     """InternVL-Chat-V1-1 to InternVL 3.5 in the authors' format (`model_type: internvl_chat`).
 
-    It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. On top of it stand the authors' `chat`,
-    `batch_chat` and `extract_feature`. `save_pretrained` writes the authors' layout; with `save_original_format=False` the
-    canonical `-hf` one.
+    It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. On top of it stand the authors'
+    `chat`, `batch_chat` and `extract_feature`. `save_pretrained` writes the authors' layout; with
+    `save_original_format=False` the canonical `-hf` one.
     """
 
     config: InternVLChatConfig
     body_class = InternVLChatBody
     _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq"]
 
-    # --- loading and saving -------------------------------------------------------------------------------------------
+    # --- loading and saving ------------------------------------------------------------------------------------------
 
     @classmethod
     def from_pretrained(
@@ -54,12 +57,17 @@ class InternVLChatModel(InternVLForConditionalGeneration):
     ) -> "InternVLChatModel":
         """As transformers', and strict: every weight must have a place, every place a weight.
 
-        The ids of `<IMG_CONTEXT>` and of the template's stop token, which `config.json` does not hold, are read from the
-        tokenizer files beside the weights.
+        The ids of `<IMG_CONTEXT>` and of the template's stop token, which `config.json` does not hold, are read from
+        the tokenizer files beside the weights.
+
+        `use_flash_attn`, which model cards pass, is an older name: True asks for
+        `attn_implementation="flash_attention_2"` where flash-attn is installed, and changes nothing elsewhere.
 
         Raises:
             ValueError: for weights we have no place for, or places without weights.
         """
+        if kwargs.pop("use_flash_attn", False) and is_flash_attn_2_available():
+            kwargs.setdefault("attn_implementation", "flash_attention_2")
         wants_report = kwargs.pop("output_loading_info", False)
         lenient = kwargs.get("ignore_mismatched_sizes", False) or kwargs.get("quantization_config") is not None
         where = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
@@ -70,7 +78,7 @@ class InternVLChatModel(InternVLForConditionalGeneration):
             _refuse_incomplete(pretrained_model_name_or_path, report)
         if pretrained_model_name_or_path is not None:
             model._read_token_ids(str(pretrained_model_name_or_path), where)
-        return (model, report) if wants_report else model
+        return (model, report) if wants_report else model  # type: ignore[return-value]
 
     def _read_token_ids(self, folder: str, where: dict[str, Any]) -> None:
         """Take the ids that the config lacks from the tokenizer files of the checkpoint, if it has any."""
@@ -84,7 +92,9 @@ class InternVLChatModel(InternVLForConditionalGeneration):
             known = known if isinstance(known, list) else [] if known is None else [known]
             self.generation_config.eos_token_id = [stop, *(other for other in known if other != stop)]
 
-    def save_pretrained(self, save_directory: str | os.PathLike, *, save_original_format: bool = True, **kwargs: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, *, save_original_format: bool = True, **kwargs: Any
+    ) -> None:
         """Write the authors' layout, or the canonical one with `save_original_format=False`."""
         if save_original_format:
             super().save_pretrained(save_directory, **kwargs)
@@ -92,7 +102,7 @@ class InternVLChatModel(InternVLForConditionalGeneration):
             self.to_canonical().save_pretrained(save_directory, **kwargs)
 
     def to_canonical(self) -> InternVLForConditionalGeneration:
-        """The same model, the tensors shared, as an [`InternVLForConditionalGeneration`] with an [`InternVLConfig`]."""
+        """The same model as an [`InternVLForConditionalGeneration`] with an [`InternVLConfig`], the tensors shared."""
         config = self.config.to_canonical()
         with torch.device("meta"):
             model = InternVLForConditionalGeneration(config)
@@ -102,7 +112,7 @@ class InternVLChatModel(InternVLForConditionalGeneration):
         model.generation_config = self.generation_config
         return model.train(self.training)
 
-    # --- the authors' calling surface ---------------------------------------------------------------------------------
+    # --- the authors' calling surface --------------------------------------------------------------------------------
 
     @property
     def num_image_token(self) -> int:
@@ -163,8 +173,8 @@ class InternVLChatModel(InternVLForConditionalGeneration):
         Args:
             tokenizer: the checkpoint's.
             pixel_values: `(T, 3, height, width)`, the tiles of every image one after the other; None for text alone.
-            question: the user's turn. `<image>` marks the place of an image; without any mark the first question gets one in
-                front. Other special tokens in it are text.
+            question: the user's turn. `<image>` marks the place of an image; without any mark the first question gets
+                one in front. Other special tokens in it are text.
             generation_config: arguments of `generate`. Not changed.
             history: what an earlier call returned.
             return_history: return the conversation with this turn added, too.
@@ -174,12 +184,12 @@ class InternVLChatModel(InternVLForConditionalGeneration):
         Returns:
             The answer, or `(answer, history)`.
         """
-        history = list(history or [])
+        tokenizer, history = as_trained(tokenizer), list(history or [])
         tiles = _tiles_of_images(pixel_values, num_patches_list)
         prompt = self._prompt(tokenizer, question, history, tiles)
         answer = self._answer(tokenizer, [prompt], pixel_values, generation_config or {})[0]
-        if not history and tiles and "<image>" not in question:
-            question = "<image>\n" + question
+        if not history and tiles and IMAGE_MARK not in question:
+            question = f"{IMAGE_MARK}\n{question}"
         return (answer, [*history, (question, answer)]) if return_history else answer
 
     @torch.no_grad()
@@ -206,41 +216,55 @@ class InternVLChatModel(InternVLForConditionalGeneration):
         """
         if history is not None or return_history:
             raise ValueError("`batch_chat` keeps no history: use `chat`, one conversation at a time.")
-        tiles = list(num_patches_list or [])
+        tokenizer, tiles = as_trained(tokenizer), list(num_patches_list or [])
         if pixel_values is not None and len(tiles) != len(questions):
-            raise ValueError(f"`num_patches_list` must have one entry per question: {len(tiles)} for {len(questions)}.")
+            raise ValueError(
+                f"`num_patches_list` must have one entry per question: {len(tiles)} for {len(questions)}."
+            )
         prompts = [
             self._prompt(tokenizer, question, [], tiles[index : index + 1] if pixel_values is not None else [])
             for index, question in enumerate(questions)
         ]
         return self._answer(tokenizer, prompts, pixel_values, generation_config or {})
 
-    def _prompt(self, tokenizer: Any, question: str, history: History, tiles: list[int]) -> str:
-        """The authors' prompt, with the special tokens that a user typed marked as text."""
-        prompt = chat_prompt(
-            self.template,
-            _mark(tokenizer, question),
-            [(_mark(tokenizer, asked), _mark(tokenizer, answered)) for asked, answered in history],
-            num_patches=tiles,
-            num_image_token=self.num_image_token,
-            system_message=self.system_message,
+    def _prompt(self, tokenizer: Any, question: str, history: History, tiles: list[int]) -> Prompt:
+        """The authors' prompt: image markers filled from left to right, in history and answers as well."""
+        if not history and tiles and IMAGE_MARK not in question:
+            question = f"{IMAGE_MARK}\n{question}"
+        messages = [
+            {"role": role, "content": content}
+            for turn in history
+            for role, content in zip(("user", "assistant"), turn, strict=True)
+        ]
+        messages.append({"role": "user", "content": question})
+        template = get_chat_template(self.template, system_message=self.system_message)
+        pattern = control_pattern(tokenizer, template)
+        (prompt,) = render_prompts(
+            [messages], template, pattern, trusted=False, variables={}, add_generation_prompt=True
         )
-        return prompt
+        marks = [match.span() for match in re.finditer(IMAGE_MARK, prompt.text)][
+            : len(tiles)
+        ]  # further marks stay text
+        prompt.data = _without(prompt.data or [], marks)  # what stands for an image is not the user's text
+        runs = [f"<img>{IMAGE_CONTEXT * self.num_image_token * count}</img>" for count in tiles]
+        return replace(prompt, [(start, end, run) for (start, end), run in zip(marks, runs, strict=False)])
 
     def _answer(
-        self, tokenizer: Any, prompts: list[str], pixel_values: torch.Tensor | None, generation: dict[str, Any]
+        self, tokenizer: Any, prompts: list[Prompt], pixel_values: torch.Tensor | None, generation: dict[str, Any]
     ) -> list[str]:
         """Generate behind the prompts and cut the answers at the template's stop string."""
         if self.config.image_token_id is None:
             self.config.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_CONTEXT)
-        stop = TEMPLATES[self.template].stop
-        inputs = _encode(tokenizer, prompts, self.device)
+        pattern = control_pattern(tokenizer, get_chat_template(self.template))
+        batch = encode_batch(tokenizer, prompts, pattern, padding=True, padding_side="left", return_tensors="pt")
+        inputs = {key: batch[key].to(self.device) for key in ("input_ids", "attention_mask")}
         if pixel_values is not None:
             inputs["pixel_values"] = pixel_values
+        stop = TEMPLATES[self.template].stop
         stops = {"eos_token_id": tokenizer.convert_tokens_to_ids(stop)}
         sequences = self.generate(**inputs, **{**stops, **generation})
         sequences = getattr(sequences, "sequences", sequences)[:, inputs["input_ids"].shape[1] :]
-        # The 3.5 code keeps special tokens until it has cut; its templates' tokens then never reach the answer.
+        # The 3.5 code keeps special tokens until it has cut.
         texts = tokenizer.batch_decode(sequences, skip_special_tokens=not self.config.series_3_5)
         return [text.split(stop)[0].strip() for text in texts]
 
@@ -257,28 +281,12 @@ def _tiles_of_images(pixel_values: torch.Tensor | None, num_patches_list: Sequen
     return tiles
 
 
-def _mark(tokenizer: Any, text: str) -> str:
-    """Mark the special tokens that a text spells out, so that [`_encode`] takes them as text. `<image>` stays a marker."""
-    return mark_control_tokens(text, _special_tokens(tokenizer))
-
-
-def _special_tokens(tokenizer: Any) -> Any:
-    from transformers.utils.chat_template_utils import _get_control_token_patterns
-
-    names = tuple(sorted(str(token) for token in tokenizer.added_tokens_decoder.values() if str(token) != "<image>"))
-    return _get_control_token_patterns(names)[0]
-
-
-def _encode(tokenizer: Any, prompts: list[str], device: torch.device) -> dict[str, torch.Tensor]:
-    """Token ids of the prompts, padded on the left."""
-    from transformers.utils.chat_template_utils import _CONTROL_TOKEN_START, encode_marked_chat
-
-    if any(_CONTROL_TOKEN_START in prompt for prompt in prompts):
-        rows = [tokenizer.build_inputs_with_special_tokens(encode_marked_chat(tokenizer, prompt)) for prompt in prompts]
-    else:
-        rows = tokenizer(prompts)["input_ids"]
-    padded = tokenizer.pad({"input_ids": rows}, padding=True, padding_side="left", return_tensors="pt")
-    return {"input_ids": padded["input_ids"].to(device), "attention_mask": padded["attention_mask"].to(device)}
+def _without(spans: list[tuple[int, int]], holes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sorted spans of text with sorted holes cut out of them."""
+    for start, end in holes:
+        pieces = [piece for a, b in spans for piece in ((a, min(b, start)), (max(a, end), b))]
+        spans = sorted({(a, b) for a, b in pieces if a < b})
+    return spans
 
 
 def _added_token_ids(folder: str, where: dict[str, Any]) -> dict[str, int]:
@@ -317,9 +325,13 @@ def _refuse_incomplete(folder: Any, report: dict[str, Any]) -> None:
     lines = [f"The weights in {folder} do not fit the model that its config.json describes."]
     for what, keys in (("no place for", strangers), ("no weights for", missing)):
         if keys:
-            lines.append(f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}.")
+            lines.append(
+                f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}."
+            )
     if any(key.startswith(("mlp2.", "gating.", "pooling_before_gating.")) for key in strangers):
-        lines.append("They are the resolution router of an InternVL3.5-Flash checkpoint, which this package does not have.")
+        lines.append(
+            "They are the resolution router of an InternVL3.5-Flash checkpoint, which this package does not have."
+        )
     elif any("lora_" in key for key in strangers):
         lines.append("They are unmerged LoRA weights: merge them with the tool that trained them first.")
     else:

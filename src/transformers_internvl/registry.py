@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The one table: which classes serve which format on disk. `register()` hands it to transformers.
 
-A new format is a new row. `internvl` and `internvl_vision` are stock transformers' own types: ours take their place, unless
-`TRANSFORMERS_INTERNVL_KEEP_STOCK=1` is set when the package is imported.
+A new format is a new row. `internvl` and `internvl_vision` are stock transformers' own types: ours take their place,
+unless `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` is set when the package is imported.
 """
 
 import os
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from transformers import (
     AutoConfig,
-    AutoImageProcessor,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
@@ -24,6 +23,7 @@ from transformers import (
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import WeightTransform
 from transformers.models.auto import modeling_auto, processing_auto
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
 # Not from the top level, where these are dummies as long as torchvision is missing.
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
@@ -104,7 +104,7 @@ def _register(family: Family) -> None:
     config, model_type = family.config, family.config.model_type
     AutoConfig.register(model_type, config, exist_ok=True)
     for auto_class, model in family.models.items():
-        auto_class.register(config, model, exist_ok=True)
+        auto_class.register(config, model, exist_ok=True)  # type: ignore[attr-defined]
     if family.weights is not None:
         register_checkpoint_conversion_mapping(model_type, family.weights(), overwrite=True)
     if family.tokenizer is not None:
@@ -118,12 +118,13 @@ def _register(family: Family) -> None:
 
 
 def _register_processors(config: type[PretrainedConfig]) -> None:
-    both = {"pil": InternVLImageProcessor, "torchvision": InternVLImageProcessor}
-    AutoImageProcessor.register(config, image_processor_classes=both, exist_ok=True)
+    # `AutoImageProcessor.register` would first look up stock's classes, and warn that torchvision is missing.
+    images = {"pil": InternVLImageProcessor, "torchvision": InternVLImageProcessor}
+    IMAGE_PROCESSOR_MAPPING.register(config, images, exist_ok=True)
     videos = {"pil": InternVLVideoProcessor, "torchvision": InternVLVideoProcessor}
     AutoVideoProcessor.register(config, video_processor_classes=videos, exist_ok=True)
-    # Stock finds a processor by the name in `processor_config.json`, its own table first: the row of `internvl` has to go
-    # for the class of that name that is registered here to be found. This is the one private table that is changed.
+    # Stock finds a processor by the name in `processor_config.json`, its own table first: the row of `internvl` has to
+    # go for the class of that name that is registered here to be found. This is the one private table that is changed.
     processing_auto.PROCESSOR_MAPPING_NAMES.pop(config.model_type, None)
     AutoProcessor.register(config, InternVLProcessor, exist_ok=True)
 

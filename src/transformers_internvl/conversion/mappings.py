@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""How the authors' weight names map to ours: one list of rows per part, read forwards on loading and backwards on saving.
+"""How the authors' weight names map to ours: a list of rows per part, read forwards on loading, backwards on saving.
 
-The rows of a part are relative to it: those of the tower serve an InternViT folder and the tower inside a chat model alike,
-those of InternLM2 a chat model and an InternLM2 folder. `registry.py` hands them to transformers, which applies them shard by
-shard under `device_map`, quantizers and tensor parallelism.
+The rows of a part are relative to it: those of the tower serve an InternViT folder and the tower inside a chat model
+alike, those of InternLM2 a chat model and an InternLM2 folder. `registry.py` hands them to transformers, which applies
+them shard by shard under `device_map`, quantizers and tensor parallelism.
 
 Source: `modeling_intern_vit.py`, `modeling_internvl_chat.py`, `modeling_internlm2.py` of the released checkpoints.
 """
@@ -62,7 +62,7 @@ def internlm2() -> list[WeightTransform]:
 
 
 def internvl_chat() -> list[WeightTransform]:
-    """A chat model in the authors' layout (`model_type: internvl_chat`); tower and language model bring their own rows."""
+    """A chat model in the authors' layout (`model_type: internvl_chat`); its parts bring their own rows."""
     return [
         WeightRenaming(r"^vision_model\.", r"^model\.vision_tower\."),
         WeightRenaming(r"^mlp1\.0\.", r"^model\.multi_modal_projector\.layer_norm\."),

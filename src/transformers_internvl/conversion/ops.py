@@ -1,9 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Tensor operations between the authors' weights and ours, each with its inverse.
 
-transformers applies them while a checkpoint is read and, reversed, while a model is written; tensors pass through one at a
-time. Splitting a fused tensor is safe under native tensor parallelism and FSDP2: there the loader hands an operation the
-*fused* rows that belong to this rank, which are other rows than those of the parts, so the parts are cut from the whole.
+transformers applies them while a checkpoint is read and, reversed, while a model is written; tensors pass through one
+at a time. Splitting a fused tensor is safe under native tensor parallelism and FSDP2: there the loader hands an
+operation the *fused* rows that belong to this rank, which are other rows than those of the parts, so the parts are cut
+from the whole.
 
 Shape letters: N query heads, K key/value heads, G = N / K query heads of a group, C channels per head, D width.
 """
@@ -35,8 +36,8 @@ def split_groups(fused: torch.Tensor, config: PretrainedConfig) -> tuple[torch.T
 
         g0: q q k v   g1: q q k v   ...        (G = 2)
 
-    `(K*(G+2)*C, ...)` to `(N*C, ...)`, `(K*C, ...)`, `(K*C, ...)`. Works on weights, biases and quantizer scales alike: what
-    follows the rows, and how many rows a head has, is left as it is.
+    `(K*(G+2)*C, ...)` to `(N*C, ...)`, `(K*C, ...)`, `(K*C, ...)`. Works on weights, biases and quantizer scales
+    alike: what follows the rows, and how many rows a head has, is left as it is.
     """
     text = config.get_text_config()
     kv_heads, group = text.num_key_value_heads, text.num_attention_heads // text.num_key_value_heads
@@ -135,8 +136,9 @@ def _gather_like(local: torch.Tensor, targets: list[Any]) -> torch.Tensor:
 class BesideBody(WeightRenaming):
     """A renaming for a weight that the checkpoint keeps beside a language model's body and we keep at the root.
 
-    InternLM2 calls its head `output`, inside the language model's prefix if there is one (`language_model.output`); ours is the
-    root's `lm_head`. The maps of a submodule see only the keys under its own prefix: this row steps outside, both ways.
+    InternLM2 calls its head `output`, inside the language model's prefix if there is one (`language_model.output`);
+    ours is the root's `lm_head`. The maps of a submodule see only the keys under its own prefix: this row steps
+    outside, both ways.
     """
 
     __slots__ = ("inward",)
@@ -153,7 +155,7 @@ class BesideBody(WeightRenaming):
         match = self.compiled_sources.match(bare)
         if match is None:
             return source_key, None
-        self._was_used = True
+        object.__setattr__(self, "_was_used", True)
         renamed = self.target_patterns[0] + bare[match.end() :]
         return (prefix + renamed if self.inward else renamed), self.source_patterns[0]
 

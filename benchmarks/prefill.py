@@ -1,0 +1,91 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Prefill: our model against stock transformers' on equal weights, in one process, in turn.
+
+    python benchmarks/prefill.py [--quick]
+
+Both run a text-only prompt, a prompt with one tile and one with thirteen, and must give the same logits. Each figure
+is the fastest of many alternating runs: on a shared machine that is the least disturbed one. A ratio of 1 is stock's
+time.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from transformers.models.internvl import modeling_internvl as stock
+from transformers.models.internvl.configuration_internvl import InternVLConfig as StockConfig
+
+import transformers_internvl as ours
+
+TEXT = {
+    "model_type": "qwen2",
+    "vocab_size": 4096,
+    "hidden_size": 448,
+    "intermediate_size": 1216,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 7,
+    "num_key_value_heads": 1,
+}
+# The 300M tower's block (1024 wide, 16 heads, 448 pixels), fewer of them.
+VISION = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 16,
+    "attention_bias": True,
+    "image_size": 448,
+}
+IMAGE_TOKEN, TOKENS_PER_TILE = 7, 256
+
+
+def pair() -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Our model and stock's with the same random weights."""
+    torch.manual_seed(0)
+    arguments = {
+        "text_config": TEXT,
+        "vision_config": VISION,
+        "image_token_id": IMAGE_TOKEN,
+        "tie_word_embeddings": False,
+    }
+    mine = ours.InternVLForConditionalGeneration(ours.InternVLConfig(**arguments)).eval()
+    theirs = stock.InternVLForConditionalGeneration(StockConfig(**arguments)).eval()
+    theirs.load_state_dict(mine.state_dict())
+    return mine, theirs
+
+
+def batch(tiles: int, words: int = 128) -> dict[str, torch.Tensor]:
+    """One prompt with so many tiles."""
+    ids = torch.randint(8, 4096, (1, words + tiles * TOKENS_PER_TILE))
+    ids[:, 4 : 4 + tiles * TOKENS_PER_TILE] = IMAGE_TOKEN
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "logits_to_keep": 1}
+    return {**inputs, "pixel_values": torch.randn(tiles, 3, 448, 448)} if tiles else inputs
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few repetitions: a smoke test, not a measurement")
+    quick = parser.parse_args().quick
+    mine, theirs = pair()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s)")
+    print(f"{'prompt':<22}{'ours / stock':>14}{'runs':>7}")
+    with torch.inference_mode():
+        for name, tiles, runs in (("text, 512 tokens", 0, 80), ("one tile", 1, 30), ("13 tiles", 13, 6)):
+            inputs = batch(tiles, words=512 if not tiles else 128)
+            torch.testing.assert_close(mine(**inputs).logits, theirs(**inputs).logits, rtol=1e-4, atol=1e-4)
+            runs = 2 if quick else runs
+            times: dict[str, list[float]] = {"ours": [], "stock": []}
+            for _ in range(runs):
+                times["ours"].append(seconds(lambda inputs=inputs: mine(**inputs)))
+                times["stock"].append(seconds(lambda inputs=inputs: theirs(**inputs)))
+            print(f"{name:<22}{min(times['ours']) / min(times['stock']):>14.3f}{runs:>7}")
+
+
+if __name__ == "__main__":
+    main()

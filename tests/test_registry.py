@@ -1,0 +1,151 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""What importing the package does to transformers, and that stock transformers and ours read each other's folders."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+from transformers.models.internvl import configuration_internvl as stock_configuration
+from transformers.models.internvl import modeling_internvl as stock_modeling
+from transformers.models.internvl import processing_internvl as stock_processing
+
+import transformers_internvl as ours
+from tests.parity.golden import golden_root
+from tests.tiny import tiny_batch, tiny_model
+from transformers_internvl.registry import FAMILIES
+
+
+def run(code: str, *arguments: object, **environment: str) -> str:
+    """Run code in a fresh process."""
+    import os
+
+    command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_importing_is_silent():
+    assert run("import transformers_internvl") == ""
+
+
+def test_importing_leaves_the_environment_alone():
+    code = """
+import os, sys
+import torch._inductor.runtime.cache_dir_utils  # torch sets a variable of its own
+before = dict(os.environ)
+import transformers_internvl
+added = {name for name, value in os.environ.items() if before.get(name) != value}
+assert all(name.startswith("TORCH") for name in added), added
+loaded = [name for name in ("peft", "av", "torchvision", "matplotlib") if name in sys.modules]
+assert not loaded, loaded
+"""
+    assert run(code) == ""
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.config.model_type)
+def test_every_row_of_the_table_is_registered(family):
+    from transformers import AutoConfig
+
+    assert type(AutoConfig.for_model(family.config.model_type)) is family.config
+    for auto_class, model in family.models.items():
+        assert auto_class._model_mapping[family.config] is model
+
+
+def test_stock_configurations_stay_what_they_are():
+    assert issubclass(ours.InternVLConfig, stock_configuration.InternVLConfig)
+    assert issubclass(ours.InternVLVisionConfig, stock_configuration.InternVLVisionConfig)
+    assert type(stock_configuration.InternVLConfig().vision_config) is stock_configuration.InternVLVisionConfig
+
+
+def test_stock_can_keep_its_registration():
+    code = """
+import transformers_internvl
+from transformers import AutoConfig, AutoModelForImageTextToText
+print(type(AutoConfig.for_model("internvl")).__module__, type(AutoConfig.for_model("internvl_chat")).__module__)
+"""
+    out = run(code, TRANSFORMERS_INTERNVL_KEEP_STOCK="1").split()
+    assert out == [
+        "transformers.models.internvl.configuration_internvl",
+        "transformers_internvl.modeling.configuration_chat",
+    ]
+
+
+def test_the_private_tables_that_are_touched_exist():
+    """`registry.py` writes to these; a release that renames them shall fail here, by name."""
+    from transformers.models.auto import image_processing_auto, modeling_auto, processing_auto
+
+    assert "internvl" not in processing_auto.PROCESSOR_MAPPING_NAMES
+    assert processing_auto.processor_class_from_name("InternVLProcessor") is ours.InternVLProcessor
+    assert processing_auto.processor_class_from_name("LlavaProcessor").__name__ == "LlavaProcessor"
+    assert ours.InternVLConfig in image_processing_auto.IMAGE_PROCESSOR_MAPPING
+    assert modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES["internvl_chat"] == "InternVLChatModel"
+
+
+def test_the_tokenizer_is_found_by_name():
+    assert type(AutoTokenizer.from_pretrained(golden_root() / "chat_internlm2")) is ours.InternLM2Tokenizer
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text((golden_root() / "chat_qwen2_5" / "config.json").read_text())
+    with pytest.raises((ValueError, OSError), match="tokenizer"):
+        AutoProcessor.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_stock_loads_what_we_save(tmp_path, tied):
+    model = tiny_model(tie_word_embeddings=tied, text={"tie_word_embeddings": tied})
+    model.save_pretrained(tmp_path)
+    batch = tiny_batch([2, 1])
+    with torch.no_grad():
+        torch.save({"batch": batch, "logits": model(**batch).logits}, tmp_path / "expected.pt")
+    code = """
+import sys, torch
+from transformers import AutoModelForImageTextToText
+folder = sys.argv[1]
+model, report = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True)
+assert type(model).__module__.startswith("transformers.models."), type(model)
+assert not report["missing_keys"] and not report["unexpected_keys"], report
+saved = torch.load(folder + "/expected.pt")
+with torch.no_grad():
+    logits = model.eval()(**saved["batch"]).logits
+assert torch.equal(logits, saved["logits"]), (logits - saved["logits"]).abs().max()
+assert "transformers_internvl" not in sys.modules
+"""
+    run(code, tmp_path)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_we_load_what_stock_saves(tmp_path, tied):
+    mine = tiny_model(tie_word_embeddings=tied, text={"tie_word_embeddings": tied})
+    arguments = json.loads(mine.config.to_json_string())
+    theirs = stock_modeling.InternVLForConditionalGeneration(stock_configuration.InternVLConfig(**arguments)).eval()
+    theirs.load_state_dict(mine.state_dict())
+    theirs.save_pretrained(tmp_path / "stock")
+    mine.save_pretrained(tmp_path / "ours")
+    again = AutoModelForImageTextToText.from_pretrained(tmp_path / "stock")
+    assert type(again) is ours.InternVLForConditionalGeneration
+    batch = tiny_batch([2, 1])
+    with torch.no_grad():
+        assert torch.equal(again(**batch).logits, theirs(**batch).logits)
+    assert _keys(tmp_path / "ours") == _keys(tmp_path / "stock")
+    assert type(AutoModel.from_pretrained(tmp_path / "stock")) is ours.InternVLModel
+
+
+def _keys(folder: Path) -> set[str]:
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        return set(file.keys())
+
+
+def test_our_processor_stands_in_for_stocks():
+    names = ("image_processor", "tokenizer", "video_processor", "image_seq_length", "chat_template")
+    import inspect
+
+    theirs = inspect.signature(stock_processing.InternVLProcessor.__init__).parameters
+    mine = inspect.signature(ours.InternVLProcessor.__init__).parameters
+    assert all(name in theirs and name in mine for name in names)
