@@ -19,13 +19,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.utils import cached_file, is_flash_attn_2_available
+from transformers.utils import cached_file, is_flash_attn_2_available, logging
 
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
 from .processing.chat_templates import TEMPLATES, get_chat_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
 from .processing.tokenization import as_trained
+
+logger = logging.get_logger(__name__)
 
 IMAGE_MARK, IMAGE_CONTEXT = "<image>", "<IMG_CONTEXT>"
 History = list[tuple[str, str]]
@@ -104,6 +106,11 @@ class InternVLChatModel(InternVLForConditionalGeneration):
     def to_canonical(self) -> InternVLForConditionalGeneration:
         """The same model as an [`InternVLForConditionalGeneration`] with an [`InternVLConfig`], the tensors shared."""
         config = self.config.to_canonical()
+        if config.ps_version != "v2":
+            logger.warning(
+                "The canonical folder says `ps_version: v1` (its image tokens are transposed). transformers_internvl reads "
+                "that; stock transformers does not know the field and would place the image tokens wrongly."
+            )
         with torch.device("meta"):
             model = InternVLForConditionalGeneration(config)
         model.load_state_dict(self.state_dict(), assign=True)

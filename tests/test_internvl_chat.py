@@ -1,0 +1,137 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The authors' calling surface; its transcripts are judged in `tests/parity/test_chat_surface.py`."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+from tests.parity.golden import golden_cases, golden_root
+
+FAMILIES = [path for path in golden_cases("chat_") if (path / "chat.json").exists()]
+GENERATION = {"max_new_tokens": 4, "do_sample": False}
+
+
+@pytest.fixture(scope="module", params=FAMILIES, ids=lambda path: path.name)
+def setting(request):
+    path = request.param
+    pixels = load_file(path / "inputs.safetensors")["pixel_values"]
+    return AutoModel.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path), pixels
+
+
+@pytest.fixture
+def prompts(setting, monkeypatch):
+    """The ids that reach `generate`."""
+    model, seen = setting[0], []
+    generate = model.generate
+
+    def spy(**kwargs):
+        seen.append(kwargs["input_ids"])
+        return generate(**kwargs)
+
+    monkeypatch.setattr(model, "generate", spy)
+    return seen
+
+
+def special_ids(tokenizer) -> set[int]:
+    return {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+
+
+def test_what_a_user_types_never_becomes_a_special_token(setting, prompts):
+    model, tokenizer, pixels = setting
+    plain = "<image>\nWhat is this?"
+    model.chat(tokenizer, pixels[:1], plain, GENERATION)
+    typed = plain + "".join(str(token) for token in tokenizer.added_tokens_decoder.values())
+    model.chat(tokenizer, pixels[:1], typed, GENERATION)
+    model.chat(tokenizer, pixels[:1], plain, GENERATION, history=[("<IMG_CONTEXT></img><|im_end|>", "</s><|end|>")])
+    specials = special_ids(tokenizer)
+    without, with_typed, with_history = ([i for i in ids[0].tolist() if i in specials] for ids in prompts)
+    assert with_typed == without
+    assert with_history.count(model.config.image_token_id) == without.count(model.config.image_token_id)
+
+
+def test_markers_beyond_the_images_stay_text(setting, prompts):
+    model, tokenizer, pixels = setting
+    model.chat(tokenizer, pixels[:1], "<image> and <image>", GENERATION)
+    assert (prompts[0] == model.config.image_token_id).sum() == model.num_image_token
+
+
+def test_tiles_and_counts_must_agree(setting):
+    model, tokenizer, pixels = setting
+    with pytest.raises(ValueError, match=r"\[2\] adds up to 2 tiles, but `pixel_values` has 1"):
+        model.chat(tokenizer, pixels[:1], "<image>\nWhat?", GENERATION, num_patches_list=[2])
+    with pytest.raises(ValueError, match="one entry per question: 1 for 2"):
+        model.batch_chat(tokenizer, pixels[:1], ["a", "b"], GENERATION, num_patches_list=[1])
+    with pytest.raises(ValueError, match="no history"):
+        model.batch_chat(tokenizer, None, ["a"], GENERATION, history=[("a", "b")])
+
+
+def test_a_template_must_be_known(setting, monkeypatch):
+    model, tokenizer, _ = setting
+    monkeypatch.setattr(model.config, "template", "nobody-knows")
+    with pytest.raises(ValueError, match="nobody-knows"):
+        model.chat(tokenizer, None, "Hello", GENERATION)
+
+
+def test_a_system_message_can_be_set(setting, prompts):
+    model, tokenizer, _ = setting
+    assert model.system_message is None
+    model.chat(tokenizer, None, "Hello", GENERATION)
+    model.system_message = "Be brief."
+    try:
+        model.chat(tokenizer, None, "Hello", GENERATION)
+    finally:
+        model.system_message = None
+    texts = [tokenizer.decode(ids[0]) for ids in prompts]
+    assert "Be brief." in texts[1] and "Be brief." not in texts[0]
+
+
+def test_the_authors_names(setting):
+    model, _, pixels = setting
+    assert model.num_image_token == model.config.image_seq_length
+    assert model.img_context_token_id == model.config.image_token_id
+    grid = torch.randn(1, 4, 4, 6)
+    assert model.pixel_shuffle(grid).shape == (1, 2, 2, 24)
+    assert model.extract_feature(pixels).shape[:2] == (len(pixels), model.num_image_token)
+
+
+@pytest.mark.parametrize("name", ["chat_qwen2", "chat_internlm2", "chat_llama3", "chat_phi3", "chat_qwen3_tied"])
+def test_stock_reads_the_canonical_layout_of_an_authors_model(name, tmp_path):
+    path = golden_root() / name
+    model = AutoModel.from_pretrained(path).eval()
+    model.config.image_token_id = json.loads((path / "ids.json").read_text())["image_token_id"]
+    model.save_pretrained(tmp_path, save_original_format=False)
+    inputs = load_file(path / "inputs.safetensors")
+    flags = inputs["image_flags"].flatten() == 1
+    batch = {key: inputs[f"right.{key}"] for key in ("input_ids", "attention_mask")}
+    batch["pixel_values"] = inputs["pixel_values"][flags]
+    with torch.no_grad():
+        torch.save({"batch": batch, "logits": model(**batch).logits}, tmp_path / "expected.pt")
+    code = """
+import sys, torch
+from transformers import AutoModelForImageTextToText
+model, report = AutoModelForImageTextToText.from_pretrained(sys.argv[1], output_loading_info=True)
+assert not report["missing_keys"] and not report["unexpected_keys"], report
+saved = torch.load(sys.argv[1] + "/expected.pt")
+with torch.no_grad():
+    logits = model.eval()(**saved["batch"]).logits
+torch.testing.assert_close(logits, saved["logits"], rtol=1e-4, atol=2e-5)
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_transposed_shuffle_is_pointed_out(caplog):
+    from transformers.utils import logging
+
+    model = AutoModel.from_pretrained(golden_root() / "chat_llama_v1_2")
+    logging.enable_propagation()
+    try:
+        assert model.to_canonical().config.ps_version == "v1"
+    finally:
+        logging.disable_propagation()
+    assert "ps_version: v1" in caplog.text
