@@ -108,7 +108,7 @@ class InternVLChatModel(InternVLForConditionalGeneration):
         config = self.config.to_canonical()
         if config.ps_version != "v2":
             logger.warning(
-                "The canonical folder says `ps_version: v1` (its image tokens are transposed): this package reads that, "
+                "The canonical folder says `ps_version: v1` (image tokens are transposed): this package reads that, "
                 "stock transformers does not know the field and would place the image tokens wrongly."
             )
         with torch.device("meta"):

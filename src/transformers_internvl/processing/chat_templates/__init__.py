@@ -1,0 +1,233 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Chat templates of every InternVL generation, byte for byte as the authors' conversation code writes its prompts.
+
+A template is a row of `TEMPLATES` (default system message, what opens and closes a turn) poured into a grammar, a
+`.jinja` file of this folder. `get_chat_template` returns one self-contained text: it can be saved as
+`chat_template.jinja` and rendered by whatever reads Hugging Face chat templates.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+from transformers.utils.chat_template_utils import render_jinja_template
+
+__all__ = [
+    "TEMPLATES",
+    "THINKING_SYSTEM_MESSAGE",
+    "ChatTemplate",
+    "chat_prompt",
+    "get_chat_template",
+    "split_thinking",
+]
+
+# Asks the 3.5 models to think before they answer (the authors' model cards, "Thinking Mode").
+THINKING_SYSTEM_MESSAGE = (
+    "You are an AI assistant that rigorously follows this response protocol:\n\n"
+    "1. First, conduct a detailed analysis of the question. Consider different angles, potential solutions, and "
+    "reason through the problem step-by-step. Enclose this entire thinking process within <think> and </think> "
+    "tags.\n\n"
+    "2. After the thinking section, provide a clear, concise, and direct answer to the user's question. Separate the "
+    "answer from the think section with a newline.\n\n"
+    "Ensure that the thinking process is thorough but remains focused on the query. The final answer should be "
+    "standalone and not reference the thinking section."
+)
+
+_SYSTEM_V1_V2 = (
+    "你是由上海人工智能实验室联合商汤科技开发的书生多模态大模型，英文名叫InternVL, 是一个有用无害的人工智能助手。"
+)
+_SYSTEM_V2_5 = (
+    "你是书生·万象，英文名是InternVL，是由上海人工智能实验室、清华大学及多家合作单位联合开发的多模态大语言模型。"
+)
+_SYSTEM_GPT_OSS = (
+    "You are InternVL, a large language model trained by Shanghai AI Laboratory.\n"
+    "Knowledge cutoff: 2024-06\nCurrent date: 2025-08-06\n\n"
+    "Reasoning: low\n\n"
+    "# Valid channels: final. Channel must be included for every message."
+)
+_SYSTEM_VICUNA = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """One row of `TEMPLATES`.
+
+    Attributes:
+        grammar: the `.jinja` file, without its suffix, that lays the turns out.
+        system_message: sent when the conversation has no system message; None = nothing is sent.
+        system_prefix, user_prefix, assistant_prefix: what opens a turn.
+        separator: what closes a turn.
+        last_separator: what closes the assistant's turn at the end of the conversation; of `named_turns`, any of them.
+        gap: what stands between two turns.
+        stop: the string at which generation ends.
+        thinking_system_message: replaces `system_message` under `enable_thinking=True`; None = no thinking mode.
+    """
+
+    grammar: str
+    system_message: str | None
+    system_prefix: str
+    user_prefix: str
+    assistant_prefix: str
+    separator: str
+    last_separator: str
+    gap: str
+    stop: str
+    thinking_system_message: str | None = None
+
+
+def _chatml(system_message: str | None, gap: str, **changes: str | None) -> ChatTemplate:
+    row: dict[str, str | None] = {
+        "grammar": "marked_turns",
+        "system_message": system_message,
+        "system_prefix": "<|im_start|>system\n",
+        "user_prefix": "<|im_start|>user\n",
+        "assistant_prefix": "<|im_start|>assistant\n",
+        "separator": "<|im_end|>",
+        "last_separator": "<|im_end|>",
+        "gap": gap,
+        "stop": "<|im_end|>",
+    }
+    return ChatTemplate(**{**row, **changes})  # type: ignore[arg-type]
+
+
+# Name (the `template` of an authors' config.json) -> row. `internvl_hf` is what the -hf checkpoints come with.
+TEMPLATES: dict[str, ChatTemplate] = {
+    "vicuna_v1": ChatTemplate("named_turns", _SYSTEM_VICUNA, "", "USER", "ASSISTANT", " ", "</s>", "", stop="</s>"),
+    "internvl_zh": ChatTemplate("named_turns", "", "", "<human>", "<bot>", " ", "</s>", "", stop="</s>"),
+    "Hermes-2": _chatml(_SYSTEM_V1_V2, gap=""),
+    "internlm2-chat": _chatml(_SYSTEM_V1_V2, gap=""),
+    "phi3-chat": ChatTemplate(
+        "marked_turns",
+        _SYSTEM_V1_V2,
+        "<|system|>\n",
+        "<|user|>\n",
+        "<|assistant|>\n",
+        separator="<|end|>",
+        last_separator="<|end|>",
+        gap="",
+        stop="<|end|>",
+    ),
+    "internvl2_5": _chatml(_SYSTEM_V2_5, gap="\n", thinking_system_message=THINKING_SYSTEM_MESSAGE),
+    "internvl3_5_gpt_oss": ChatTemplate(
+        "marked_turns",
+        _SYSTEM_GPT_OSS,
+        "<|start|>system<|message|>",
+        "<|start|>user<|message|>",
+        "<|start|>assistant",
+        separator="<|end|>",
+        last_separator="<|return|>",
+        gap="",
+        stop="<|return|>",
+    ),
+    "internvl_hf": _chatml(None, gap="\n", grammar="internvl_hf", thinking_system_message=THINKING_SYSTEM_MESSAGE),
+}
+
+
+def get_chat_template(name: str, *, system_message: str | None = None, image_placeholder: str | None = None) -> str:
+    """The text of a chat template, complete in itself.
+
+    The template takes messages whose `content` is a string or a list of items `{"type": "text", "text": ...}`,
+    `{"type": "image"}`, `{"type": "video"}` and `{"type": "ref", "text": ...}` (rendered `<ref>...</ref>`). A message
+    of role `system` at the start replaces the default system message; an empty one is sent empty. Further variables:
+    `add_generation_prompt`, `enable_thinking` (3.5; True: the thinking system message where the user gives none;
+    False: the answer starts behind an empty thought), `image_labels` (False: no "Image-1: " before the images of one
+    run). Assistant turns are enclosed in `{% generation %}`, end token included.
+
+    Args:
+        name: a key of `TEMPLATES`.
+        system_message: the default system message instead of the authors'. None keeps theirs, as `null` in a
+            config.json does; "" sends an empty one.
+        image_placeholder: what stands for an image; `<image>`, or `<IMG_CONTEXT>` with `internvl_hf`.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name not in TEMPLATES:
+        raise ValueError(f"Unknown chat template {name!r}: expected one of {', '.join(map(repr, TEMPLATES))}.")
+    row = asdict(TEMPLATES[name])
+    grammar = row.pop("grammar")
+    del row["stop"]
+    if system_message is not None:
+        row["system_message"] = system_message
+    if image_placeholder is None:
+        image_placeholder = "<IMG_CONTEXT>" if grammar == "internvl_hf" else "<image>"
+    values = {"template_name": name, "image_placeholder": image_placeholder, **row}
+    header = [f"{{%- set {key} = {_jinja_literal(value)} %}}\n" for key, value in values.items()]
+    return "".join(header) + _grammar(grammar)
+
+
+def _jinja_literal(value: str | None) -> str:
+    # JSON's escapes are among Jinja's; braces are escaped so that no text can open or close a Jinja block.
+    if value is None:
+        return "none"
+    return json.dumps(value, ensure_ascii=False).replace("{", "\\u007b").replace("}", "\\u007d")
+
+
+@lru_cache
+def _grammar(name: str) -> str:
+    folder = files(__name__)
+    text = (folder / f"{name}.jinja").read_text(encoding="utf-8")
+
+    def inline(match: re.Match) -> str:
+        return (folder / match[1]).read_text(encoding="utf-8")
+
+    return re.sub(r"\{%- include '([\w.]+)' %\}\n", inline, text)
+
+
+def chat_prompt(
+    name: str,
+    question: str,
+    history: Sequence[tuple[str, str]] = (),
+    *,
+    num_patches: Sequence[int] = (),
+    num_image_token: int = 256,
+    system_message: str | None = None,
+) -> str:
+    """The prompt that the authors' `chat()` gives to the tokenizer (`modeling_internvl_chat.py`, `chat`).
+
+    The texts are taken as they are: special tokens in them count, and `<image>` marks the place of an image. Markers
+    are filled from left to right over the whole prompt, history and answers included; markers beyond the images stay
+    text. A first question without a marker gets `<image>` and a line break in front when there are images.
+
+    Args:
+        name: a key of `TEMPLATES`.
+        question: the user's open turn.
+        history: earlier turns, pairs of question and answer.
+        num_patches: the number of tiles of every image, thumbnail included.
+        num_image_token: tokens of one tile.
+        system_message: instead of the template's default.
+    """
+    if not history and num_patches and "<image>" not in question:
+        question = "<image>\n" + question
+    messages = [{"role": "user", "content": question}]
+    for asked, answer in reversed(history):
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}, *messages]
+    template = get_chat_template(name, system_message=system_message)
+    prompt = render_jinja_template(conversations=[messages], chat_template=template, add_generation_prompt=True)[0][0]
+    for patches in num_patches:
+        prompt = prompt.replace("<image>", "<img>" + "<IMG_CONTEXT>" * num_image_token * patches + "</img>", 1)
+    return prompt
+
+
+def split_thinking(text: str) -> tuple[str, str]:
+    """Split an answer of a thinking model into `(thinking, answer)`, both stripped.
+
+    `<think>` may be missing at the start (it was part of the prompt). Several blocks before the answer are joined by a
+    line break. A thought that never closes, as when generation was cut short, leaves an empty answer; a text without
+    any tag is all answer.
+    """
+    if "<think>" not in text and "</think>" not in text:
+        return "", text.strip()
+    thoughts: list[str] = []
+    rest = text.lstrip()
+    while rest.startswith("<think>") or ("</think>" in rest and not thoughts):
+        thought, _, rest = rest.removeprefix("<think>").partition("</think>")
+        thoughts.append(thought.strip())
+        rest = rest.lstrip()
+    return "\n".join(filter(None, thoughts)), rest.strip()

@@ -1,0 +1,77 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Conversations as `apply_chat_template` takes them: messages in several spellings, templates by name, options."""
+
+import re
+from typing import Any
+
+
+def normalized(conversation: Any) -> tuple[list[list[dict[str, Any]]], bool]:
+    """Conversations as lists of fresh messages, and whether there were several.
+
+    Keys without a value are left out, since templates would write "None". OpenAI's `image_url` items become `image`.
+
+    Raises:
+        ValueError: no messages, or a message that is no dictionary.
+    """
+    if not isinstance(conversation, (list, tuple)) or not conversation:
+        raise ValueError(f"Expected a list of messages, or a list of such lists, got {conversation!r:.100}.")
+    batched = isinstance(conversation[0], (list, tuple)) or hasattr(conversation[0], "messages")
+    chats = [getattr(chat, "messages", chat) for chat in (conversation if batched else [conversation])]
+    return [[_normalized_message(message) for message in chat] for chat in chats], batched
+
+
+def _normalized_message(message: Any) -> dict[str, Any]:
+    if not isinstance(message, dict):
+        raise ValueError(f"Expected a message {{'role': ..., 'content': ...}}, got {message!r:.100}.")
+    message = {key: value for key, value in message.items() if value is not None}
+    if isinstance(message.get("content"), (list, tuple)):
+        message["content"] = [_normalized_item(item) for item in message["content"]]
+    return message
+
+
+def _normalized_item(item: Any) -> Any:
+    if isinstance(item, str):
+        return {"type": "text", "text": item}
+    if isinstance(item, dict) and item.get("type") == "image_url":
+        source = item["image_url"]
+        return {"type": "image", "url": source["url"] if isinstance(source, dict) else source}
+    return item
+
+
+def choose_template(templates: str | dict[str, str] | None, chosen: str | None) -> str:
+    """The text of the chat template to use.
+
+    Args:
+        templates: those of a processor, one text or texts by name.
+        chosen: a name, or another text; None = the only one, or the one called "default".
+
+    Raises:
+        ValueError: there is none, or several and none is chosen.
+    """
+    if isinstance(templates, dict):
+        name = "default" if chosen is None else chosen
+        if name in templates:
+            return templates[name]
+        if chosen is None:
+            raise ValueError(f"Choose one of the processor's templates with `chat_template`: {sorted(templates)}.")
+    if chosen is not None:
+        return chosen
+    if not isinstance(templates, str):
+        raise ValueError(
+            "This processor does not have a chat template. Set `processor.chat_template = get_chat_template(name)`, "
+            "or pass `chat_template`."
+        )
+    return templates
+
+
+def split_options(template: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sort keyword arguments into variables that the template uses, and the rest.
+
+    Raises:
+        ValueError: the template does not use a variable of InternVL's own, so that the argument would have no effect.
+    """
+    used = {name: value for name, value in options.items() if re.search(rf"\b{re.escape(name)}\b", template)}
+    for name in ("enable_thinking", "image_labels"):
+        if options.get(name) is not None and name not in used:
+            raise ValueError(f"The chat template does not know `{name}`: leave it out, or use another template.")
+    return used, {name: value for name, value in options.items() if name not in used and value is not None}

@@ -1,0 +1,126 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Images and videos of a batch: taken out of conversations, turned into tiles, put into the order of the prompts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.image_utils import make_flat_list_of_images
+
+from .placeholders import Place
+from .tiling import tile_budget
+
+_MEDIA_KEYS = {"image": ("image", "url", "path", "base64"), "video": ("video", "url", "path")}
+_OVERRIDES = ("min_patches", "max_patches")
+
+
+@dataclass
+class Media:
+    """What the conversations of a batch carry, one list a conversation.
+
+    Attributes:
+        images, videos: PIL images, arrays, paths, URLs, ...
+        overrides: options of the image processor for every image.
+    """
+
+    images: list[list[Any]] = field(default_factory=list)
+    videos: list[list[Any]] = field(default_factory=list)
+    overrides: list[dict[str, int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, conversations: Iterable[list[dict[str, Any]]]) -> "Media":
+        media = cls()
+        for conversation in conversations:
+            items = [
+                item
+                for message in conversation
+                if isinstance(message.get("content"), (list, tuple))
+                for item in message["content"]
+                if isinstance(item, dict)
+            ]
+            carriers = [(item, _carried(item, "image")) for item in items if item.get("type") == "image"]
+            carriers = [(item, image) for item, image in carriers if image is not None]
+            media.images.append([image for _, image in carriers])
+            media.overrides += [{k: item[k] for k in _OVERRIDES if item.get(k) is not None} for item, _ in carriers]
+            clips = [_carried(item, "video") for item in items if item.get("type") == "video"]
+            media.videos.append([clip for clip in clips if clip is not None])
+        return media
+
+
+def _carried(item: dict[str, Any], kind: str) -> Any:
+    return next((item[key] for key in _MEDIA_KEYS[kind] if item.get(key) is not None), None)
+
+
+def listed_images(image_processor: Any, images: Any) -> tuple[list[Any], bool]:
+    """Images in any form that `__call__` takes as a list, and whether its items are lists, one a sample."""
+    if images is None or (isinstance(images, (list, tuple)) and len(images) == 0):
+        return [], False
+    if isinstance(images, (list, tuple)) and any(item is None or isinstance(item, (list, tuple)) for item in images):
+        return list(images), True
+    return list(make_flat_list_of_images(image_processor.fetch_images(images))), False
+
+
+def image_tiles(
+    image_processor: Any,
+    samples: list[list[Any]],
+    overrides: list[dict[str, int]] | None,
+    options: dict[str, Any],
+) -> tuple[dict[str, Any], list[int]]:
+    """Call the image processor for all samples of a batch.
+
+    Args:
+        image_processor: ours or stock's.
+        samples: the images of each sample.
+        overrides: options for single images, one dictionary an image of the batch.
+        options: for all.
+
+    Returns:
+        The outputs, `pixel_values` of `[tiles, 3, S, S]` among them, and the number of tiles of each image.
+    """
+    if not any(samples):
+        return {}, []
+    if overrides is None or not any(overrides):
+        outputs = dict(image_processor([sample for sample in samples if sample], **options))
+        return outputs, [int(count) for count in outputs.pop("num_patches")]
+    parts = []
+    images = [(image, len(sample)) for sample in samples for image in sample]
+    for (image, in_sample), override in zip(images, overrides, strict=True):
+        own = {**options, **override}
+        if own.pop("share_tile_budget", None) or getattr(image_processor, "share_tile_budget", False):
+            budget = own.get("max_patches") or image_processor.max_patches
+            own["max_patches"] = override.get("max_patches") or tile_budget(budget, in_sample)
+            own["share_tile_budget"] = False
+        parts.append(image_processor([image], **own))
+    outputs = {name: joined([part[name] for part in parts]) for name in parts[0] if name != "num_patches"}
+    return outputs, [int(part["num_patches"][0]) for part in parts]
+
+
+def video_frames(
+    video_processor: Any, samples: list[list[Any]], options: dict[str, Any]
+) -> tuple[dict[str, Any], list[Any]]:
+    """Call the video processor for all samples: its outputs, and the frames of each video, `[F, 3, S, S]`."""
+    if not any(samples):
+        return {}, []
+    # One list a sample, since a list of frames in a flat list could also be a sample of videos.
+    outputs = dict(video_processor([sample for sample in samples if sample], **options))
+    return outputs, list(outputs["pixel_values_videos"])
+
+
+def tiles_in_order(pixel_values: Any, num_patches: list[int], clips: list[Any], places: list[list[Place]]) -> Any:
+    """The tiles of images, `[tiles, 3, S, S]`, and of videos, one array each, in the order of their places."""
+    ends = np.cumsum(num_patches)
+    images = iter([pixel_values[end - count : end] for end, count in zip(ends, num_patches, strict=True)])
+    videos = iter(clips)
+    return joined([next(images if place.kind == "image" else videos) for place in chain.from_iterable(places)])
+
+
+def joined(parts: list[Any]) -> Any:
+    """Tiles one after another, as whatever kind they are of."""
+    if all(isinstance(part, torch.Tensor) for part in parts):
+        return torch.cat(parts)
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    return list(chain.from_iterable(parts))

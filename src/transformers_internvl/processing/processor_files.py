@@ -1,0 +1,186 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The files behind `InternVLProcessor`: both layouts read, the -hf one written so that stock can read it.
+
+A folder of the authors' layout has no processor files: its settings come out of config.json.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from transformers.configuration_utils import PreTrainedConfig
+from transformers.processing_utils import ProcessorMixin
+
+from .chat_templates import get_chat_template
+from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
+from .tokenization import load_tokenizer
+from .video_processing import InternVLVideoProcessor
+
+FRAME_LABEL = "Frame{}: "
+
+_HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+
+# How stock's processor calls the tokens that it asks its tokenizer for.
+_STOCK_NAMES = {
+    "start_image_token": "<img>",
+    "end_image_token": "</img>",
+    "context_image_token": "<IMG_CONTEXT>",
+    "video_token": "<video>",
+}
+# Option of the image processor -> field of the authors' config.json, and what it means there when it is missing.
+_CHAT_FIELDS = {
+    "crop_to_patches": "dynamic_image_size",
+    "min_patches": "min_dynamic_patch",
+    "max_patches": "max_dynamic_patch",
+    "use_thumbnail": "use_thumbnail",
+    "pad2square": "pad2square",
+}
+_CHAT_DEFAULTS = {"crop_to_patches": False, "min_patches": 1, "max_patches": 6, "use_thumbnail": False}
+
+_OUR_PLACEHOLDER = '{%- set image_placeholder = "<image>" %}'
+_STOCK_PLACEHOLDER = '{%- set image_placeholder = "<IMG_CONTEXT>" %}'
+
+
+class ProcessorFiles(ProcessorMixin):
+    """Loading and saving of `InternVLProcessor`."""
+
+    @classmethod
+    def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
+        """The settings in the files of a checkpoint; those of the authors' layout are made from its config.json."""
+        hub = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
+        settings, unused = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
+        if not written_here(settings.get("image_processor", {})):
+            settings |= chat_settings(pretrained_model_name_or_path, **hub) or {}
+        return settings, unused
+
+    @classmethod
+    def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
+        path = pretrained_model_name_or_path
+        settings = cls.get_processor_dict(path, **kwargs)[0] if processor_dict is None else processor_dict
+        check_tokenizer_files(path)
+        image_options = _chosen(kwargs, InternVLImageProcessor)
+        video_options = _chosen(kwargs, InternVLVideoProcessor)
+        others = {k: v for k, v in kwargs.items() if k not in {*image_options, *video_options}}
+        tokenizer = load_tokenizer(path, **others)
+        tokenizer.padding_side = "left"  # batches are generated from
+
+        hub = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
+        image_settings = settings.get("image_processor")
+        if image_settings is None:
+            image_settings, _ = InternVLImageProcessor.get_image_processor_dict(path, **hub)
+        if not written_here(image_settings):
+            # Stock's processor cuts into tiles whatever its files say.
+            image_settings = {**image_settings, "crop_to_patches": True}
+        video_settings = settings.get("video_processor")
+        if video_settings is None:
+            video_settings, _ = InternVLVideoProcessor.get_video_processor_dict(path, **hub)
+        return [
+            InternVLImageProcessor.from_dict(dict(image_settings), **image_options),
+            tokenizer,
+            InternVLVideoProcessor.from_dict(dict(video_settings), **video_options),
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as stock writes them, with ours beside them."""
+        settings = super().to_dict()
+        if settings.get("frame_label") == FRAME_LABEL:
+            del settings["frame_label"]
+        settings["image_processor"] = as_stock_writes(settings["image_processor"])
+        settings["video_processor"] = as_stock_writes(settings["video_processor"])
+        return settings
+
+    def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
+        """Save all files in the -hf layout. They load here and in stock's `InternVLProcessor`."""
+        if push_to_hub:
+            repo_id = kwargs.pop("repo_id", os.path.basename(os.path.normpath(save_directory)))
+            self.push_to_hub(repo_id, **kwargs)  # comes back here with a folder of its own
+        files = super().save_pretrained(save_directory)
+        write_for_stock(save_directory)
+        return files
+
+
+def _chosen(kwargs: dict[str, Any], processor: Any) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name in processor.valid_kwargs.__annotations__}
+
+
+def chat_settings(name_or_path: str | os.PathLike, **hub_options: Any) -> dict[str, Any] | None:
+    """Processor settings from the config.json of an authors' chat checkpoint; None if it is not one.
+
+    Keys are those of `processor_config.json`. Pictures are normalized with ImageNet's statistics, as the authors'
+    inference code does whatever `preprocessor_config.json` says. `system_message: null` is the template's own message.
+
+    Raises:
+        ValueError: `template` is unknown, or the size of the tower is missing.
+    """
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub_options)
+    except OSError:
+        return None  # a folder of processor files alone
+    if config.get("model_type") != "internvl_chat":
+        return None
+    settings: dict[str, Any] = {"image_seq_length": _tokens_per_tile(config)}
+    if config.get("template") is not None:
+        settings["chat_template"] = get_chat_template(config["template"], system_message=config.get("system_message"))
+    mean, std = NORMALIZE_TYPES["imagenet"]
+    side = _tile_size(config)
+    shared = {"size": {"height": side, "width": side}, "image_mean": list(mean), "image_std": list(std)}
+    settings["video_processor"] = shared
+    fields = {ours: config.get(theirs) for ours, theirs in _CHAT_FIELDS.items()}
+    given = {name: value for name, value in fields.items() if value is not None}
+    settings["image_processor"] = {**shared, **_CHAT_DEFAULTS, **given}
+    return settings
+
+
+def as_stock_writes(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an image or video processor, under the name of stock's class and without what it cannot take."""
+    settings = {name: value for name, value in settings.items() if name != "backend"}
+    if "image_processor_type" in settings:
+        settings["image_processor_type"] = "GotOcr2ImageProcessor"
+    return settings
+
+
+def written_here(image_settings: dict[str, Any]) -> bool:
+    """Whether settings of an image processor come from this package: stock's has no such option."""
+    return "use_thumbnail" in image_settings
+
+
+def _tile_size(config: dict[str, Any]) -> int:
+    side = config.get("force_image_size") or config.get("vision_config", {}).get("image_size")
+    if side is None:
+        raise ValueError("config.json names no tile size: neither `force_image_size` nor `vision_config.image_size`.")
+    return side
+
+
+def _tokens_per_tile(config: dict[str, Any]) -> int:
+    patch = config.get("vision_config", {}).get("patch_size", 14)
+    return int((_tile_size(config) // patch) ** 2 * config.get("downsample_ratio", 0.5) ** 2)
+
+
+def check_tokenizer_files(name_or_path: str | os.PathLike) -> None:
+    """Raise `OSError` if a local folder holds no tokenizer, of which transformers would make an empty one."""
+    folder = Path(name_or_path)
+    if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise OSError(
+            f"There is no tokenizer in {str(folder)!r}: expected one of {', '.join(_TOKENIZER_FILES)}. Copy the "
+            "tokenizer files of the checkpoint into it; weights and config.json alone cannot read a prompt."
+        )
+
+
+def write_for_stock(folder: str | os.PathLike) -> None:
+    """Make saved processor files readable by stock's `InternVLProcessor`.
+
+    It knows one placeholder, so a template that writes `<image>` here writes `<IMG_CONTEXT>` in the file; both mean
+    the same here. And it finds its tokens by name, so the names are put into `tokenizer_config.json`.
+    """
+    folder = Path(folder)
+    for path in [folder / "chat_template.jinja", *(folder / "additional_chat_templates").glob("*.jinja")]:
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace(_OUR_PLACEHOLDER, _STOCK_PLACEHOLDER, 1), encoding="utf-8")
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    named = {**_STOCK_NAMES, **config.get("model_specific_special_tokens", {})}
+    config = {**named, **config, "model_specific_special_tokens": named}  # transformers writes them in both places
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
