@@ -149,3 +149,15 @@ def test_our_processor_stands_in_for_stocks():
     theirs = inspect.signature(stock_processing.InternVLProcessor.__init__).parameters
     mine = inspect.signature(ours.InternVLProcessor.__init__).parameters
     assert all(name in theirs and name in mine for name in names)
+
+
+MODELS = sorted({model for family in FAMILIES for model in family.models.values()}, key=lambda model: model.__name__)
+
+
+@pytest.mark.parametrize("model_class", MODELS, ids=lambda model: model.__name__)
+def test_every_class_builds_on_the_meta_device(model_class):
+    config = next(family.config for family in FAMILIES if model_class in family.models.values())
+    with torch.device("meta"):
+        model = model_class(config())
+    assert all(parameter.is_meta for parameter in model.parameters())
+    assert model.all_tied_weights_keys is not None  # `post_init` ran
