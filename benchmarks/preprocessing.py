@@ -1,0 +1,152 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""How fast pictures become tiles: our two backends against stock transformers and against the authors' transform.
+
+    python benchmarks/preprocessing.py [--quick] [--rounds N] [--max-tiles 12]
+
+Everything runs in this process on one thread, from decoded pictures to the normalized tensor of all tiles, thumbnail
+included. The four take turns, and of every one the least disturbed run counts: what else the machine does only ever
+adds time. Ratios are the peer's time over ours. `levels` is the largest distance of the torch backend from the exact
+pixels, in levels of 255; that the exact backend has the authors' pixels is checked here as well.
+"""
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before the libraries are loaded
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil  # noqa: E402
+
+from transformers_internvl.processing.image_processing import InternVLImageProcessor  # noqa: E402
+from transformers_internvl.processing.tiling import select_grid, tile_boxes  # noqa: E402
+
+SIZES = [
+    (320, 240),
+    (448, 448),
+    (640, 480),
+    (800, 600),
+    (480, 1000),
+    (1000, 700),
+    (1280, 720),
+    (1920, 1080),
+    (1654, 2339),
+]
+LARGE_SIZES = [(4032, 3024), (8000, 2000)]
+QUICK_SIZES = [(448, 448), (640, 480), (1000, 700), (1920, 1080)]
+SIDE = 448
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def synthetic_picture(width: int, height: int, seed: int) -> Image.Image:
+    """Smooth gradients with noise and hard edges: something between a photo and a page."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [np.sin(x / (17 + 9 * band)) + np.cos(y / (23 - 5 * band)) for band in range(3)]
+    pixels = 127 + 50 * np.stack(waves, axis=-1) + generator.normal(0, 12, (height, width, 3))
+    pixels[height // 4 : height // 3, width // 5 : width // 2] = 255
+    pixels[::40, :, :] = 0
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def authors_transform(image: Image.Image, max_tiles: int) -> torch.Tensor:
+    """The steps of the authors' pipeline: canvas, crops and thumbnail by PIL, then each tile normalized."""
+    columns, rows = select_grid(*image.size, tile_size=SIDE, max_tiles=max_tiles)
+    canvas = image.resize((columns * SIDE, rows * SIDE))
+    tiles = [canvas.crop(box) for box in tile_boxes(columns, rows, SIDE)]
+    if len(tiles) > 1:
+        tiles.append(image.resize((SIDE, SIDE)))
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    tensors = []
+    for tile in tiles:
+        tensor = torch.from_numpy(np.array(tile, copy=True)).permute(2, 0, 1).contiguous()
+        tensors.append(tensor.to(torch.float32).div(255).clone().sub_(mean).div_(std))
+    return torch.stack(tensors)
+
+
+def contenders(max_tiles: int) -> dict:
+    stock = GotOcr2ImageProcessorPil(
+        crop_to_patches=True,
+        size={"height": SIDE, "width": SIDE},
+        image_mean=MEAN,
+        image_std=STD,
+        max_patches=max_tiles,
+    )
+    exact = InternVLImageProcessor(max_patches=max_tiles)
+    fast = InternVLImageProcessor(max_patches=max_tiles, backend="torch")
+    return {
+        "stock": lambda image: stock(image, return_tensors="pt")["pixel_values"],
+        "authors": lambda image: authors_transform(image, max_tiles),
+        "pil": lambda image: exact(image, return_tensors="pt")["pixel_values"],
+        "torch": lambda image: fast(image, return_tensors="pt")["pixel_values"],
+    }
+
+
+def least_times(runs: dict, image: Image.Image, rounds: int) -> dict[str, float]:
+    """The shortest time of each in milliseconds, taking turns."""
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run(image)
+            best[name] = min(best[name], 1000 * (time.perf_counter() - start))
+    return best
+
+
+def accuracy(runs: dict, image: Image.Image) -> tuple[float, float]:
+    """Distance of the exact backend from the authors' values, and of the torch backend in levels."""
+    reference = runs["authors"](image)
+    to_levels = 255 * torch.tensor(STD).view(3, 1, 1)
+    exact = (runs["pil"](image) - reference).abs().max().item()
+    return exact, ((runs["torch"](image) - reference).abs() * to_levels).max().item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a few sizes and rounds")
+    parser.add_argument("--rounds", type=int, default=None, help="turns of each (default 15, quick 5)")
+    parser.add_argument("--max-tiles", type=int, default=12)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    runs = contenders(options.max_tiles)
+    sizes = QUICK_SIZES if options.quick else SIZES + LARGE_SIZES
+    rounds = options.rounds or (5 if options.quick else 15)
+
+    print(
+        "least times in ms of the pil and torch backends, of stock's PIL processor and the authors' transform; ratios"
+    )
+    columns = [
+        "size",
+        "tiles",
+        "stock",
+        "authors",
+        "pil",
+        "torch",
+        "stock/pil",
+        "authors/pil",
+        "stock/torch",
+        "authors/torch",
+        "levels",
+    ]
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
+    ratios = []
+    for seed, (width, height) in enumerate(sizes):
+        image = synthetic_picture(width, height, seed)
+        exact_error, levels = accuracy(runs, image)
+        if exact_error > 1e-6:
+            raise SystemExit(f"{width} x {height}: the exact backend is {exact_error} off the authors' values")
+        times = least_times(runs, image, rounds)
+        tiles = len(runs["torch"](image))
+        row = [times[peer] / times[ours] for ours in ("pil", "torch") for peer in ("stock", "authors")]
+        ratios.append(row)
+        shown = [f"{times[name]:.1f}" for name in ("stock", "authors", "pil", "torch")] + [f"{r:.2f}" for r in row]
+        print(f"| {width}x{height} | {tiles} | " + " | ".join(shown) + f" | {levels:.2f} |", flush=True)
+    mean = np.exp(np.log(np.array(ratios)).mean(axis=0))
+    print("| geometric mean | | | | | | " + " | ".join(f"{value:.2f}" for value in mean) + " | |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,300 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Squashing a picture onto tiles: Pillow's pixels, bit for bit, by matrix products; or torch's, faster.
+
+Pillow resamples 8-bit pictures in two passes, columns and rows, and rounds after each. A pass is a product with a
+banded matrix of fixed-point weights (22 fractional bits). Sums of such weights times levels fit the 53 bits of
+float64, so a matrix product computes them without error, in whatever order it sums, at the speed of a BLAS. What
+remains is to round as Pillow does.
+
+    pixels  [C, H, W]   levels, uint8
+    pass 1  [C, D, X]   D rows, columns resampled to the X of the canvas; a block of them sees a window of the source
+    pass 2  [C, T, X]   T rows of the canvas from these, scaled, shifted and written straight into their tiles
+
+A band of the canvas is finished before the next is begun, and takes what it needs of the source anew, so that
+work stays near the cache and little is held at a time, however large the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers.image_utils import PILImageResampling
+
+Affine = tuple[Sequence[float], Sequence[float]]
+"""Scale and shift of each channel: a level v becomes `v * scale + shift`."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a resized picture goes: `tiles` is `[rows, columns, C, height, width]`, float32 or uint8."""
+
+    tiles: torch.Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """`(width, height)` of the canvas."""
+        rows, columns, _, height, width = self.tiles.shape
+        return columns * width, rows * height
+
+    def transposed(self) -> Target:
+        """The same place for a picture with its axes swapped."""
+        return Target(self.tiles.permute(1, 0, 2, 4, 3))
+
+
+def resize_like_pillow(
+    pixels: np.ndarray, targets: Sequence[Target], affine: Affine | None, resample: int = PILImageResampling.BICUBIC
+) -> None:
+    """Resize `pixels` (uint8 `[C, H, W]`) to the canvas of each target and write the canvas' tiles.
+
+    The levels are exactly those of `PIL.Image.resize(..., resample)`, by any filter of Pillow's; `affine` scales and
+    shifts them, None writes them as they are.
+    """
+    _, height, width = pixels.shape
+    for target in targets:
+        if target.size == (width, height):
+            _write_canvas(pixels, target, affine)
+        elif resample in FILTERS and _reproduces_pillow(resample):
+            rows_first = _rows_first(width, height, *target.size)
+            _resize_by_products(pixels, target, affine, resample, rows_first)
+        else:
+            _resize_by_pillow(pixels, target, affine, resample)
+
+
+def resize_by_torch(
+    pixels: torch.Tensor, targets: Sequence[Target], affine: Affine | None, resample: int = PILImageResampling.BICUBIC
+) -> None:
+    """As `resize_like_pillow`, by torch's antialiased resampling, on any device, within 2 levels.
+
+    Raises `ValueError` for filters other than bicubic and bilinear.
+    """
+    modes = {PILImageResampling.BICUBIC: "bicubic", PILImageResampling.BILINEAR: "bilinear"}
+    if resample not in modes:
+        names = [filter_.name for filter_ in modes]
+        raise ValueError(f"`resample={resample!r}` is not available in the torch backend: it knows {names}.")
+    source = pixels if pixels.device.type == "cpu" else pixels.float()  # bytes: on the CPU only
+    for target in targets:
+        # torch resamples columns first; where Pillow begins with the rows, so does torch on the transposed picture.
+        rows_first = _rows_first(source.shape[2], source.shape[1], *target.size)
+        swapped = source.transpose(1, 2).contiguous() if rows_first else source
+        place = target.transposed() if rows_first else target
+        rows, columns, channels, height, width = place.tiles.shape
+        canvas = torch.nn.functional.interpolate(
+            swapped[None], (rows * height, columns * width), mode=modes[resample], antialias=True
+        )
+        if canvas.dtype != torch.uint8:
+            canvas = canvas.clamp_(0, 255).round_()
+        levels = canvas.view(channels, rows, height, columns, width).permute(1, 3, 0, 2, 4)
+        write_levels(levels, place.tiles, affine)
+
+
+def write_levels(levels: torch.Tensor, place: torch.Tensor, affine: Affine | None) -> None:
+    """Write `levels` (`[..., C, H, W]`) to `place` (same shape, its own dtype), scaled and shifted per channel."""
+    if affine is None:
+        place.copy_(levels)
+        return
+    scale, shift = (torch.tensor(value, device=place.device)[:, None, None] for value in affine)
+    for index in np.ndindex(levels.shape[:-3]):  # by tiles, which stay in the cache
+        place[index].copy_(levels[index]).mul_(scale).add_(shift)
+
+
+def _write_canvas(canvas: np.ndarray, target: Target, affine: Affine | None) -> None:
+    """Cut a canvas `[C, rows * height, columns * width]` into its tiles."""
+    rows, columns, channels, height, width = target.tiles.shape
+    levels = torch.from_numpy(canvas if canvas.flags.writeable else canvas.copy(order="K"))
+    levels = levels.unflatten(2, (columns, width)).unflatten(1, (rows, height))
+    write_levels(levels.permute(1, 3, 0, 2, 4), target.tiles, affine)
+
+
+# --- by Pillow -----------------------------------------------------------------------------------------------------
+
+
+def _resize_by_pillow(levels: np.ndarray, target: Target, affine: Affine | None, resample: int) -> None:
+    """For Pillow's other filters, and should a Pillow ever compute otherwise than is done here."""
+    picture = Image.fromarray(np.ascontiguousarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)))
+    canvas = np.asarray(picture.resize(target.size, resample))
+    _write_canvas(canvas[None] if canvas.ndim == 2 else canvas.transpose(2, 0, 1), target, affine)
+
+
+@cache
+def _reproduces_pillow(resample: int) -> bool:
+    """Whether the installed Pillow resamples as computed here. A look at a small picture, once per process."""
+    pixels = _probe()
+    for columns, rows in ((1, 1), (3, 2), (3, 1), (1, 2), (2, 1)):  # smaller, larger, flatter, taller; rows first
+        ours, pillows = (Target(torch.zeros(rows, columns, 3, 16, 16, dtype=torch.uint8)) for _ in range(2))
+        _resize_by_pillow(pixels, pillows, None, resample)
+        _resize_by_products(pixels, ours, None, resample, _rows_first(37, 29, *ours.size))
+        if not torch.equal(ours.tiles, pillows.tiles):
+            return False
+    return True
+
+
+def _rows_first(width: int, height: int, new_width: int, new_height: int) -> bool:
+    """Whether Pillow resamples the rows before the columns, which shows in the rounding.
+
+    Pillow 13 does where the height shrinks by more than twice the pixels that the width does; older ones never do.
+    """
+    shrinks = height - new_height
+    return shrinks > 0 and shrinks > 2 * (width - new_width) and _pillow_may_do_rows_first()
+
+
+@cache
+def _pillow_may_do_rows_first() -> bool:
+    picture = Image.fromarray(np.ascontiguousarray(_probe().transpose(1, 2, 0)))
+    at_once = picture.resize((41, 13), PILImageResampling.BICUBIC)
+    rows_first = picture.resize((37, 13), PILImageResampling.BICUBIC).resize((41, 13), PILImageResampling.BICUBIC)
+    return at_once.tobytes() == rows_first.tobytes()
+
+
+def _probe() -> np.ndarray:
+    """A small picture without order, `[3, 29, 37]`."""
+    mixed = np.arange(3 * 29 * 37, dtype=np.uint64) * np.uint64(2654435761) % np.uint64(2**32)
+    return (mixed >> np.uint64(24)).astype(np.uint8).reshape(3, 29, 37)
+
+
+# --- by matrix products --------------------------------------------------------------------------------------------
+
+_BAND = 2**18  # numbers of the source that a band of the canvas may take at a time: 2 MiB of float64
+_ROW_BLOCK = 16  # rows of the canvas that are computed at a time
+
+
+def _resize_by_products(
+    pixels: np.ndarray, target: Target, affine: Affine | None, resample: int, rows_first: bool
+) -> None:
+    if rows_first:
+        pixels, target = pixels.transpose(0, 2, 1), target.transposed()
+    channels, height, width = pixels.shape
+    new_width, new_height = target.size
+    column_blocks = _blocks(width, new_width, resample, 32 if width < 2 * new_width else 16, new_width)
+    row_blocks = _blocks(height, new_height, resample, _ROW_BLOCK, target.tiles.shape[3])
+    bands = _bands(row_blocks, _BAND // (channels * width))
+
+    depth = max(band[-1].stop - band[0].start for band in bands)
+    source = torch.empty(channels, depth, width, dtype=torch.float64)
+    columns_done = torch.empty(channels, depth, new_width, dtype=torch.float64)
+    products = [  # sliced once: there are many, and they are small
+        (source.flatten(0, 1)[:, block.start : block.stop], block.weights_t, columns_done.flatten(0, 1)[:, block.out])
+        for block in column_blocks
+    ]
+    resample_rows = _RowPass(target, affine)
+    for band in bands:
+        first = min(band[0].start, height - depth)
+        np.copyto(source.numpy(), pixels[:, first : first + depth])
+        for window, weights, place in products:
+            torch.mm(window, weights, out=place)
+        columns_done.round_().clamp_(0, 255)
+        for block in band:
+            resample_rows(columns_done[:, block.start - first : block.stop - first], block)
+
+
+def _bands(blocks: Sequence[_Block], most_rows: int) -> list[Sequence[_Block]]:
+    """Runs of blocks that take `most_rows` of the source or little more: at least two blocks, as neighbors overlap."""
+    bands, begin = [], 0
+    for end in range(1, len(blocks) + 1):
+        full = end - begin >= 2 and blocks[end - 1].stop - blocks[begin].start >= most_rows
+        if full or end == len(blocks):
+            bands.append(blocks[begin:end])
+            begin = end
+    return bands
+
+
+class _RowPass:
+    """Resamples the rows of one block, `[C, D, X]`, and writes them to their tiles. Holds the buffers in between."""
+
+    def __init__(self, target: Target, affine: Affine | None):
+        _, columns, channels, self.tile_height, self.tile_width = target.tiles.shape
+        self.tiles = target.tiles
+        self.sums = torch.empty(channels, _ROW_BLOCK, columns * self.tile_width, dtype=torch.float64)
+        self.levels = torch.empty(self.sums.shape, dtype=torch.float32)
+        self.affine = affine and tuple(torch.tensor(value)[:, None, None] for value in affine)
+
+    def __call__(self, source: torch.Tensor, block: _Block) -> None:
+        height = len(block.weights)
+        sums, levels = self.sums[:, :height], self.levels[:, :height]
+        torch.bmm(block.weights.expand(len(source), -1, -1), source, out=sums)
+        levels.copy_(sums.round_()).clamp_(0, 255)
+        if self.affine is not None:
+            levels.mul_(self.affine[0]).add_(self.affine[1])
+        tile, row = divmod(block.out.start, self.tile_height)
+        place = self.tiles[tile, :, :, row : row + height]  # [columns, C, T, width]
+        place.copy_(levels.unflatten(-1, (-1, self.tile_width)).permute(2, 0, 1, 3))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Outputs `out` of an axis are `weights` `[outputs, stop - start]` times the inputs `start:stop`."""
+
+    out: slice
+    start: int
+    stop: int
+    weights: torch.Tensor
+    weights_t: torch.Tensor  # the same, transposed in memory
+
+
+# Pillow rounds ties up, torch to even. Sums are multiples of 2^-22 below 2^9: this factor moves ties, and nothing
+# else, past the middle. It takes products beyond 53 bits, but the error is far less than the 2^-32 by which it moves.
+_TIE = 1 + 2.0**-31
+
+
+@lru_cache(maxsize=32)
+def _blocks(n_in: int, n_out: int, resample: int, size: int, tile: int) -> tuple[_Block, ...]:
+    """The matrix of an axis along its band, in blocks of `size` outputs that do not straddle tiles."""
+    first, weights = _weights(n_in, n_out, resample)
+    count = weights.shape[1]
+    blocks = []
+    for begin in range(0, n_out, tile):
+        for at in range(begin, begin + tile, size):
+            out = slice(at, min(at + size, begin + tile))
+            start, reach = int(first[out].min()), int(first[out].max()) + count
+            dense = np.zeros((out.stop - out.start, reach - start))
+            taps = first[out, None] + np.arange(count) - start
+            dense[np.arange(len(taps))[:, None], taps] = weights[out] * _TIE
+            stop = min(reach, n_in)  # what would lie beyond weighs nothing
+            matrix = torch.from_numpy(np.ascontiguousarray(dense[:, : stop - start]))
+            blocks.append(_Block(out, start, stop, matrix, matrix.t().contiguous()))
+    return tuple(blocks)
+
+
+def _bicubic(x: np.ndarray) -> np.ndarray:
+    a = -0.5
+    x = np.abs(x)
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * a
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+def _bilinear(x: np.ndarray) -> np.ndarray:
+    return np.maximum(1.0 - np.abs(x), 0.0)
+
+
+FILTERS: dict[int, tuple[float, Callable[[np.ndarray], np.ndarray]]] = {
+    PILImageResampling.BICUBIC: (2.0, _bicubic),
+    PILImageResampling.BILINEAR: (1.0, _bilinear),
+}
+"""Half width and shape of the filters whose weights are known here."""
+
+_FIXED_POINT = 2.0**22
+
+
+def _weights(n_in: int, n_out: int, resample: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first source index of every output `[n_out]`, and its weights `[n_out, K]`, multiples of 2^-22, as
+    `precompute_coeffs` and `normalize_coeffs_8bpc` of Pillow's `Resample.c` compute them."""
+    half_width, shape = FILTERS[resample]
+    scale = n_in / n_out
+    stretch = max(scale, 1.0)  # antialiasing: the filter is as wide as an output pixel
+    support = half_width * stretch
+    center = (np.arange(n_out) + 0.5) * scale
+    first = np.maximum((center - support + 0.5).astype(np.int64), 0)
+    stop = np.minimum((center + support + 0.5).astype(np.int64), n_in)
+    taps = first[:, None] + np.arange(int((stop - first).max()))
+    weights = shape((taps - center[:, None] + 0.5) * (1.0 / stretch))
+    weights[taps >= stop[:, None]] = 0.0
+    total = np.zeros(n_out)
+    for tap in range(weights.shape[1]):  # in Pillow's order: sums of floats depend on it
+        total += weights[:, tap]
+    weights /= total[:, None]
+    return first, np.trunc(weights * _FIXED_POINT + np.copysign(0.5, weights)) / _FIXED_POINT
