@@ -1,0 +1,48 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The command `internvl <verb>`. A verb is a row of `VERBS` and a module here with `add_arguments` and `run`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from .errors import UserError, one_line
+
+# Verb -> what it does. The module has the verb's name and imports nothing heavy before `run`.
+VERBS = {
+    "chat": "ask a model about pictures or a video",
+    "inspect": "show how a picture is cut into tiles, and how many tokens it costs",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb.
+
+    Args:
+        argv: the arguments without the program's name; None = those of the process.
+
+    Returns:
+        The exit code: 0, or 2 after an error that the user can mend (one line on stderr), or 130 after Ctrl-C.
+    """
+    parser = _Parser(prog="internvl", description="InternVL models on the command line.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+    for name, help_text in VERBS.items():
+        module = import_module(f".{name}", __name__)
+        verb = verbs.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
+        module.add_arguments(verb)
+        verb.set_defaults(run=module.run)
+    arguments = parser.parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except UserError as error:
+        print(f"internvl {arguments.verb}: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0

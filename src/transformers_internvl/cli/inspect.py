@@ -1,0 +1,85 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""`internvl inspect`: grid, tiles and tokens of a picture, and a drawing of the cut."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..processing.tiling import grid_tiles, select_grid, tile_boxes
+from .errors import UserError, blame_user
+from .loading import add_model_argument, load_processor, model_name, positive
+
+LINE = (255, 64, 0)  # orange: grid lines, numbers
+MARGIN = 24  # pixels between canvas and thumbnail
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("picture", type=Path, help="the picture")
+    add_model_argument(parser)
+    parser.add_argument("--max-patches", type=positive, metavar="N", help="most tiles (default: the checkpoint's)")
+    parser.add_argument(
+        "--output", type=Path, metavar="PNG", help="where the drawing goes (default: <picture>.cut.png beside it)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the figures of the cut and write its drawing."""
+    processor = load_processor(model_name(arguments))
+    picture = _open(arguments.picture)
+    settings = processor.image_processor
+    size = settings.size["height"]
+    limits = {"min_tiles": settings.min_patches, "max_tiles": arguments.max_patches or settings.max_patches}
+    if not settings.crop_to_patches:
+        limits = {"min_tiles": 1, "max_tiles": 1}
+    with blame_user("cannot cut the picture"):
+        columns, rows = select_grid(*picture.size, tile_size=size, **limits)
+    tiles = grid_tiles(columns, rows, use_thumbnail=settings.use_thumbnail)
+    tokens = processor.image_seq_length
+    thumbnail = " + thumbnail" if tiles > columns * rows else ""
+
+    print(f"picture  {picture.width} x {picture.height} px")
+    print(f"grid     {columns} x {rows} (columns x rows), a canvas of {columns * size} x {rows * size} px")
+    print(f"tiles    {columns * rows}{thumbnail} = {tiles}, {size} x {size} px each")
+    print(f"tokens   {tiles} x {tokens} = {tiles * tokens}")
+    output = arguments.output or arguments.picture.with_suffix(".cut.png")
+    with blame_user(f"cannot write {output}"):
+        draw_cut(picture, columns, rows, size, thumbnail=bool(thumbnail)).save(output, format="PNG")
+    print(f"drawing  {output}")
+
+
+def _open(path: Path) -> Any:
+    from PIL import Image
+
+    with blame_user(f"cannot open {path}"):
+        try:
+            return Image.open(path).convert("RGB")
+        except Image.DecompressionBombError as error:
+            raise UserError(f"{path} is too large: {error}") from error
+
+
+def draw_cut(picture: Any, columns: int, rows: int, size: int, *, thumbnail: bool) -> Any:
+    """A picture of the canvas with its grid and tile numbers, and of the thumbnail beside it.
+
+    Args:
+        picture: an RGB `PIL.Image`.
+        columns, rows: the grid.
+        size: the side of a tile in pixels.
+        thumbnail: whether a thumbnail follows the tiles; it gets the number after the last tile's.
+    """
+    from PIL import Image, ImageDraw
+
+    width = columns * size
+    drawing = Image.new("RGB", (width + (MARGIN + size if thumbnail else 0), rows * size), "white")
+    drawing.paste(picture.resize((width, rows * size), Image.Resampling.BICUBIC), (0, 0))
+    boxes = tile_boxes(columns, rows, size)
+    if thumbnail:
+        drawing.paste(picture.resize((size, size), Image.Resampling.BICUBIC), (width + MARGIN, 0))
+        boxes.append((width + MARGIN, 0, width + MARGIN + size, size))
+    pen = ImageDraw.Draw(drawing)
+    stroke = max(1, size // 112)
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        pen.rectangle((left, top, right - 1, bottom - 1), outline=LINE, width=stroke)
+        at = (left + 3 * stroke, top + 2 * stroke)
+        pen.text(at, str(number), fill=LINE, font_size=max(10, size // 8), stroke_width=stroke, stroke_fill="white")
+    return drawing
