@@ -239,6 +239,14 @@ def test_a_missing_shard(folder, tmp_path):
         AutoModel.from_pretrained(tmp_path / "sharded")
 
 
-def test_a_dual_encoder_is_named_as_such():
-    with pytest.raises(ValueError, match="InternVL-C"):
-        AutoConfig.from_pretrained(golden_root() / "internvl_14b")
+def test_a_dual_encoder_is_told_apart_from_the_chat_models_of_its_type():
+    folder = golden_root() / "internvl_14b"
+    assert json.loads((folder / "config.json").read_text())["model_type"] == "internvl"
+    assert type(AutoConfig.from_pretrained(folder)) is ours.InternVLDualEncoderConfig
+    assert type(ours.InternVLConfig.from_pretrained(folder)) is ours.InternVLDualEncoderConfig
+    assert type(AutoModel.from_pretrained(folder)) is ours.InternVLDualEncoderModel
+
+
+def test_the_dual_encoders_class_refuses_other_folders():
+    with pytest.raises(ValueError, match="no InternVL-14B: its config.json has no `qllama_config`"):
+        ours.InternVLDualEncoderModel.from_pretrained(QWEN2)

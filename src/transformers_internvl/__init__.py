@@ -10,6 +10,13 @@ stays.
 from .internvl_chat import InternVLChatModel
 from .modeling.configuration import InternVLConfig, InternVLVisionConfig
 from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
+from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig, QLlamaConfig
+from .modeling.dual_encoder import (
+    InternVLDualEncoderModel,
+    InternVLDualEncoderTextModel,
+    InternVLDualEncoderVisionModel,
+)
+from .modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
 from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.vision import InternVisionModel, InternVLVisionModel
@@ -34,6 +41,11 @@ __all__ = [
     "InternVLChatConfig",
     "InternVLChatModel",
     "InternVLConfig",
+    "InternVLDualEncoderConfig",
+    "InternVLDualEncoderForPreTraining",
+    "InternVLDualEncoderModel",
+    "InternVLDualEncoderTextModel",
+    "InternVLDualEncoderVisionModel",
     "InternVLForConditionalGeneration",
     "InternVLImageProcessor",
     "InternVLModel",
@@ -43,6 +55,7 @@ __all__ = [
     "InternVLVisionModel",
     "InternVisionConfig",
     "InternVisionModel",
+    "QLlamaConfig",
     "get_chat_template",
     "nano_path",
     "select_grid",

@@ -15,6 +15,8 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
+    AutoModelForPreTraining,
+    AutoModelForZeroShotImageClassification,
     AutoProcessor,
     AutoTokenizer,
     PretrainedConfig,
@@ -32,6 +34,9 @@ from .conversion import mappings
 from .internvl_chat import InternVLChatModel
 from .modeling.configuration import InternVLConfig, InternVLVisionConfig
 from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
+from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
+from .modeling.dual_encoder import InternVLDualEncoderModel
+from .modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
 from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.vision import InternVisionModel, InternVLVisionModel
@@ -75,6 +80,16 @@ FAMILIES = (
         has_processor=True,
     ),
     Family(InternVisionConfig, {AutoModel: InternVisionModel}, weights=mappings.intern_vit),
+    # Its tower brings its own rows for the weights; all other names are the authors'. The authors' folders are of type
+    # `internvl`, too: `InternVLConfig.from_dict` tells them apart.
+    Family(
+        InternVLDualEncoderConfig,
+        {
+            AutoModel: InternVLDualEncoderModel,
+            AutoModelForPreTraining: InternVLDualEncoderForPreTraining,
+            AutoModelForZeroShotImageClassification: InternVLDualEncoderModel,
+        },
+    ),
     Family(
         InternLM2Config,
         {AutoModel: InternLM2Model, AutoModelForCausalLM: InternLM2ForCausalLM},

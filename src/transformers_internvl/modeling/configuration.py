@@ -86,13 +86,14 @@ class InternVLConfig(StockInternVLConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Stock's `from_dict`; a folder of InternVL-C/G, which shares the model type, is named as such."""
+        """Stock's `from_dict`; the dual encoder's configuration for InternVL-14B, which shares the model type.
+
+        Chat models in the -hf layout have `text_config`, InternVL-14B (InternVL-C and InternVL-G) has `qllama_config`.
+        """
         if "qllama_config" in config_dict:
-            raise ValueError(
-                "This folder holds an InternVL-14B dual encoder (InternVL-C and InternVL-G: its config has "
-                "`qllama_config`), which this version of transformers_internvl does not read. It shares the model "
-                "type 'internvl' with the chat models in the -hf layout, whose config has `text_config`."
-            )
+            from .configuration_dual_encoder import InternVLDualEncoderConfig  # it builds on this file
+
+            return InternVLDualEncoderConfig.from_dict(config_dict, **kwargs)
         return super().from_dict(config_dict, **kwargs)
 
 

@@ -222,7 +222,7 @@ class InternVLChatConfig(InternVLConfig):
         self.auto_map = {}
         sources: dict[str, dict[str, Any]] = {"vision_config": {}, "text_config": {}}
         if isinstance(self.vision_config, dict):
-            canonical = copy.deepcopy(self.vision_config)
+            canonical: dict[str, Any] = copy.deepcopy(self.vision_config)
             sources["vision_config"] = {_VISION_KEYS.get(key, key): value for key, value in canonical.items()}
         llm_config = kwargs.pop("llm_config", None)
         if llm_config is not None:

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import AutoModel, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
+from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, torch_compilable_check
@@ -74,6 +75,11 @@ class InternVLModel(InternVLPreTrainedModel):
     """Tower, projector and language model, without a language modeling head."""
 
     def __init__(self, config: InternVLConfig):
+        if not isinstance(config, StockInternVLConfig):
+            raise ValueError(
+                f"{type(self).__name__} needs an InternVLConfig, got {type(config).__name__}: load "
+                "this folder with AutoModel."
+            )
         super().__init__(config)
         self.vision_tower = build_vision_tower(config.vision_config)
         self.multi_modal_projector = InternVLMultiModalProjector(config)

@@ -1,0 +1,206 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""What the dual encoder and its halves have in common: outputs, loading, initialization, the encoding of text.
+
+Shape letters: B images, T texts, L text positions, N queries, M tokens of the tower, W its width, D width of QLLaMA,
+E width of the shared space.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs
+from transformers.utils.generic import can_return_tuple
+
+from .attention_pool import AttentionPoolAttention
+from .configuration_dual_encoder import InternVLDualEncoderConfig
+from .loading import NamesDamagedFiles
+
+MODES = ("InternVL-C", "InternVL-G")
+
+
+@dataclass
+class InternVLDualEncoderImageOutput(BaseModelOutputWithPooling):
+    """The tower's `last_hidden_state` `(B, M, W)`; `pooler_output` `(B, E)`, the image's vector, not normalized.
+
+    `query_hidden_states` `(B, N, D)`: what QLLaMA makes of the queries, in mode InternVL-G.
+    """
+
+    query_hidden_states: torch.Tensor | None = None
+
+
+@dataclass
+class InternVLDualEncoderOutput(ModelOutput):
+    """Outputs of [`InternVLDualEncoderModel`].
+
+    `logits_per_image` `(B, T)` and `logits_per_text` `(T, B)` are scaled cosines; `image_embeds` `(B, E)` and
+    `text_embeds` `(T, E)` are normalized.
+    """
+
+    loss: torch.Tensor | None = None
+    logits_per_image: torch.Tensor | None = None
+    logits_per_text: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+    image_embeds: torch.Tensor | None = None
+    text_model_output: BaseModelOutputWithPooling | None = None
+    vision_model_output: InternVLDualEncoderImageOutput | None = None
+
+
+class InternVLDualEncoderPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
+    """Loading, weight initialization and capabilities that the whole and its halves share."""
+
+    config_class = InternVLDualEncoderConfig
+    config: InternVLDualEncoderConfig
+    base_model_prefix = "dual_encoder"
+    input_modalities: tuple[str, ...] = ("image", "text")
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["InternVLVisionLayer", "QLlamaDecoderLayer", "AttentionPool"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq"]
+    accepts_loss_kwargs = False  # losses are means over pairs: `Trainer` shall average them over accumulation steps
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As transformers', and strict: every weight must have a place, every place a weight.
+
+        Raises:
+            ValueError: for weights that have no place, or places without weights, such as the text half of a folder
+                that holds the vision half alone.
+        """
+        wants_report = kwargs.pop("output_loading_info", False)
+        lenient = kwargs.get("ignore_mismatched_sizes", False) or kwargs.get("quantization_config") is not None
+        model, report = super().from_pretrained(
+            pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+        )
+        if not lenient and getattr(model.config, "quantization_config", None) is None:
+            _refuse_incomplete(pretrained_model_name_or_path, cls.__name__, report)
+        return (model, report) if wants_report else model
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, AttentionPoolAttention):
+            for bias in (module.q_bias, module.k_bias, module.v_bias):
+                init.zeros_(bias)
+        for name, parameter in module.named_parameters(recurse=False):
+            if name == "query_tokens":
+                init.normal_(parameter, std=self.config.initializer_range)
+            elif name == "text_projection":
+                init.normal_(parameter, std=self.config.qllama_config.hidden_size**-0.5)
+            elif name == "logit_scale":
+                init.constant_(parameter, math.log(1 / 0.07))
+
+
+class EncodesText:
+    """The text half: `qllama` and `text_projection` of the class it is mixed into."""
+
+    qllama: Any
+    text_projection: nn.Parameter
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The embeddings of text tokens."""
+        return self.qllama.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the embeddings of text tokens."""
+        self.qllama.set_input_embeddings(value)
+
+    @can_return_tuple
+    def get_text_features(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPooling:
+        """Encode texts: QLLaMA without queries, causal; the last real token is the text.
+
+        Args:
+            input_ids: `(T, L)`: `summarize:` and the text, with the end token.
+            attention_mask: `(T, L)`, 1 where a token is real. None: wherever the id is above 0, as the authors do.
+
+        Returns:
+            `pooler_output` `(T, E)`, the text's vector, not normalized; `last_hidden_state` `(T, L, D)`.
+
+        Raises:
+            ValueError: a text without any real token, or with more tokens than the model has positions.
+        """
+        if attention_mask is None:
+            attention_mask = input_ids > 0
+        empty = ~attention_mask.bool().any(dim=-1)
+        if empty.any():
+            raise ValueError(
+                f"Text {int(empty.nonzero()[0])} of the batch has no token: its `attention_mask` is zero."
+            )
+        outputs = self.qllama.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **kwargs)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=outputs.last_hidden_state,
+            pooler_output=self._project_text(outputs.last_hidden_state, attention_mask),
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def encode_text(self, text: torch.Tensor) -> torch.Tensor:
+        """By the authors' name: ids `(T, L)`, padded with 0, to the texts' vectors `(T, E)`, not normalized."""
+        return self.get_text_features(text, return_dict=True).pooler_output
+
+    def _project_text(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The last real position of every row in the shared space: `(T, L, D)` to `(T, E)`."""
+        mask = attention_mask.to(hidden_states.device).bool()
+        positions = torch.arange(mask.shape[1], device=mask.device)
+        last = (positions * mask).argmax(dim=-1)  # (T,)
+        rows = torch.arange(len(hidden_states), device=last.device)
+        return hidden_states[rows, last] @ self.text_projection.to(hidden_states.device)
+
+
+def check_mode(mode: str) -> str:
+    """The mode, if it is one.
+
+    Raises:
+        ValueError: it is none of `MODES`.
+    """
+    if mode not in MODES:
+        raise ValueError(f"`mode` must be one of {', '.join(MODES)}, got {mode!r}.")
+    return mode
+
+
+def _refuse_incomplete(folder: Any, name: str, report: dict[str, Any]) -> None:
+    """Stop at weights without a place and places without weights."""
+    strangers, missing = sorted(report["unexpected_keys"]), sorted(report["missing_keys"])
+    if not strangers and not missing:
+        return
+    lines = [f"The weights in {folder} are not those of {name}."]
+    for what, keys in (("no place for", strangers), ("no weights for", missing)):
+        if keys:
+            lines.append(
+                f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}."
+            )
+    if any("lora_" in key for key in strangers):
+        lines.append("They are unmerged LoRA weights: merge them with the tool that trained them first.")
+    elif any(key.startswith("qllama.") for key in missing) and "qllama.model.norm.weight" in missing:
+        lines.append("The folder has no text half: load InternVLDualEncoderVisionModel for the vision half.")
+    elif "vision_model.embeddings.cls_token" in missing:
+        lines.append("The folder has no vision half: load InternVLDualEncoderTextModel for the text half.")
+    else:
+        lines.append("Check that the folder is complete and that config.json belongs to these weights.")
+    raise ValueError(" ".join(lines))
+
+
+__all__ = [
+    "MODES",
+    "EncodesText",
+    "InternVLDualEncoderImageOutput",
+    "InternVLDualEncoderOutput",
+    "InternVLDualEncoderPreTrainedModel",
+    "check_mode",
+]
