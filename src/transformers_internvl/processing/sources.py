@@ -49,7 +49,7 @@ def open_image(source: str | os.PathLike | bytes, timeout: float | None = 60.0) 
 
 
 def _fetch(url: str, timeout: float | None) -> bytes:
-    import httpx
+    from huggingface_hub.utils import httpx  # the client that transformers uses as well
 
     try:
         response = httpx.get(url, timeout=timeout, follow_redirects=True)
