@@ -1,1 +1,2 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""From pictures, videos and conversations to the tensors that the models read; knows nothing of the models."""

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
 import torch
 from PIL import Image
 from transformers.image_utils import PILImageResampling
+
+from .threads import run_all, thread_count
 
 Affine = tuple[Sequence[float], Sequence[float]]
 """Scale and shift of each channel: a level v becomes `v * scale + shift`."""
@@ -52,17 +54,20 @@ def resize_like_pillow(
     """Resize `pixels` (uint8 `[C, H, W]`) to the canvas of each target and write the canvas' tiles.
 
     The levels are exactly those of `PIL.Image.resize(..., resample)`, by any filter of Pillow's; `affine` scales and
-    shifts them, None writes them as they are.
+    shifts them, None writes them as they are. Uses the threads of torch; the result does not depend on their number.
     """
     _, height, width = pixels.shape
+    by_products = resample in FILTERS and _reproduces_pillow(resample)
+    tasks: list[Callable[[], None]] = []
     for target in targets:
         if target.size == (width, height):
-            _write_canvas(pixels, target, affine)
-        elif resample in FILTERS and _reproduces_pillow(resample):
+            tasks += _write_canvas(writable(pixels), target, affine)
+        elif by_products:
             rows_first = _rows_first(width, height, *target.size)
-            _resize_by_products(pixels, target, affine, resample, rows_first)
+            tasks += _products(pixels, target, affine, resample, rows_first)
         else:
-            _resize_by_pillow(pixels, target, affine, resample)
+            tasks.append(partial(_resize_by_pillow, pixels, target, affine, resample))
+    run_all(tasks)
 
 
 def resize_by_torch(
@@ -76,20 +81,15 @@ def resize_by_torch(
     if resample not in modes:
         names = [filter_.name for filter_ in modes]
         raise ValueError(f"`resample={resample!r}` is not available in the torch backend: it knows {names}.")
-    source = pixels if pixels.device.type == "cpu" else pixels.float()  # bytes: on the CPU only
+    resize = partial(torch.nn.functional.interpolate, mode=modes[resample], antialias=True)
+    if pixels.device.type == "cpu":
+        _resize_bytes(pixels, targets, affine, resize)
+        return
+    source = pixels[None].float()  # bytes: on the CPU only
     for target in targets:
-        # torch resamples columns first; where Pillow begins with the rows, so does torch on the transposed picture.
-        rows_first = _rows_first(source.shape[2], source.shape[1], *target.size)
-        swapped = source.transpose(1, 2).contiguous() if rows_first else source
-        place = target.transposed() if rows_first else target
-        rows, columns, channels, height, width = place.tiles.shape
-        canvas = torch.nn.functional.interpolate(
-            swapped[None], (rows * height, columns * width), mode=modes[resample], antialias=True
-        )
-        if canvas.dtype != torch.uint8:
-            canvas = canvas.clamp_(0, 255).round_()
-        levels = canvas.view(channels, rows, height, columns, width).permute(1, 3, 0, 2, 4)
-        write_levels(levels, place.tiles, affine)
+        canvas = resize(source, target.size[::-1])[0].clamp_(0, 255).round_()
+        for write in _write_canvas(canvas, target, affine):
+            write()
 
 
 def write_levels(levels: torch.Tensor, place: torch.Tensor, affine: Affine | None) -> None:
@@ -97,17 +97,68 @@ def write_levels(levels: torch.Tensor, place: torch.Tensor, affine: Affine | Non
     if affine is None:
         place.copy_(levels)
         return
-    scale, shift = (torch.tensor(value, device=place.device)[:, None, None] for value in affine)
+    scale, shift = (_per_channel(value, place.device) for value in affine)
     for index in np.ndindex(levels.shape[:-3]):  # by tiles, which stay in the cache
         place[index].copy_(levels[index]).mul_(scale).add_(shift)
 
 
-def _write_canvas(canvas: np.ndarray, target: Target, affine: Affine | None) -> None:
-    """Cut a canvas `[C, rows * height, columns * width]` into its tiles."""
-    rows, columns, channels, height, width = target.tiles.shape
-    levels = torch.from_numpy(canvas if canvas.flags.writeable else canvas.copy(order="K"))
-    levels = levels.unflatten(2, (columns, width)).unflatten(1, (rows, height))
-    write_levels(levels.permute(1, 3, 0, 2, 4), target.tiles, affine)
+def _per_channel(values: Sequence[float], device: torch.device | None = None) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
+
+
+def _write_canvas(canvas: torch.Tensor, target: Target, affine: Affine | None) -> list[Callable[[], None]]:
+    """What cuts a canvas `[C, rows * height, columns * width]` into its tiles, tile by tile; a single one by parts."""
+    rows, columns, _, height, width = target.tiles.shape
+    levels = canvas.unflatten(2, (columns, width)).unflatten(1, (rows, height)).permute(1, 3, 0, 2, 4)
+    parts = thread_count() if rows * columns == 1 else 1
+    return [
+        partial(write_levels, part, place, affine)
+        for tile in np.ndindex(rows, columns)
+        for part, place in zip(levels[tile].chunk(parts, 1), target.tiles[tile].chunk(parts, 1), strict=True)
+    ]
+
+
+def writable(pixels: np.ndarray) -> torch.Tensor:
+    """A tensor on the same memory if that may be written to (torch asks for it), else on a copy."""
+    return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy(order="K"))
+
+
+# --- by torch, on bytes --------------------------------------------------------------------------------------------
+
+
+def _resize_bytes(pixels: torch.Tensor, targets: Sequence[Target], affine: Affine | None, resize: Callable) -> None:
+    """In Pillow's two passes and their order (torch passes over an axis whose length stays), each cut into parts.
+
+    torch is fast where the channels of a pixel are neighbors in memory, and strides, also of the batch, tell so.
+    """
+    source = pixels.permute(1, 2, 0).contiguous()[None].permute(0, 3, 1, 2)  # [1, C, H, W], C innermost
+    first_pass, second_pass = [], []
+    for target in targets:
+        if target.size == (source.shape[3], source.shape[2]):
+            second_pass += _write_canvas(source[0], target, affine)
+            continue
+        rows_first = _rows_first(source.shape[3], source.shape[2], *target.size)
+        first, second = (2, 3) if rows_first else (3, 2)  # the axes that the passes change
+        shape = list(source.shape)
+        shape[first] = target.size[3 - first]
+        halfway = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
+        parts = zip(*(whole.chunk(thread_count(), second) for whole in (source, halfway)), strict=True)
+        first_pass += [partial(_resize_part, part, place, resize) for part, place in parts]
+        lines = target.tiles.split(1, first - 2)  # of tiles: the columns, or the rows
+        strips = halfway.chunk(len(lines), first)
+        cut = zip(strips, lines, strict=True)
+        second_pass += [partial(_finish, strip, Target(line), affine, resize) for strip, line in cut]
+    run_all(first_pass)
+    run_all(second_pass)
+
+
+def _resize_part(source: torch.Tensor, place: torch.Tensor, resize: Callable) -> None:
+    place.copy_(resize(source, place.shape[2:]))
+
+
+def _finish(strip: torch.Tensor, target: Target, affine: Affine | None, resize: Callable) -> None:
+    for write in _write_canvas(resize(strip, target.size[::-1])[0], target, affine):
+        write()
 
 
 # --- by Pillow -----------------------------------------------------------------------------------------------------
@@ -117,7 +168,9 @@ def _resize_by_pillow(levels: np.ndarray, target: Target, affine: Affine | None,
     """For Pillow's other filters, and should a Pillow ever compute otherwise than is done here."""
     picture = Image.fromarray(np.ascontiguousarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)))
     canvas = np.asarray(picture.resize(target.size, resample))
-    _write_canvas(canvas[None] if canvas.ndim == 2 else canvas.transpose(2, 0, 1), target, affine)
+    levels = writable(canvas[None] if canvas.ndim == 2 else canvas.transpose(2, 0, 1))
+    for write in _write_canvas(levels, target, affine):
+        write()
 
 
 @cache
@@ -127,7 +180,7 @@ def _reproduces_pillow(resample: int) -> bool:
     for columns, rows in ((1, 1), (3, 2), (3, 1), (1, 2), (2, 1)):  # smaller, larger, flatter, taller; rows first
         ours, pillows = (Target(torch.zeros(rows, columns, 3, 16, 16, dtype=torch.uint8)) for _ in range(2))
         _resize_by_pillow(pixels, pillows, None, resample)
-        _resize_by_products(pixels, ours, None, resample, _rows_first(37, 29, *ours.size))
+        run_all(_products(pixels, ours, None, resample, _rows_first(37, 29, *ours.size)))
         if not torch.equal(ours.tiles, pillows.tiles):
             return False
     return True
@@ -159,28 +212,46 @@ def _probe() -> np.ndarray:
 # --- by matrix products --------------------------------------------------------------------------------------------
 
 _BAND = 2**18  # numbers of the source that a band of the canvas may take at a time: 2 MiB of float64
-_ROW_BLOCK = 16  # rows of the canvas that are computed at a time
 
 
-def _resize_by_products(
+def _products(
     pixels: np.ndarray, target: Target, affine: Affine | None, resample: int, rows_first: bool
-) -> None:
+) -> list[Callable[[], None]]:
+    """What resizes to one canvas: several bands of it each."""
     if rows_first:
         pixels, target = pixels.transpose(0, 2, 1), target.transposed()
     channels, height, width = pixels.shape
     new_width, new_height = target.size
-    column_blocks = _blocks(width, new_width, resample, 32 if width < 2 * new_width else 16, new_width)
-    row_blocks = _blocks(height, new_height, resample, _ROW_BLOCK, target.tiles.shape[3])
-    bands = _bands(row_blocks, _BAND // (channels * width))
+    column_blocks = _blocks(width, new_width, resample, _column_block(width / new_width), new_width)
+    row_block = 32 if height < new_height else 16
+    row_blocks = _blocks(height, new_height, resample, row_block, target.tiles.shape[3])
+    parts = 1 if thread_count() == 1 else 2 * thread_count()
+    bands = _bands(row_blocks, _BAND // (channels * width), -(-len(row_blocks) // parts))
+    runs = [bands[part * len(bands) // parts : (part + 1) * len(bands) // parts] for part in range(parts)]
+    return [partial(_resize_bands, pixels, target, affine, column_blocks, run) for run in runs if run]
 
+
+def _column_block(scale: float) -> int:
+    """How many columns are computed at a time: a larger matrix is faster, but has more zeros."""
+    return 64 if scale < 0.5 else 32 if scale < 3 else 16
+
+
+def _resize_bands(
+    pixels: np.ndarray,
+    target: Target,
+    affine: Affine | None,
+    column_blocks: Sequence[_Block],
+    bands: Sequence[Sequence[_Block]],
+) -> None:
+    channels, height, width = pixels.shape
     depth = max(band[-1].stop - band[0].start for band in bands)
     source = torch.empty(channels, depth, width, dtype=torch.float64)
-    columns_done = torch.empty(channels, depth, new_width, dtype=torch.float64)
+    columns_done = torch.empty(channels, depth, target.size[0], dtype=torch.float64)
     products = [  # sliced once: there are many, and they are small
         (source.flatten(0, 1)[:, block.start : block.stop], block.weights_t, columns_done.flatten(0, 1)[:, block.out])
         for block in column_blocks
     ]
-    resample_rows = _RowPass(target, affine)
+    resample_rows = _RowPass(target, affine, max(len(block.weights) for band in bands for block in band))
     for band in bands:
         first = min(band[0].start, height - depth)
         np.copyto(source.numpy(), pixels[:, first : first + depth])
@@ -191,11 +262,12 @@ def _resize_by_products(
             resample_rows(columns_done[:, block.start - first : block.stop - first], block)
 
 
-def _bands(blocks: Sequence[_Block], most_rows: int) -> list[Sequence[_Block]]:
+def _bands(blocks: Sequence[_Block], most_rows: int, most_blocks: int) -> list[Sequence[_Block]]:
     """Runs of blocks that take `most_rows` of the source or little more: at least two blocks, as neighbors overlap."""
     bands, begin = [], 0
     for end in range(1, len(blocks) + 1):
-        full = end - begin >= 2 and blocks[end - 1].stop - blocks[begin].start >= most_rows
+        size = end - begin
+        full = size >= 2 and (size >= most_blocks or blocks[end - 1].stop - blocks[begin].start >= most_rows)
         if full or end == len(blocks):
             bands.append(blocks[begin:end])
             begin = end
@@ -205,12 +277,12 @@ def _bands(blocks: Sequence[_Block], most_rows: int) -> list[Sequence[_Block]]:
 class _RowPass:
     """Resamples the rows of one block, `[C, D, X]`, and writes them to their tiles. Holds the buffers in between."""
 
-    def __init__(self, target: Target, affine: Affine | None):
+    def __init__(self, target: Target, affine: Affine | None, most_rows: int):
         _, columns, channels, self.tile_height, self.tile_width = target.tiles.shape
         self.tiles = target.tiles
-        self.sums = torch.empty(channels, _ROW_BLOCK, columns * self.tile_width, dtype=torch.float64)
+        self.sums = torch.empty(channels, most_rows, columns * self.tile_width, dtype=torch.float64)
         self.levels = torch.empty(self.sums.shape, dtype=torch.float32)
-        self.affine = affine and tuple(torch.tensor(value)[:, None, None] for value in affine)
+        self.affine = affine and tuple(_per_channel(values) for values in affine)
 
     def __call__(self, source: torch.Tensor, block: _Block) -> None:
         height = len(block.weights)
