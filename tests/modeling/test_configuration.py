@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Configurations: what is read, what is written, what is refused. Every release's `config.json` is judged in `tests/parity`."""
+"""Configurations: what is read, what is written, what is refused. `tests/parity` judges every release's."""
 
 import copy
 import json
