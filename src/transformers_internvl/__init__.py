@@ -25,6 +25,7 @@ from .processing.chat_templates import get_chat_template, split_thinking
 from .processing.image_processing import InternVLImageProcessor
 from .processing.processor import InternVLProcessor
 from .processing.tiling import select_grid
+from .processing.tokenization import load_tokenizer
 from .processing.tokenization_internlm2 import InternLM2Tokenizer
 from .processing.video_processing import InternVLVideoProcessor
 from .registry import register
@@ -57,6 +58,7 @@ __all__ = [
     "InternVisionModel",
     "QLlamaConfig",
     "get_chat_template",
+    "load_tokenizer",
     "nano_path",
     "select_grid",
     "split_thinking",
