@@ -1,0 +1,21 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The embedded demo: an InternVL in miniature that reads numbers, names colors and counts shapes, and pictures to try.
+
+`python -m transformers_internvl.nano.training --out DIR` trains it, `python -m transformers_internvl.nano.evaluation`
+says how often it is right.
+"""
+
+from pathlib import Path
+
+
+def nano_path() -> Path:
+    """The folder of the embedded checkpoint, in the `internvl` layout: hand it to any `from_pretrained`."""
+    return Path(__file__).parent / "checkpoint"
+
+
+def sample_images() -> dict[str, Path]:
+    """The sample pictures (PNG) by name: `"number"`, `"color"` and `"count"`."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "samples").glob("*.png"))}
+
+
+__all__ = ["nano_path", "sample_images"]
