@@ -62,10 +62,9 @@ def resize_like_pillow(
     for target in targets:
         if target.size == (width, height):
             tasks += _write_canvas(writable(pixels), target, affine)
-        elif by_products:
-            rows_first = _rows_first(width, height, *target.size)
-            tasks += _products(pixels, target, affine, resample, rows_first)
-        else:
+        elif by_products and not _rows_first(width, height, *target.size):
+            tasks += _products(pixels, target, affine, resample, rows_first=False)
+        else:  # on a transposed picture the products are slower than Pillow's own loops
             tasks.append(partial(_resize_by_pillow, pixels, target, affine, resample))
     run_all(tasks)
 
