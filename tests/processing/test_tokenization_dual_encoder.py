@@ -1,7 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The tokenizer of InternVL-14B: sentencepiece's ids, the authors' rules, nothing cut and nothing read as a token."""
 
+import copy
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -252,3 +254,9 @@ assert "transformers_internvl" not in sys.modules
 def test_tokens_are_torch_tensors_on_request(tokenizer):
     batch = tokenizer(["a", "b"], padding=True, return_tensors="pt")
     assert batch.input_ids.dtype == batch.attention_mask.dtype == torch.int64
+
+
+def test_it_goes_to_worker_processes(tokenizer):
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert type(again) is InternVLDualEncoderTokenizer
+    assert again(["a </s>"]).data == copy.deepcopy(tokenizer)(["a </s>"]).data == tokenizer(["a </s>"]).data

@@ -7,7 +7,6 @@ without torchvision.
 """
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -128,25 +127,28 @@ def _pictures(images: Any) -> list[np.ndarray]:
     entries = list(images) if isinstance(images, (list, tuple)) else [images]
     if not entries:
         raise ValueError("Expected at least one image, got an empty list.")
-    opened = [open_image(entry) if isinstance(entry, (str, os.PathLike)) else entry for entry in entries]
+    for position, entry in enumerate(entries):
+        if isinstance(entry, (str, os.PathLike)):
+            with naming(f"Image {position}"):
+                entries[position] = open_image(entry)
     pictures = []
-    for position, picture in enumerate(make_flat_list_of_images(opened if len(opened) > 1 else opened[0])):
+    for position, picture in enumerate(make_flat_list_of_images(entries if len(entries) > 1 else entries[0])):
         with naming(f"Image {position}"):
             pictures.append(to_levels(picture_pixels(picture))[0])
     return pictures
 
 
-def _prompts(text: str | Sequence[str] | None, pictures: list[np.ndarray] | None) -> list[str]:
+def _prompts(text: str | list[str] | None, pictures: list[np.ndarray] | None) -> list[str]:
     """One prompt for every picture."""
     if pictures is None:
         raise ValueError('`task="caption"` needs `images`: there is one caption for each.')
     if text is None or isinstance(text, str):
         return [CAPTION_PROMPT if text is None else text] * len(pictures)
-    if len(text) != len(pictures):
+    if isinstance(text, (list, tuple)) and len(text) != len(pictures):
         raise ValueError(
             f"Give one prompt for all images, or one for each: got {len(text)} prompts for {len(pictures)} images."
         )
-    return list(text)
+    return text
 
 
 def _image_settings(path: str | os.PathLike, **hub: Any) -> dict[str, Any]:
