@@ -85,6 +85,11 @@ class InternVLDualEncoderPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
         )
         if not lenient and getattr(model.config, "quantization_config", None) is None:
             _refuse_incomplete(pretrained_model_name_or_path, cls.__name__, report)
+        if model.can_generate():
+            # The authors' folders have no generation_config.json, and in config.json the ids belong to QLLaMA.
+            for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+                if getattr(model.generation_config, name) is None:
+                    setattr(model.generation_config, name, getattr(model.config.qllama_config, name))
         return (model, report) if wants_report else model
 
     @torch.no_grad()
