@@ -54,6 +54,16 @@ def test_pixels_are_the_authors(processor, mode, size):
     np.testing.assert_allclose(got[0], authors_pixels(image, 42), rtol=0, atol=1e-6)
 
 
+def test_pictures_for_retrieval_are_squeezed(processor):
+    """`build_transform("retrieval")` of the authors' benchmark: `Resize((side, side))`, no crop."""
+    image = picture(90, 60)
+    size = {"height": 42, "width": 42}
+    got = processor(images=image, size=size, do_center_crop=False, return_tensors="np")["pixel_values"]
+    np.testing.assert_allclose(
+        got[0], authors_pixels(image.resize((42, 42), Image.Resampling.BICUBIC), 42), rtol=0, atol=1e-6
+    )
+
+
 def test_transparent_pixels_keep_their_color(processor):
     """As `convert("RGB")` has it in the authors' code; transformers 5 would put them on white."""
     image = Image.new("RGBA", (50, 50), (10, 20, 30, 0))

@@ -54,6 +54,9 @@ class InternVLDualEncoderProcessor(ProcessorMixin):
     print(processor.batch_decode(captions, skip_special_tokens=True))
     ```
 
+    For retrieval the authors squeeze pictures into the square instead of cropping them; so does
+    `processor(..., size={"height": 224, "width": 224}, do_center_crop=False)`.
+
     Args:
         image_processor: turns pictures into pixel values; `from_pretrained` takes transformers' CLIP class on Pillow.
         tokenizer: [`InternVLDualEncoderTokenizer`].
