@@ -93,6 +93,20 @@ def test_every_form_of_a_picture_is_the_same_picture(processor, tmp_path):
     assert torch.equal(processor(images=stacked, return_tensors="pt")["pixel_values"], pixels[:2])
 
 
+def test_values_and_layout_may_be_named(processor):
+    levels = np.random.default_rng(0).integers(0, 256, (42, 42, 3), dtype=np.uint8)
+    expected = processor(images=levels, return_tensors="pt")["pixel_values"]
+    fractions = processor(images=levels / 255, do_rescale=False, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(fractions, expected, rtol=0, atol=1e-6)
+    strip = np.random.default_rng(0).integers(0, 256, (3, 42, 3), dtype=np.uint8)  # rows and channels look alike
+    by_rows, by_channels = (
+        processor(images=strip, input_data_format=layout, return_tensors="pt")["pixel_values"]
+        for layout in ("channels_last", "channels_first")
+    )
+    assert torch.equal(by_rows, processor(images=Image.fromarray(strip), return_tensors="pt")["pixel_values"])
+    assert not torch.equal(by_rows, by_channels)
+
+
 def test_orientation_marks_of_a_file_are_not_applied(processor, tmp_path):
     image, turned = picture(), Image.Exif()
     turned[0x0112] = 6
