@@ -238,6 +238,13 @@ def test_sizes_may_be_chosen_at_loading():
     assert processor(images=picture(), return_tensors="np")["pixel_values"].shape == (1, 3, 28, 28)
 
 
+def test_the_backend_is_pillow():
+    processor = AutoProcessor.from_pretrained(FOLDER, backend="pil")
+    assert processor.tokenizer.init_kwargs["backend"] == "tokenizers"
+    with pytest.raises(ValueError, match="pixels are Pillow's"):
+        AutoProcessor.from_pretrained(FOLDER, backend="torchvision")
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 

@@ -127,6 +127,11 @@ class InternVLDualEncoderProcessor(ProcessorMixin):
         image_options = chosen_options(kwargs, CLIPImageProcessorPil)
         image_settings = settings.get("image_processor") or _image_settings(path, **hub)
         others = {name: value for name, value in kwargs.items() if name not in image_options}
+        if others.pop("backend", None) not in (None, "pil"):
+            raise ValueError(
+                "The authors' pixels are Pillow's. For another backend set `processor.image_processor` to what "
+                "`AutoImageProcessor.from_pretrained(..., backend=...)` gives."
+            )
         return [
             CLIPImageProcessorPil.from_dict(dict(image_settings), **image_options),
             InternVLDualEncoderTokenizer.from_pretrained(path, **others),
