@@ -42,7 +42,7 @@ def test_the_halves_give_the_vectors_of_internvl_c(tmp_path, wrapped, shards):
     state = first_release()
     torch.save({"module": state} if wrapped else state, tmp_path / "internvl_c.pth")
     config = AutoConfig.from_pretrained(FOLDER)
-    config.vision_config.image_size = (224, 224)  # the file's own table decides
+    config.vision_config.image_size, config.force_image_size = (224, 224), 224  # the file's own table decides
     written = convert_internvl_c(tmp_path / "internvl_c.pth", tmp_path / "folder", config, shards)
     assert written.vision_config.image_size == (42, 42) and config.vision_config.image_size == (224, 224)
     assert (len(list((tmp_path / "folder").glob("*.safetensors"))) > 1) == (shards == "40KB")

@@ -66,7 +66,7 @@ def convert_internvl_c(
     config = InternVLDualEncoderConfig() if config is None else copy.deepcopy(config)
     table = weights["vision_model.embeddings.position_embedding"]
     side = round((table.shape[1] - 1) ** 0.5) * config.vision_config.patch_size[0]
-    config.vision_config.image_size = (side, side)
+    config.vision_config.image_size, config.force_image_size = (side, side), None
     config.dtype = table.dtype
     config.save_pretrained(folder)
     save_torch_state_dict(weights, Path(folder), max_shard_size=max_shard_size)
