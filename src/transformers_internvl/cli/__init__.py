@@ -13,6 +13,7 @@ from .errors import UserError, one_line
 VERBS = {
     "chat": "ask a model about pictures or a video",
     "inspect": "show how a picture is cut into tiles, and how many tokens it costs",
+    "profile": "show what a model costs: parameters and multiply-accumulates of its parts",
 }
 
 
