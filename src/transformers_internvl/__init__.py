@@ -24,8 +24,10 @@ from .nano import nano_path
 from .processing.chat_templates import get_chat_template, split_thinking
 from .processing.image_processing import InternVLImageProcessor
 from .processing.processor import InternVLProcessor
+from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
 from .processing.tiling import select_grid
 from .processing.tokenization import load_tokenizer
+from .processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
 from .processing.tokenization_internlm2 import InternLM2Tokenizer
 from .processing.video_processing import InternVLVideoProcessor
 from .registry import register
@@ -45,7 +47,9 @@ __all__ = [
     "InternVLDualEncoderConfig",
     "InternVLDualEncoderForPreTraining",
     "InternVLDualEncoderModel",
+    "InternVLDualEncoderProcessor",
     "InternVLDualEncoderTextModel",
+    "InternVLDualEncoderTokenizer",
     "InternVLDualEncoderVisionModel",
     "InternVLForConditionalGeneration",
     "InternVLImageProcessor",
