@@ -4,6 +4,7 @@
 Shape letters: N items, E width of the shared space.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -47,8 +48,12 @@ def embed_images(
         ValueError: no picture, a picture that cannot be read, an unknown mode or fit.
     """
     options = fit_options(processor, fit)
-    batches = in_batches(images, batch_size, "images")
-    return torch.cat([_encode(model, processor, batch, mode, options) for batch in batches])
+    parts = []
+    for where, batch in in_batches(images, batch_size, "images"):
+        with naming(where):
+            inputs = processor(images=batch, return_tensors="pt", **options)
+        parts.append(_image_vectors(model, inputs, mode))
+    return torch.cat(parts)
 
 
 @torch.no_grad()
@@ -68,8 +73,9 @@ def embed_texts(model: Any, processor: Any, texts: Sequence[str], *, batch_size:
         ValueError: no text, or one that is too long.
     """
     parts = []
-    for batch in in_batches(texts, batch_size, "texts"):
-        inputs = processor(text=batch, return_tensors="pt").to(model.device)
+    for where, batch in in_batches(texts, batch_size, "texts"):
+        with naming(where):
+            inputs = processor(text=batch, return_tensors="pt").to(model.device)
         features = model.get_text_features(inputs["input_ids"], inputs["attention_mask"], return_dict=True)
         parts.append(_vectors(features))
     return torch.cat(parts)
@@ -104,11 +110,12 @@ def embed_videos(
     """
     options = fit_options(processor, fit)
     parts = []
-    for position, (video,) in enumerate(in_batches(videos, 1, "videos")):
-        with naming(f"Video {position}"):
+    for where, (video,) in in_batches(videos, 1, "videos"):
+        with naming(f"{where}, {video}" if isinstance(video, (str, os.PathLike)) else where):
             frames = _middle_frames(video, num_frames)
-        chunks = [frames[start : start + batch_size] for start in range(0, len(frames), batch_size)]
-        vectors = [_encode(model, processor, chunk, mode, options) for chunk in chunks]
+            inputs = processor(images=frames, return_tensors="pt", **options)
+        chunks = inputs["pixel_values"].split(batch_size)
+        vectors = [_image_vectors(model, {"pixel_values": chunk}, mode) for chunk in chunks]
         parts.append(torch.cat(vectors).mean(dim=0))
     return torch.nn.functional.normalize(torch.stack(parts), dim=-1)
 
@@ -127,8 +134,16 @@ def fit_options(processor: Any, fit: str) -> dict[str, Any]:
     return {"size": {"height": square["height"], "width": square["width"]}, "do_center_crop": False}
 
 
-def in_batches(items: Sequence[Any], batch_size: int, what: str) -> Iterator[list[Any]]:
+def in_batches(items: Sequence[Any], batch_size: int, what: str) -> Iterator[tuple[str, list[Any]]]:
     """The items, `batch_size` at a time and not before they are needed, with a bar where stderr is a terminal.
+
+    Args:
+        items: anything with a length and an index.
+        batch_size: how many at a time.
+        what: what they are, in the plural.
+
+    Yields:
+        Which items they are, for messages (`images 32 to 63`, counted from 0), and the items.
 
     Raises:
         ValueError: no items, or a size below 1.
@@ -140,13 +155,12 @@ def in_batches(items: Sequence[Any], batch_size: int, what: str) -> Iterator[lis
     with tqdm(total=len(items), desc=what, leave=False, disable=None) as bar:
         for start in range(0, len(items), batch_size):
             batch = [items[index] for index in range(start, min(start + batch_size, len(items)))]
-            yield batch
+            last = start + len(batch) - 1
+            yield (f"{what} {start} to {last}" if last > start else f"{what} {start}"), batch
             bar.update(len(batch))
 
 
-def _encode(model: Any, processor: Any, pictures: list[Any], mode: str, options: dict[str, Any]) -> torch.Tensor:
-    """Vectors of one batch of pictures."""
-    inputs = processor(images=pictures, return_tensors="pt", **options)
+def _image_vectors(model: Any, inputs: Any, mode: str) -> torch.Tensor:
     pixel_values = inputs["pixel_values"].to(model.device, model.dtype)
     return _vectors(model.get_image_features(pixel_values, mode=mode, return_dict=True))
 

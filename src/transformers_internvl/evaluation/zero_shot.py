@@ -93,19 +93,18 @@ def zero_shot_classifier(
     return torch.nn.functional.normalize(torch.stack(means), dim=-1)
 
 
-def top_k_accuracy(scores: torch.Tensor, labels: Sequence[int] | torch.Tensor, ks: Sequence[int] = (1, 5)) -> dict:
-    """How often the right class is among the k best. Ties count against the model, as in `recall_at_k`.
+def ranks_of_right(scores: torch.Tensor, labels: Sequence[int] | torch.Tensor) -> torch.Tensor:
+    """How many wrong classes come before the right one. Ties count against the model, as in `recall_at_k`.
 
     Args:
         scores: `(N, K)`, the higher the likelier.
         labels: `(N,)`, the right classes.
-        ks: the ranks to report.
 
     Returns:
-        `{"top1": ..., "top5": ...}`, from 0 to 1.
+        `(N,)`, whole numbers; 0 is right at once.
 
     Raises:
-        ValueError: shapes, labels or ranks that cannot be, or a score that is no number.
+        ValueError: shapes or labels that cannot be, or a score that is no number.
     """
     targets = torch.as_tensor(labels, device=scores.device).long()
     if scores.dim() != 2 or 0 in scores.shape or targets.shape != scores.shape[:1]:
@@ -117,10 +116,24 @@ def top_k_accuracy(scores: torch.Tensor, labels: Sequence[int] | torch.Tensor, k
         raise ValueError("`scores` hold NaN, which has no rank: check the embeddings.")
     if targets.min() < 0 or targets.max() >= scores.shape[1]:
         raise ValueError(f"`labels` must lie in 0 to {scores.shape[1] - 1}, got {targets.min()} to {targets.max()}.")
+    return (scores >= scores.gather(1, targets[:, None])).sum(dim=1) - 1
+
+
+def top_k_accuracy(
+    scores: torch.Tensor, labels: Sequence[int] | torch.Tensor, ks: Sequence[int] = (1, 5)
+) -> dict[str, float]:
+    """How often the right class is among the k best: `{"top1": ..., "top5": ...}`, from 0 to 1.
+
+    Args:
+        scores, labels: as of [`ranks_of_right`].
+        ks: the ranks to report.
+
+    Raises:
+        ValueError: as [`ranks_of_right`], or a rank below 1.
+    """
     if not ks or min(ks) < 1:
         raise ValueError(f"`ks` must be ranks from 1, got {list(ks)}.")
-    right = scores.gather(1, targets[:, None])  # (N, 1)
-    ranks = (scores >= right).sum(dim=1) - 1  # 0 is the front
+    ranks = ranks_of_right(scores, labels)
     return {f"top{k}": (ranks < k).double().mean().item() for k in ks}
 
 
@@ -167,6 +180,7 @@ __all__ = [
     "class_prompts",
     "classify_images",
     "classify_videos",
+    "ranks_of_right",
     "top_k_accuracy",
     "zero_shot_classifier",
 ]
