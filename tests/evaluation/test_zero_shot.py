@@ -18,7 +18,7 @@ class LetterCounts:
 
     device = torch.device("cpu")
 
-    def __call__(self, text, return_tensors):
+    def __call__(self, text, truncation, return_tensors):
         ids = torch.zeros(len(text), max(map(len, text)), dtype=torch.long)
         for row, sentence in enumerate(text):
             ids[row, : len(sentence)] = torch.tensor([ord(letter) for letter in sentence])

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps({"mode": arguments.mode, "items": len(items), **accuracy, "classes": by_class}, indent=2))
         return
     kind = "videos" if arguments.video else "images"
-    print(f"{arguments.mode}, zero-shot: {len(items):,} {kind}, {len(names):,} classes, {len(templates)} templates\n")
+    print(f"{arguments.mode}, zero-shot: {len(items):,} {kind}, {len(names):,} classes, templates: {len(templates)}\n")
     if arguments.per_class:
         rows = [(folder, f"{count:,}", percent(share)) for folder, count, share in classes]
         print(table(("class", kind, "top-1 in %"), rows) + "\n")

@@ -94,9 +94,11 @@ def add_mode_argument(parser: argparse.ArgumentParser) -> None:
 def load_dual_encoder(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """The dual encoder and its processor. Raises `UserError` where there is none."""
     from transformers import AutoModel
+    from transformers.utils import logging
 
     from ..modeling.dual_encoder import InternVLDualEncoderModel
 
+    logging.set_verbosity_error()  # what matters is an error
     quiet_unless_watched()
     name = arguments.model
     processor = load_processor(name)

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_mode_argument(parser)
     add("--video", action="store_true", help='the file names videos, as "video" (needs the extra `video`)')
     add("--num-frames", type=positive, metavar="N", help="frames of a video; 1 is the centre frame (default: 8)")
+    add("--truncate", action="store_true", help="cut texts of more than 80 tokens, as the authors do, not an error")
     add("--json", action="store_true", help="print JSON")
 
 
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     owners = [index for index, item in enumerate(items) for _ in item.texts]
     model, processor = load_dual_encoder(arguments)
     options: dict[str, Any] = {"mode": arguments.mode, "ks": KS, "batch_size": arguments.batch_size}
+    options["truncation"] = arguments.truncate
     with blame_user("cannot retrieve"):
         if arguments.video:
             paths, frames = [item.path for item in items], arguments.num_frames or 8

@@ -57,7 +57,9 @@ def embed_images(
 
 
 @torch.no_grad()
-def embed_texts(model: Any, processor: Any, texts: Sequence[str], *, batch_size: int = 32) -> torch.Tensor:
+def embed_texts(
+    model: Any, processor: Any, texts: Sequence[str], *, batch_size: int = 32, truncation: bool = False
+) -> torch.Tensor:
     """Vectors of texts, which are the same for both modes.
 
     Args:
@@ -65,17 +67,18 @@ def embed_texts(model: Any, processor: Any, texts: Sequence[str], *, batch_size:
         processor: [`InternVLDualEncoderProcessor`], which adds `summarize:` and the end token.
         texts: in any language.
         batch_size: texts at a time.
+        truncation: cut texts of more than 80 tokens, as the authors do.
 
     Returns:
         `(N, E)`, float32, normalized, on the CPU.
 
     Raises:
-        ValueError: no text, or one that is too long.
+        ValueError: no text, or one that is too long and shall not be cut.
     """
     parts = []
     for where, batch in in_batches(texts, batch_size, "texts"):
         with naming(where):
-            inputs = processor(text=batch, return_tensors="pt").to(model.device)
+            inputs = processor(text=batch, truncation=truncation, return_tensors="pt").to(model.device)
         features = model.get_text_features(inputs["input_ids"], inputs["attention_mask"], return_dict=True)
         parts.append(_vectors(features))
     return torch.cat(parts)

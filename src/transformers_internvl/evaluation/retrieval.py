@@ -86,6 +86,7 @@ def retrieve(
     mode: str = "InternVL-C",
     ks: Sequence[int] = (1, 5, 10),
     batch_size: int = 32,
+    truncation: bool = False,
 ) -> dict[str, float]:
     """Recall of a model on pictures and their texts; see [`recall_at_k`].
 
@@ -96,9 +97,10 @@ def retrieve(
         texts: all texts.
         image_of_text: which image each belongs to.
         ks: the ranks to report.
+        truncation: as of [`embed_texts`].
     """
     image_embeds = embed_images(model, processor, images, mode=mode, batch_size=batch_size, fit="squash")
-    text_embeds = embed_texts(model, processor, texts, batch_size=batch_size)
+    text_embeds = embed_texts(model, processor, texts, batch_size=batch_size, truncation=truncation)
     return recall_at_k(image_embeds @ text_embeds.T, ks, image_of_text)
 
 
@@ -113,6 +115,7 @@ def retrieve_videos(
     mode: str = "InternVL-C",
     ks: Sequence[int] = (1, 5, 10),
     batch_size: int = 32,
+    truncation: bool = False,
 ) -> dict[str, float]:
     """Recall of a model on videos and their texts (MSR-VTT); a video is the mean of its frames.
 
@@ -120,12 +123,12 @@ def retrieve_videos(
 
     Args:
         model, processor, videos, num_frames, mode, batch_size: as of [`embed_videos`].
-        texts, video_of_text, ks: as of [`retrieve`].
+        texts, video_of_text, ks, truncation: as of [`retrieve`].
     """
     video_embeds = embed_videos(
         model, processor, videos, num_frames=num_frames, mode=mode, batch_size=batch_size, fit="squash"
     )
-    text_embeds = embed_texts(model, processor, texts, batch_size=batch_size)
+    text_embeds = embed_texts(model, processor, texts, batch_size=batch_size, truncation=truncation)
     return recall_at_k(video_embeds @ text_embeds.T, ks, video_of_text)
 
 
