@@ -2,8 +2,8 @@
 """The InternVL family of vision-language models, native to transformers v5.
 
 Importing the package registers its classes with transformers' Auto classes: after `import transformers_internvl`,
-every chat checkpoint and vision tower that the authors released loads without remote code. It does nothing else. With
-`TRANSFORMERS_INTERNVL_KEEP_STOCK=1` in the environment, stock's own registration of `internvl` (the `-hf` layout)
+every checkpoint that the authors released in a Hugging Face layout loads without remote code. It does nothing else.
+With `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` in the environment, stock's own registration of `internvl` (the `-hf` layout)
 stays.
 """
 
@@ -22,6 +22,7 @@ from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.vision import InternVisionModel, InternVLVisionModel
 from .nano import nano_path
 from .processing.chat_templates import get_chat_template, split_thinking
+from .processing.grounding import format_box, parse_grounding
 from .processing.image_processing import InternVLImageProcessor
 from .processing.processor import InternVLProcessor
 from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
@@ -61,9 +62,11 @@ __all__ = [
     "InternVisionConfig",
     "InternVisionModel",
     "QLlamaConfig",
+    "format_box",
     "get_chat_template",
     "load_tokenizer",
     "nano_path",
+    "parse_grounding",
     "select_grid",
     "split_thinking",
 ]

@@ -23,7 +23,8 @@ from transformers.utils import cached_file, is_flash_attn_2_available, logging
 
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
-from .processing.chat_templates import TEMPLATES, get_chat_template
+from .modeling.loading import LoadsStrictly
+from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
 from .processing.tokenization import as_trained
 
@@ -39,7 +40,7 @@ class InternVLChatBody(InternVLModel):
     config: InternVLChatConfig
 
 
-class InternVLChatModel(InternVLForConditionalGeneration):
+class InternVLChatModel(LoadsStrictly, InternVLForConditionalGeneration):
     """InternVL-Chat-V1-1 to InternVL 3.5 in the authors' format (`model_type: internvl_chat`).
 
     It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. On top of it stand the authors'
@@ -56,7 +57,7 @@ class InternVLChatModel(InternVLForConditionalGeneration):
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
-    ) -> "InternVLChatModel":
+    ) -> Any:
         """As transformers', and strict: every weight must have a place, every place a weight.
 
         The ids of `<IMG_CONTEXT>` and of the template's stop token, which `config.json` does not hold, are read from
@@ -70,17 +71,18 @@ class InternVLChatModel(InternVLForConditionalGeneration):
         """
         if kwargs.pop("use_flash_attn", False) and is_flash_attn_2_available():
             kwargs.setdefault("attn_implementation", "flash_attention_2")
-        wants_report = kwargs.pop("output_loading_info", False)
-        lenient = kwargs.get("ignore_mismatched_sizes", False) or kwargs.get("quantization_config") is not None
         where = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
-        model, report = super().from_pretrained(
-            pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
-        )
-        if not lenient and getattr(model.config, "quantization_config", None) is None:
-            _refuse_incomplete(pretrained_model_name_or_path, report)
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         if pretrained_model_name_or_path is not None:
+            model = loaded[0] if kwargs.get("output_loading_info", False) else loaded
             model._read_token_ids(str(pretrained_model_name_or_path), where)
-        return (model, report) if wants_report else model  # type: ignore[return-value]
+        return loaded
+
+    @classmethod
+    def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:
+        if any(key.startswith(("mlp2.", "gating.", "pooling_before_gating.")) for key in strangers):
+            return "They are the resolution router of InternVL3.5-Flash, which this package does not have."
+        return super()._explain_misfit(strangers, missing)
 
     def _read_token_ids(self, folder: str, where: dict[str, Any]) -> None:
         """Take the ids that the config lacks from the tokenizer files of the checkpoint, if it has any."""
@@ -195,9 +197,8 @@ class InternVLChatModel(InternVLForConditionalGeneration):
         tiles = _tiles_of_images(pixel_values, num_patches_list)
         prompt = self._prompt(tokenizer, question, history, tiles)
         answer = self._answer(tokenizer, [prompt], pixel_values, generation_config or {})[0]
-        if not history and tiles and IMAGE_MARK not in question:
-            question = f"{IMAGE_MARK}\n{question}"
-        return (answer, [*history, (question, answer)]) if return_history else answer
+        asked = chat_messages(question, history, with_images=bool(tiles))[-1]["content"]
+        return (answer, [*history, (asked, answer)]) if return_history else answer
 
     @torch.no_grad()
     def batch_chat(
@@ -236,22 +237,14 @@ class InternVLChatModel(InternVLForConditionalGeneration):
 
     def _prompt(self, tokenizer: Any, question: str, history: History, tiles: list[int]) -> Prompt:
         """The authors' prompt: image markers filled from left to right, in history and answers as well."""
-        if not history and tiles and IMAGE_MARK not in question:
-            question = f"{IMAGE_MARK}\n{question}"
-        messages = [
-            {"role": role, "content": content}
-            for turn in history
-            for role, content in zip(("user", "assistant"), turn, strict=True)
-        ]
-        messages.append({"role": "user", "content": question})
+        messages = chat_messages(question, history, with_images=bool(tiles))
         template = get_chat_template(self.template, system_message=self.system_message)
         pattern = control_pattern(tokenizer, template)
         (prompt,) = render_prompts(
             [messages], template, pattern, trusted=False, variables={}, add_generation_prompt=True
         )
-        marks = [match.span() for match in re.finditer(IMAGE_MARK, prompt.text)][
-            : len(tiles)
-        ]  # further marks stay text
+        marks = [match.span() for match in re.finditer(IMAGE_MARK, prompt.text)]
+        marks = marks[: len(tiles)]  # further marks stay text
         prompt.data = _without(prompt.data or [], marks)  # what stands for an image is not the user's text
         runs = [f"<img>{IMAGE_CONTEXT * self.num_image_token * count}</img>" for count in tiles]
         return replace(prompt, [(start, end, run) for (start, end), run in zip(marks, runs, strict=False)])
@@ -322,28 +315,6 @@ _TOKEN_FILES = {
     },
     "tokenizer.json": lambda content: {token["content"]: token["id"] for token in content.get("added_tokens", [])},
 }
-
-
-def _refuse_incomplete(folder: Any, report: dict[str, Any]) -> None:
-    """Stop at weights without a place and places without weights."""
-    strangers, missing = sorted(report["unexpected_keys"]), sorted(report["missing_keys"])
-    if not strangers and not missing:
-        return
-    lines = [f"The weights in {folder} do not fit the model that its config.json describes."]
-    for what, keys in (("no place for", strangers), ("no weights for", missing)):
-        if keys:
-            lines.append(
-                f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}."
-            )
-    if any(key.startswith(("mlp2.", "gating.", "pooling_before_gating.")) for key in strangers):
-        lines.append(
-            "They are the resolution router of an InternVL3.5-Flash checkpoint, which this package does not have."
-        )
-    elif any("lora_" in key for key in strangers):
-        lines.append("They are unmerged LoRA weights: merge them with the tool that trained them first.")
-    else:
-        lines.append("Check that the folder is complete and that config.json belongs to these weights.")
-    raise ValueError(" ".join(lines))
 
 
 def _copy_buffers(source: torch.nn.Module, target: torch.nn.Module) -> None:

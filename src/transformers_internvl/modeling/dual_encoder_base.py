@@ -6,7 +6,6 @@ E width of the shared space.
 """
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .attention_pool import AttentionPoolAttention
 from .configuration_dual_encoder import InternVLDualEncoderConfig
-from .loading import NamesDamagedFiles
+from .loading import LoadsStrictly
 
 MODES = ("InternVL-C", "InternVL-G")
 
@@ -53,7 +52,7 @@ class InternVLDualEncoderOutput(ModelOutput):
     vision_model_output: InternVLDualEncoderImageOutput | None = None
 
 
-class InternVLDualEncoderPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
+class InternVLDualEncoderPreTrainedModel(LoadsStrictly, PreTrainedModel):
     """Loading, weight initialization and capabilities that the whole and its halves share."""
 
     config_class = InternVLDualEncoderConfig
@@ -69,23 +68,12 @@ class InternVLDualEncoderPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
     accepts_loss_kwargs = False  # losses are means over pairs: `Trainer` shall average them over accumulation steps
 
     @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
-    ) -> Any:
-        """As transformers', and strict: every weight must have a place, every place a weight.
-
-        Raises:
-            ValueError: for weights that have no place, or places without weights, such as the text half of a folder
-                that holds the vision half alone.
-        """
-        wants_report = kwargs.pop("output_loading_info", False)
-        lenient = kwargs.get("ignore_mismatched_sizes", False) or kwargs.get("quantization_config") is not None
-        model, report = super().from_pretrained(
-            pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
-        )
-        if not lenient and getattr(model.config, "quantization_config", None) is None:
-            _refuse_incomplete(pretrained_model_name_or_path, cls.__name__, report)
-        return (model, report) if wants_report else model
+    def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:
+        if "qllama.model.norm.weight" in missing:
+            return "The folder has no text half: load InternVLDualEncoderVisionModel for the vision half."
+        if "vision_model.embeddings.cls_token" in missing:
+            return "The folder has no vision half: load InternVLDualEncoderTextModel for the text half."
+        return super()._explain_misfit(strangers, missing)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -172,28 +160,6 @@ def check_mode(mode: str) -> str:
     if mode not in MODES:
         raise ValueError(f"`mode` must be one of {', '.join(MODES)}, got {mode!r}.")
     return mode
-
-
-def _refuse_incomplete(folder: Any, name: str, report: dict[str, Any]) -> None:
-    """Stop at weights without a place and places without weights."""
-    strangers, missing = sorted(report["unexpected_keys"]), sorted(report["missing_keys"])
-    if not strangers and not missing:
-        return
-    lines = [f"The weights in {folder} are not those of {name}."]
-    for what, keys in (("no place for", strangers), ("no weights for", missing)):
-        if keys:
-            lines.append(
-                f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}."
-            )
-    if any("lora_" in key for key in strangers):
-        lines.append("They are unmerged LoRA weights: merge them with the tool that trained them first.")
-    elif any(key.startswith("qllama.") for key in missing) and "qllama.model.norm.weight" in missing:
-        lines.append("The folder has no text half: load InternVLDualEncoderVisionModel for the vision half.")
-    elif "vision_model.embeddings.cls_token" in missing:
-        lines.append("The folder has no vision half: load InternVLDualEncoderTextModel for the text half.")
-    else:
-        lines.append("Check that the folder is complete and that config.json belongs to these weights.")
-    raise ValueError(" ".join(lines))
 
 
 __all__ = [

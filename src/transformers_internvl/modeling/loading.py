@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What `from_pretrained` says when a weight file is damaged."""
+"""What `from_pretrained` says when weights are damaged, missing or of another model."""
 
 import os
 from pathlib import Path
@@ -30,6 +30,54 @@ class NamesDamagedFiles:
             ) from error
 
 
+class LoadsStrictly(NamesDamagedFiles):
+    """Mixin in front of `PreTrainedModel`: every weight must have a place, and every place a weight."""
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As transformers', and strict.
+
+        With `ignore_mismatched_sizes=True`, and for quantized weights, transformers' own warnings take the place of
+        the error.
+
+        Raises:
+            ValueError: for weights that have no place, or places without weights.
+            OSError: a weight file cannot be read.
+        """
+        wants_report = kwargs.pop("output_loading_info", False)
+        lenient = kwargs.get("ignore_mismatched_sizes", False) or kwargs.get("quantization_config") is not None
+        model, report = super().from_pretrained(
+            pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+        )
+        if not lenient and getattr(model.config, "quantization_config", None) is None:
+            cls._refuse_incomplete(pretrained_model_name_or_path, report)
+        return (model, report) if wants_report else model
+
+    @classmethod
+    def _refuse_incomplete(cls, folder: Any, report: dict[str, Any]) -> None:
+        strangers, missing = sorted(report["unexpected_keys"]), sorted(report["missing_keys"])
+        if not strangers and not missing:
+            return
+        lines = [f"The weights in {folder} are not those of the {cls.__name__} that its config.json describes."]
+        for what, keys in (("no place for", strangers), ("no weights for", missing)):
+            if keys:
+                lines.append(
+                    f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}."
+                )
+        if any("lora_" in key for key in strangers):
+            lines.append("They are unmerged LoRA weights: merge them with the tool that trained them first.")
+        else:
+            lines.append(cls._explain_misfit(strangers, missing))
+        raise ValueError(" ".join(lines))
+
+    @classmethod
+    def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:
+        """What the user can do about weights without a place and places without weights."""
+        return "Check that the folder is complete and that config.json belongs to these weights."
+
+
 def _damaged_files(folder: str | os.PathLike | None) -> str:
     """The files of a local folder that cannot be opened; empty for a Hub id."""
     damaged = []
@@ -42,4 +90,4 @@ def _damaged_files(folder: str | os.PathLike | None) -> str:
     return ", ".join(damaged)
 
 
-__all__ = ["NamesDamagedFiles"]
+__all__ = ["LoadsStrictly", "NamesDamagedFiles"]

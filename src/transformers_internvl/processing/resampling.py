@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Squashing a picture onto tiles: Pillow's pixels, bit for bit, by matrix products; or torch's, faster.
 
-Pillow resamples 8-bit pictures in two passes, columns and rows, and rounds after each. A pass is a product with a
+Pillow resamples 8-bit pictures in two passes, mostly columns first, and rounds after each. A pass is a product with a
 banded matrix of fixed-point weights (22 fractional bits). Sums of such weights times levels fit the 53 bits of
 float64, so a matrix product computes them without error, in whatever order it sums, at the speed of a BLAS. What
 remains is to round as Pillow does.
@@ -43,10 +43,6 @@ class Target:
         rows, columns, _, height, width = self.tiles.shape
         return columns * width, rows * height
 
-    def transposed(self) -> Target:
-        """The same place for a picture with its axes swapped."""
-        return Target(self.tiles.permute(1, 0, 2, 4, 3))
-
 
 def resize_like_pillow(
     pixels: np.ndarray, targets: Sequence[Target], affine: Affine | None, resample: int = PILImageResampling.BICUBIC
@@ -63,8 +59,8 @@ def resize_like_pillow(
         if target.size == (width, height):
             tasks += _write_canvas(writable(pixels), target, affine)
         elif by_products and not _rows_first(width, height, *target.size):
-            tasks += _products(pixels, target, affine, resample, rows_first=False)
-        else:  # on a transposed picture the products are slower than Pillow's own loops
+            tasks += _products(pixels, target, affine, resample)
+        else:  # rows first would be products of strided columns, which are slower than Pillow's own loops
             tasks.append(partial(_resize_by_pillow, pixels, target, affine, resample))
     run_all(tasks)
 
@@ -164,7 +160,7 @@ def _finish(strip: torch.Tensor, target: Target, affine: Affine | None, resize: 
 
 
 def _resize_by_pillow(levels: np.ndarray, target: Target, affine: Affine | None, resample: int) -> None:
-    """For Pillow's other filters, and should a Pillow ever compute otherwise than is done here."""
+    """For Pillow's other filters, its other order, and should it ever compute otherwise than is done here."""
     picture = Image.fromarray(np.ascontiguousarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)))
     canvas = np.asarray(picture.resize(target.size, resample))
     levels = writable(canvas[None] if canvas.ndim == 2 else canvas.transpose(2, 0, 1))
@@ -176,10 +172,12 @@ def _resize_by_pillow(levels: np.ndarray, target: Target, affine: Affine | None,
 def _reproduces_pillow(resample: int) -> bool:
     """Whether the installed Pillow resamples as computed here. A look at a small picture, once per process."""
     pixels = _probe()
-    for columns, rows in ((1, 1), (3, 2), (3, 1), (1, 2), (2, 1)):  # smaller, larger, flatter, taller; rows first
+    for columns, rows in ((1, 1), (3, 2), (1, 2), (3, 1), (2, 1)):  # smaller, larger, taller, flatter twice
         ours, pillows = (Target(torch.zeros(rows, columns, 3, 16, 16, dtype=torch.uint8)) for _ in range(2))
+        if _rows_first(37, 29, *ours.size):
+            continue  # left to Pillow itself
         _resize_by_pillow(pixels, pillows, None, resample)
-        run_all(_products(pixels, ours, None, resample, _rows_first(37, 29, *ours.size)))
+        run_all(_products(pixels, ours, None, resample))
         if not torch.equal(ours.tiles, pillows.tiles):
             return False
     return True
@@ -213,12 +211,8 @@ def _probe() -> np.ndarray:
 _BAND = 2**18  # numbers of the source that a band of the canvas may take at a time: 2 MiB of float64
 
 
-def _products(
-    pixels: np.ndarray, target: Target, affine: Affine | None, resample: int, rows_first: bool
-) -> list[Callable[[], None]]:
-    """What resizes to one canvas: several bands of it each."""
-    if rows_first:
-        pixels, target = pixels.transpose(0, 2, 1), target.transposed()
+def _products(pixels: np.ndarray, target: Target, affine: Affine | None, resample: int) -> list[Callable[[], None]]:
+    """What resizes to one canvas, columns first: several bands of it each."""
     channels, height, width = pixels.shape
     new_width, new_height = target.size
     column_blocks = _blocks(width, new_width, resample, _column_block(width / new_width), new_width)

@@ -147,13 +147,13 @@ def _candidate_grids(min_tiles: int, max_tiles: int) -> tuple[tuple[int, int], .
     built here: added by their longer side, but without visiting every `columns x rows` up to the limit once a side.
     """
     grids: set[tuple[int, int]] = set()
-    for column in range(
-        1, min_tiles + 1
-    ):  # the first round of the authors' loop adds all with sides up to `min_tiles`
+    # The first round of the authors' loop adds all with sides up to `min_tiles`.
+    for column in range(1, min_tiles + 1):
         for row in range(1, min(min_tiles, max_tiles // column) + 1):
             if column * row >= min_tiles:
                 grids.add((column, row))
-    for side in range(min_tiles + 1, max_tiles + 1):  # every further round, those with this as the longer side
+    # Every further round adds those with this as the longer side.
+    for side in range(min_tiles + 1, max_tiles + 1):
         for column in range(1, min(side - 1, max_tiles // side) + 1):
             grids.add((column, side))
         for row in range(1, min(side, max_tiles // side) + 1):

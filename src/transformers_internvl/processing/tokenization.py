@@ -10,6 +10,7 @@ them is wrong.
 
 import copy
 import os
+from contextlib import suppress
 from typing import Any
 
 import transformers
@@ -48,8 +49,10 @@ def as_trained(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     if type(tokenizer) is not transformers.LlamaTokenizer:
         return tokenizer
     legacy = tokenizer.init_kwargs.get("legacy")
-    if os.path.isdir(tokenizer.name_or_path):
-        legacy = get_tokenizer_config(tokenizer.name_or_path).get("legacy", legacy)
+    with suppress(OSError):  # the folder is gone since
+        # A folder, or a Hub id, whose files are in the cache; empty for a tokenizer that was built in Python.
+        if source := tokenizer.name_or_path:
+            legacy = get_tokenizer_config(source, local_files_only=True).get("legacy", legacy)
     return LlamaTokenizer.from_stock(copy.deepcopy(tokenizer), legacy=legacy is None or bool(legacy))
 
 
