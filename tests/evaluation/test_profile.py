@@ -151,6 +151,12 @@ def test_the_papers_formula():
     assert profile(InternVisionConfig()).macs == macs
 
 
+@pytest.mark.parametrize("fields, tera", [({**LARGE, "num_hidden_layers": 45}, 5.97), ({**LARGE, **SMALL}, 0.362)])
+def test_a_tile_of_448_pixels(fields, tera):
+    one, many = (profile(InternVisionConfig(**fields), Work(num_tiles=tiles)).macs for tiles in (1, 13))
+    assert round(one / 1e12, len(str(tera)) - 2) == tera and many == 13 * one
+
+
 def test_internvl_14b():
     result = profile(InternVLDualEncoderConfig())
     parameters = {part.name: part.parameters for part in result.parts}
