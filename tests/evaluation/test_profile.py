@@ -4,7 +4,7 @@
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoConfig, AutoModelForCausalLM, BertConfig
+from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, PreTrainedConfig
 
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import tiny_config
@@ -191,6 +191,9 @@ def test_errors(config, work, reason):
 
 def test_a_config_without_a_model():
     with pytest.raises(ValueError, match="No model class belongs to PreTrainedConfig"):
-        from transformers import PreTrainedConfig
-
         build_on_meta(PreTrainedConfig())
+
+
+def test_a_part_that_is_not_there():
+    with pytest.raises(ValueError, match="There is no part 'queries', only vision tower, projector, text embeddings"):
+        profile(tiny_config()).part("queries")

@@ -108,8 +108,11 @@ class Profile:
         return sum(part.macs for part in self.parts)
 
     def part(self, name: str) -> Part:
-        """The part of a name."""
-        return next(part for part in self.parts if part.name == name)
+        """The part of a name. Raises `ValueError` if there is none."""
+        for part in self.parts:
+            if part.name == name:
+                return part
+        raise ValueError(f"There is no part {name!r}, only {', '.join(part.name for part in self.parts)}.")
 
 
 def build_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
