@@ -111,7 +111,7 @@ def _from_front(layer: int, depth: int) -> int:
 
 
 def _counted_anew(layers: Any, depth: int, num_layers: int) -> Any:
-    """The same hidden states by their indices in a tower of `num_layers` blocks: from the end what was from the end."""
+    """The same hidden states by their indices in a tower of `num_layers` blocks, from the end what was so before."""
     if isinstance(layers, (list, tuple)):
         return [_counted_anew(layer, depth, num_layers) for layer in layers]
     return layers if layers >= 0 else layers + depth - num_layers

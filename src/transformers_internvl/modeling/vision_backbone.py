@@ -25,7 +25,7 @@ from .vision import InternVLVisionModel
 LEVELS = 4
 
 
-class ChannelNorm(nn.LayerNorm):
+class InternVLVisionMapLayerNorm(nn.LayerNorm):  # transformers initializes norms by their names
     """Layer norm over the channels of a map `(T, D, h, w)`."""
 
     def forward(self, feature_map: torch.Tensor) -> torch.Tensor:
@@ -39,7 +39,7 @@ class InternVLVisionPyramid(nn.Module):
         super().__init__()
         self.up1 = nn.Sequential(
             nn.ConvTranspose2d(width, width, 2, 2),
-            ChannelNorm(width, eps=1e-6),
+            InternVLVisionMapLayerNorm(width, eps=1e-6),
             nn.GELU(),
             nn.ConvTranspose2d(width, width, 2, 2),
         )
@@ -50,9 +50,7 @@ class InternVLVisionPyramid(nn.Module):
     def forward(self, feature_maps: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         height, width = feature_maps[-1].shape[-2:]
         if min(height, width) < 2:
-            raise ValueError(
-                f"The pyramid halves the patch grid, but the images have only {height} x {width} patches."
-            )
+            raise ValueError(f"The pyramid halves the patch grid: {height} x {width} patches are too few.")
         levels = (self.up1, self.up2, self.up3, self.up4)
         return tuple(level(feature_map) for level, feature_map in zip(levels, feature_maps, strict=True))
 

@@ -3,7 +3,8 @@
 
 Both are a batch norm and one linear map over what the tower gives (arXiv:2312.14238, section 4.2 and tables 22, 23;
 attention pooling: arXiv:2412.05271, section 7.1). Where several processes train,
-`nn.SyncBatchNorm.convert_sync_batchnorm` gives the authors' synchronized norm. How much of the model trains: `training/tuning.py`.
+`nn.SyncBatchNorm.convert_sync_batchnorm` gives the authors' synchronized norm.
+How much of the model trains: `training/tuning.py`.
 
 Shape letters: T images, S tokens (class token + patches), D width, N labels, h x w patch grid.
 
@@ -154,9 +155,7 @@ class InternVLVisionForSemanticSegmentation(InternVLVisionHeadModel):
                 f"`labels` must have one class per pixel, {wanted} (T, height, width), got {(*labels.shape,)}."
             )
         if self.num_labels < 2:
-            raise ValueError(
-                f"Segmentation tells classes apart: `num_labels` must be 2 or more, got {self.num_labels}."
-            )
+            raise ValueError(f"Segmentation needs two classes or more, got `num_labels` {self.num_labels}.")
         if (labels == ignored).all():
             return 0.0 * logits.sum()  # a mean over no pixels would be not a number
         return self.loss_function(logits, labels, ignore_index=ignored, **kwargs)
