@@ -49,8 +49,8 @@ class Settings:
     `learning_rate` is the head's; each block towards the tower's input learns `decay` times slower.
     """
 
-    side: int = 112
-    smallest: float = 0.4
+    side: int = 140
+    smallest: float = 0.45
     max_shapes: int = 2
     steps: int = 1000
     batch_size: int = 8
@@ -246,6 +246,8 @@ def show(model: nn.Module, settings: Settings, count: int = 8) -> Image.Image:
 
 
 SEGMENTERS = {"linear": linear_model, "upernet": upernet_model}
+STEPS = {"probe": 400, "linear": 1000, "upernet": 500}
+"""How many steps each proof takes, unless `--steps` says otherwise."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -253,14 +255,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for models, report and pictures")
     parser.add_argument("--proofs", nargs="+", default=["probe", *SEGMENTERS], choices=["probe", *SEGMENTERS])
+    parser.add_argument("--steps", type=int, help=f"for all proofs alike, instead of {STEPS}")
     for name, value in asdict(Settings()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+        if name != "steps":
+            parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     options = vars(parser.parse_args(arguments))
-    out, proofs = options.pop("out"), options.pop("proofs")
-    settings = Settings(**options)
+    out, proofs, steps = (options.pop(name) for name in ("out", "proofs", "steps"))
     tower = write_tower(out / "tower")
     report = {}
     for name in proofs:
+        settings = Settings(**options, steps=steps or STEPS[name])
         if name == "probe":
             model, outcome = probe(tower, replace(settings, max_shapes=1))
         else:
