@@ -168,5 +168,5 @@ def test_what_cannot_be_done_is_refused(tower, folder):
     with pytest.raises(ValueError, match="no position table"):
         resize_position_table(bare, 84)
     wide = InternVLVisionModel(tiny_config(vision={"image_size": [56, 84]}).vision_config)
-    with pytest.raises(ValueError, match="no square"):
+    with pytest.raises(ValueError, match="square grids, got 24 patches"):
         resize_position_table(wide, 84)

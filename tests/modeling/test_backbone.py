@@ -159,6 +159,20 @@ def test_fresh_necks_start_as_the_authors_do(tmp_path):
     assert not model.neck.up2.bias.any()
 
 
+def test_gradient_checkpointing_gives_the_same_gradients(folder, pixels):
+    model = AutoBackbone.from_pretrained(folder, out_indices=[1, 4]).train()
+
+    def gradients() -> list[torch.Tensor]:
+        model.zero_grad()
+        sum(feature_map.square().sum() for feature_map in model(pixels).feature_maps).backward()
+        return [parameter.grad.clone() for parameter in model.parameters()]
+
+    plain = gradients()
+    model.gradient_checkpointing_enable()
+    for expected, got in zip(plain, gradients(), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
 def test_names_that_are_no_folder_go_to_the_hub():
     from huggingface_hub.errors import OfflineModeIsEnabled
 
