@@ -246,27 +246,30 @@ def show(model: nn.Module, settings: Settings, count: int = 8) -> Image.Image:
 
 
 SEGMENTERS = {"linear": linear_model, "upernet": upernet_model}
-STEPS = {"probe": 400, "linear": 1000, "upernet": 500}
-"""How many steps each proof takes, unless `--steps` says otherwise."""
+PROOFS = {
+    "probe": Settings(side=112, smallest=0.4, max_shapes=1, steps=400, held_out=500),
+    "linear": Settings(),
+    "upernet": Settings(steps=500),
+}
+"""The proofs, and what they are run with unless the command line says otherwise."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line of the proof."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for models, report and pictures")
-    parser.add_argument("--proofs", nargs="+", default=["probe", *SEGMENTERS], choices=["probe", *SEGMENTERS])
-    parser.add_argument("--steps", type=int, help=f"for all proofs alike, instead of {STEPS}")
+    parser.add_argument("--proofs", nargs="+", default=list(PROOFS), choices=list(PROOFS))
     for name, value in asdict(Settings()).items():
-        if name != "steps":
-            parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), help="for all proofs alike")
     options = vars(parser.parse_args(arguments))
-    out, proofs, steps = (options.pop(name) for name in ("out", "proofs", "steps"))
+    out, proofs = options.pop("out"), options.pop("proofs")
+    changes = {name: value for name, value in options.items() if value is not None}
     tower = write_tower(out / "tower")
     report = {}
     for name in proofs:
-        settings = Settings(**options, steps=steps or STEPS[name])
+        settings = replace(PROOFS[name], **changes)
         if name == "probe":
-            model, outcome = probe(tower, replace(settings, max_shapes=1))
+            model, outcome = probe(tower, settings)
         else:
             model, outcome = segment(SEGMENTERS[name], tower, settings, name)
             show(model, settings).save(out / f"{name}.png")
