@@ -64,9 +64,7 @@ def interpolate_positions(table: torch.Tensor, height: int, width: int) -> torch
     if (height, width) == (side, side):
         return table
     if table.shape[1] != 1 + side**2:
-        raise ValueError(
-            f"Position tables are square grids, got {table.shape[1] - 1} patches: give a square `image_size`."
-        )
+        raise ValueError(f"Position tables are square grids, got {table.shape[1] - 1} patches: see `image_size`.")
     grid = table[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, D, P, P)
     grid = nn.functional.interpolate(grid.float(), size=(height, width), mode="bicubic", align_corners=False)
     grid = grid.permute(0, 2, 3, 1).reshape(1, height * width, -1)  # (1, h*w, D)
