@@ -20,6 +20,13 @@ from .modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
 from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.vision import InternVisionModel, InternVLVisionModel
+from .modeling.vision_backbone import InternVisionBackbone, InternVLVisionBackbone
+from .modeling.vision_heads import (
+    InternVisionForImageClassification,
+    InternVisionForSemanticSegmentation,
+    InternVLVisionForImageClassification,
+    InternVLVisionForSemanticSegmentation,
+)
 from .nano import nano_path
 from .processing.chat_templates import get_chat_template, split_thinking
 from .processing.grounding import format_box, parse_grounding
@@ -57,9 +64,15 @@ __all__ = [
     "InternVLModel",
     "InternVLProcessor",
     "InternVLVideoProcessor",
+    "InternVLVisionBackbone",
     "InternVLVisionConfig",
+    "InternVLVisionForImageClassification",
+    "InternVLVisionForSemanticSegmentation",
     "InternVLVisionModel",
+    "InternVisionBackbone",
     "InternVisionConfig",
+    "InternVisionForImageClassification",
+    "InternVisionForSemanticSegmentation",
     "InternVisionModel",
     "QLlamaConfig",
     "format_box",

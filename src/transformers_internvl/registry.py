@@ -8,14 +8,18 @@ unless `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` is set when the package is imported.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import (
+    AutoBackbone,
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageClassification,
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
     AutoModelForPreTraining,
+    AutoModelForSemanticSegmentation,
     AutoModelForZeroShotImageClassification,
     AutoProcessor,
     AutoTokenizer,
@@ -41,6 +45,13 @@ from .modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
 from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.vision import InternVisionModel, InternVLVisionModel
+from .modeling.vision_backbone import InternVisionBackbone, InternVLVisionBackbone
+from .modeling.vision_heads import (
+    InternVisionForImageClassification,
+    InternVisionForSemanticSegmentation,
+    InternVLVisionForImageClassification,
+    InternVLVisionForSemanticSegmentation,
+)
 from .processing.image_processing import InternVLImageProcessor
 from .processing.processor import InternVLProcessor
 from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
@@ -88,7 +99,16 @@ FAMILIES = (
         weights=mappings.internvl_chat,
         has_processor=True,
     ),
-    Family(InternVisionConfig, {AutoModel: InternVisionModel}, weights=mappings.intern_vit),
+    Family(
+        InternVisionConfig,
+        {
+            AutoModel: InternVisionModel,
+            AutoModelForImageClassification: InternVisionForImageClassification,
+            AutoModelForSemanticSegmentation: InternVisionForSemanticSegmentation,
+            AutoBackbone: InternVisionBackbone,
+        },
+        weights=mappings.intern_vit,
+    ),
     # Its tower brings its own rows for the weights; all other names are the authors'. The authors' folders are of type
     # `internvl`, too: `InternVLConfig.from_dict` tells them apart.
     Family(
@@ -116,7 +136,16 @@ FAMILIES = (
         has_processor=True,
         from_stock=True,
     ),
-    Family(InternVLVisionConfig, {AutoModel: InternVLVisionModel}, from_stock=True),
+    Family(
+        InternVLVisionConfig,
+        {
+            AutoModel: InternVLVisionModel,
+            AutoModelForImageClassification: InternVLVisionForImageClassification,
+            AutoModelForSemanticSegmentation: InternVLVisionForSemanticSegmentation,
+            AutoBackbone: InternVLVisionBackbone,
+        },
+        from_stock=True,
+    ),
 )
 
 
@@ -126,6 +155,17 @@ def register() -> None:
     for family in FAMILIES:
         if not (family.from_stock and keep_stock):
             _register(family)
+    AutoBackbone.from_pretrained = classmethod(_backbone_from_pretrained)
+
+
+def _backbone_from_pretrained(cls: type, name: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
+    """`AutoBackbone.from_pretrained` that opens local folders: stock's asks the Hub for a repository of that name.
+
+    What is no folder goes to stock, what is one the way of every other Auto class.
+    """
+    asks_the_hub = AutoBackbone.__base__
+    opener = asks_the_hub.__base__ if os.path.isdir(name) else asks_the_hub
+    return opener.from_pretrained.__func__(cls, name, *args, **kwargs)
 
 
 def _register(family: Family) -> None:

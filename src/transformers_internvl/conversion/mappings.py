@@ -15,12 +15,12 @@ from .ops import BesideBody, SplitFused, merge_groups, merge_thirds, split_group
 
 
 def intern_vit() -> list[WeightTransform]:
-    """InternViT (`model_type: intern_vit_6b`)."""
+    """InternViT (`model_type: intern_vit_6b`), alone or inside a model with a head."""
     return [
-        WeightRenaming(r"^embeddings\.class_embedding", r"^embeddings\.cls_token"),
-        WeightRenaming(r"^embeddings\.patch_embedding\.", r"^embeddings\.patch_embeddings\.projection\."),
-        WeightRenaming(r"^embeddings\.position_embedding", r"^embeddings\.position_embeddings"),
-        WeightRenaming(r"^encoder\.layers\.", r"^encoder\.layer\."),
+        WeightRenaming(r"embeddings\.class_embedding", r"embeddings\.cls_token"),
+        WeightRenaming(r"embeddings\.patch_embedding\.", r"embeddings\.patch_embeddings\.projection\."),
+        WeightRenaming(r"embeddings\.position_embedding", r"embeddings\.position_embeddings"),
+        WeightRenaming(r"encoder\.layers\.", r"encoder\.layer\."),
         WeightRenaming(r"\.attn\.proj\.", r"\.attention\.projection_layer\."),
         WeightRenaming(r"\.attn\.q_norm\.", r"\.attention\.q_norm\."),
         WeightRenaming(r"\.attn\.k_norm\.", r"\.attention\.k_norm\."),

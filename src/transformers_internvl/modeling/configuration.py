@@ -9,30 +9,65 @@ from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
+from transformers.backbone_utils import BackboneConfigMixin
 from transformers.configuration_utils import SubConfigSpec
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
 from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as StockInternVLVisionConfig
 
 PIXEL_SHUFFLE_VERSIONS = ("v1", "v2")
 LOSS_REDUCTIONS = ("token", "sample", "square")
+CLASSIFIER_POOLINGS = ("cls_patch_concat", "attention_pooling")
+
+# What heads and backbones add to a tower's configuration: written only where it differs from these.
+_HEAD_DEFAULTS = {
+    "classifier_pooling": "cls_patch_concat",
+    "classifier_pool_heads": None,
+    "semantic_loss_ignore_index": 255,
+    "use_fpn": False,
+    "out_features": None,
+    "out_indices": None,
+}
 
 
 @strict
-class InternVLVisionConfig(StockInternVLVisionConfig):
-    r"""InternViT as stock transformers configures it (`model_type: internvl_vision`), with stochastic depth.
+class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
+    r"""InternViT as stock transformers configures it (`model_type: internvl_vision`), with stochastic depth and heads.
 
     Args:
         drop_path_rate (`float`, defaults to 0.0):
             Probability with which the last block is dropped per sample in training; block `i` of `n` is dropped with
             `drop_path_rate * i / (n - 1)` (arXiv:1603.09382). Stock has no such field: 0 is its behaviour.
+        classifier_pooling (`str`, defaults to `"cls_patch_concat"`):
+            What a classifier sees: `"cls_patch_concat"`, the class token and the mean of the patches, or
+            `"attention_pooling"`, one vector that attends to all tokens. The authors' `CLS_TARGET`.
+        classifier_pool_heads (`int`, *optional*):
+            Heads of that attention; `None` takes the tower's (`num_attention_heads`).
+        semantic_loss_ignore_index (`int`, defaults to 255): Label of pixels that a segmentation loss leaves out.
+        use_fpn (`bool`, defaults to `False`):
+            Whether a backbone turns its four feature maps into a pyramid: four, two, one times and half the patch
+            grid. The authors' `with_fpn`.
+        out_features (`list[str]`), out_indices (`list[int]`), *optional*:
+            Which layers a backbone returns, or a segmentation head reads: `"stem"` (0) is what comes into the first
+            block, `"stage3"` (3) what comes out of the third. `None` is the last one, or with `use_fpn` the end of
+            every quarter.
 
     All other fields are stock's.
     """
 
     drop_path_rate: float | int = 0.0
+    classifier_pooling: str = "cls_patch_concat"
+    classifier_pool_heads: int | None = None
+    semantic_loss_ignore_index: int = 255
+    use_fpn: bool = False
+    _out_features: list[str] | None = None
+    _out_indices: list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
+        layers = {key: kwargs.pop(key, None) for key in ("out_features", "out_indices")}
+        kwargs.pop("stage_names", None)  # derived
         super().__post_init__(**kwargs)
+        if any(layers.values()):
+            self.set_output_features_output_indices(**layers)
         if not 0.0 <= self.drop_path_rate < 1.0:
             raise ValueError(f"`drop_path_rate` is a probability in [0, 1), got {self.drop_path_rate}.")
         if self.hidden_size % self.num_attention_heads:
@@ -40,6 +75,28 @@ class InternVLVisionConfig(StockInternVLVisionConfig):
                 f"`hidden_size` ({self.hidden_size}) must be a multiple of `num_attention_heads` "
                 f"({self.num_attention_heads})."
             )
+        if self.classifier_pooling not in CLASSIFIER_POOLINGS:
+            raise ValueError(
+                f"`classifier_pooling` must be one of {CLASSIFIER_POOLINGS}, got {self.classifier_pooling!r}."
+            )
+        if self.classifier_pool_heads is not None and (
+            self.classifier_pool_heads < 1 or self.hidden_size % self.classifier_pool_heads
+        ):
+            raise ValueError(
+                f"`hidden_size` ({self.hidden_size}) must be a multiple of `classifier_pool_heads`, got "
+                f"{self.classifier_pool_heads}."
+            )
+
+    @property
+    def stage_names(self) -> list[str]:
+        """Names of the layers that `out_features` may choose from."""
+        return ["stem", *(f"stage{index}" for index in range(1, self.num_hidden_layers + 1))]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields; those of heads and backbones only where they differ from the defaults."""
+        fields = super().to_dict()
+        plain = _HEAD_DEFAULTS.items()
+        return {key: value for key, value in fields.items() if (key, value) not in plain}
 
 
 @strict
@@ -97,4 +154,4 @@ class InternVLConfig(StockInternVLConfig):
         return super().from_dict(config_dict, **kwargs)
 
 
-__all__ = ["InternVLConfig", "InternVLVisionConfig"]
+__all__ = ["CLASSIFIER_POOLINGS", "InternVLConfig", "InternVLVisionConfig"]

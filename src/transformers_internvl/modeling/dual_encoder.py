@@ -50,7 +50,8 @@ class InternVLDualEncoderVisionModel(InternVLDualEncoderPreTrainedModel):
     def __init__(self, config: InternVLDualEncoderConfig):
         super().__init__(config)
         self.vision_model = InternVisionModel(config.vision_config)
-        self.clip_projector = AttentionPool(config, config.vision_config.hidden_size)
+        width, heads = config.vision_config.hidden_size, config.attn_pool_num_heads
+        self.clip_projector = AttentionPool(config, width, heads, config.clip_embed_dim)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -140,8 +141,9 @@ class InternVLDualEncoderModel(EncodesText, InternVLDualEncoderPreTrainedModel, 
         self.query_tokens = nn.Parameter(torch.zeros(1, config.num_query_token, text_width))
         self.text_projection = nn.Parameter(torch.zeros(text_width, config.clip_embed_dim))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        self.clip_projector = AttentionPool(config, vision_width)
-        self.clip_projector2 = AttentionPool(config, text_width)
+        heads = config.attn_pool_num_heads
+        self.clip_projector = AttentionPool(config, vision_width, heads, config.clip_embed_dim)
+        self.clip_projector2 = AttentionPool(config, text_width, heads, config.clip_embed_dim)
         self.itm_head = nn.Linear(text_width, 2)
         self.post_init()
         self.generation_config = GenerationConfig.from_model_config(config.qllama_config)
