@@ -302,7 +302,8 @@ class InternVLChatConfig(InternVLConfig):
         fields["vision_config"]["architectures"] = ["InternVisionModel"]
         for key in ("image_seq_length", "vision_feature_select_strategy", "projector_hidden_act", "image_token_id"):
             fields.pop(key, None)  # the authors' code has no such key: it derives them
-        derived = {"vision_chunk_size": 16, "loss_reduction": "square" if self.series_3_5 else "token"}
+        derived = {"vision_chunk_size": 16, "projector_type": "mlp", "middleware_config": None}
+        derived["loss_reduction"] = "square" if self.series_3_5 else "token"
         for key, value in derived.items():
             if fields.get(key) == value:
                 fields.pop(key)
