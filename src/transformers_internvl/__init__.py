@@ -8,9 +8,12 @@ stays.
 """
 
 from .internvl_chat import InternVLChatModel
+from .internvl_llava import InternVLLlavaForConditionalGeneration
 from .modeling.configuration import InternVLConfig, InternVLVisionConfig
 from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
-from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig, QLlamaConfig
+from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
+from .modeling.configuration_llava import InternVLLlavaConfig
+from .modeling.configuration_qllama import QLlamaConfig
 from .modeling.dual_encoder import (
     InternVLDualEncoderModel,
     InternVLDualEncoderTextModel,
@@ -50,6 +53,8 @@ __all__ = [
     "InternVLDualEncoderVisionModel",
     "InternVLForConditionalGeneration",
     "InternVLImageProcessor",
+    "InternVLLlavaConfig",
+    "InternVLLlavaForConditionalGeneration",
     "InternVLModel",
     "InternVLProcessor",
     "InternVLVideoProcessor",

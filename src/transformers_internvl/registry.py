@@ -32,9 +32,11 @@ from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
 from .conversion import mappings
 from .internvl_chat import InternVLChatModel
+from .internvl_llava import InternVLLlavaForConditionalGeneration
 from .modeling.configuration import InternVLConfig, InternVLVisionConfig
 from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
 from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
+from .modeling.configuration_llava import InternVLLlavaConfig
 from .modeling.dual_encoder import InternVLDualEncoderModel
 from .modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
 from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
@@ -78,6 +80,12 @@ FAMILIES = (
         | dict.fromkeys(_GENERATING, InternVLChatModel),
         weights=mappings.internvl_chat,
         has_processor=True,
+    ),
+    Family(
+        InternVLLlavaConfig,
+        {AutoModel: InternVLLlavaForConditionalGeneration, AutoModelForCausalLM: InternVLLlavaForConditionalGeneration}
+        | dict.fromkeys(_GENERATING, InternVLLlavaForConditionalGeneration),
+        weights=mappings.internvl_llava,
     ),
     Family(InternVisionConfig, {AutoModel: InternVisionModel}, weights=mappings.intern_vit),
     # Its tower brings its own rows for the weights; all other names are the authors'. The authors' folders are of type

@@ -73,6 +73,8 @@ _CANONICAL_FIELDS = (
     "ps_version",
     "vision_chunk_size",
     "loss_reduction",
+    "projector_type",
+    "middleware_config",
     "dtype",
 )
 
@@ -272,16 +274,7 @@ class InternVLChatConfig(InternVLConfig):
 
     def to_canonical(self) -> InternVLConfig:
         """The same model as a canonical [`InternVLConfig`], without what is about tiling and prompts."""
-        text = self.text_config.to_dict()
-        if text["model_type"] == "internlm2":  # Llama under another name, which stock does not know
-            text["model_type"] = "llama"
-        vision = self.vision_config.to_dict()
-        keep = InternVLVisionConfig().to_dict()
-        return InternVLConfig(
-            text_config=_without_bookkeeping(text),
-            vision_config={key: value for key, value in vision.items() if key in keep and key != "model_type"},
-            **{key: getattr(self, key) for key in _CANONICAL_FIELDS},
-        )
+        return canonical_config(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The canonical fields, without the private record of the folder that was read."""
@@ -325,6 +318,20 @@ def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
     if rope and rope.get("type") in _ROPE_NAMES:
         rope["rope_type"] = _ROPE_NAMES[rope.pop("type")]
     return {**fields, "model_type": LANGUAGE_MODELS[architecture].model_type}
+
+
+def canonical_config(config: InternVLConfig) -> InternVLConfig:
+    """A configuration in a layout of the authors, as a canonical one: without what is about tiling and prompts."""
+    text = config.text_config.to_dict()
+    if text["model_type"] == "internlm2":  # Llama under another name, which stock does not know
+        text["model_type"] = "llama"
+    vision = config.vision_config.to_dict()
+    keep = InternVLVisionConfig().to_dict()
+    return InternVLConfig(
+        text_config=_without_bookkeeping(text),
+        vision_config={key: value for key, value in vision.items() if key in keep and key != "model_type"},
+        **{key: copy.deepcopy(getattr(config, key)) for key in _CANONICAL_FIELDS},
+    )
 
 
 def _without_bookkeeping(fields: dict[str, Any]) -> dict[str, Any]:

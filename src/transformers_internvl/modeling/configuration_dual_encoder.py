@@ -136,4 +136,4 @@ def _as_source(part: dict[str, Any] | PreTrainedConfig | None, names: dict[str, 
     return {names.get(key, key): copy.deepcopy(value) for key, value in fields.items()}
 
 
-__all__ = ["InternVLDualEncoderConfig", "QLlamaConfig"]
+__all__ = ["InternVLDualEncoderConfig"]
