@@ -27,7 +27,9 @@ from .nano import nano_path
 from .processing.chat_templates import get_chat_template, split_thinking
 from .processing.grounding import format_box, parse_grounding
 from .processing.image_processing import InternVLImageProcessor
+from .processing.image_processing_llava import InternVLLlavaImageProcessor
 from .processing.processor import InternVLProcessor
+from .processing.processor_llava import InternVLLlavaProcessor
 from .processing.tiling import select_grid
 from .processing.tokenization import load_tokenizer
 from .processing.tokenization_internlm2 import InternLM2Tokenizer
@@ -55,6 +57,8 @@ __all__ = [
     "InternVLImageProcessor",
     "InternVLLlavaConfig",
     "InternVLLlavaForConditionalGeneration",
+    "InternVLLlavaImageProcessor",
+    "InternVLLlavaProcessor",
     "InternVLModel",
     "InternVLProcessor",
     "InternVLVideoProcessor",

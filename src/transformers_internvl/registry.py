@@ -43,7 +43,9 @@ from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.vision import InternVisionModel, InternVLVisionModel
 from .processing.image_processing import InternVLImageProcessor
+from .processing.image_processing_llava import InternVLLlavaImageProcessor
 from .processing.processor import InternVLProcessor
+from .processing.processor_llava import InternVLLlavaProcessor
 from .processing.tokenization_internlm2 import InternLM2Tokenizer
 from .processing.video_processing import InternVLVideoProcessor
 
@@ -62,6 +64,8 @@ class Family:
         weights: the rows that map its weight names, read anew for every model.
         has_processor: whether the image, video and joint processors serve it.
         tokenizer: a tokenizer class of its own.
+        processor: a joint processor of its own, instead of the above.
+        image_processor: what serves its pictures then, if a folder does not say.
         from_stock: whether stock transformers knows the type too.
     """
 
@@ -70,6 +74,8 @@ class Family:
     weights: Callable[[], list[WeightTransform]] | None = None
     has_processor: bool = False
     tokenizer: type | None = None
+    processor: type | None = None
+    image_processor: type | None = None
     from_stock: bool = False
 
 
@@ -86,6 +92,8 @@ FAMILIES = (
         {AutoModel: InternVLLlavaForConditionalGeneration, AutoModelForCausalLM: InternVLLlavaForConditionalGeneration}
         | dict.fromkeys(_GENERATING, InternVLLlavaForConditionalGeneration),
         weights=mappings.internvl_llava,
+        processor=InternVLLlavaProcessor,
+        image_processor=InternVLLlavaImageProcessor,
     ),
     Family(InternVisionConfig, {AutoModel: InternVisionModel}, weights=mappings.intern_vit),
     # Its tower brings its own rows for the weights; all other names are the authors'. The authors' folders are of type
@@ -132,8 +140,14 @@ def _register(family: Family) -> None:
         register_checkpoint_conversion_mapping(model_type, family.weights(), overwrite=True)
     if family.tokenizer is not None:
         AutoTokenizer.register(config, tokenizer_class=family.tokenizer, exist_ok=True)
+    if family.processor is not None:
+        AutoProcessor.register(config, family.processor, exist_ok=True)
+    if family.image_processor is not None:
+        images = {"pil": family.image_processor, "torchvision": family.image_processor}
+        IMAGE_PROCESSOR_MAPPING.register(config, images, exist_ok=True)
     if family.has_processor:
         _register_processors(config)
+    if AutoModelForImageTextToText in family.models:
         # The server of transformers looks a model type up in these dictionaries, which `register` does not fill.
         name = family.models[AutoModelForImageTextToText].__name__
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[model_type] = name

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, GenerationMixin, LogitsProcessorList, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
@@ -27,7 +27,7 @@ from .image_features import EncodesImages
 from .loading import NamesDamagedFiles
 from .losses import supervised_loss
 from .middleware import InternVLMiddlewareTower, build_tower
-from .out_of_vocabulary import HidesImageTokens, embed_known, has_no_embedding
+from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
 from .projector import PROJECTORS, pixel_shuffle
 
 
@@ -211,7 +211,7 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         return inputs_embeds + 0.0 * features.sum().to(inputs_embeds.device, inputs_embeds.dtype)
 
 
-class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin):
+class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerationMixin):
     """InternVL with its language modeling head: generates text about images, videos and text."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
@@ -311,11 +311,6 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
             aux_loss=aux_loss,
             router_logits=outputs.router_logits,
         )
-
-    def _get_logits_processor(self, *args: Any, **kwargs: Any) -> LogitsProcessorList:
-        """As transformers'; an image token that no score belongs to is kept from the processors."""
-        processors = super()._get_logits_processor(*args, **kwargs)
-        return HidesImageTokens(processors, self.config) if has_no_embedding(self.config) else processors
 
     def _balance(self, router_logits: tuple[torch.Tensor, ...], attention_mask: torch.Tensor | None) -> torch.Tensor:
         """Load-balancing loss of the experts (arXiv:2101.03961), over the positions that are not padding."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import LogitsProcessorList
+from transformers import GenerationMixin, LogitsProcessorList, SuppressTokensLogitsProcessor
+from transformers.generation.candidate_generator import CandidateGenerator, PromptLookupCandidateGenerator
 
 from .configuration import InternVLConfig
 
@@ -43,4 +44,25 @@ class HidesImageTokens(LogitsProcessorList):
         return super().__call__(input_ids.masked_fill(input_ids == self.token, STAND_IN), scores, **kwargs)
 
 
-__all__ = ["HidesImageTokens", "embed_known", "has_no_embedding"]
+class InternVLGenerationMixin(GenerationMixin):
+    """transformers' generation; where an image token has no embedding, nothing looks for its score."""
+
+    config: InternVLConfig
+
+    def _get_logits_processor(self, *args: Any, **kwargs: Any) -> LogitsProcessorList:
+        processors = super()._get_logits_processor(*args, **kwargs)
+        return HidesImageTokens(processors, self.config) if has_no_embedding(self.config) else processors
+
+    def _get_candidate_generator(self, *args: Any, **kwargs: Any) -> CandidateGenerator:
+        """As transformers'; what is looked up in the prompt ends where an image begins."""
+        generator = super()._get_candidate_generator(*args, **kwargs)
+        if has_no_embedding(self.config) and isinstance(generator, PromptLookupCandidateGenerator):
+            token = self.config.image_token_id
+            suppress = SuppressTokensLogitsProcessor([token], device=self.device)
+            generator.vocab_size = token + 1  # of the scores by which it asks what is suppressed
+            known = LogitsProcessorList([*(generator.logits_processor or []), suppress])
+            generator.logits_processor = HidesImageTokens(known, self.config)
+        return generator
+
+
+__all__ = ["InternVLGenerationMixin", "embed_known", "has_no_embedding"]
