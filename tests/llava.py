@@ -8,10 +8,13 @@ Shape letters: S tokens of the tower, C its width, H heads, N queries, L positio
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch.nn.functional import conv2d, gelu, interpolate, silu
 
 from tests.parity.golden import golden_root
@@ -71,14 +74,20 @@ def llava_config(projector: str = "mlp2x_gelu", **changes) -> dict:
 
 
 def _draw(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, torch.Tensor]:
-    """Weights at a scale at which none drowns; norms around one."""
-    generator = torch.Generator().manual_seed(seed)
+    """Weights at a scale at which none drowns, norms around one; the same with every version of numpy and torch."""
+    random = np.random.RandomState(seed)
     drawn = {}
     for name, shape in shapes.items():
-        drawn[name] = torch.randn(shape, generator=generator) * (0.5 / shape[-1] ** 0.5 if len(shape) > 1 else 0.1)
-        if "norm" in name:
-            drawn[name] += 1.0
+        scale = 0.5 / shape[-1] ** 0.5 if len(shape) > 1 else 0.1
+        drawn[name] = torch.from_numpy(random.standard_normal(shape) * scale + ("norm" in name)).float()
     return drawn
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    """A picture with edges and slopes, another for every seed."""
+    row, column = np.mgrid[:height, :width]
+    channels = [(row * (3 + seed) + column * (5 + band) + row * column // 7 + 31 * band) % 256 for band in range(3)]
+    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
 
 
 def vit_shapes(prefix: str = "", vit: dict = VIT) -> dict[str, tuple[int, ...]]:
@@ -190,9 +199,18 @@ def _attend(query, key, value, heads: int, mask=None) -> torch.Tensor:
     return torch.cat(outputs, dim=-1)
 
 
-def vit_states(weights: dict, pixels: torch.Tensor, prefix: str = TOWER) -> list[torch.Tensor]:
-    """One image `(3, h, w)` to the `(S, C)` after the embeddings and after every block."""
-    w = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
+def beginning(weights: dict, prefix: str) -> dict[str, torch.Tensor]:
+    """The weights under a prefix, without it."""
+    return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
+
+
+def _depth(weights: dict, pattern: str) -> int:
+    return len({match[1] for name in weights if (match := re.match(pattern, name))})
+
+
+def vit_states(weights: dict, pixels: torch.Tensor, heads: int = VIT["num_attention_heads"]) -> list[torch.Tensor]:
+    """One image `(3, h, w)` to the `(S, C)` after the embeddings and after every block of an InternViT."""
+    w = weights
     patches = conv2d(pixels[None], w["embeddings.patch_embedding.weight"], w["embeddings.patch_embedding.bias"], 14)[0]
     rows, columns = patches.shape[1:]
     table = w["embeddings.position_embedding"][0]
@@ -201,15 +219,11 @@ def vit_states(weights: dict, pixels: torch.Tensor, prefix: str = TOWER) -> list
     grid = interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False)[0].flatten(1).T
     x = torch.cat([w["embeddings.class_embedding"][0] + table[:1], patches.flatten(1).T + grid])
     states = [x]
-    for index in range(VIT["num_hidden_layers"]):
-        b = {
-            k.removeprefix(f"encoder.layers.{index}."): v
-            for k, v in w.items()
-            if k.startswith(f"encoder.layers.{index}.")
-        }
+    for index in range(_depth(w, r"encoder\.layers\.(\d+)\.")):
+        b = beginning(w, f"encoder.layers.{index}.")
         query, key, value = (_rms(x, b["norm1.weight"], EPS) @ b["attn.qkv.weight"].T).chunk(3, -1)
         query, key = _rms(query, b["attn.q_norm.weight"], EPS), _rms(key, b["attn.k_norm.weight"], EPS)
-        attended = _attend(query, key, value, VIT["num_attention_heads"])
+        attended = _attend(query, key, value, heads)
         x = x + (attended @ b["attn.proj.weight"].T + b["attn.proj.bias"]) * b["ls1"]
         inner = gelu(_rms(x, b["norm2.weight"], EPS) @ b["mlp.fc1.weight"].T + b["mlp.fc1.bias"])
         x = x + (inner @ b["mlp.fc2.weight"].T + b["mlp.fc2.bias"]) * b["ls2"]
@@ -226,11 +240,12 @@ def _rotate(x: torch.Tensor, heads: int) -> torch.Tensor:
     return torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-2).flatten(1)
 
 
-def llama_states(weights: dict, x: torch.Tensor, config: dict, vision: torch.Tensor | None = None) -> torch.Tensor:
+def llama_states(
+    weights: dict, x: torch.Tensor, heads: int, eps: float, vision: torch.Tensor | None = None
+) -> torch.Tensor:
     """Embeddings `(L, D)` to the last hidden states. With `vision` `(S, C)` all positions are QLLaMA's queries."""
-    w, heads, eps = weights, config["num_attention_heads"], config.get("rms_norm_eps", 1e-6)
-    mask = torch.ones(len(x), len(x), dtype=torch.bool).tril() if vision is None else None
-    for index in range(config["num_hidden_layers"]):
+    w, mask = weights, torch.ones(len(x), len(x), dtype=torch.bool).tril() if vision is None else None
+    for index in range(_depth(w, r"model\.layers\.(\d+)\.")):
         layer = f"model.layers.{index}."
         normed = _rms(x, w[layer + "input_layernorm.weight"], eps)
         query, key, value = (normed @ w[layer + f"self_attn.{name}_proj.weight"].T for name in "qkv")
@@ -254,29 +269,38 @@ def _mlp(weights: dict, prefix: str, x: torch.Tensor) -> torch.Tensor:
 
 def image_tokens(weights: dict, pixels: torch.Tensor) -> torch.Tensor:
     """One image `(3, h, w)` to what stands in the prompt for it, `(n, D)`."""
-    if "model.mm_projector.0.weight" in weights:
-        return _mlp(weights, "model.mm_projector.", vit_states(weights, pixels)[-4][1:])
-    states = vit_states(weights, pixels, TOWER + "vision_model.")
-    prefix = TOWER + "qllama."
-    qllama = {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
-    queries = llama_states(qllama, weights[TOWER + "query_tokens"][0], QLLAMA, vision=states[-1])
+    tower = beginning(weights, TOWER)
+    if "query_tokens" not in tower:
+        return _mlp(weights, "model.mm_projector.", vit_states(tower, pixels)[-4][1:])
+    states = vit_states(beginning(tower, "vision_model."), pixels)
+    qllama, heads = beginning(tower, "qllama."), QLLAMA["num_attention_heads"]
+    queries = llama_states(qllama, tower["query_tokens"][0], heads, 1e-6, vision=states[-1])
     patches = _mlp(weights, "model.mm_projector.mlp1.", states[-4][1:])
     return torch.cat([_mlp(weights, "model.mm_projector.mlp2.", queries), patches])
 
 
+def _prompt(weights: dict, ids: list[int], images: list[torch.Tensor]) -> torch.Tensor:
+    """Embeddings `(L, D)` of ids with -200 at every image, the images' tokens in its place."""
+    left = iter(images)
+    table = weights["model.embed_tokens.weight"]
+    parts = [image_tokens(weights, next(left)) if i == IMAGE_INDEX else table[i][None] for i in ids]
+    return torch.cat(parts)
+
+
+def _logits(weights: dict, embeddings: torch.Tensor) -> torch.Tensor:
+    states = llama_states(weights, embeddings, LLAMA["num_attention_heads"], LLAMA["rms_norm_eps"])
+    return states @ weights["lm_head.weight"].T
+
+
 def reference_logits(weights: dict, ids: list[int], images: list[torch.Tensor]) -> torch.Tensor:
-    """Logits of a prompt: ids with -200 at every image, the images' tokens taking its place."""
-    parts, left = [], iter(images)
-    for index in ids:
-        is_image = index == IMAGE_INDEX
-        parts.append(
-            image_tokens(weights, next(left)) if is_image else weights["model.embed_tokens.weight"][index][None]
-        )
-    return llama_states(weights, torch.cat(parts), LLAMA) @ weights["lm_head.weight"].T
+    """Logits `(L, V)` of a prompt."""
+    return _logits(weights, _prompt(weights, ids, images))
 
 
 def reference_greedy(weights: dict, ids: list[int], images: list[torch.Tensor], count: int) -> list[int]:
-    """The next `count` ids, all computed anew for each."""
+    """The next `count` ids, without a cache."""
+    embeddings, written = _prompt(weights, ids, images), []
     for _ in range(count):
-        ids = [*ids, int(reference_logits(weights, ids, images)[-1].argmax())]
-    return ids[-count:]
+        written.append(int(_logits(weights, embeddings)[-1].argmax()))
+        embeddings = torch.cat([embeddings, weights["model.embed_tokens.weight"][written[-1]][None]])
+    return written

@@ -19,7 +19,7 @@ from .video_processing import InternVLVideoProcessor
 
 FRAME_LABEL = "Frame{}: "
 
-_HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 # How stock's processor calls the tokens that it asks its tokenizer for.
@@ -49,7 +49,7 @@ class ProcessorFiles(ProcessorMixin):
     @classmethod
     def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
         """The settings in the files of a checkpoint; those of the authors' layout are made from its config.json."""
-        hub = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
+        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
         settings, unused = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
         settings |= cls._settings_of_config(settings, pretrained_model_name_or_path, **hub) or {}
         return settings, unused
@@ -72,7 +72,7 @@ class ProcessorFiles(ProcessorMixin):
         tokenizer = load_tokenizer(path, **others)
         tokenizer.padding_side = "left"  # batches are generated from
 
-        hub = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
+        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
         image_settings = settings.get("image_processor")
         if image_settings is None:
             image_settings, _ = InternVLImageProcessor.get_image_processor_dict(path, **hub)

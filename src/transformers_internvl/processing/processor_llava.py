@@ -19,7 +19,7 @@ from .image_processing import NORMALIZE_TYPES
 from .image_processing_llava import InternVLLlavaImageProcessor
 from .placeholders import IMAGE_CONTEXT, VIDEO, Place, token_id
 from .processor import InternVLProcessor
-from .processor_files import check_tokenizer_files, chosen_options
+from .processor_files import HUB_OPTIONS, check_tokenizer_files, chosen_options
 from .text_as_data import Prompt
 from .tokenization import load_tokenizer
 
@@ -104,6 +104,7 @@ class InternVLLlavaProcessor(InternVLProcessor):
             tokenizer.pad_token = tokenizer.unk_token  # as the authors' training code does
         if IMAGE_CONTEXT not in tokenizer.get_vocab():
             tokenizer.add_tokens([AddedToken(IMAGE_CONTEXT, special=True, normalized=False)], special_tokens=True)
+            _check_id(tokenizer, path, **{name: kwargs[name] for name in HUB_OPTIONS if name in kwargs})
         image_settings = settings["image_processor"]
         return [InternVLLlavaImageProcessor.from_dict(dict(image_settings), **image_options), tokenizer]
 
@@ -116,6 +117,18 @@ class InternVLLlavaProcessor(InternVLProcessor):
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
         """Save all files in today's layout of transformers."""
         return ProcessorMixin.save_pretrained(self, save_directory, push_to_hub, **kwargs)
+
+
+def _check_id(tokenizer: Any, name_or_path: Any, **hub_options: Any) -> None:
+    """Raise `ValueError` if the tokenizer's new token is not the one that the model takes for an image."""
+    expected = AutoConfig.from_pretrained(name_or_path, **hub_options).image_token_id
+    found = token_id(tokenizer, IMAGE_CONTEXT)
+    if found != expected:
+        raise ValueError(
+            f"The tokenizer has {found} tokens, so {IMAGE_CONTEXT} becomes {found}, but for the model {expected} "
+            "stands for an image, the first id behind its vocabulary. Take the tokenizer that belongs to this model; "
+            f"or, if the model has embeddings to spare, write `image_token_id: {found}` into config.json."
+        )
 
 
 def _ends_of_images(prompt: Prompt) -> list[int]:
