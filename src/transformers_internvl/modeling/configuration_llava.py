@@ -18,8 +18,9 @@ from huggingface_hub.dataclasses import strict
 from transformers import LlamaConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .authors_keys import BOOKKEEPING, authors_value, merge_into_source
 from .configuration import InternVLConfig
-from .configuration_chat import _BOOKKEEPING, InternVisionConfig, _authors_value, _merge_into_source, canonical_config
+from .configuration_chat import InternVisionConfig, canonical_config
 from .configuration_qllama import QLlamaConfig
 
 
@@ -126,7 +127,7 @@ class InternVLLlavaConfig(InternVLConfig):
         if self.vision_config is None:
             self.vision_config = _released_sizes(self.mm_vision_tower)
         elif isinstance(self.vision_config, dict):
-            self.vision_config = {k: v for k, v in self.vision_config.items() if k not in _BOOKKEEPING}
+            self.vision_config = {k: v for k, v in self.vision_config.items() if k not in BOOKKEEPING}
         if self.projector_type == "two_mlp" and self.middleware_config is None:
             self.middleware_config = {}
         super().__post_init__(**kwargs)
@@ -186,8 +187,8 @@ class InternVLLlavaConfig(InternVLConfig):
             now.pop(key, None)
         now = {key: value for key, value in now.items() if key not in _OPTIONAL or value != _OPTIONAL[key]}
         read = self._as_read if self._source else {}
-        written = _merge_into_source(self._source, read, self.text_config.to_dict(), {})
-        written.update({key: _authors_value(key, value) for key, value in now.items()})
+        written = merge_into_source(self._source, read, self.text_config.to_dict(), {})
+        written.update({key: authors_value(key, value) for key, value in now.items()})
         written["architectures"] = ["LlavaLlamaForCausalLM"]
         written["torch_dtype"] = written.pop("dtype", written.get("torch_dtype"))
         written["mm_vision_select_layer"], written["mm_projector_type"] = (

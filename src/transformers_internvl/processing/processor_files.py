@@ -108,7 +108,7 @@ class ProcessorFiles(ProcessorMixin):
 
 
 def chosen_options(kwargs: dict[str, Any], processor: Any) -> dict[str, Any]:
-    """Those of the keyword arguments that an image or video processor knows."""
+    """Those of the arguments that are options of an image or video processor class."""
     return {name: value for name, value in kwargs.items() if name in processor.valid_kwargs.__annotations__}
 
 
