@@ -234,6 +234,27 @@ def test_every_form_of_file_loads_alike(case, tmp_path, kind):
         assert torch.equal(expected, got), name
 
 
+def test_disk_offload(case, pixels, tmp_path):
+    folder, _, model = case
+    parts = {"model.vision_tower": "disk", "model.multi_modal_projector": "cpu", "model.language_model": "disk"}
+    offloaded = AutoModel.from_pretrained(folder, device_map=parts | {"lm_head": "cpu"}, offload_folder=tmp_path)
+    assert torch.equal(logits_of(offloaded, PROMPT, pixels[:1]), logits_of(model, PROMPT, pixels[:1]))
+
+
+def test_embeddings_may_grow(tmp_path, pixels):
+    llava.write_folder(tmp_path)
+    model = AutoModel.from_pretrained(tmp_path).eval()
+    before = logits_of(model, PROMPT, pixels[:1])
+    model.resize_token_embeddings(408)
+    torch.testing.assert_close(logits_of(model, PROMPT, pixels[:1])[:, :400], before)
+
+
+def test_fresh_queries_differ():
+    config = ours.InternVLLlavaConfig.from_dict(llava.llava_config("two_mlp"))
+    queries = AutoModel.from_config(config).model.vision_tower.query_tokens[0]
+    assert 0.01 < queries.std() < 0.03 and not torch.equal(queries[0], queries[1])
+
+
 def write_tower(folder, weights: dict[str, torch.Tensor], form: str) -> None:
     """The tower's own folder, as InternViT and InternVL-14B are released."""
     folder.mkdir(parents=True)
@@ -249,20 +270,48 @@ def write_tower(folder, weights: dict[str, torch.Tensor], form: str) -> None:
     save_file(tower, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def write_apart(folder, tower, form: str) -> dict[str, torch.Tensor]:
+    """A checkpoint without its tower in `folder`, the tower in a folder of its own; returns all weights."""
+    weights = llava.write_folder(folder, form, vision_config=..., middleware_config=...)
+    write_tower(tower, weights, form)
+    for path in folder.glob("pytorch_model*"):
+        path.unlink()
+    llava.write_weights(folder, {k: v for k, v in weights.items() if not k.startswith(llava.TOWER)})
+    return weights
+
+
 @pytest.mark.parametrize("place", ["beside", "given"])
 @pytest.mark.parametrize("form", FORMS)
 def test_the_tower_may_lie_in_its_own_folder(form, place, tmp_path, pixels):
-    weights = llava.write_folder(tmp_path / "checkpoint", form, vision_config=..., middleware_config=...)
-    name = llava.NAMES[form].split("/")[-1]
-    tower = tmp_path / ("elsewhere" if place == "given" else "") / name
-    write_tower(tower, weights, form)
-    for path in (tmp_path / "checkpoint").glob("pytorch_model*"):
-        path.unlink()
-    llava.write_weights(tmp_path / "checkpoint", {k: v for k, v in weights.items() if not k.startswith(llava.TOWER)})
+    tower = tmp_path / ("elsewhere" if place == "given" else "") / llava.NAMES[form].split("/")[-1]
+    weights = write_apart(tmp_path / "checkpoint", tower, form)
     options = {"mm_vision_tower": str(tower)} if place == "given" else {}
     model = AutoModelForImageTextToText.from_pretrained(tmp_path / "checkpoint", **options).eval()
     expected = llava.reference_logits(weights, PROMPT, [pixels[0]])
     torch.testing.assert_close(logits_of(model, PROMPT, pixels[:1]), expected, **OUTPUT)
+
+
+@pytest.fixture
+def apart(tmp_path):
+    """A checkpoint without its tower, and the tower's own folder beside it."""
+    write_apart(tmp_path / "checkpoint", tmp_path / "InternViT-6B-224px", "mlp2x_gelu")
+    return tmp_path
+
+
+def test_a_tower_of_its_own_must_be_complete(apart):
+    file = apart / "InternViT-6B-224px" / "model.safetensors"
+    weights = load_file(file)
+    save_file({k: v for k, v in weights.items() if "layers.2.ls1" not in k}, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="InternViT-6B-224px are not those.*no weights for 1 of them.*2.lambda_1"):
+        AutoModel.from_pretrained(apart / "checkpoint")
+
+
+def test_a_tower_of_its_own_is_not_offloaded_while_it_is_loaded(apart):
+    parts = {"model.vision_tower": "disk", "model.multi_modal_projector": "cpu", "model.language_model": "cpu"}
+    with pytest.raises(ValueError, match="cannot be offloaded while it is loaded"):
+        AutoModel.from_pretrained(
+            apart / "checkpoint", device_map=parts | {"lm_head": "cpu"}, offload_folder=apart / "offload"
+        )
 
 
 def test_sizes_come_from_the_weights(tmp_path, monkeypatch):
@@ -303,6 +352,16 @@ def test_the_towers_name_tells_its_sizes(tower, blocks, positions):
     assert config.vision_config.num_hidden_layers == blocks
     assert config.vision_config.image_size == (positions, positions)
     assert config.vision_config.num_attention_heads == 25
+
+
+def test_parameters_of_the_released_model():
+    text = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
+    with torch.device("meta"):
+        model = AutoModel.from_config(ours.InternVLLlavaConfig(text_config=text))
+    body = model.model
+    parts = [body.vision_tower, body.multi_modal_projector, body.language_model, model.lm_head]
+    counts = [sum(parameter.numel() for parameter in part.parameters()) for part in parts]
+    assert counts == [5_902_793_600, 29_892_608, 6_607_343_616, 131_072_000]  # InternViT-6B, MLP, Vicuna-7B, its head
 
 
 @pytest.mark.parametrize(("width", "parameters"), [(4096, 63_455_232), (5120, 89_804_800)])
