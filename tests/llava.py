@@ -163,6 +163,7 @@ def write_folder(folder: Path, projector: str = "mlp2x_gelu", **changes) -> dict
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(llava_config(projector, **changes)))
     generation = {"bos_token_id": 1, "eos_token_id": 2, "max_length": 4096, "pad_token_id": 0}
+    generation |= {"temperature": 0.9, "top_p": 0.6}  # as Vicuna's file has them, without `do_sample`
     (folder / "generation_config.json").write_text(json.dumps({**generation, "transformers_version": "4.32.0"}))
     write_tokenizer(folder)
     weights = llava_weights(projector)

@@ -354,6 +354,17 @@ def test_the_towers_name_tells_its_sizes(tower, blocks, positions):
     assert config.vision_config.num_attention_heads == 25
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_config_survives_a_dictionary(form, tmp_path):
+    config = ours.InternVLLlavaConfig.from_dict(llava.llava_config(form, rope_theta=5000.0))
+    again = ours.InternVLLlavaConfig.from_dict(config.to_dict())
+    assert again.to_dict() == config.to_dict() and again.text_config.rope_parameters["rope_theta"] == 5000.0
+    again.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written["hidden_size"] == 32 and written["rope_theta"] == 5000.0 and "text_config" not in written
+    assert AutoConfig.from_pretrained(tmp_path).to_canonical().to_dict() == config.to_canonical().to_dict()
+
+
 def test_parameters_of_the_released_model():
     text = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
     with torch.device("meta"):

@@ -143,15 +143,15 @@ class InternVLLlavaConfig(InternVLConfig):
         Raises:
             ValueError: a key is missing that the authors' code cannot do without, either.
         """
-        needed = () if "text_config" in config_dict else _REQUIRED  # else it is our own `to_dict`
-        missing = [key for key in needed if key not in config_dict]
+        on_disk = {} if "text_config" in config_dict else config_dict  # our own `to_dict` has parts
+        missing = [key for key in _REQUIRED if on_disk and key not in on_disk]
         if missing:
             raise ValueError(
                 f"config.json says `model_type: llava_llama` but has no {' and no '.join(missing)}: it is not an "
                 "InternVL-Chat v1 model. Load other LLaVA models in the layout of transformers (`model_type: llava`)."
             )
         chosen = {key: kwargs.pop(key) for key in _CHOOSABLE if key in kwargs}  # much follows from them
-        return super().from_dict({**config_dict, **chosen, "_source": copy.deepcopy(config_dict)}, **kwargs)
+        return super().from_dict({**config_dict, **chosen, "_source": copy.deepcopy(on_disk)}, **kwargs)
 
     def _tokens_per_image(self) -> int:
         queries = 0 if self.middleware_config is None else self.middleware_config.num_query_token
@@ -191,10 +191,8 @@ class InternVLLlavaConfig(InternVLConfig):
         written.update({key: authors_value(key, value) for key, value in now.items()})
         written["architectures"] = ["LlavaLlamaForCausalLM"]
         written["torch_dtype"] = written.pop("dtype", written.get("torch_dtype"))
-        written["mm_vision_select_layer"], written["mm_projector_type"] = (
-            self.vision_feature_layer,
-            self.projector_type,
-        )
+        written["mm_vision_select_layer"] = self.vision_feature_layer
+        written["mm_projector_type"] = self.projector_type
         written.setdefault("mm_vision_select_feature", "patch")
         written["mm_hidden_size"] = (self.middleware_config or self.vision_config).hidden_size
         if self.image_token_id != self.text_config.vocab_size:
