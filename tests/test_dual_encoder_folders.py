@@ -3,6 +3,7 @@
 
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -210,6 +211,31 @@ def test_fine_tunes_at_another_size(tmp_path, by):
     # The table is used as it is stored: other positions, other logits.
     model.vision_model.embeddings.position_embeddings.zero_()
     assert not torch.allclose(model(**inputs).logits_per_image, expected)
+
+
+def test_captions_end_with_the_end_token(folder, tmp_path):
+    """The authors' folders have no generation_config.json; their config.json names the ids for QLLaMA."""
+    model = AutoModel.from_pretrained(folder)
+    settings = model.generation_config
+    assert (settings.bos_token_id, settings.eos_token_id, settings.pad_token_id) == (1, 2, 0)
+    inputs = AutoProcessor.from_pretrained(folder)(images=pictures()[0], task="caption", return_tensors="pt")
+    first = model.generate(**inputs, max_new_tokens=6, do_sample=False)
+    assert first.shape == (1, 6)
+    settings.eos_token_id = first[0, 2].item()
+    end = first[0].tolist().index(settings.eos_token_id)
+    assert torch.equal(model.generate(**inputs, max_new_tokens=6, do_sample=False), first[:, : end + 1])
+    model.save_pretrained(tmp_path)
+    assert AutoModel.from_pretrained(tmp_path).generation_config.eos_token_id == settings.eos_token_id
+
+
+def test_the_snippet_of_the_readme(folder, tmp_path, capsys):
+    pictures()[0].save(tmp_path / "picture.jpg")
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "InternVL-14B" in block]
+    code = code.replace("OpenGVLab/InternVL-14B-224px", str(folder))
+    exec(code.replace("picture.jpg", str(tmp_path / "picture.jpg")), {})  # noqa: S102
+    probabilities, caption = capsys.readouterr().out.strip().split("\n", 1)
+    assert probabilities.startswith("[[") and caption.startswith("['")
 
 
 # --- halves ----------------------------------------------------------------------------------------------------------

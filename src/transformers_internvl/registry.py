@@ -174,7 +174,8 @@ def _register_processors(config: type[PretrainedConfig]) -> None:
     videos = {"pil": InternVLVideoProcessor, "torchvision": InternVLVideoProcessor}
     AutoVideoProcessor.register(config, video_processor_classes=videos, exist_ok=True)
     # Stock finds a processor by the name in `processor_config.json`, its own table first: the row of `internvl` has to
-    # go for the class of that name that is registered here to be found. A test names the private tables that are changed.
+    # go for the class of that name that is registered here to be found. `tests/test_registry.py` names every private
+    # table that is changed.
     processing_auto.PROCESSOR_MAPPING_NAMES.pop(config.model_type, None)
     AutoProcessor.register(config, InternVLProcessor, exist_ok=True)
 

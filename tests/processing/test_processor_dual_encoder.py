@@ -54,6 +54,16 @@ def test_pixels_are_the_authors(processor, mode, size):
     np.testing.assert_allclose(got[0], authors_pixels(image, 42), rtol=0, atol=1e-6)
 
 
+def test_pictures_for_retrieval_are_squeezed(processor):
+    """`build_transform("retrieval")` of the authors' benchmark: `Resize((side, side))`, no crop."""
+    image = picture(90, 60)
+    size = {"height": 42, "width": 42}
+    got = processor(images=image, size=size, do_center_crop=False, return_tensors="np")["pixel_values"]
+    np.testing.assert_allclose(
+        got[0], authors_pixels(image.resize((42, 42), Image.Resampling.BICUBIC), 42), rtol=0, atol=1e-6
+    )
+
+
 def test_transparent_pixels_keep_their_color(processor):
     """As `convert("RGB")` has it in the authors' code; transformers 5 would put them on white."""
     image = Image.new("RGBA", (50, 50), (10, 20, 30, 0))
@@ -81,6 +91,20 @@ def test_every_form_of_a_picture_is_the_same_picture(processor, tmp_path):
         assert torch.equal(one, pixels[0])
     stacked = torch.from_numpy(np.stack([levels, levels]).transpose(0, 3, 1, 2).copy())
     assert torch.equal(processor(images=stacked, return_tensors="pt")["pixel_values"], pixels[:2])
+
+
+def test_values_and_layout_may_be_named(processor):
+    levels = np.random.default_rng(0).integers(0, 256, (42, 42, 3), dtype=np.uint8)
+    expected = processor(images=levels, return_tensors="pt")["pixel_values"]
+    fractions = processor(images=levels / 255, do_rescale=False, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(fractions, expected, rtol=0, atol=1e-6)
+    strip = np.random.default_rng(0).integers(0, 256, (3, 42, 3), dtype=np.uint8)  # rows and channels look alike
+    by_rows, by_channels = (
+        processor(images=strip, input_data_format=layout, return_tensors="pt")["pixel_values"]
+        for layout in ("channels_last", "channels_first")
+    )
+    assert torch.equal(by_rows, processor(images=Image.fromarray(strip), return_tensors="pt")["pixel_values"])
+    assert not torch.equal(by_rows, by_channels)
 
 
 def test_orientation_marks_of_a_file_are_not_applied(processor, tmp_path):
@@ -212,6 +236,13 @@ def test_sizes_may_be_chosen_at_loading():
         FOLDER, size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}
     )
     assert processor(images=picture(), return_tensors="np")["pixel_values"].shape == (1, 3, 28, 28)
+
+
+def test_the_backend_is_pillow():
+    processor = AutoProcessor.from_pretrained(FOLDER, backend="pil")
+    assert processor.tokenizer.init_kwargs["backend"] == "tokenizers"
+    with pytest.raises(ValueError, match="pixels are Pillow's"):
+        AutoProcessor.from_pretrained(FOLDER, backend="torchvision")
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

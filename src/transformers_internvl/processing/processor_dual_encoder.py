@@ -9,7 +9,6 @@ without torchvision.
 import os
 from typing import Any
 
-import numpy as np
 from transformers import CLIPImageProcessorPil
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.feature_extraction_utils import BatchFeature
@@ -54,6 +53,9 @@ class InternVLDualEncoderProcessor(ProcessorMixin):
     print(processor.batch_decode(captions, skip_special_tokens=True))
     ```
 
+    For retrieval the authors squeeze pictures into the square instead of cropping them; so does
+    `processor(..., size={"height": 224, "width": 224}, do_center_crop=False)`.
+
     Args:
         image_processor: turns pictures into pixel values; `from_pretrained` takes transformers' CLIP class on Pillow.
         tokenizer: [`InternVLDualEncoderTokenizer`].
@@ -94,18 +96,27 @@ class InternVLDualEncoderProcessor(ProcessorMixin):
             raise ValueError(f"`task` must be one of {', '.join(map(repr, TASKS))}, got {task!r}.")
         if images is None and text is None:
             raise ValueError("Give `images`, `text`, or both.")
-        pictures = None if images is None else _pictures(images)
+        given = None if images is None else _listed(images)
         if task == "caption":
-            text = _prompts(text, pictures)
+            text = _prompts(text, given)
             kwargs = {"prefix": "", "add_eos_token": False, "padding_side": "left", **kwargs}
         options = self._merge_kwargs(**kwargs)
         data: dict[str, Any] = {}
-        if pictures is not None:
-            options["images_kwargs"]["input_data_format"] = ChannelDimension.FIRST
-            data.update(self.image_processor(pictures, **options["images_kwargs"]))
+        if given is not None:
+            data.update(self._pixel_values(given, options["images_kwargs"]))
         if text is not None:
             data.update(self.tokenizer(text, **options["text_kwargs"]))
         return BatchFeature(data, tensor_type=options["text_kwargs"].get("return_tensors"))
+
+    def _pixel_values(self, images: list[Any], options: dict[str, Any]) -> BatchFeature:
+        """What the image processor makes of pictures whose alpha is dropped, as in the authors' code."""
+        layout, rescales = options.get("input_data_format"), options.get("do_rescale", self.image_processor.do_rescale)
+        pictures = []
+        for position, image in enumerate(images):
+            with naming(f"Image {position}"):
+                levels, _ = to_levels(picture_pixels(image, layout=layout), keep_fractions=not rescales)
+            pictures.append(levels)  # (3, H, W)
+        return self.image_processor(pictures, **{**options, "input_data_format": ChannelDimension.FIRST})
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
@@ -116,14 +127,19 @@ class InternVLDualEncoderProcessor(ProcessorMixin):
         image_options = chosen_options(kwargs, CLIPImageProcessorPil)
         image_settings = settings.get("image_processor") or _image_settings(path, **hub)
         others = {name: value for name, value in kwargs.items() if name not in image_options}
+        if others.pop("backend", None) not in (None, "pil"):
+            raise ValueError(
+                "The authors' pixels are Pillow's. For another backend set `processor.image_processor` to what "
+                "`AutoImageProcessor.from_pretrained(..., backend=...)` gives."
+            )
         return [
             CLIPImageProcessorPil.from_dict(dict(image_settings), **image_options),
             InternVLDualEncoderTokenizer.from_pretrained(path, **others),
         ]
 
 
-def _pictures(images: Any) -> list[np.ndarray]:
-    """Pictures in any form as levels `[3, H, W]`, as the authors read them: no EXIF orientation, alpha dropped."""
+def _listed(images: Any) -> list[Any]:
+    """Pictures in any form as a flat list; files are opened, and their EXIF orientation is left alone."""
     entries = list(images) if isinstance(images, (list, tuple)) else [images]
     if not entries:
         raise ValueError("Expected at least one image, got an empty list.")
@@ -131,22 +147,18 @@ def _pictures(images: Any) -> list[np.ndarray]:
         if isinstance(entry, (str, os.PathLike)):
             with naming(f"Image {position}"):
                 entries[position] = open_image(entry)
-    pictures = []
-    for position, picture in enumerate(make_flat_list_of_images(entries if len(entries) > 1 else entries[0])):
-        with naming(f"Image {position}"):
-            pictures.append(to_levels(picture_pixels(picture))[0])
-    return pictures
+    return list(make_flat_list_of_images(entries if len(entries) > 1 else entries[0]))
 
 
-def _prompts(text: str | list[str] | None, pictures: list[np.ndarray] | None) -> list[str]:
-    """One prompt for every picture."""
-    if pictures is None:
+def _prompts(text: str | list[str] | None, images: list[Any] | None) -> list[str]:
+    """One prompt for every image."""
+    if images is None:
         raise ValueError('`task="caption"` needs `images`: there is one caption for each.')
     if text is None or isinstance(text, str):
-        return [CAPTION_PROMPT if text is None else text] * len(pictures)
-    if isinstance(text, (list, tuple)) and len(text) != len(pictures):
+        return [CAPTION_PROMPT if text is None else text] * len(images)
+    if isinstance(text, (list, tuple)) and len(text) != len(images):
         raise ValueError(
-            f"Give one prompt for all images, or one for each: got {len(text)} prompts for {len(pictures)} images."
+            f"Give one prompt for all images, or one for each: got {len(text)} prompts for {len(images)} images."
         )
     return text
 

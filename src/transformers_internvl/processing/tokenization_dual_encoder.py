@@ -128,14 +128,14 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
 
         Args:
             text: a text or several.
-            prefix: put in front of every text that does not start with it. None: `summarize:`, or nothing in front of
-                a prompt, that is without end token. `""` gives the bare text.
+            prefix: put in front of every text; `""` gives the bare text. None: `summarize:`, save where a text brings
+                it along, and in front of a prompt, that is without end token, nothing.
             add_eos_token: end with the end token. None: the tokenizer's own setting, which is True.
             args, kwargs: as of every tokenizer of transformers.
 
         Returns:
             `input_ids` and `attention_mask`, `(texts, length)` or `(length,)`; 1 in the mask marks real tokens,
-            whatever their id.
+            whatever their id. Offsets, if asked for, count from the start of the prefix.
 
         Raises:
             ValueError: no text, something else than a text, pairs of texts, or a text of more than 80 tokens
@@ -163,8 +163,7 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
         if text_pair is not None or options.get("is_split_into_words"):
             raise ValueError("InternVL-14B encodes texts one by one, whole: give strings, no pairs and no word lists.")
         ends = self.add_eos_token if add_eos_token is None else add_eos_token
-        prefix = (TEXT_PREFIX if ends else "") if prefix is None else prefix
-        whole = [entry if entry.startswith(prefix) else prefix + entry for entry in texts]
+        whole = [_prefixed(entry, prefix, ends) for entry in texts]
         with self._ending(ends):
             batch = super()._encode_plus(
                 whole[0] if isinstance(text, str) and return_tensors is None else whole,
@@ -212,6 +211,13 @@ def _checked(texts: Any) -> Sequence[str]:
         if not isinstance(entry, str):
             raise ValueError(f"Expected texts, but text {position} is of type {type(entry).__name__}: {entry!r}.")
     return texts
+
+
+def _prefixed(text: str, prefix: str | None, ends: bool) -> str:
+    """A text with its prefix; what that is if the caller does not say depends on whether the text ends."""
+    if prefix is not None:
+        return prefix + text
+    return TEXT_PREFIX + text if ends and not text.startswith(TEXT_PREFIX) else text
 
 
 def _refuse_long(texts: Sequence[str], batch: BatchEncoding, limit: int) -> None:
