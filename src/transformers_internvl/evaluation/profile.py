@@ -156,9 +156,16 @@ def _chat_parts(model: Any, work: Work) -> Iterable[Part]:
     vision, tower = config.vision_config, model.model.vision_tower
     layer = config.vision_feature_layer
     used = layer if isinstance(layer, int) else layer[0]
-    depth = vision.num_hidden_layers
-    yield _tower("vision tower", tower, vision, work, used if used >= 0 else depth + 1 + used)
+    depth, queries = vision.num_hidden_layers, 0
+    used = used if used >= 0 else depth + 1 + used
     rows, columns = _grid(vision, work.image_size)
+    if config.middleware_config is None:
+        yield _tower("vision tower", tower, vision, work, used)
+    else:
+        queries = config.middleware_config.num_query_token
+        yield _tower("vision tower", tower.vision_model, vision, work, depth)
+        yield _part("queries", [tower.query_tokens], 0)
+        yield from _qllama_parts(tower.qllama, config.middleware_config, work.num_tiles, rows * columns + 1, 0)
     shuffle = round(1 / config.downsample_ratio)
     if rows % shuffle or columns % shuffle:
         raise ValueError(
@@ -166,9 +173,26 @@ def _chat_parts(model: Any, work: Work) -> Iterable[Part]:
             f"does not divide: take a multiple of {shuffle * vision.patch_size[0]}."
         )
     tokens = work.num_tiles * (rows // shuffle) * (columns // shuffle)
-    projector = model.model.multi_modal_projector
-    yield _part("projector", projector, _products(projector) * tokens)
-    yield from _decoder_parts(model, model.model.language_model, config.text_config, work.text_length + tokens)
+    projector, asked = model.model.multi_modal_projector, work.num_tiles * queries
+    if asked:
+        yield _part("projector", projector, _products(projector.mlp1) * tokens + _products(projector.mlp2) * asked)
+    else:
+        yield _part("projector", projector, _products(projector) * tokens)
+    length = work.text_length + tokens + asked
+    yield from _decoder_parts(model, model.model.language_model, config.text_config, length)
+
+
+def _qllama_parts(body: Any, config: Any, asking: int, seen: int, length: int) -> Iterable[Part]:
+    """QLLaMA that the queries of `asking` images pass, each looking at `seen` tokens, and a text of `length`."""
+    queries = config.num_query_token
+    crosses = [layer.cross_attn for layer in body.layers if layer.cross_attn is not None]
+    bridge = {id(parameter) for cross in crosses for parameter in cross.parameters()}
+    own = [parameter for parameter in _decoder_body(body) if id(parameter) not in bridge]
+    plain = sum(_products(layer) - _products(layer.cross_attn) for layer in body.layers)
+    macs = plain * (asking * queries + length) + asking * _attention(config, queries) + _attention(config, length)
+    yield _part("QLLaMA body", own, macs)
+    macs = sum(asking * _cross_macs(cross, queries, seen) for cross in crosses)
+    yield _part("QLLaMA cross attention", nn.ModuleList(crosses), macs)
 
 
 def _tower_parts(model: Any, work: Work) -> Iterable[Part]:
@@ -186,16 +210,7 @@ def _dual_encoder_parts(model: Any, work: Work) -> Iterable[Part]:
     yield _part("image pool", model.clip_projector, images * _pool_macs(model.clip_projector, seen))
     yield _part("queries", [model.query_tokens], 0)
     yield _part("text embeddings", model.qllama.model.embed_tokens, 0)
-
-    crosses = [layer.cross_attn for layer in model.qllama.model.layers if layer.cross_attn is not None]
-    bridge = {id(parameter) for cross in crosses for parameter in cross.parameters()}
-    own = [parameter for parameter in _decoder_body(model.qllama.model) if id(parameter) not in bridge]
-    plain = sum(_products(layer) - _products(layer.cross_attn) for layer in model.qllama.model.layers)
-    macs = plain * (asking * queries + length) + asking * _attention(body, queries) + _attention(body, length)
-    yield _part("QLLaMA body", own, macs)
-    macs = sum(asking * _cross_macs(cross, queries, seen) for cross in crosses)
-    yield _part("QLLaMA cross attention", nn.ModuleList(crosses), macs)
-
+    yield from _qllama_parts(model.qllama.model, body, asking, seen, length)
     yield _part("query pool", model.clip_projector2, asking * _pool_macs(model.clip_projector2, queries))
     projected = model.text_projection.numel() if length else 0
     yield _part("text projection, scale", [model.text_projection, model.logit_scale], projected)
