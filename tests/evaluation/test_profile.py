@@ -6,9 +6,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, PreTrainedConfig
 
+from tests.llava import llava_config
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import tiny_config
-from transformers_internvl import InternVisionConfig, InternVLDualEncoderConfig
+from transformers_internvl import InternVisionConfig, InternVLDualEncoderConfig, InternVLLlavaConfig
 from transformers_internvl.evaluation.profile import _AUTO_CLASSES, Work, build_on_meta, profile
 
 EXACT = {"attn_implementation": "eager", "experts_implementation": "eager"}  # nothing but plain products
@@ -45,6 +46,23 @@ def test_chat_models_as_torch_counts(case):
     by_part = {part.name.removesuffix(" (tied)"): part.macs for part in result.parts}
     expected = [by_part[name] for name in ("vision tower", "projector", "language model", "lm head")]
     assert measured == [result.macs, *expected]
+    assert result.parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("form", ["mlp2x_gelu", "two_mlp"])
+def test_internvl_chat_v1_as_torch_counts(form):
+    config = InternVLLlavaConfig.from_dict(llava_config(form, force_image_size=56))
+    model = running(config)
+    ids = torch.tensor([[config.image_token_id] * (2 * config.image_seq_length) + [7] * 9])
+    result = profile(config, Work(num_tiles=2, text_length=9))
+    root = type(model).__name__
+    names = ["model.vision_tower.qllama", "model.multi_modal_projector", "model.language_model"]
+    total, qllama, *parts = counted(
+        lambda: model(input_ids=ids, pixel_values=torch.zeros(2, 3, 56, 56)), [f"{root}.{name}" for name in names]
+    )
+    by_part = {part.name: part.macs for part in result.parts}
+    assert (total, parts) == (result.macs, [by_part["projector"], by_part["language model"]])
+    assert qllama == by_part.get("QLLaMA body", 0) + by_part.get("QLLaMA cross attention", 0)
     assert result.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
