@@ -37,9 +37,11 @@ from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
 from .conversion import mappings
 from .internvl_chat import InternVLChatModel
+from .internvl_llava import InternVLLlavaForConditionalGeneration
 from .modeling.configuration import InternVLConfig, InternVLVisionConfig
 from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
 from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
+from .modeling.configuration_llava import InternVLLlavaConfig
 from .modeling.dual_encoder import InternVLDualEncoderModel
 from .modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
 from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
@@ -53,8 +55,10 @@ from .modeling.vision_heads import (
     InternVLVisionForSemanticSegmentation,
 )
 from .processing.image_processing import InternVLImageProcessor
+from .processing.image_processing_llava import InternVLLlavaImageProcessor
 from .processing.processor import InternVLProcessor
 from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
+from .processing.processor_llava import InternVLLlavaProcessor
 from .processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
 from .processing.tokenization_internlm2 import InternLM2Tokenizer
 from .processing.video_processing import InternVLVideoProcessor
@@ -98,6 +102,14 @@ FAMILIES = (
         | dict.fromkeys(_GENERATING, InternVLChatModel),
         weights=mappings.internvl_chat,
         has_processor=True,
+    ),
+    Family(
+        InternVLLlavaConfig,
+        {AutoModel: InternVLLlavaForConditionalGeneration, AutoModelForCausalLM: InternVLLlavaForConditionalGeneration}
+        | dict.fromkeys(_GENERATING, InternVLLlavaForConditionalGeneration),
+        weights=mappings.internvl_llava,
+        processor=InternVLLlavaProcessor,
+        image_processor=InternVLLlavaImageProcessor,
     ),
     Family(
         InternVisionConfig,
@@ -188,6 +200,7 @@ def _register(family: Family) -> None:
         IMAGE_PROCESSOR_MAPPING.register(config, images, exist_ok=True)
     if family.has_processor:
         _register_processors(config)
+    if AutoModelForImageTextToText in family.models:
         # The server of transformers looks a model type up in these dictionaries, which `register` does not fill.
         name = family.models[AutoModelForImageTextToText].__name__
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[model_type] = name

@@ -14,9 +14,12 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
 from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as StockInternVLVisionConfig
 
+from .configuration_qllama import QLlamaConfig
+
 PIXEL_SHUFFLE_VERSIONS = ("v1", "v2")
 LOSS_REDUCTIONS = ("token", "sample", "square")
 CLASSIFIER_POOLINGS = ("cls_patch_concat", "attention_pooling")
+PROJECTOR_TYPES = ("mlp", "mlp2x_gelu", "two_mlp")
 
 # What heads and backbones add to a tower's configuration: written only where it differs from these.
 _HEAD_DEFAULTS = {
@@ -113,6 +116,13 @@ class InternVLConfig(StockInternVLConfig):
         loss_reduction (`str`, defaults to `"token"`):
             Weight of a labelled token in a row of `n` labelled tokens: `"token"` 1, `"sample"` 1/n, `"square"`
             1/sqrt(n) (InternVL 2.5, arXiv:2412.05271, section 3.4.2).
+        projector_type (`str`, defaults to `"mlp"`):
+            `"mlp"`: a norm and two linear layers (stock's only projector). `"mlp2x_gelu"`: without the norm.
+            `"two_mlp"`: two of these, one for the queries of the middleware, one for the patches; the queries come
+            first (InternVL-Chat v1, arXiv:2312.14238, section 3.4).
+        middleware_config (`dict` or [`QLlamaConfig`], *optional*):
+            QLLaMA behind the tower, whose queries become image tokens, too. With `projector_type="two_mlp"`, and only
+            then.
 
     All other fields are stock's.
     """
@@ -120,11 +130,14 @@ class InternVLConfig(StockInternVLConfig):
     sub_configs_defaults = {
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2"),
         "vision_config": InternVLVisionConfig,
+        "middleware_config": SubConfigSpec(config_class=QLlamaConfig, optional=True),
     }
 
     ps_version: str = "v2"
     vision_chunk_size: int | None = 16
     loss_reduction: str = "token"
+    projector_type: str = "mlp"
+    middleware_config: Any = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -132,6 +145,15 @@ class InternVLConfig(StockInternVLConfig):
             raise ValueError(f"`ps_version` must be one of {PIXEL_SHUFFLE_VERSIONS}, got {self.ps_version!r}.")
         if self.loss_reduction not in LOSS_REDUCTIONS:
             raise ValueError(f"`loss_reduction` must be one of {LOSS_REDUCTIONS}, got {self.loss_reduction!r}.")
+        if self.projector_type not in PROJECTOR_TYPES:
+            raise ValueError(f"`projector_type` must be one of {PROJECTOR_TYPES}, got {self.projector_type!r}.")
+        if (self.projector_type == "two_mlp") != (self.middleware_config is not None):
+            raise ValueError(
+                "`projector_type='two_mlp'` projects patches and the queries of QLLaMA, which `middleware_config` "
+                f"describes: give both or neither. Got {self.projector_type!r} and {self.middleware_config!r:.60}."
+            )
+        if self.middleware_config is not None:
+            self.middleware_config.vision_hidden_size = self.vision_config.hidden_size
         if self.vision_chunk_size is not None and self.vision_chunk_size < 1:
             raise ValueError(f"`vision_chunk_size` must be at least 1 or None, got {self.vision_chunk_size}.")
         factor = 1 / self.downsample_ratio if self.downsample_ratio else 0

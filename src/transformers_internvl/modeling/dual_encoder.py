@@ -188,7 +188,7 @@ class InternVLDualEncoderModel(EncodesText, InternVLDualEncoderPreTrainedModel, 
         tower = self.vision_model(pixel_values, **kwargs)
         pooled, queries = self.clip_projector(tower.last_hidden_state), None
         if mode == "InternVL-G":
-            queries = self._query_features(tower.last_hidden_state)
+            queries = self.qllama.model.encode_queries(self.query_tokens, tower.last_hidden_state)
             pooled = nn.functional.normalize(self.clip_projector2(queries)) + nn.functional.normalize(pooled)
         return InternVLDualEncoderImageOutput(
             last_hidden_state=tower.last_hidden_state,
@@ -201,12 +201,6 @@ class InternVLDualEncoderModel(EncodesText, InternVLDualEncoderPreTrainedModel, 
     def encode_image(self, image: torch.Tensor, mode: str) -> torch.Tensor:
         """By the authors' name: pixel values `(B, 3, h, w)` to the images' vectors `(B, E)`, not normalized."""
         return self.get_image_features(image, mode, return_dict=True).pooler_output
-
-    def _query_features(self, vision_hidden_states: torch.Tensor) -> torch.Tensor:
-        """QLLaMA on the queries alone: `(B, M, W)` to `(B, N, D)`."""
-        queries = self.query_tokens.expand(len(vision_hidden_states), -1, -1)
-        outputs = self.qllama.model(inputs_embeds=queries, vision_hidden_states=vision_hidden_states, use_cache=False)
-        return outputs.last_hidden_state
 
     def _behind_queries(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Queries in front of texts: embeddings `(B, N + L, D)` and their padding mask `(B, N + L)`."""
