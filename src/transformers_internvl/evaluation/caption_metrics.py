@@ -3,9 +3,9 @@
 
 Both compare the n-grams (1 to 4 words) of a caption with those of its references. Words are those of the Penn
 Treebank, which the tools get from a Java program, and this file by a few patterns: lower case, `don't` is `do n't`,
-`dog's` is `dog 's`, punctuation is dropped, symbols such as `&` are words, and so are brackets (`-lrb-`: the tools mean
-to drop them, and miss). English captions give the same words but for rare abbreviations. Chinese and Japanese have no
-spaces and should come with their words set apart.
+`dog's` is `dog 's`, punctuation is dropped, symbols such as `&` are words, and so are brackets (`-lrb-`: the tools
+mean to drop them, and miss). English captions give the same words but for rare abbreviations. Chinese and Japanese
+have no spaces and should come with their words set apart.
 
 Sources: CIDEr, arXiv:1411.5726; BLEU, Papineni et al. 2002; `pycocoevalcap` for the details.
 """
