@@ -7,6 +7,8 @@ Shape letters: B rows, S positions, N positions that are predicted, V vocabulary
 import torch
 from torch import nn
 
+from .chunked_cross_entropy import weighted_cross_entropy
+
 IGNORE_INDEX = -100
 
 # Reduction -> weight of each labelled token in a row that has `n` of them.
@@ -51,7 +53,7 @@ def supervised_loss(
     logits: torch.Tensor | None = None,
     shift_labels: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Next-token loss that needs logits at supervised positions only.
+    """Next-token loss that needs logits at supervised positions only, and not of all of them at once.
 
     Args:
         hidden_states: `(B, S, D)`, the decoder's output.
@@ -82,14 +84,13 @@ def supervised_loss(
     weights = weights.to(hidden_states.device, torch.float32)
 
     if logits is None:
-        entropies = torch.zeros_like(weights)
-        entropies[supervised] = cross_entropies(head(hidden_states[supervised]), targets[supervised])
+        loss = weighted_cross_entropy(head, hidden_states[supervised], targets[supervised], weights[supervised])
     else:
-        entropies = cross_entropies(logits.flatten(0, 1), targets.flatten()).view_as(weights)
+        loss = (cross_entropies(logits.flatten(0, 1), targets.flatten()) * weights.flatten()).sum()
     total = weights.flatten().sum() if num_items_in_batch is None else num_items_in_batch
     if isinstance(total, torch.Tensor):
         total = total.to(hidden_states.device).clamp(min=torch.finfo(torch.float32).tiny)
-    return (entropies * weights).flatten().sum() / total
+    return loss / total
 
 
 __all__ = ["cross_entropies", "supervised_loss", "token_weights"]
