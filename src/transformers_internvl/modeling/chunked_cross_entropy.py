@@ -95,7 +95,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # given away: who accumulates may write into them
         if gradients is None:  # a second time, with retain_graph
-            _, gradients = _sweep(*ctx.saved_tensors, ctx.dtype, *ctx.needs_input_grad[:2])
+            hidden_states, weight, targets, weights = ctx.saved_tensors
+            _, gradients = _sweep(hidden_states, weight, targets, weights, ctx.dtype, *ctx.needs_input_grad[:2])
         return *(None if gradient is None else gradient.mul_(upstream) for gradient in gradients), None, None
 
 
