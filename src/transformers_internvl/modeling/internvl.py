@@ -288,6 +288,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
         super().__init__(config)
         self.model = self.body_class(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.loss_type = "ForConditionalGeneration"  # labels are shifted here: so does `Trainer` count them
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
@@ -343,9 +344,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
             **kwargs,
         )
         hidden_states = outputs.last_hidden_state  # (B, L, D)
-        own_loss = getattr(
-            self, "_loss_function", None
-        )  # a user who sets `model.loss_function` gets logits to feed it
+        own_loss = getattr(self, "_loss_function", None)  # `model.loss_function` of a user: it is fed logits
         skip = labels is not None and own_loss is None and (self.training if skip_logits is None else skip_logits)
         logits = None if skip else self.lm_head(_keep(hidden_states, logits_to_keep))
 
