@@ -7,7 +7,7 @@ Shape letters: B rows, S positions, N positions that are predicted, V vocabulary
 import torch
 from torch import nn
 
-from .chunked_cross_entropy import weighted_cross_entropy
+from .chunked_cross_entropy import cross_entropies_of, weighted_cross_entropy
 
 IGNORE_INDEX = -100
 
@@ -93,4 +93,23 @@ def supervised_loss(
     return loss / total
 
 
-__all__ = ["cross_entropies", "supervised_loss", "token_weights"]
+def token_losses(hidden_states: torch.Tensor, head: nn.Module, labels: torch.Tensor) -> torch.Tensor:
+    """The cross entropy of every label: minus the log probability of a token given what stands before it.
+
+    Args:
+        hidden_states: `(B, S, D)`, the decoder's output.
+        head: maps hidden states to logits.
+        labels: `(B, S)`, not shifted; position `i` is predicted from position `i - 1`.
+
+    Returns:
+        `(B, S)` float32, in the labels' places; 0 where nothing is labelled, and at the first position.
+    """
+    labels = labels.to(hidden_states.device)
+    supervised = labels[:, 1:] != IGNORE_INDEX
+    found = cross_entropies_of(head, hidden_states[:, :-1][supervised], labels[:, 1:][supervised])
+    entropies = torch.zeros(labels[:, 1:].shape, dtype=torch.float32, device=labels.device)
+    entropies = entropies.masked_scatter(supervised, found)
+    return nn.functional.pad(entropies, (1, 0))
+
+
+__all__ = ["cross_entropies", "supervised_loss", "token_losses", "token_weights"]

@@ -58,7 +58,7 @@ class InternVLTrainer(Trainer):
                 model, self.args.learning_rate, self.args.weight_decay, self.part_learning_rates, self.layer_decay
             )
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, model)
-            self.optimizer = optimizer_class(groups, **options)
+            self.optimizer: torch.optim.Optimizer = optimizer_class(groups, **options)
         return super().create_optimizer(model)
 
     def get_batch_samples(
