@@ -15,6 +15,7 @@ from transformers import Trainer, TrainingArguments
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl.modeling.losses import REDUCTIONS, token_weights
+from transformers_internvl.training.mpo import RunningMean
 from transformers_internvl.training.trainer import InternVLTrainer, weight_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,7 +104,9 @@ def test_two_ranks_give_the_curve_of_one(tmp_path):
     command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "tests.training.test_trainer", str(out)]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
-    for reduction, losses in json.loads(out.read_text()).items():
+    found = json.loads(out.read_text())
+    assert found.pop("mean of rewards") == {"value": 0.5, "count": 2}
+    for reduction, losses in found.items():
         assert losses == pytest.approx(expected_losses(reduction), abs=2e-5), reduction
 
 
@@ -170,5 +173,8 @@ def test_weights_are_the_authors():
 
 if __name__ == "__main__":  # one of two ranks: test_two_ranks_give_the_curve_of_one
     curves = {reduction: train(Path(sys.argv[1]).parent, reduction, 1, 2)[1] for reduction in REDUCTIONS}
+    mean = RunningMean()
+    mean.update(torch.tensor([float(os.environ["RANK"])]))
+    curves["mean of rewards"] = mean.state()
     if os.environ["RANK"] == "0":
         Path(sys.argv[1]).write_text(json.dumps(curves))
