@@ -141,6 +141,16 @@ def test_evaluation_normalizes_weights_of_its_own(tmp_path):
     assert plain.item() == pytest.approx(expected_losses("token", steps=1)[0], abs=2e-5)
 
 
+def test_evaluation_of_the_loss_makes_logits_at_labels_only(tmp_path):
+    trainer, seen = _trainer(tmp_path, data_collator=join), []
+    trainer.model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    found = trainer.evaluate(samples())
+    assert seen == [sum(LABELLED)]
+    predicted = trainer.predict(samples())  # here they are wanted
+    assert predicted.predictions[0].shape == (8, 20, 99) and seen[1:] == [8]
+    assert predicted.metrics["test_loss"] == pytest.approx(found["eval_loss"], abs=1e-6)
+
+
 def test_learning_rates_by_part_and_depth(tmp_path):
     trainer = _trainer(tmp_path, part_learning_rates={"projector": 7.0}, layer_decay={"vision": 0.5})
     groups = {group["name"]: group for group in trainer.create_optimizer().param_groups}
