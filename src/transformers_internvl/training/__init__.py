@@ -1,2 +1,2 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""How the models are trained: which parameters, at which rates, on which share of the data."""
+"""Training: recipes, what trains, adapters, losses over ranks, preference optimization."""
