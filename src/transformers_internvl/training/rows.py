@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """One line of training data, checked: what it says, and what is wrong with it.
 
-The fields are the authors' (their page "Chat Data Format", and `internvl_chat_mpo.py` for preferences), or the columns of
-`datasets` that trainers know:
+The fields are the authors' (their page "Chat Data Format", and `internvl_chat_mpo.py` for preferences), or the columns
+of `datasets` that trainers know:
 
 | kind         | fields                                                                                  |
 |--------------|-----------------------------------------------------------------------------------------|
