@@ -2,8 +2,8 @@
 """Synthetic samples of the lengths of InternVL 2.5's training data, to measure packing with.
 
 Token shares of section 4.1 of the report (arXiv:2412.05271): single images 45.92 %, videos 39.79 %, several images
-9.37 %, text 4.92 %. Tiles as its rules make them: up to 12 and a thumbnail a picture, by the grid of pictures of random
-shape; 8 to 32 frames of one tile; 2 to 8 pictures that share 24 tiles. 256 tokens a tile. Texts are log-normal.
+9.37 %, text 4.92 %. Tiles as its rules make them: up to 12 and a thumbnail a picture, by the grid of pictures of
+random shape; 8 to 32 frames of one tile; 2 to 8 pictures that share 24 tiles. 256 tokens a tile. Texts are log-normal.
 """
 
 import numpy as np
