@@ -67,7 +67,8 @@ def test_packed_equals_separate(case):
     samples = [samples[-1], *samples[:-1]]
     logits, loss, total, gradients = run(case, [samples])
     alone = [run(case, [[sample]]) for sample in samples]
-    torch.testing.assert_close(logits, torch.cat([part[0] for part in alone]), rtol=0, atol=1e-5)
+    # The logits of tied models reach 20, where float32 itself steps by 2e-6.
+    torch.testing.assert_close(logits, torch.cat([part[0] for part in alone]), rtol=1e-6, atol=1e-5)
     weights = torch.stack([part[2] for part in alone])
     assert torch.isclose(total, weights.sum())
     losses = torch.stack([part[1] for part in alone])
@@ -75,7 +76,9 @@ def test_packed_equals_separate(case):
     assert gradients.keys() == alone[0][3].keys()
     for name, gradient in gradients.items():
         expected = sum(part[3][name] * weight for part, weight in zip(alone, weights, strict=True)) / total
-        torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            gradient, expected, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_a_sample_does_not_see_the_others(case):

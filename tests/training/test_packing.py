@@ -46,7 +46,9 @@ def check(packs, pieces, max_tokens, max_tiles, lost=()):
         assert [piece.index for piece in pack.pieces][0] == 0 or lost
         for piece in pack.pieces:
             seen[piece.key][piece.start : piece.stop] += 1
-            images = [image for image in whole[piece.key].images if image.start < piece.stop and image.stop > piece.start]
+            images = [
+                image for image in whole[piece.key].images if image.start < piece.stop and image.stop > piece.start
+            ]
             assert tuple(images) == piece.images
             assert all(piece.start <= image.start and image.stop <= piece.stop for image in images)
             before = [image.tiles for image in whole[piece.key].images if image.stop <= piece.start]

@@ -26,6 +26,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from .configuration import InternVLConfig
 from .loading import NamesDamagedFiles
 from .losses import supervised_loss
+from .packed_masks import packed_masks
 from .projector import InternVLMultiModalProjector, pixel_shuffle
 from .vision import build_vision_tower
 
@@ -203,7 +204,7 @@ class InternVLModel(InternVLPreTrainedModel):
             inputs_embeds = self.get_input_embeddings()(input_ids)  # (B, L, D)
 
         encoded = (mm_encoder_outputs or {}).get("image")
-        if pixel_values is not None:
+        if pixel_values is not None and (image_flags is None or image_flags.any()):
             encoded = self.get_image_features(
                 pixel_values,
                 vision_feature_layer=vision_feature_layer,
@@ -223,8 +224,9 @@ class InternVLModel(InternVLPreTrainedModel):
             if past_key_values is None and kwargs.get("use_cache") is None:
                 kwargs["use_cache"] = False  # a cache would hide where packed samples begin
 
+        text_config = self.config.text_config
         outputs = self.language_model(
-            attention_mask=attention_mask,
+            attention_mask=packed_masks(text_config, inputs_embeds, attention_mask, position_ids, past_key_values),
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
@@ -343,9 +345,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
             **kwargs,
         )
         hidden_states = outputs.last_hidden_state  # (B, L, D)
-        own_loss = getattr(
-            self, "_loss_function", None
-        )  # a user who sets `model.loss_function` gets logits to feed it
+        own_loss = getattr(self, "_loss_function", None)  # `model.loss_function` of a user: it is fed logits
         skip = labels is not None and own_loss is None and (self.training if skip_logits is None else skip_logits)
         logits = None if skip else self.lm_head(_keep(hidden_states, logits_to_keep))
 
