@@ -81,7 +81,8 @@ class PackingCollator:
         return_statistics: add `statistics` (samples, padding tokens, tiles of flag 0) and `cu_seqlens`, where samples
             begin and the last one ends, padding being one. They are for logs: models do not take them.
 
-    Calling it with packs, lists of samples as of `take_piece` or of the encoder, or with samples, gives `input_ids`,
+    Calling it with packs, lists of samples as of `take_piece` or of the encoder, or with samples (None where one was
+    left out), gives `input_ids`,
     `labels`, `position_ids` `(1, L)` int64, `loss_weight` `(1, L)` float32, and if there are tiles `pixel_values`
     `(T, 3, S, S)` and `image_flags` `(T,)`.
 
@@ -99,8 +100,8 @@ class PackingCollator:
         if self.reduction is not None and self.reduction not in REDUCTIONS:
             raise ValueError(f"`reduction` is one of {list(REDUCTIONS)} or None, got {self.reduction!r}.")
 
-    def __call__(self, packs: Sequence[Sample | Sequence[Sample]]) -> dict[str, Any]:
-        samples = [sample for pack in packs for sample in ([pack] if isinstance(pack, dict) else pack)]
+    def __call__(self, packs: Sequence[Sample | None | list[Sample]]) -> dict[str, Any]:
+        samples = _present([sample for pack in packs for sample in (pack if isinstance(pack, list) else [pack])])
         rows = [self._row(sample) for sample in samples]
         used = sum(len(row["input_ids"]) for row in rows)
         padding = _missing("token", self.pad_to_tokens, used)
@@ -146,6 +147,16 @@ class PackingCollator:
         return {"pixel_values": torch.cat(pixels), "image_flags": torch.cat(flags)}
 
 
+def _present(samples: Sequence[Sample | None]) -> list[Sample]:
+    """The samples of a batch without those that were left out, which are None."""
+    present = [sample for sample in samples if sample is not None]
+    if not present:
+        raise ValueError(
+            f"All {len(samples)} samples of the batch were left out: mend the data, or use larger batches."
+        )
+    return present
+
+
 def _missing(kind: str, wanted: int | None, used: int) -> int:
     if wanted is not None and used > wanted:
         raise ValueError(f"The pack has {used} {kind}s, more than the {wanted} that it is padded to: raise the limit.")
@@ -169,7 +180,8 @@ class PaddingCollator:
     pad_to_multiple_of: int = 1
     reduction: str | None = None
 
-    def __call__(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
+    def __call__(self, samples: Sequence[Sample | None]) -> dict[str, torch.Tensor]:
+        samples = _present(samples)
         length = max(len(sample["input_ids"]) for sample in samples)
         length = -(-length // self.pad_to_multiple_of) * self.pad_to_multiple_of
         fillers = {"input_ids": self.pad_token_id, "labels": IGNORE_INDEX, "attention_mask": 0}

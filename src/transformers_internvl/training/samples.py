@@ -171,7 +171,7 @@ class SampleEncoder:
             for_training=True,
             **tokenizer.special_tokens_map,
         )
-        if not prompt.generation and any(message["role"] == "assistant" for message in chat):
+        if "endgeneration" not in template and any(message["role"] == "assistant" for message in chat):
             raise ValueError(
                 "The chat template does not mark answers with {% generation %}, so that nothing could be supervised: "
                 "set `processor.chat_template = get_chat_template(name)`."
