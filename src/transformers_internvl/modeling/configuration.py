@@ -19,22 +19,30 @@ LOSS_REDUCTIONS = ("token", "sample", "square")
 
 @strict
 class InternVLVisionConfig(StockInternVLVisionConfig):
-    r"""InternViT as stock transformers configures it (`model_type: internvl_vision`), with stochastic depth.
+    r"""InternViT as stock transformers configures it (`model_type: internvl_vision`), with stochastic depth and
+    patch masking.
 
     Args:
         drop_path_rate (`float`, defaults to 0.0):
             Probability with which the last block is dropped per sample in training; block `i` of `n` is dropped with
             `drop_path_rate * i / (n - 1)` (arXiv:1603.09382). Stock has no such field: 0 is its behaviour.
+        patch_dropout (`float`, defaults to 0.0):
+            Share of every image's patches that the tower does not see in training; the choice is random. They are
+            dropped behind the position table, the class token never (arXiv:2212.00794; 0.5 in stage 1 of InternVL-C).
+            May be changed in the middle of a training. Stock has no such field: 0 is its behaviour.
 
     All other fields are stock's.
     """
 
     drop_path_rate: float | int = 0.0
+    patch_dropout: float | int = 0.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if not 0.0 <= self.drop_path_rate < 1.0:
             raise ValueError(f"`drop_path_rate` is a probability in [0, 1), got {self.drop_path_rate}.")
+        if not 0.0 <= self.patch_dropout < 1.0:
+            raise ValueError(f"`patch_dropout` is a share in [0, 1), got {self.patch_dropout}.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"`hidden_size` ({self.hidden_size}) must be a multiple of `num_attention_heads` "
@@ -77,6 +85,12 @@ class InternVLConfig(StockInternVLConfig):
             raise ValueError(f"`loss_reduction` must be one of {LOSS_REDUCTIONS}, got {self.loss_reduction!r}.")
         if self.vision_chunk_size is not None and self.vision_chunk_size < 1:
             raise ValueError(f"`vision_chunk_size` must be at least 1 or None, got {self.vision_chunk_size}.")
+        if getattr(self.vision_config, "patch_dropout", 0.0):
+            raise ValueError(
+                "`vision_config.patch_dropout` must be 0 in a chat model, whose projector merges neighbouring patches "
+                f"and needs all of them; got {self.vision_config.patch_dropout}: set it to 0. It is for training a "
+                "tower against texts, as in InternVL-C."
+            )
         factor = 1 / self.downsample_ratio if self.downsample_ratio else 0
         if factor < 1 or factor != int(factor):
             raise ValueError(

@@ -62,6 +62,9 @@ _VISION_KEYS = {
 }
 _CHAT_KEYS = {"vision_feature_layer": "select_layer"}
 
+# Fields that the authors' code does not have, with the value under which they mean nothing: not written then.
+_SILENT = {"patch_dropout": 0.0}
+
 # What a chat configuration and the canonical one have in common.
 _CANONICAL_FIELDS = (
     "image_token_id",
@@ -115,6 +118,8 @@ def _merge_into_source(
     for key, value in now.items():
         if key in _BOOKKEEPING or (key in read and read[key] == value):
             continue
+        if key in _SILENT and key not in source and value == _SILENT[key]:
+            continue
         if key == "rope_parameters":
             merged.update(_authors_rope(value, source))
         elif key == "dtype":
@@ -154,7 +159,9 @@ class InternVisionConfig(InternVLVisionConfig):
     def to_diff_dict(self) -> dict[str, Any]:
         """What `save_pretrained` writes: the authors' keys."""
         fields = {
-            _VISION_KEYS.get(key, key): _authors_value(key, value) for key, value in super().to_diff_dict().items()
+            _VISION_KEYS.get(key, key): _authors_value(key, value)
+            for key, value in super().to_diff_dict().items()
+            if key not in _SILENT or value != _SILENT[key]
         }
         if "dtype" in fields:
             fields["torch_dtype"] = fields.pop("dtype")

@@ -28,6 +28,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .configuration import InternVLVisionConfig
 from .configuration_chat import InternVisionConfig
 from .loading import NamesDamagedFiles
+from .patch_dropout import PatchDropout
 
 
 class InternVLVisionRMSNorm(nn.Module):
@@ -105,6 +106,7 @@ class InternVLVisionEmbeddings(nn.Module):
         if config.use_absolute_position_embeddings:
             self.position_embeddings = nn.Parameter(torch.zeros(1, rows * columns + 1, config.hidden_size))
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.patch_dropout = PatchDropout(config)
 
     def forward(self, pixel_values: torch.Tensor, bool_masked_pos: torch.Tensor | None = None) -> torch.Tensor:
         patches = self.patch_embeddings(pixel_values)  # (T, D, h, w)
@@ -119,7 +121,7 @@ class InternVLVisionEmbeddings(nn.Module):
         hidden_states = torch.cat([classes, hidden_states], dim=1)  # (T, S, D)
         if self.position_embeddings is not None:
             hidden_states = hidden_states + interpolate_positions(self.position_embeddings, height, width)
-        return self.dropout(hidden_states)
+        return self.patch_dropout(self.dropout(hidden_states))
 
 
 def eager_attention_forward(
@@ -328,7 +330,8 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
             num_layers: run only so many blocks and return what the last of them gives, without the final norm.
 
         Returns:
-            `last_hidden_state` `(T, 1 + h*w, D)` with the class token first, and `pooler_output` `(T, D)`.
+            `last_hidden_state` `(T, 1 + h*w, D)` with the class token first, and `pooler_output` `(T, D)`. In training
+            with `config.patch_dropout`, only the patches that were kept.
         """
         hidden_states = self.embeddings(pixel_values, bool_masked_pos)
         hidden_states = self.encoder(hidden_states, num_layers, **kwargs)
