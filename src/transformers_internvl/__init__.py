@@ -2,8 +2,8 @@
 """The InternVL family of vision-language models, native to transformers v5.
 
 Importing the package registers its classes with transformers' Auto classes: after `import transformers_internvl`,
-every chat checkpoint and vision tower that the authors released loads without remote code. It does nothing else. With
-`TRANSFORMERS_INTERNVL_KEEP_STOCK=1` in the environment, stock's own registration of `internvl` (the `-hf` layout)
+every checkpoint that the authors released in a Hugging Face layout loads without remote code. It does nothing else.
+With `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` in the environment, stock's own registration of `internvl` (the `-hf` layout)
 stays.
 """
 
@@ -22,10 +22,13 @@ from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.vision import InternVisionModel, InternVLVisionModel
 from .nano import nano_path
 from .processing.chat_templates import get_chat_template, split_thinking
+from .processing.grounding import format_box, parse_grounding
 from .processing.image_processing import InternVLImageProcessor
 from .processing.processor import InternVLProcessor
+from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
 from .processing.tiling import select_grid
 from .processing.tokenization import load_tokenizer
+from .processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
 from .processing.tokenization_internlm2 import InternLM2Tokenizer
 from .processing.video_processing import InternVLVideoProcessor
 from .registry import register
@@ -45,7 +48,9 @@ __all__ = [
     "InternVLDualEncoderConfig",
     "InternVLDualEncoderForPreTraining",
     "InternVLDualEncoderModel",
+    "InternVLDualEncoderProcessor",
     "InternVLDualEncoderTextModel",
+    "InternVLDualEncoderTokenizer",
     "InternVLDualEncoderVisionModel",
     "InternVLForConditionalGeneration",
     "InternVLImageProcessor",
@@ -57,9 +62,11 @@ __all__ = [
     "InternVisionConfig",
     "InternVisionModel",
     "QLlamaConfig",
+    "format_box",
     "get_chat_template",
     "load_tokenizer",
     "nano_path",
+    "parse_grounding",
     "select_grid",
     "split_thinking",
 ]

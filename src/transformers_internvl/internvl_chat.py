@@ -24,7 +24,7 @@ from transformers.utils import cached_file, is_flash_attn_2_available, logging
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
 from .modeling.loading import LoadsStrictly
-from .processing.chat_templates import TEMPLATES, get_chat_template
+from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
 from .processing.tokenization import as_trained
 
@@ -197,9 +197,8 @@ class InternVLChatModel(LoadsStrictly, InternVLForConditionalGeneration):
         tiles = _tiles_of_images(pixel_values, num_patches_list)
         prompt = self._prompt(tokenizer, question, history, tiles)
         answer = self._answer(tokenizer, [prompt], pixel_values, generation_config or {})[0]
-        if not history and tiles and IMAGE_MARK not in question:
-            question = f"{IMAGE_MARK}\n{question}"
-        return (answer, [*history, (question, answer)]) if return_history else answer
+        asked = chat_messages(question, history, with_images=bool(tiles))[-1]["content"]
+        return (answer, [*history, (asked, answer)]) if return_history else answer
 
     @torch.no_grad()
     def batch_chat(
@@ -238,22 +237,14 @@ class InternVLChatModel(LoadsStrictly, InternVLForConditionalGeneration):
 
     def _prompt(self, tokenizer: Any, question: str, history: History, tiles: list[int]) -> Prompt:
         """The authors' prompt: image markers filled from left to right, in history and answers as well."""
-        if not history and tiles and IMAGE_MARK not in question:
-            question = f"{IMAGE_MARK}\n{question}"
-        messages = [
-            {"role": role, "content": content}
-            for turn in history
-            for role, content in zip(("user", "assistant"), turn, strict=True)
-        ]
-        messages.append({"role": "user", "content": question})
+        messages = chat_messages(question, history, with_images=bool(tiles))
         template = get_chat_template(self.template, system_message=self.system_message)
         pattern = control_pattern(tokenizer, template)
         (prompt,) = render_prompts(
             [messages], template, pattern, trusted=False, variables={}, add_generation_prompt=True
         )
-        marks = [match.span() for match in re.finditer(IMAGE_MARK, prompt.text)][
-            : len(tiles)
-        ]  # further marks stay text
+        marks = [match.span() for match in re.finditer(IMAGE_MARK, prompt.text)]
+        marks = marks[: len(tiles)]  # further marks stay text
         prompt.data = _without(prompt.data or [], marks)  # what stands for an image is not the user's text
         runs = [f"<img>{IMAGE_CONTEXT * self.num_image_token * count}</img>" for count in tiles]
         return replace(prompt, [(start, end, run) for (start, end), run in zip(marks, runs, strict=False)])

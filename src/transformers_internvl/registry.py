@@ -19,12 +19,13 @@ from transformers import (
     AutoModelForZeroShotImageClassification,
     AutoProcessor,
     AutoTokenizer,
+    CLIPImageProcessorPil,
     PretrainedConfig,
     PreTrainedModel,
 )
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import WeightTransform
-from transformers.models.auto import modeling_auto, processing_auto
+from transformers.models.auto import modeling_auto, processing_auto, tokenization_auto
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
 # Not from the top level, where these are dummies as long as torchvision is missing.
@@ -42,6 +43,8 @@ from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.vision import InternVisionModel, InternVLVisionModel
 from .processing.image_processing import InternVLImageProcessor
 from .processing.processor import InternVLProcessor
+from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
+from .processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
 from .processing.tokenization_internlm2 import InternLM2Tokenizer
 from .processing.video_processing import InternVLVideoProcessor
 
@@ -60,6 +63,9 @@ class Family:
         weights: the rows that map its weight names, read anew for every model.
         has_processor: whether the image, video and joint processors serve it.
         tokenizer: a tokenizer class of its own.
+        tokenizer_holds: whether that class serves folders, too, whose `tokenizer_config.json` names another one.
+        processor: a joint processor of its own, instead of the above.
+        image_processor: what serves its pictures then, if a folder does not say.
         from_stock: whether stock transformers knows the type too.
     """
 
@@ -68,6 +74,9 @@ class Family:
     weights: Callable[[], list[WeightTransform]] | None = None
     has_processor: bool = False
     tokenizer: type | None = None
+    tokenizer_holds: bool = False
+    processor: type | None = None
+    image_processor: type | None = None
     from_stock: bool = False
 
 
@@ -89,6 +98,10 @@ FAMILIES = (
             AutoModelForPreTraining: InternVLDualEncoderForPreTraining,
             AutoModelForZeroShotImageClassification: InternVLDualEncoderModel,
         },
+        tokenizer=InternVLDualEncoderTokenizer,
+        tokenizer_holds=True,
+        processor=InternVLDualEncoderProcessor,
+        image_processor=CLIPImageProcessorPil,
     ),
     Family(
         InternLM2Config,
@@ -124,6 +137,15 @@ def _register(family: Family) -> None:
         register_checkpoint_conversion_mapping(model_type, family.weights(), overwrite=True)
     if family.tokenizer is not None:
         AutoTokenizer.register(config, tokenizer_class=family.tokenizer, exist_ok=True)
+    if family.tokenizer is not None and family.tokenizer_holds:
+        # Stock takes the class that a folder names, unless it knows one for the type and knows that folders err.
+        tokenization_auto.TOKENIZER_MAPPING_NAMES[model_type] = family.tokenizer.__name__
+        tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS.add(model_type)
+    if family.processor is not None:
+        AutoProcessor.register(config, family.processor, exist_ok=True)
+    if family.image_processor is not None:
+        images = {"pil": family.image_processor, "torchvision": family.image_processor}
+        IMAGE_PROCESSOR_MAPPING.register(config, images, exist_ok=True)
     if family.has_processor:
         _register_processors(config)
         # The server of transformers looks a model type up in these dictionaries, which `register` does not fill.
@@ -139,7 +161,8 @@ def _register_processors(config: type[PretrainedConfig]) -> None:
     videos = {"pil": InternVLVideoProcessor, "torchvision": InternVLVideoProcessor}
     AutoVideoProcessor.register(config, video_processor_classes=videos, exist_ok=True)
     # Stock finds a processor by the name in `processor_config.json`, its own table first: the row of `internvl` has to
-    # go for the class of that name that is registered here to be found. This is the one private table that is changed.
+    # go for the class of that name that is registered here to be found. `tests/test_registry.py` names every private
+    # table that is changed.
     processing_auto.PROCESSOR_MAPPING_NAMES.pop(config.model_type, None)
     AutoProcessor.register(config, InternVLProcessor, exist_ok=True)
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
-import torch
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .authors_keys import BOOKKEEPING, SILENT, VISION_KEYS, KeepsAuthorsKeys, as_source, authors_value
 from .configuration import InternVLConfig, InternVLVisionConfig
 
 
@@ -47,23 +47,11 @@ LANGUAGE_MODELS = {
     "GptOssForCausalLM": LanguageModel("gpt_oss", series_3_5=True),
 }
 
-# Keys of a config that say where it was made, not what it is: never compared, never taken over from a sub-config.
-_BOOKKEEPING = ("auto_map", "transformers_version", "_commit_hash", "_name_or_path", "attn_implementation")
-
 # Rotary scaling by the name of its time -> by today's.
 _ROPE_NAMES = {"su": "longrope"}
 
-# Canonical field -> the authors' key, per part of the config.
-_VISION_KEYS = {
-    "attention_bias": "qkv_bias",
-    "use_qk_norm": "qk_normalization",
-    "hidden_dropout_prob": "dropout",
-    "layer_scale_init_value": "initializer_factor",
-}
+# Canonical field -> the authors' key.
 _CHAT_KEYS = {"vision_feature_layer": "select_layer"}
-
-# Fields that the authors' code does not have, with the value under which they mean nothing: not written then.
-_SILENT = {"patch_dropout": 0.0}
 
 # What a chat configuration and the canonical one have in common.
 _CANONICAL_FIELDS = (
@@ -80,55 +68,6 @@ _CANONICAL_FIELDS = (
 )
 
 
-def _authors_value(key: str, value: Any) -> Any:
-    """A field's value as the authors' json writes it: square sizes as one number, dtypes by name."""
-    if key in ("image_size", "patch_size") and isinstance(value, (list, tuple)) and len(set(value)) == 1:
-        return value[0]
-    if isinstance(value, torch.dtype):
-        return str(value).removeprefix("torch.")
-    return value
-
-
-def _authors_rope(parameters: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
-    """`rope_parameters` of transformers v5 as the `rope_theta` and `rope_scaling` of v4."""
-    scaling = {key: value for key, value in parameters.items() if key not in ("rope_theta", "type", "rope_type")}
-    kind = parameters.get("rope_type", "default")
-    if kind == "default":
-        return {"rope_theta": parameters["rope_theta"], "rope_scaling": None}
-    was = source.get("rope_scaling") or {}
-    if kind == "longrope":  # Phi-3: the authors' code knows the name of its time only, and keeps the length outside
-        scaling = {key: value for key, value in scaling.items() if key in ("short_factor", "long_factor")}
-        kind = "su"
-    name = "rope_type" if "rope_type" in was or kind == "yarn" else "type"
-    return {"rope_theta": parameters["rope_theta"], "rope_scaling": {name: kind, **scaling}}
-
-
-def _merge_into_source(
-    source: dict[str, Any], read: dict[str, Any], now: dict[str, Any], names: dict[str, str]
-) -> dict:
-    """The authors' dictionary of a part: what was read, with every field that differs from then written over it.
-
-    Args:
-        source: the dictionary as it stood on disk (empty for a config built in Python).
-        read: the fields it was parsed into.
-        now: the fields of today.
-        names: canonical field -> the authors' key.
-    """
-    merged = copy.deepcopy(source)
-    for key, value in now.items():
-        if key in _BOOKKEEPING or (key in read and read[key] == value):
-            continue
-        if key in _SILENT and key not in source and value == _SILENT[key]:
-            continue
-        if key == "rope_parameters":
-            merged.update(_authors_rope(value, source))
-        elif key == "dtype":
-            merged["torch_dtype"] = _authors_value(key, value)
-        else:
-            merged[names.get(key, key)] = _authors_value(key, value)
-    return merged
-
-
 @strict
 class InternVisionConfig(InternVLVisionConfig):
     r"""InternViT in the authors' format (`model_type: intern_vit_6b`, which the 300M models carry too).
@@ -140,7 +79,7 @@ class InternVisionConfig(InternVLVisionConfig):
     """
 
     model_type = "intern_vit_6b"
-    attribute_map = {authors: canonical for canonical, authors in _VISION_KEYS.items()}
+    attribute_map = {authors: canonical for canonical, authors in VISION_KEYS.items()}
 
     hidden_size: int = 3200
     num_hidden_layers: int = 48
@@ -159,9 +98,9 @@ class InternVisionConfig(InternVLVisionConfig):
     def to_diff_dict(self) -> dict[str, Any]:
         """What `save_pretrained` writes: the authors' keys."""
         fields = {
-            _VISION_KEYS.get(key, key): _authors_value(key, value)
+            VISION_KEYS.get(key, key): authors_value(key, value)
             for key, value in super().to_diff_dict().items()
-            if key not in _SILENT or value != _SILENT[key]
+            if key not in SILENT or value != SILENT[key]
         }
         if "dtype" in fields:
             fields["torch_dtype"] = fields.pop("dtype")
@@ -169,7 +108,7 @@ class InternVisionConfig(InternVLVisionConfig):
 
 
 @strict
-class InternVLChatConfig(InternVLConfig):
+class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
     r"""A chat model in the authors' format (`model_type: internvl_chat`): InternVL-Chat-V1-1 to InternVL 3.5.
 
     In memory it is an [`InternVLConfig`]: `llm_config` is read into `text_config`, `select_layer` into
@@ -202,6 +141,7 @@ class InternVLChatConfig(InternVLConfig):
     """
 
     model_type = "internvl_chat"
+    authors_parts = {"text_config": {}, "vision_config": VISION_KEYS}
     sub_configs_defaults = {
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2"),
         "vision_config": InternVisionConfig,
@@ -227,20 +167,19 @@ class InternVLChatConfig(InternVLConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.auto_map = {}
-        sources: dict[str, dict[str, Any]] = {"vision_config": {}, "text_config": {}}
-        if isinstance(self.vision_config, dict):
-            canonical: dict[str, Any] = copy.deepcopy(self.vision_config)
-            sources["vision_config"] = {_VISION_KEYS.get(key, key): value for key, value in canonical.items()}
         llm_config = kwargs.pop("llm_config", None)
+        if isinstance(llm_config, PreTrainedConfig):
+            llm_config = llm_config.to_dict()
         if llm_config is not None:
-            if not isinstance(llm_config, dict):
-                llm_config = llm_config.to_dict()
-            sources["text_config"] = copy.deepcopy(llm_config)
             self.text_config = _text_fields(llm_config)
+        sources = {
+            "text_config": as_source(llm_config, {}),
+            "vision_config": as_source(self.vision_config, VISION_KEYS),
+        }
         if "select_layer" in kwargs:
             self.vision_feature_layer = kwargs.pop("select_layer")
         if isinstance(self.vision_config, dict):
-            self.vision_config = {k: v for k, v in self.vision_config.items() if k not in _BOOKKEEPING}
+            self.vision_config = {k: v for k, v in self.vision_config.items() if k not in BOOKKEEPING}
         kwargs.pop("hidden_size", None)  # the language model's, written again on saving
         follow_series = self.loss_reduction is None
         self.loss_reduction = self.loss_reduction or "token"
@@ -250,8 +189,7 @@ class InternVLChatConfig(InternVLConfig):
         self.text_config.tie_word_embeddings = self.series_3_5 and bool(self.text_config.tie_word_embeddings)
         self.tie_word_embeddings = self.text_config.tie_word_embeddings
         self.image_seq_length = self._tokens_per_tile()
-        self._sources = sources
-        self._as_read = {part: getattr(self, part).to_dict() for part in sources if sources[part]}
+        self._remember(sources)
 
     @property
     def series_3_5(self) -> bool:
@@ -291,19 +229,12 @@ class InternVLChatConfig(InternVLConfig):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The canonical fields, without the private record of the folder that was read."""
-        fields = super().to_dict()
-        for key in ("_sources", "_as_read", "auto_map"):
-            fields.pop(key, None)
-        return fields
+        """The canonical fields."""
+        return {key: value for key, value in super().to_dict().items() if key != "auto_map"}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """What `save_pretrained` writes: the authors' keys, `llm_config` and `vision_config` as they were read."""
         fields = super().to_diff_dict()
-        for part, names in (("text_config", {}), ("vision_config", _VISION_KEYS)):
-            now = getattr(self, part).to_dict()
-            fields[part] = _merge_into_source(self._sources[part], self._as_read.get(part, {}), now, names)
-            self.dict_dtype_to_str(fields[part])
         fields["llm_config"] = fields.pop("text_config")
         fields["llm_config"]["architectures"] = [_architecture(self.text_config.model_type)]
         fields["vision_config"]["architectures"] = ["InternVisionModel"]
@@ -313,8 +244,6 @@ class InternVLChatConfig(InternVLConfig):
         for key, value in derived.items():
             if fields.get(key) == value:
                 fields.pop(key)
-        if "dtype" in fields:
-            fields["torch_dtype"] = fields.pop("dtype")
         fields["hidden_size"] = self.text_config.hidden_size
         return {_CHAT_KEYS.get(key, key): value for key, value in fields.items()}
 
@@ -326,7 +255,7 @@ def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
         architecture = _architecture(llm_config.get("model_type", ""))
     if architecture not in LANGUAGE_MODELS:
         raise ValueError(_unknown_language_model(architecture))
-    fields = copy.deepcopy({key: value for key, value in llm_config.items() if key not in _BOOKKEEPING})
+    fields = copy.deepcopy({key: value for key, value in llm_config.items() if key not in BOOKKEEPING})
     rope = fields.get("rope_scaling")
     if rope and rope.get("type") in _ROPE_NAMES:
         rope["rope_type"] = _ROPE_NAMES[rope.pop("type")]
@@ -334,7 +263,7 @@ def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_bookkeeping(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key not in (*_BOOKKEEPING, "architectures")}
+    return {key: value for key, value in fields.items() if key not in (*BOOKKEEPING, "architectures")}
 
 
 def _architecture(model_type: str) -> str:

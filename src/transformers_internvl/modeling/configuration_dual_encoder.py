@@ -8,20 +8,17 @@ is what is saved; all other keys are read and written as the authors have them.
 Source: `configuration_internvl.py` of the released checkpoints.
 """
 
-import copy
 import os
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import LlamaConfig, PreTrainedConfig
 
-from .configuration_chat import _VISION_KEYS, InternVisionConfig, _merge_into_source
+from .authors_keys import VISION_KEYS, KeepsAuthorsKeys, as_source
+from .configuration_chat import InternVisionConfig
 
 # The authors' code builds its rotary positions with this base, whatever the configuration says.
 _ROPE = {"rope_type": "default", "rope_theta": 10000.0}
-
-# Part of the configuration -> canonical field -> the authors' key.
-_PARTS: dict[str, dict[str, str]] = {"vision_config": _VISION_KEYS, "qllama_config": {}}
 
 
 @strict
@@ -59,7 +56,7 @@ class QLlamaConfig(LlamaConfig):
 
 
 @strict
-class InternVLDualEncoderConfig(PreTrainedConfig):
+class InternVLDualEncoderConfig(KeepsAuthorsKeys):
     r"""InternVL-14B (`model_type: internvl_dual_encoder`): InternViT, QLLaMA and what joins them.
 
     Args:
@@ -79,6 +76,7 @@ class InternVLDualEncoderConfig(PreTrainedConfig):
     """
 
     model_type = "internvl_dual_encoder"
+    authors_parts = {"vision_config": VISION_KEYS, "qllama_config": {}}
     keys_to_ignore_at_inference = [
         "text_model_output",
         "vision_model_output",
@@ -103,7 +101,7 @@ class InternVLDualEncoderConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         for key in ("auto_map", "hidden_size", "model_type"):  # remote code; QLLaMA's width; "internvl"
             kwargs.pop(key, None)
-        sources = {part: _as_source(getattr(self, part), names) for part, names in _PARTS.items()}
+        sources = {part: as_source(getattr(self, part), names) for part, names in self.authors_parts.items()}
         super().__post_init__(**kwargs)
         vision, qllama = self.vision_config, self.qllama_config
         qllama.num_query_token, qllama.vision_hidden_size = self.num_query_token, vision.hidden_size
@@ -119,8 +117,7 @@ class InternVLDualEncoderConfig(PreTrainedConfig):
                     f"`{name}.hidden_size` ({width}) must be a multiple of `attn_pool_num_heads` "
                     f"({self.attn_pool_num_heads})."
                 )
-        self._sources = sources
-        self._as_read = {part: getattr(self, part).to_dict() for part in sources if sources[part]}
+        self._remember(sources)
 
     @classmethod
     def get_config_dict(
@@ -143,33 +140,15 @@ class InternVLDualEncoderConfig(PreTrainedConfig):
         """The text half's configuration, whether it encodes or decodes."""
         return self.qllama_config
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields, without the private record of the folder that was read."""
-        return {key: value for key, value in super().to_dict().items() if key not in ("_sources", "_as_read")}
-
     def to_diff_dict(self) -> dict[str, Any]:
         """What `save_pretrained` writes: the authors' keys, both parts as they were read save what was changed."""
         fields = super().to_diff_dict()
-        for key in ("_sources", "_as_read"):
-            fields.pop(key, None)
-        for part, names in _PARTS.items():
-            now = getattr(self, part).to_dict()
-            fields[part] = _merge_into_source(self._sources[part], self._as_read.get(part, {}), now, names)
-            self.dict_dtype_to_str(fields[part])
-        if "dtype" in fields:
-            fields["torch_dtype"] = fields.pop("dtype")
         if self.cross_attention_frequency is None:
             fields.pop("cross_attention_frequency")
         for key in ("clip_embed_dim", "attn_pool_num_heads", "num_query_token", "label_smoothing", "force_image_size"):
             fields[key] = getattr(self, key)
         fields["hidden_size"] = self.qllama_config.hidden_size
         return fields
-
-
-def _as_source(part: dict[str, Any] | PreTrainedConfig | None, names: dict[str, str]) -> dict[str, Any]:
-    """A part as it stood on disk, under the authors' keys; empty for one that was built in Python."""
-    fields = part if isinstance(part, dict) else {}
-    return {names.get(key, key): copy.deepcopy(value) for key, value in fields.items()}
 
 
 __all__ = ["InternVLDualEncoderConfig", "QLlamaConfig"]

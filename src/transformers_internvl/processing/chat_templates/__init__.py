@@ -19,6 +19,7 @@ __all__ = [
     "TEMPLATES",
     "THINKING_SYSTEM_MESSAGE",
     "ChatTemplate",
+    "chat_messages",
     "chat_prompt",
     "get_chat_template",
     "split_thinking",
@@ -180,6 +181,23 @@ def _grammar(name: str) -> str:
     return re.sub(r"\{%- include '([\w.]+)' %\}\n", inline, text)
 
 
+def chat_messages(
+    question: str, history: Sequence[tuple[str, str]] = (), *, with_images: bool
+) -> list[dict[str, str]]:
+    """The conversation of the authors' `chat()`, as messages.
+
+    Args:
+        question: the user's open turn.
+        history: earlier turns, pairs of question and answer.
+        with_images: whether there are images. A first question without `<image>` then gets one in front, and a line
+            break.
+    """
+    if not history and with_images and "<image>" not in question:
+        question = "<image>\n" + question
+    turns = [message for turn in history for message in zip(("user", "assistant"), turn, strict=True)]
+    return [{"role": role, "content": content} for role, content in (*turns, ("user", question))]
+
+
 def chat_prompt(
     name: str,
     question: str,
@@ -203,11 +221,7 @@ def chat_prompt(
         num_image_token: tokens of one tile.
         system_message: instead of the template's default.
     """
-    if not history and num_patches and "<image>" not in question:
-        question = "<image>\n" + question
-    messages = [{"role": "user", "content": question}]
-    for asked, answer in reversed(history):
-        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}, *messages]
+    messages = chat_messages(question, history, with_images=bool(num_patches))
     template = get_chat_template(name, system_message=system_message)
     prompt = render_jinja_template(conversations=[messages], chat_template=template, add_generation_prompt=True)[0][0]
     for patches in num_patches:
