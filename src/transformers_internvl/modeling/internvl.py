@@ -25,7 +25,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 
 from .configuration import InternVLConfig
 from .loading import NamesDamagedFiles
-from .losses import supervised_loss
+from .losses import supervised_loss, token_losses
 from .projector import InternVLMultiModalProjector, pixel_shuffle
 from .vision import build_vision_tower
 
@@ -185,6 +185,7 @@ class InternVLModel(InternVLPreTrainedModel):
         vision_feature_select_strategy: str | None = None,
         image_flags: torch.Tensor | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        image_copies: int = 1,
         **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLModelOutputWithPast:
         """Run the language model over text and image tokens.
@@ -194,6 +195,7 @@ class InternVLModel(InternVLPreTrainedModel):
             pixel_values: `(T, 3, height, width)`: the tiles of all rows, in the order of their placeholders.
             image_flags: `(T,)`, 0 marks dummy tiles.
             mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
+            image_copies: how often the rows go through all tiles; each is encoded once.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
@@ -215,6 +217,7 @@ class InternVLModel(InternVLPreTrainedModel):
             None if encoded is None else encoded.pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
         )
         if image_features is not None:
+            image_features = image_features.repeat(image_copies, 1, 1) if image_copies > 1 else image_features
             mask = self.get_placeholder_mask(input_ids, inputs_embeds, image_features)
             inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
         if self.training:
@@ -288,6 +291,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
         super().__init__(config)
         self.model = self.body_class(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.loss_type = "ForConditionalGeneration"  # labels are shifted here: so does `Trainer` count them
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
@@ -314,6 +318,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
         image_flags: torch.Tensor | None = None,
         loss_weight: torch.Tensor | None = None,
         skip_logits: bool | None = None,
+        loss_reduction: str | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLCausalLMOutputWithPast:
@@ -325,6 +330,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
             loss_weight: `(B, L)` weights of the positions, in place of the config's `loss_reduction`.
             skip_logits: with `labels`, compute logits at supervised positions only and return none. Defaults to True
                 in training, where nobody reads them, and False in evaluation.
+            loss_reduction: in place of the config's; `"none"`: `loss` `(B, L)` holds the entropy of every label.
             num_items_in_batch: labelled tokens of the whole batch, as `Trainer` passes it: the loss is the token mean
                 over it.
             image_sizes: accepted for stock's signature; has no effect.
@@ -343,21 +349,21 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
             **kwargs,
         )
         hidden_states = outputs.last_hidden_state  # (B, L, D)
-        own_loss = getattr(
-            self, "_loss_function", None
-        )  # a user who sets `model.loss_function` gets logits to feed it
+        own_loss = getattr(self, "_loss_function", None)  # `model.loss_function` of a user: it is fed logits
         skip = labels is not None and own_loss is None and (self.training if skip_logits is None else skip_logits)
         logits = None if skip else self.lm_head(_keep(hidden_states, logits_to_keep))
 
         loss = aux_loss = None
         if labels is not None and own_loss is not None:
             loss = own_loss(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
+        elif labels is not None and loss_reduction == "none":
+            loss = token_losses(hidden_states, self.lm_head, labels)
         elif labels is not None:
             loss = supervised_loss(
                 hidden_states,
                 self.lm_head,
                 labels,
-                self.config.loss_reduction,
+                loss_reduction or self.config.loss_reduction,
                 loss_weight,
                 kwargs.get("num_items_in_batch"),
                 logits if logits is not None and logits.shape[1] == labels.shape[1] else None,
@@ -365,7 +371,8 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
             )
         if loss is not None and outputs.router_logits:
             aux_loss = self._balance(outputs.router_logits, attention_mask)
-            loss = loss + self.config.text_config.router_aux_loss_coef * aux_loss.to(loss.device)
+            if loss_reduction != "none":
+                loss = loss + self.config.text_config.router_aux_loss_coef * aux_loss.to(loss.device)
 
         return InternVLCausalLMOutputWithPast(
             loss=loss,
@@ -391,9 +398,4 @@ def _keep(hidden_states: torch.Tensor, logits_to_keep: int | torch.Tensor) -> to
     return hidden_states if isinstance(positions, int) else hidden_states[:, positions]
 
 
-__all__ = [
-    "InternVLForConditionalGeneration",
-    "InternVLModel",
-    "InternVLPreTrainedModel",
-    "pixel_shuffle",
-]
+__all__ = ["InternVLForConditionalGeneration", "InternVLModel", "InternVLPreTrainedModel", "pixel_shuffle"]

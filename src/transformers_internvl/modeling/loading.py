@@ -7,8 +7,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from .saved_names import AcceptsSavedNames
 
-class NamesDamagedFiles:
+
+class NamesDamagedFiles(AcceptsSavedNames):
     """Mixin in front of `PreTrainedModel`: a truncated or damaged shard is reported by its name."""
 
     @classmethod

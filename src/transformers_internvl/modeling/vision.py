@@ -236,17 +236,19 @@ class InternVLVisionLayer(GradientCheckpointingLayer):
         return hidden_states + self.drop_path(self.lambda_2 * refined)
 
 
+def drop_path_rates(config: InternVLVisionConfig) -> list[float]:
+    """With what probability each block is dropped: from 0 at the first up to `drop_path_rate` at the last."""
+    last = max(config.num_hidden_layers - 1, 1)
+    return [config.drop_path_rate * index / last for index in range(config.num_hidden_layers)]
+
+
 class InternVLVisionEncoder(nn.Module):
     """The stack of blocks; the chance to be dropped grows linearly with depth."""
 
     def __init__(self, config: InternVLVisionConfig):
         super().__init__()
-        last = max(config.num_hidden_layers - 1, 1)
         self.config = config
-        self.layer = nn.ModuleList(
-            InternVLVisionLayer(config, config.drop_path_rate * index / last)
-            for index in range(config.num_hidden_layers)
-        )
+        self.layer = nn.ModuleList(InternVLVisionLayer(config, rate) for rate in drop_path_rates(config))
         self.gradient_checkpointing = False
 
     def forward(self, hidden_states: torch.Tensor, num_layers: int | None = None, **kwargs: Any) -> torch.Tensor:
@@ -381,5 +383,7 @@ __all__ = [
     "InternVLVisionModel",
     "InternVLVisionPreTrainedModel",
     "InternVisionModel",
+    "build_vision_tower",
+    "drop_path_rates",
     "interpolate_positions",
 ]
