@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from transformers import Trainer, TrainingArguments
 
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_batch, tiny_model
+from transformers_internvl.modeling import chunked_cross_entropy
 from transformers_internvl.modeling.losses import REDUCTIONS, token_weights
+from transformers_internvl.training.mpo import RunningMean
 from transformers_internvl.training.trainer import InternVLTrainer, weight_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,7 +107,11 @@ def test_two_ranks_give_the_curve_of_one(tmp_path):
     command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "tests.training.test_trainer", str(out)]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
-    for reduction, losses in json.loads(out.read_text()).items():
+    found = json.loads(out.read_text())
+    assert found.pop("mean of rewards") == {"value": 0.5, "count": 2}
+    assert found.pop("FSDP2, head with the rest") < 1e-6
+    assert found.pop("FSDP2, head of its own") < 1e-6  # then it is called as a module, and once more on the way back
+    for reduction, losses in found.items():
         assert losses == pytest.approx(expected_losses(reduction), abs=2e-5), reduction
 
 
@@ -138,6 +146,16 @@ def test_evaluation_normalizes_weights_of_its_own(tmp_path):
     assert plain.item() == pytest.approx(expected_losses("token", steps=1)[0], abs=2e-5)
 
 
+def test_evaluation_of_the_loss_makes_logits_at_labels_only(tmp_path):
+    trainer, seen = _trainer(tmp_path, data_collator=join), []
+    trainer.model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    found = trainer.evaluate(samples())
+    assert seen == [sum(LABELLED)]
+    predicted = trainer.predict(samples())  # here they are wanted
+    assert predicted.predictions[0].shape == (8, 20, 99) and seen[1:] == [8]
+    assert predicted.metrics["test_loss"] == pytest.approx(found["eval_loss"], abs=1e-6)
+
+
 def test_learning_rates_by_part_and_depth(tmp_path):
     trainer = _trainer(tmp_path, part_learning_rates={"projector": 7.0}, layer_decay={"vision": 0.5})
     groups = {group["name"]: group for group in trainer.create_optimizer().param_groups}
@@ -168,7 +186,27 @@ def test_weights_are_the_authors():
         torch.testing.assert_close(token_weights(labels, reduction), tensors[f"{reduction}.loss_weight"])
 
 
+def gradient_error_under_fsdp2(own_head: bool) -> float:
+    """How far gradients of a model that is sharded over the ranks are from those of one process."""
+    chunked_cross_entropy.CHUNK_ELEMENTS = 5 * 99  # several chunks
+    mesh, rank = init_device_mesh("cpu", (2,)), int(os.environ["RANK"])
+    plain, sharded = tiny_model().train(), tiny_model().train()
+    parts = [sharded.lm_head] if own_head else []
+    for part in (*parts, *sharded.model.language_model.layers, sharded):
+        fully_shard(part, mesh=mesh)
+    for batch in (join(samples()[:2]), join(samples()[2:4])):
+        (plain(**batch).loss / 2).backward()
+    sharded(**join(samples()[2 * rank : 2 * rank + 2])).loss.backward()
+    pairs = zip(sharded.parameters(), plain.parameters(), strict=True)
+    return max((mine.grad.full_tensor() - theirs.grad).abs().max().item() for mine, theirs in pairs)
+
+
 if __name__ == "__main__":  # one of two ranks: test_two_ranks_give_the_curve_of_one
     curves = {reduction: train(Path(sys.argv[1]).parent, reduction, 1, 2)[1] for reduction in REDUCTIONS}
+    mean = RunningMean()
+    mean.update(torch.tensor([float(os.environ["RANK"])]))
+    curves["mean of rewards"] = mean.state()
+    curves["FSDP2, head with the rest"] = gradient_error_under_fsdp2(own_head=False)
+    curves["FSDP2, head of its own"] = gradient_error_under_fsdp2(own_head=True)
     if os.environ["RANK"] == "0":
         Path(sys.argv[1]).write_text(json.dumps(curves))

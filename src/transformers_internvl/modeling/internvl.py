@@ -331,8 +331,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
             skip_logits: with `labels`, compute logits at supervised positions only and return none. Defaults to True
                 in training, where nobody reads them, and False in evaluation.
             loss_reduction: in place of the config's; `"none"`: `loss` `(B, L)` holds the entropy of every label.
-            num_items_in_batch: labelled tokens of the whole batch, as `Trainer` passes it: the loss is the token mean
-                over it.
+            num_items_in_batch: what the sum is divided by, as `Trainer` passes it; see [`losses.supervised_loss`].
             image_sizes: accepted for stock's signature; has no effect.
         """
         outputs = self.model(

@@ -62,8 +62,8 @@ def supervised_loss(
         reduction: weight of the labelled tokens of a row, if neither of the next two is given.
         loss_weight: `(B, S)` weights by position, shifted like the labels. The weights of ignored positions count in
             the denominator, as the authors have it.
-        num_items_in_batch: the plain sum of the entropies is divided by this, whatever the reduction: how `Trainer`
-            keeps the token mean exact over accumulation steps and ranks.
+        num_items_in_batch: the sum of the entropies, weighted by `loss_weight` or not at all, is divided by this: how
+            `Trainer` keeps the token mean exact over accumulation steps and ranks, and `InternVLTrainer` any mean.
         logits: `(B, S, V)`, if they are there already.
         shift_labels: `(B, S)`, labels that were shifted already: position `i` predicts entry `i`. `labels` is then not
             read.

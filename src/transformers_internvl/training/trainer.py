@@ -89,6 +89,18 @@ class InternVLTrainer(Trainer):
             num_items_in_batch = None
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> Any:
+        """As `Trainer`'s; where only the loss is wanted, no logits are made but at labels."""
+        if prediction_loss_only and "labels" in inputs:
+            inputs = {**inputs, "skip_logits": True}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+
 
 def weight_of(batches: Iterable[Mapping[str, torch.Tensor]]) -> torch.Tensor:
     """The sum of the weights of batches, as the loss counts them.
