@@ -8,14 +8,18 @@ unless `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` is set when the package is imported.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import (
+    AutoBackbone,
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageClassification,
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
     AutoModelForPreTraining,
+    AutoModelForSemanticSegmentation,
     AutoModelForZeroShotImageClassification,
     AutoProcessor,
     AutoTokenizer,
@@ -33,17 +37,28 @@ from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
 from .conversion import mappings
 from .internvl_chat import InternVLChatModel
+from .internvl_llava import InternVLLlavaForConditionalGeneration
 from .modeling.configuration import InternVLConfig, InternVLVisionConfig
 from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
 from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
+from .modeling.configuration_llava import InternVLLlavaConfig
 from .modeling.dual_encoder import InternVLDualEncoderModel
 from .modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
 from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.vision import InternVisionModel, InternVLVisionModel
+from .modeling.vision_backbone import InternVisionBackbone, InternVLVisionBackbone
+from .modeling.vision_heads import (
+    InternVisionForImageClassification,
+    InternVisionForSemanticSegmentation,
+    InternVLVisionForImageClassification,
+    InternVLVisionForSemanticSegmentation,
+)
 from .processing.image_processing import InternVLImageProcessor
+from .processing.image_processing_llava import InternVLLlavaImageProcessor
 from .processing.processor import InternVLProcessor
 from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
+from .processing.processor_llava import InternVLLlavaProcessor
 from .processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
 from .processing.tokenization_internlm2 import InternLM2Tokenizer
 from .processing.video_processing import InternVLVideoProcessor
@@ -88,7 +103,24 @@ FAMILIES = (
         weights=mappings.internvl_chat,
         has_processor=True,
     ),
-    Family(InternVisionConfig, {AutoModel: InternVisionModel}, weights=mappings.intern_vit),
+    Family(
+        InternVLLlavaConfig,
+        {AutoModel: InternVLLlavaForConditionalGeneration, AutoModelForCausalLM: InternVLLlavaForConditionalGeneration}
+        | dict.fromkeys(_GENERATING, InternVLLlavaForConditionalGeneration),
+        weights=mappings.internvl_llava,
+        processor=InternVLLlavaProcessor,
+        image_processor=InternVLLlavaImageProcessor,
+    ),
+    Family(
+        InternVisionConfig,
+        {
+            AutoModel: InternVisionModel,
+            AutoModelForImageClassification: InternVisionForImageClassification,
+            AutoModelForSemanticSegmentation: InternVisionForSemanticSegmentation,
+            AutoBackbone: InternVisionBackbone,
+        },
+        weights=mappings.intern_vit,
+    ),
     # Its tower brings its own rows for the weights; all other names are the authors'. The authors' folders are of type
     # `internvl`, too: `InternVLConfig.from_dict` tells them apart.
     Family(
@@ -116,7 +148,16 @@ FAMILIES = (
         has_processor=True,
         from_stock=True,
     ),
-    Family(InternVLVisionConfig, {AutoModel: InternVLVisionModel}, from_stock=True),
+    Family(
+        InternVLVisionConfig,
+        {
+            AutoModel: InternVLVisionModel,
+            AutoModelForImageClassification: InternVLVisionForImageClassification,
+            AutoModelForSemanticSegmentation: InternVLVisionForSemanticSegmentation,
+            AutoBackbone: InternVLVisionBackbone,
+        },
+        from_stock=True,
+    ),
 )
 
 
@@ -126,6 +167,17 @@ def register() -> None:
     for family in FAMILIES:
         if not (family.from_stock and keep_stock):
             _register(family)
+    AutoBackbone.from_pretrained = classmethod(_backbone_from_pretrained)
+
+
+def _backbone_from_pretrained(cls: type, name: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
+    """`AutoBackbone.from_pretrained` that opens local folders: stock's asks the Hub for a repository of that name.
+
+    What is no folder goes to stock, what is one the way of every other Auto class.
+    """
+    asks_the_hub = AutoBackbone.__base__
+    opener = asks_the_hub.__base__ if os.path.isdir(name) else asks_the_hub
+    return opener.from_pretrained.__func__(cls, name, *args, **kwargs)
 
 
 def _register(family: Family) -> None:
@@ -148,6 +200,7 @@ def _register(family: Family) -> None:
         IMAGE_PROCESSOR_MAPPING.register(config, images, exist_ok=True)
     if family.has_processor:
         _register_processors(config)
+    if AutoModelForImageTextToText in family.models:
         # The server of transformers looks a model type up in these dictionaries, which `register` does not fill.
         name = family.models[AutoModelForImageTextToText].__name__
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[model_type] = name

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.evaluation.dual_encoder import COLORS, drawing, model_and_processor, write_pairs
+from transformers_internvl.evaluation import embedding
 from transformers_internvl.evaluation.captioning import caption_images
 from transformers_internvl.evaluation.data import Pictures, read_pairs
 from transformers_internvl.evaluation.embedding import embed_images, embed_texts, embed_videos
@@ -116,6 +117,30 @@ def test_retrieval_and_classification_are_their_parts():
     torch.testing.assert_close(scores, embed_images(*encoder, PICTURES, mode="InternVL-G") @ classifier.T)
     scores = classify_videos(*encoder, clips, classifier, num_frames=1)
     torch.testing.assert_close(scores, embed_images(*encoder, [PICTURES[1], PICTURES[4]]) @ classifier.T)
+
+
+def test_long_work_shows_how_far_it_is(monkeypatch):
+    class Bar:
+        def __init__(self, total, desc, leave, disable):
+            bars.append([desc, total, 0])
+            assert disable is None  # shown on a terminal alone
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, count):
+            bars[-1][2] += count
+
+    bars = []
+    monkeypatch.setattr(embedding, "tqdm", Bar)
+    encoder = model_and_processor()
+    retrieve(*encoder, PICTURES[:3], TEXTS, batch_size=2)
+    embed_videos(*encoder, [PICTURES], num_frames=1)
+    caption_images(*encoder, PICTURES[:3], batch_size=2, num_beams=1, min_new_tokens=1, max_new_tokens=1)
+    assert bars == [["images", 3, 3], ["texts", 3, 3], ["videos", 1, 1], ["images", 3, 3]]
 
 
 def test_captions_are_those_of_generate_without_the_prompt():

@@ -4,7 +4,7 @@
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoConfig, AutoModelForCausalLM, BertConfig
+from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, PreTrainedConfig
 
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import tiny_config
@@ -151,6 +151,12 @@ def test_the_papers_formula():
     assert profile(InternVisionConfig()).macs == macs
 
 
+@pytest.mark.parametrize("fields, tera", [({**LARGE, "num_hidden_layers": 45}, 5.97), ({**LARGE, **SMALL}, 0.362)])
+def test_a_tile_of_448_pixels(fields, tera):
+    one, many = (profile(InternVisionConfig(**fields), Work(num_tiles=tiles)).macs for tiles in (1, 13))
+    assert round(one / 1e12, len(str(tera)) - 2) == tera and many == 13 * one
+
+
 def test_internvl_14b():
     result = profile(InternVLDualEncoderConfig())
     parameters = {part.name: part.parameters for part in result.parts}
@@ -185,6 +191,9 @@ def test_errors(config, work, reason):
 
 def test_a_config_without_a_model():
     with pytest.raises(ValueError, match="No model class belongs to PreTrainedConfig"):
-        from transformers import PreTrainedConfig
-
         build_on_meta(PreTrainedConfig())
+
+
+def test_a_part_that_is_not_there():
+    with pytest.raises(ValueError, match="There is no part 'queries', only vision tower, projector, text embeddings"):
+        profile(tiny_config()).part("queries")

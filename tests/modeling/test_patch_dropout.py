@@ -11,6 +11,7 @@ from tests.modeling.test_dual_encoder import tiny_model as tiny_dual_encoder
 from tests.tiny import tiny_config
 from transformers_internvl import InternVisionConfig, InternVLVisionConfig, InternVLVisionModel
 from transformers_internvl.modeling.patch_dropout import PatchDropout, num_patches_kept
+from transformers_internvl.modeling.vision_backbone import InternVLVisionBackbone
 
 
 def tiny_tower(patch_dropout: float = 0.5, **changes) -> InternVLVisionModel:
@@ -135,3 +136,5 @@ def test_what_cannot_be():
         InternVLVisionConfig(patch_dropout=1.0)
     with pytest.raises(ValueError, match="must be 0 in a chat model"):
         tiny_config(vision={"patch_dropout": 0.5})
+    with pytest.raises(ValueError, match="feature map needs all patches, but `patch_dropout` is 0.5"):
+        InternVLVisionBackbone(InternVLVisionConfig(patch_dropout=0.5, hidden_size=24, num_attention_heads=4))

@@ -108,8 +108,11 @@ class Profile:
         return sum(part.macs for part in self.parts)
 
     def part(self, name: str) -> Part:
-        """The part of a name."""
-        return next(part for part in self.parts if part.name == name)
+        """The part of a name. Raises `ValueError` if there is none."""
+        for part in self.parts:
+            if part.name == name:
+                return part
+        raise ValueError(f"There is no part {name!r}, only {', '.join(part.name for part in self.parts)}.")
 
 
 def build_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
@@ -152,12 +155,8 @@ def profile(config: PreTrainedConfig, work: Work = Work()) -> Profile:
 
 
 def _chat_parts(model: Any, work: Work) -> Iterable[Part]:
-    config = model.config
-    vision, tower = config.vision_config, model.model.vision_tower
-    layer = config.vision_feature_layer
-    used = layer if isinstance(layer, int) else layer[0]
-    depth = vision.num_hidden_layers
-    yield _tower("vision tower", tower, vision, work, used if used >= 0 else depth + 1 + used)
+    config, images = model.config, work.num_tiles
+    vision, tower, projector = config.vision_config, model.model.vision_tower, model.model.multi_modal_projector
     rows, columns = _grid(vision, work.image_size)
     shuffle = round(1 / config.downsample_ratio)
     if rows % shuffle or columns % shuffle:
@@ -165,42 +164,62 @@ def _chat_parts(model: Any, work: Work) -> Iterable[Part]:
             f"`image_size` {work.image_size} gives {rows} x {columns} patches, which a pixel shuffle by {shuffle} "
             f"does not divide: take a multiple of {shuffle * vision.patch_size[0]}."
         )
-    tokens = work.num_tiles * (rows // shuffle) * (columns // shuffle)
-    projector = model.model.multi_modal_projector
-    yield _part("projector", projector, _products(projector) * tokens)
-    yield from _decoder_parts(model, model.model.language_model, config.text_config, work.text_length + tokens)
+    cells = (rows // shuffle) * (columns // shuffle)  # image tokens of a tile, without queries
+    middleware = getattr(config, "middleware_config", None)
+    if middleware is None:
+        yield _tower(tower, vision, work, _blocks_used(config))
+        queries, projected = 0, _products(projector) * cells
+    else:  # InternVL-Chat v1 with QLLaMA, whose queries look at the last block's output
+        yield _tower(tower.vision_model, vision, work, vision.num_hidden_layers)
+        queries = middleware.num_query_token
+        yield _part("queries", [tower.query_tokens], 0)
+        yield from _qllama_parts(tower.qllama, middleware, rows * columns + 1, images)
+        projected = _products(projector.mlp1) * cells + _products(projector.mlp2) * queries
+    yield _part("projector", projector, images * projected)
+    positions = work.text_length + images * (queries + cells)
+    yield from _decoder_parts(model, model.model.language_model, config.text_config, positions)
+
+
+def _blocks_used(config: Any) -> int:
+    """How many blocks of the tower lead to the hidden state that is projected."""
+    layer = config.vision_feature_layer
+    layer = layer if isinstance(layer, int) else layer[0]
+    return layer if layer >= 0 else config.vision_config.num_hidden_layers + 1 + layer
 
 
 def _tower_parts(model: Any, work: Work) -> Iterable[Part]:
-    yield _tower("vision tower", model, model.config, work, model.config.num_hidden_layers)
+    yield _tower(model, model.config, work, model.config.num_hidden_layers)
 
 
 def _dual_encoder_parts(model: Any, work: Work) -> Iterable[Part]:
-    config, images, length = model.config, work.num_tiles, work.text_length
-    vision, body = config.vision_config, config.qllama_config
+    config, images = model.config, work.num_tiles
+    vision, queries = config.vision_config, config.num_query_token
     rows, columns = _grid(vision, work.image_size)
     seen = rows * columns + 1  # M
     asking = images if work.mode == "InternVL-G" else 0  # images whose queries run
-    queries = config.num_query_token
-    yield _tower("vision tower", model.vision_model, vision, work, vision.num_hidden_layers)
+    yield _tower(model.vision_model, vision, work, vision.num_hidden_layers)
     yield _part("image pool", model.clip_projector, images * _pool_macs(model.clip_projector, seen))
     yield _part("queries", [model.query_tokens], 0)
     yield _part("text embeddings", model.qllama.model.embed_tokens, 0)
-
-    crosses = [layer.cross_attn for layer in model.qllama.model.layers if layer.cross_attn is not None]
-    bridge = {id(parameter) for cross in crosses for parameter in cross.parameters()}
-    own = [parameter for parameter in _decoder_body(model.qllama.model) if id(parameter) not in bridge]
-    plain = sum(_products(layer) - _products(layer.cross_attn) for layer in model.qllama.model.layers)
-    macs = plain * (asking * queries + length) + asking * _attention(body, queries) + _attention(body, length)
-    yield _part("QLLaMA body", own, macs)
-    macs = sum(asking * _cross_macs(cross, queries, seen) for cross in crosses)
-    yield _part("QLLaMA cross attention", nn.ModuleList(crosses), macs)
-
+    yield from _qllama_parts(model.qllama.model, config.qllama_config, seen, asking, work.text_length)
     yield _part("query pool", model.clip_projector2, asking * _pool_macs(model.clip_projector2, queries))
-    projected = model.text_projection.numel() if length else 0
+    projected = model.text_projection.numel() if work.text_length else 0
     yield _part("text projection, scale", [model.text_projection, model.logit_scale], projected)
     yield _part("matching head (training)", model.itm_head, 0)
     yield _part("lm head (captions)", model.qllama.lm_head, 0)
+
+
+def _qllama_parts(body: Any, config: Any, seen: int, images: int, length: int = 0) -> Iterable[Part]:
+    """QLLaMA on the queries of images, which look at `seen` tokens of each, and on one text."""
+    queries = config.num_query_token
+    crosses = [layer.cross_attn for layer in body.layers if layer.cross_attn is not None]
+    bridge = {id(parameter) for cross in crosses for parameter in cross.parameters()}
+    own = [parameter for parameter in _decoder_body(body) if id(parameter) not in bridge]
+    plain = sum(_products(layer) - _products(layer.cross_attn) for layer in body.layers)
+    macs = plain * (images * queries + length) + images * _attention(config, queries) + _attention(config, length)
+    yield _part("QLLaMA body", own, macs)
+    macs = sum(images * _cross_macs(cross, queries, seen) for cross in crosses)
+    yield _part("QLLaMA cross attention", nn.ModuleList(crosses), macs)
 
 
 def _decoder_parts(model: Any, body: Any, config: Any, length: int) -> Iterable[Part]:
@@ -223,14 +242,14 @@ def _decoder_body(body: Any) -> list[nn.Parameter]:
     return [*body.layers.parameters(), *body.norm.parameters()]
 
 
-def _tower(name: str, tower: Any, config: Any, work: Work, used: int) -> Part:
+def _tower(tower: Any, config: Any, work: Work, used: int) -> Part:
     """A tower of which `used` blocks run."""
     rows, columns = _grid(config, work.image_size)
     tokens = rows * columns + 1  # M
     patches = tower.embeddings.patch_embeddings.projection.weight.numel() * rows * columns
     blocks = sum(_products(layer) for layer in tower.encoder.layer[:used]) * tokens
     attention = 2 * tokens**2 * config.hidden_size * used
-    return _part(name, tower, work.num_tiles * (patches + blocks + attention))
+    return _part("vision tower", tower, work.num_tiles * (patches + blocks + attention))
 
 
 def _grid(config: Any, image_size: int | None) -> tuple[int, int]:

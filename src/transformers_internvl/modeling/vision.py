@@ -64,6 +64,8 @@ def interpolate_positions(table: torch.Tensor, height: int, width: int) -> torch
     side = round((table.shape[1] - 1) ** 0.5)
     if (height, width) == (side, side):
         return table
+    if table.shape[1] != 1 + side**2:
+        raise ValueError(f"Position tables are square grids, got {table.shape[1] - 1} patches: see `image_size`.")
     grid = table[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, D, P, P)
     grid = nn.functional.interpolate(grid.float(), size=(height, width), mode="bicubic", align_corners=False)
     grid = grid.permute(0, 2, 3, 1).reshape(1, height * width, -1)  # (1, h*w, D)
@@ -105,8 +107,7 @@ class InternVLVisionEmbeddings(nn.Module):
         self.position_embeddings = None
         if config.use_absolute_position_embeddings:
             self.position_embeddings = nn.Parameter(torch.zeros(1, rows * columns + 1, config.hidden_size))
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.patch_dropout = PatchDropout(config)
+        self.dropout = nn.Sequential(nn.Dropout(config.hidden_dropout_prob), PatchDropout(config))
 
     def forward(self, pixel_values: torch.Tensor, bool_masked_pos: torch.Tensor | None = None) -> torch.Tensor:
         patches = self.patch_embeddings(pixel_values)  # (T, D, h, w)
@@ -121,7 +122,7 @@ class InternVLVisionEmbeddings(nn.Module):
         hidden_states = torch.cat([classes, hidden_states], dim=1)  # (T, S, D)
         if self.position_embeddings is not None:
             hidden_states = hidden_states + interpolate_positions(self.position_embeddings, height, width)
-        return self.patch_dropout(self.dropout(hidden_states))
+        return self.dropout(hidden_states)
 
 
 def eager_attention_forward(
@@ -299,6 +300,8 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
     after the final norm: stock documents it so and leaves it empty.
     """
 
+    frozen = False  # whether it stays in evaluation mode (no stochastic depth) while the model around it trains
+
     def __init__(self, config: InternVLVisionConfig):
         super().__init__(config)
         self.embeddings = InternVLVisionEmbeddings(config)
@@ -308,8 +311,23 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
             self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_init()
 
+    def train(self, mode: bool = True) -> "InternVLVisionModel":
+        """As PyTorch's, where the tower is not `frozen`."""
+        return super().train(mode and not self.frozen)
+
     def get_input_embeddings(self) -> nn.Module:
         return self.embeddings.patch_embeddings
+
+    @torch.no_grad()
+    def resize_positions(self, image_size: int) -> None:
+        """Fit the position table to square images of `image_size` pixels for good, and note it in the config."""
+        table = self.embeddings.position_embeddings
+        if table is None:
+            raise ValueError("This tower has no position table to resize (`use_absolute_position_embeddings=False`).")
+        rows, columns = (image_size // patch for patch in self.config.patch_size)
+        resized = interpolate_positions(table, rows, columns)
+        self.embeddings.position_embeddings = nn.Parameter(resized, requires_grad=table.requires_grad)
+        self.config.image_size = (image_size, image_size)
 
     def pool(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """One vector per tile from the tower's output: `(T, S, D)` to `(T, D)`."""
@@ -332,8 +350,7 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
             num_layers: run only so many blocks and return what the last of them gives, without the final norm.
 
         Returns:
-            `last_hidden_state` `(T, 1 + h*w, D)` with the class token first, and `pooler_output` `(T, D)`. In training
-            with `config.patch_dropout`, only the patches that were kept.
+            `last_hidden_state` `(T, 1 + h*w, D)`, class token first, and `pooler_output` `(T, D)`.
         """
         hidden_states = self.embeddings(pixel_values, bool_masked_pos)
         hidden_states = self.encoder(hidden_states, num_layers, **kwargs)
@@ -352,7 +369,6 @@ class InternVisionModel(InternVLVisionModel):
     def pool(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return hidden_states[:, 0]
 
-    @torch.no_grad()
     def resize_pos_embeddings(self, old_size: int, new_size: int, patch_size: int) -> None:
         """Fit the position table to another image size for good, as the authors' method of that name does.
 
@@ -361,17 +377,12 @@ class InternVisionModel(InternVLVisionModel):
             patch_size: side of a patch in pixels.
         """
         table = self.embeddings.position_embeddings
-        if table is None:
-            raise ValueError("This tower has no position table to resize (`use_absolute_position_embeddings=False`).")
-        if table.shape[1] - 1 != (old_size // patch_size) ** 2:
+        if table is not None and table.shape[1] - 1 != (old_size // patch_size) ** 2:
             raise ValueError(
                 f"The position table has {table.shape[1] - 1} patches, but old_size {old_size} with patch_size "
                 f"{patch_size} would mean {(old_size // patch_size) ** 2}: pass the size the model has now."
             )
-        side = new_size // patch_size
-        resized = interpolate_positions(table, side, side)
-        self.embeddings.position_embeddings = nn.Parameter(resized, requires_grad=table.requires_grad)
-        self.config.image_size = (new_size, new_size)
+        self.resize_positions(new_size)
 
 
 def build_vision_tower(config: InternVLVisionConfig) -> InternVLVisionModel:

@@ -53,9 +53,9 @@ STAGES = ("masked", "whole", "bridge")
 class Settings:
     """How to train: steps of the three stages, peak learning rates of tower, text half and bridge, the size."""
 
-    masked: int = 500
-    whole: int = 700
-    bridge: int = 150
+    masked: int = 225
+    whole: int = 525
+    bridge: int = 120
     vision_rate: float = 3e-3
     text_rate: float = 1e-3
     bridge_rate: float = 2e-3

@@ -51,9 +51,15 @@ class ProcessorFiles(ProcessorMixin):
         """The settings in the files of a checkpoint; those of the authors' layout are made from its config.json."""
         hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
         settings, unused = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
-        if not written_here(settings.get("image_processor", {})):
-            settings |= chat_settings(pretrained_model_name_or_path, **hub) or {}
+        settings |= cls._settings_of_config(settings, pretrained_model_name_or_path, **hub) or {}
         return settings, unused
+
+    @classmethod
+    def _settings_of_config(cls, settings: dict[str, Any], name_or_path: Any, **hub_options: Any) -> dict | None:
+        """What config.json says in the place of `settings`, those of the processor files."""
+        if written_here(settings.get("image_processor", {})):
+            return None
+        return chat_settings(name_or_path, **hub_options)
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
