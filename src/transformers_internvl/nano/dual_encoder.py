@@ -53,8 +53,8 @@ STAGES = ("masked", "whole", "bridge")
 class Settings:
     """How to train: steps of the three stages, peak learning rates of tower, text half and bridge, the size."""
 
-    masked: int = 225
-    whole: int = 525
+    masked: int = 400
+    whole: int = 550
     bridge: int = 120
     vision_rate: float = 3e-3
     text_rate: float = 1e-3
