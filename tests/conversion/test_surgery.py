@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForImageTextToText
 
+from tests import llava
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import tiny_batch, tiny_config, tiny_model
 from transformers_internvl import (
@@ -127,6 +128,22 @@ def test_the_dual_encoder_is_resized_too(tmp_path):
         for now in (model, again):
             after = now.get_image_features(pixels, mode="InternVL-C")
             assert torch.equal(_tensor(after), _tensor(before))
+
+
+@pytest.mark.parametrize("form", ["mlp2x_gelu", "two_mlp"])
+def test_chat_v1_is_resized_with_its_queries(form, tmp_path):
+    llava.write_folder(tmp_path / "before", form)
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "before").eval()
+    pixels = torch.randn(1, 3, 56, 56)
+    with torch.no_grad():
+        before = model.get_image_features(pixels).pooler_output
+        resize_position_table(model, 56)
+        assert model.config.tile_size == 56
+        assert model.config.image_seq_length == before.shape[1] == 16 + (96 if form == "two_mlp" else 0)
+        assert torch.equal(model.get_image_features(pixels).pooler_output, before)
+    if form == "two_mlp":
+        with pytest.raises(ValueError, match="output of block 6"):
+            truncate_layers(model, 5)
 
 
 def _tensor(features):

@@ -12,14 +12,26 @@ from transformers_internvl.evaluation.caption_metrics import bleu, caption_words
 
 @pytest.mark.parametrize(
     "caption, words",
-    [
+    [  # as the Java tokenizer of the COCO tools gives them
         ("A dog, running!", "a dog running"),
         ("A man's hat isn't his.", "a man 's hat is n't his"),
         ("They’re in a black-and-white photo", "they 're in a black-and-white photo"),
-        ('3.5 of 10 cats -- "so" (said) I; can\'t', "3.5 of 10 cats so said i ca n't"),
-        ("the dogs' bowl", "the dogs bowl"),
-        ("two  \t red\nballs", "two red balls"),
-        ("un café", "un café"),
+        ('3.5 of 10 cats -- "so" (said) I; can\'t', "3.5 of 10 cats so -lrb- said -rrb- i ca n't"),
+        ("The dogs' bowl & a cat", "the dogs bowl & a cat"),
+        (
+            "It's 7:30 p.m. in the U.S. on a Mr. Smith's T-shirt",
+            "it 's 7:30 p.m. in the u.s. on a mr. smith 's t-shirt",
+        ),
+        ("I cannot see; gonna go and/or stay w/ him", "i can not see gon na go and/or stay w / him"),
+        ("kids' toys, women's shoes and rock 'n' roll", "kids toys women 's shoes and rock 'n' roll"),
+        ("a 1980's car in the '90s", "a 1980 's car in the '90s"),
+        ("He'll we've I'm she'd don't won't", "he 'll we 've i 'm she 'd do n't wo n't"),
+        ("$5 off, 50% sale #1", "$ 5 off 50 % sale # 1"),
+        ("10,000 people eat 1/2 pizza", "10,000 people eat 1/2 pizza"),
+        ("two-story building; a dog,cat and bird", "two-story building a dog cat and bird"),
+        ("10 o'clock in un café", "10 o'clock in un café"),
+        ("Two  \t red\nballs...", "two red balls"),
+        ("the first.", "the first"),
         ("...", ""),
         ("", ""),
     ],

@@ -6,9 +6,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, PreTrainedConfig
 
+from tests.llava import llava_config
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import tiny_config
-from transformers_internvl import InternVisionConfig, InternVLDualEncoderConfig
+from transformers_internvl import InternVisionConfig, InternVLConfig, InternVLDualEncoderConfig, InternVLLlavaConfig
 from transformers_internvl.evaluation.profile import _AUTO_CLASSES, Work, build_on_meta, profile
 
 EXACT = {"attn_implementation": "eager", "experts_implementation": "eager"}  # nothing but plain products
@@ -48,6 +49,23 @@ def test_chat_models_as_torch_counts(case):
     assert result.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("form", ["mlp2x_gelu", "two_mlp"])
+def test_internvl_chat_v1_in_llavas_layout_as_torch_counts(form):
+    config = InternVLLlavaConfig.from_dict(llava_config(form, force_image_size=56))
+    model = running(config)
+    ids = torch.tensor([[config.image_token_id] * (2 * config.image_seq_length) + [7] * 9])
+    result = profile(config, Work(num_tiles=2, text_length=9))
+    root = type(model).__name__
+    names = ["model.vision_tower.qllama", "model.multi_modal_projector", "model.language_model"]
+    total, qllama, *parts = counted(
+        lambda: model(input_ids=ids, pixel_values=torch.zeros(2, 3, 56, 56)), [f"{root}.{name}" for name in names]
+    )
+    by_part = {part.name: part.macs for part in result.parts}
+    assert (total, parts) == (result.macs, [by_part["projector"], by_part["language model"]])
+    assert qllama == by_part.get("QLLaMA body", 0) + by_part.get("QLLaMA cross attention", 0)
+    assert result.parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
 @pytest.mark.parametrize("case", golden_cases("intern_vit_"), ids=lambda path: path.name)
 @pytest.mark.parametrize("image_size", [None, 84])
 def test_towers_as_torch_counts(case, image_size):
@@ -78,6 +96,35 @@ def test_the_dual_encoder_as_torch_counts(mode):
     pools = parts["image pool"] + parts["query pool"]
     assert (total, tower, pooled) == (result.macs, parts["vision tower"], pools)
     assert sum(crossed) == parts["QLLaMA cross attention"]
+    assert result.parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
+MIDDLEWARE = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "num_query_token": 6,
+}
+
+
+@pytest.mark.parametrize("layer", [-1, -3])
+@pytest.mark.parametrize(
+    "fields, queries",
+    [
+        ({"projector_type": "mlp2x_gelu"}, 0),
+        ({"projector_type": "two_mlp", "middleware_config": MIDDLEWARE}, 6),
+    ],
+)
+def test_internvl_chat_v1_as_torch_counts(fields, queries, layer):
+    config = tiny_config(vision_feature_layer=layer, downsample_ratio=1.0, **fields)
+    model = running(config)
+    result = profile(config, Work(num_tiles=2, text_length=7))
+    ids = torch.tensor([[1] * (2 * (16 + queries)) + [7] * 7])
+    pixels = torch.zeros(2, 3, 56, 56)
+    assert counted(lambda: model(input_ids=ids, pixel_values=pixels), []) == [result.macs]
     assert result.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -166,6 +213,25 @@ def test_internvl_14b():
     assert parameters["queries"] == 393_216
     assert llama == 6_885_494_784
     assert f"{(llama + 956_418_048 + 393_216) / 1e9:.2f}" == "7.84"
+
+
+@pytest.mark.parametrize(
+    "hidden_size, intermediate_size, parameters", [(4096, 11008, 63_455_232), (5120, 13824, 89_804_800)]
+)
+def test_the_two_projectors_of_internvl_chat_v1(hidden_size, intermediate_size, parameters):
+    vicuna = {"model_type": "llama", "hidden_size": hidden_size, "intermediate_size": intermediate_size}
+    config = InternVLConfig(
+        text_config={**vicuna, "num_attention_heads": hidden_size // 128, "num_hidden_layers": 1},
+        vision_config={"hidden_size": 3200, "num_attention_heads": 25, "num_hidden_layers": 1, "image_size": 336},
+        projector_type="two_mlp",
+        middleware_config={"num_hidden_layers": 2},
+        downsample_ratio=1.0,
+        tie_word_embeddings=False,
+    )
+    result = profile(config)
+    assert result.part("projector").parameters == parameters
+    tokens = 96 + 576 + result.work.text_length  # 96 queries in front of 24 x 24 patches
+    assert result.part("lm head").macs == tokens * hidden_size * config.text_config.vocab_size
 
 
 # --- what cannot be --------------------------------------------------------------------------------------------------

@@ -134,7 +134,8 @@ def test_assistant_turns_are_marked_with_their_end(name):
     )
     row = TEMPLATES[name]
     first = row.separator if row.grammar != "named_turns" else row.last_separator
-    assert [prompt[a:b] for a, b in spans] == ["A" + first, "BC" + row.last_separator]
+    space = " " if row.grammar == "named_turns" else ""  # behind the colon that ends a generation prompt
+    assert [prompt[a:b] for a, b in spans] == [space + "A" + first, space + "BC" + row.last_separator]
     assert row.stop == row.last_separator
 
 

@@ -41,10 +41,12 @@ def resize_position_table(model: Model, image_size: int) -> Model:
     if image_size < unit or image_size % unit:
         raise ValueError(f"`image_size` must be a multiple of {unit} pixels, got {image_size}.")
     tower.resize_positions(image_size)
-    if getattr(config, "force_image_size", None):
+    if getattr(config, "force_image_size", None) or getattr(config, "tile_size", image_size) != image_size:
         config.force_image_size = image_size
     if shuffles:
-        config.image_seq_length = (image_size // unit) ** 2
+        middleware = getattr(config, "middleware_config", None)
+        queries = 0 if middleware is None else middleware.num_query_token
+        config.image_seq_length = queries + (image_size // unit) ** 2
     return model
 
 
@@ -97,6 +99,8 @@ def _tower(model: nn.Module) -> InternVLVisionModel:
 
 def _last_layer_read(model: PreTrainedModel, tower: InternVLVisionModel, depth: int) -> int:
     """How many blocks what is behind the tower needs."""
+    if getattr(model.config, "middleware_config", None) is not None:
+        return depth  # QLLaMA looks at the last one, whatever the projector reads
     layers = getattr(model.config, "vision_feature_layer", None)
     if layers is not None:
         layers = layers if isinstance(layers, (list, tuple)) else [layers]

@@ -1,11 +1,11 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """How good captions are: CIDEr-D and BLEU, as the tools of the COCO caption challenge count them.
 
-Both compare the n-grams (1 to 4 words) of a caption with those of its references. Words are found by a small
-tokenizer in the place of the Java one that those tools call: lower case, punctuation dropped, English contractions cut
-as the Penn Treebank does (`don't` is `do n't`, `dog's` is `dog 's`), hyphens and periods inside a word kept. On plain
-English captions it gives the same words; where it does not, scores differ in the second decimal or less. Chinese and
-Japanese have no spaces and should come with their words set apart.
+Both compare the n-grams (1 to 4 words) of a caption with those of its references. Words are those of the Penn
+Treebank, which the tools get from a Java program, and this file by a few patterns: lower case, `don't` is `do n't`,
+`dog's` is `dog 's`, punctuation is dropped, symbols such as `&` are words, and so are brackets (`-lrb-`: the tools
+mean to drop them, and miss). English captions give the same words but for rare abbreviations. Chinese and Japanese
+have no spaces and should come with their words set apart.
 
 Sources: CIDEr, arXiv:1411.5726; BLEU, Papineni et al. 2002; `pycocoevalcap` for the details.
 """
@@ -20,9 +20,17 @@ SIGMA = 6.0  # of the penalty for another length than the reference's
 
 Ngrams = Counter[tuple[str, ...]]
 
-# A contraction's tail, or a word with what may stand inside it.
-_CONTRACTION = re.compile(r"(?<=\w)(n't|'(?:s|m|d|ll|re|ve))\b")
-_WORD = re.compile(r"n't\b|'(?:s|m|d|ll|re|ve)\b|\w+(?:[-.'/]\w+)*|[^\w\s]")
+_CONTRACTION = re.compile(r"(?<=\w)(n't|'(?:s|m|d|ll|re|ve))(?!\w)")
+_FUSED = re.compile(r"\b(can)(not)\b|\b(gon|wan)(na)\b|\b(got)(ta)\b")
+_WORD = re.compile(
+    r"n't(?!\w)|'(?:s|m|d|ll|re|ve|n')(?!\w)"  # the tail of a contraction; rock 'n' roll
+    r"|'\d\ds?\b"  # the '90s
+    r"|(?:[^\W\d_]\.){2,}|(?:mr|mrs|ms|dr|st|jr|sr|vs|etc)\."  # p.m., St.
+    r"|\w+(?:[-./']\w+|(?<=\d)[,:]\d+)*"  # t-shirt, and/or, 3.5, 7:30, 10,000
+    r"|[^\w\s]"
+)
+_BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
+_DROPPED = frozenset("'\"`.?!,:;-–—…“”‘’")
 
 
 def caption_words(caption: str) -> list[str]:
@@ -32,7 +40,8 @@ def caption_words(caption: str) -> list[str]:
     ['a', 'man', "'s", 't-shirt', 'it', 'does', "n't", 'fit']
     """
     text = _CONTRACTION.sub(r" \1", caption.lower().replace("’", "'"))
-    return [word for word in _WORD.findall(text) if any(letter.isalnum() for letter in word)]
+    text = _FUSED.sub(lambda fused: " ".join(filter(None, fused.groups())), text)
+    return [_BRACKETS.get(word, word) for word in _WORD.findall(text) if word not in _DROPPED]
 
 
 def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:

@@ -28,6 +28,7 @@ from .loading import NamesDamagedFiles
 from .losses import supervised_loss, token_losses
 from .middleware import InternVLMiddlewareTower, build_tower
 from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
+from .packed_masks import packed_masks
 from .projector import PROJECTORS, pixel_shuffle
 
 
@@ -160,7 +161,7 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
             inputs_embeds = embed_known(self.get_input_embeddings(), input_ids, self.config)  # (B, L, D)
 
         encoded = (mm_encoder_outputs or {}).get("image")
-        if pixel_values is not None:
+        if pixel_values is not None and (image_flags is None or image_flags.any()):
             encoded = self.get_image_features(
                 pixel_values,
                 vision_feature_layer=vision_feature_layer,
@@ -181,8 +182,9 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
             if past_key_values is None and kwargs.get("use_cache") is None:
                 kwargs["use_cache"] = False  # a cache would hide where packed samples begin
 
+        text_config = self.config.text_config
         outputs = self.language_model(
-            attention_mask=attention_mask,
+            attention_mask=packed_masks(text_config, inputs_embeds, attention_mask, position_ids, past_key_values),
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,

@@ -59,18 +59,21 @@ class Prompt:
         return at > 0 and self.data[at - 1][1] > start
 
 
-def control_pattern(tokenizer: PreTrainedTokenizerBase, template: str) -> re.Pattern[str]:
+def control_pattern(
+    tokenizer: PreTrainedTokenizerBase, template: str, allowed: Collection[str] = ()
+) -> re.Pattern[str]:
     """Matches every string that only the template may write: the longest first, as tokenizers match added tokens.
 
     These are the special tokens, the other added tokens that the template contains, other spellings of special tokens
-    that a tokenizer knows (`spare_pieces`), and the role names in plain text of templates without role tokens.
+    that a tokenizer knows (`spare_pieces`), and the role names in plain text of templates without role tokens; but not
+    those that texts are `allowed` to write as well.
     """
     added = tokenizer.added_tokens_decoder
     strings = {t.content for t in added.values() if t.special or (t.content in template and t.content.strip())}
     special_ids = {index for index, token in added.items() if token.special}
     strings |= {piece for piece, index in getattr(tokenizer, "spare_pieces", {}).items() if index in special_ids}
     strings |= {name + ":" for name in _plain_role_names() if f'_prefix = "{name}"' in template}
-    return _longest_first(tuple(sorted(strings - set(PLAIN_TOKENS))))
+    return _longest_first(tuple(sorted(strings - {*PLAIN_TOKENS, *allowed})))
 
 
 @lru_cache
@@ -113,7 +116,7 @@ def render_prompts(
     roles = {trusted} if isinstance(trusted, str) else set(trusted or ())
     prompts = [_render_apart(render, list(chat), pattern, roles, variables) for chat in conversations]
     for prompt in prompts:
-        prompt.cuts = _cuts(prompt, pattern)
+        prompt.cuts = find_cuts(prompt, pattern)
     return prompts
 
 
@@ -233,7 +236,8 @@ def replace(prompt: Prompt, edits: Sequence[tuple[int, int, str]]) -> Prompt:
     return Prompt("".join([*pieces, prompt.text[last:]]), data, moved(prompt.generation), cuts)
 
 
-def _cuts(prompt: Prompt, pattern: re.Pattern[str]) -> list[int]:
+def find_cuts(prompt: Prompt, pattern: re.Pattern[str]) -> list[int]:
+    """Where a prompt must be cut so that no control string of which a part is the user's stays whole."""
     found, position = [], 0
     while prompt.data and (match := pattern.search(prompt.text, position)):
         position = match.end()
@@ -340,9 +344,13 @@ def _padded(offsets: list[Span], width: int, side: str) -> list[Span]:
 
 
 def mask_of(offsets: Any, spans: list[tuple[int, int]]) -> list[int]:
-    """1 for every token of which a character lies in one of the spans."""
+    """1 for every token that begins in one of the spans.
+
+    A token that begins before one is part of what opens the turn: a line break merged with the answer's own, or a
+    special token that takes the white space behind it.
+    """
     starts, ends = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).T
     mask = np.zeros(len(starts), dtype=np.int64)
     for start, end in spans:
-        mask |= (starts < end) & (ends > start)
+        mask |= (starts >= start) & (starts < end) & (ends > start)
     return mask.tolist()

@@ -9,6 +9,7 @@ resized and dropped one at a time.
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -91,6 +92,7 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
     sampling = "segments"
     bound = None
     max_num_frames = None
+    rng: random.Random | None = None  # of `sampling="rand"`; training sets it for each sample
     backend = "pil"
     max_image_pixels = 2**28
     return_metadata = False
@@ -184,7 +186,7 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
 
     def _indices(self, metadata: VideoMetadata, request: dict) -> list[int]:
         options = {name: value for name, value in request.items() if name not in ("explicit", "do_sample")}
-        return frame_indices(metadata.total_num_frames, video_fps=metadata.fps, **options)
+        return frame_indices(metadata.total_num_frames, video_fps=metadata.fps, rng=self.rng, **options)
 
 
 class _Frames:

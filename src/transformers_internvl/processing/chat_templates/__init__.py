@@ -68,6 +68,8 @@ class ChatTemplate:
         gap: what stands between two turns.
         stop: the string at which generation ends.
         thinking_system_message: replaces `system_message` under `enable_thinking=True`; None = no thinking mode.
+        answer_opening: what the model writes in front of every answer, and is trained to write; the prompts of
+            `chat()` leave it out of earlier answers.
     """
 
     grammar: str
@@ -80,6 +82,7 @@ class ChatTemplate:
     gap: str
     stop: str
     thinking_system_message: str | None = None
+    answer_opening: str = ""
 
 
 def _chatml(system_message: str | None, gap: str, **changes: str | None) -> ChatTemplate:
@@ -125,6 +128,7 @@ TEMPLATES: dict[str, ChatTemplate] = {
         last_separator="<|return|>",
         gap="",
         stop="<|return|>",
+        answer_opening="<|channel|>final<|message|>",
     ),
     "internvl_hf": _chatml(None, gap="\n", grammar="internvl_hf", thinking_system_message=THINKING_SYSTEM_MESSAGE),
 }
@@ -138,7 +142,8 @@ def get_chat_template(name: str, *, system_message: str | None = None, image_pla
     of role `system` at the start replaces the default system message; an empty one is sent empty. Further variables:
     `add_generation_prompt`, `enable_thinking` (3.5; True: the thinking system message where the user gives none;
     False: the answer starts behind an empty thought), `image_labels` (False: no "Image-1: " before the images of one
-    run). Assistant turns are enclosed in `{% generation %}`, end token included.
+    run), `for_training` (True: answers begin with what the model writes by itself, the channel of GPT-OSS).
+    Assistant turns are enclosed in `{% generation %}`, end token included.
 
     Args:
         name: a key of `TEMPLATES`.

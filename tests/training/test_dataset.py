@@ -1,0 +1,260 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Rows to batches: mixtures, per-set options, resuming, workers, Trainer."""
+
+import json
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from transformers import AutoModel, Trainer, TrainingArguments
+
+from tests.parity.golden import golden_root
+from transformers_internvl.processing.chat_templates import get_chat_template
+from transformers_internvl.processing.processor import InternVLProcessor
+from transformers_internvl.training.collation import PackingCollator, PaddingCollator
+from transformers_internvl.training.dataset import ChatDataset, PackedDataset
+from transformers_internvl.training.records import DataSet, SkipPolicy, TableRows, read_meta
+from transformers_internvl.training.rows import UnusableSample
+from transformers_internvl.training.samples import SampleEncoder
+
+QWEN2 = golden_root() / "chat_qwen2"
+NOISE = np.random.default_rng(0).integers(0, 256, (56 * 2, 56 * 4, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    processor = InternVLProcessor.from_pretrained(QWEN2)
+    processor.chat_template = get_chat_template("internvl2_5", system_message="S")
+    return SampleEncoder(processor)
+
+
+def turns(question, answer="yes"):
+    return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+
+
+def picture(columns=4, rows=2):
+    return Image.fromarray(NOISE[: 56 * rows, : 56 * columns])
+
+
+def texts(count, name="t"):
+    return TableRows(
+        name, [{"conversations": turns(f"{name} {number} " * (1 + number % 7))} for number in range(count)]
+    )
+
+
+def images(count, name="i"):
+    row = {"image": picture(), "conversations": turns("<image>\nWhat?", "a " * 5)}
+    return TableRows(name, [row] * count)
+
+
+def names(encoder, samples):
+    """The questions of samples, by which they are told apart."""
+    decoded = [encoder.processor.tokenizer.decode(sample["input_ids"]) for sample in samples]
+    return [text.split("user\n")[1].split("<|im_end|>")[0].replace("<IMG_CONTEXT>", "") for text in decoded]
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_meta_file_end_to_end(tmp_path, encoder):
+    picture(2, 2).save(tmp_path / "a.png")
+    rows = [
+        {"image": "a.png", "conversations": turns("<image>\nWhat?")},
+        {"image": ["a.png", "a.png"], "conversations": turns("<image> <image> Which?")},
+        {"conversations": turns("No picture?")},
+        {"conversations": [{"from": "pretrain", "value": "a text"}]},
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    entry = {"root": str(tmp_path), "annotation": str(tmp_path / "a.jsonl"), "data_augment": False, "repeat_time": 1.5}
+    (tmp_path / "meta.json").write_text(json.dumps({"a": {**entry, "max_dynamic_patch": 4}}))
+    data = ChatDataset(read_meta(tmp_path / "meta.json"), encoder, seed=1)
+    samples = [data[index] for index in range(len(data))]
+    assert len(samples) == 6
+    counts = sorted(tuple(sample["num_patches"].tolist()) for sample in samples if "num_patches" in sample)
+    assert set(counts) <= {(5,), (2 + 1, 2 + 1), (1 + 0, 1 + 0)} and (5,) in counts
+    batch = PaddingCollator(encoder.processor.tokenizer.pad_token_id)(samples)
+    assert len(batch["input_ids"]) == 6 and len(batch["pixel_values"]) == sum(map(sum, counts))
+
+
+def test_sets_have_their_own_tile_limits(encoder):
+    sets = [DataSet("few", images(1), max_patches=2), DataSet("many", images(1), max_patches=8)]
+    data = ChatDataset(sets, encoder)
+    assert [len(data.encode(number, 0, 0, 0)["pixel_values"]) for number in (0, 1)] == [3, 9]
+
+
+def test_jpeg_follows_seed_epoch_and_entry(encoder):
+    augmented, plain = (
+        ChatDataset([DataSet("x", images(3), augment=flag)], encoder, seed=5) for flag in (True, False)
+    )
+    one = augmented.encode(0, 0, 0, 7)["pixel_values"]
+    assert torch.equal(one, augmented.encode(0, 0, 0, 7)["pixel_values"])
+    others = [augmented.encode(0, *rest)["pixel_values"] for rest in ((1, 0, 7), (0, 1, 7), (0, 0, 8))]
+    assert not any(torch.equal(one, other) for other in [*others, plain.encode(0, 0, 0, 7)["pixel_values"]])
+    assert torch.equal(plain.encode(0, 0, 0, 7)["pixel_values"], plain.encode(0, 1, 3, 8)["pixel_values"])
+    video = TableRows("v", [{"videos": [[picture(1, 1)] * 3], "conversations": turns("<video>\nWhat?")}])
+    samples = [ChatDataset([DataSet("v", video, augment=flag)], encoder).encode(0, 0, 0, 0) for flag in (True, False)]
+    assert equal(*samples)  # off for videos
+
+
+def test_frames_of_a_video_are_drawn_by_entry(encoder, tmp_path):
+    path = tmp_path / "a.gif"
+    frames = [Image.new("RGB", (56, 56), (shade, 0, 0)) for shade in range(0, 250, 5)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    rows = TableRows("v", [{"video": str(path), "conversations": turns("<video>\nWhat?")}])
+    data = ChatDataset([DataSet("v", rows)], encoder, num_frames=(3, 5))
+    samples = [data.encode(0, 0, 0, entry) for entry in range(12)]
+    assert {len(sample["pixel_values"]) for sample in samples} == {3, 4, 5}
+    assert equal(samples[4], data.encode(0, 0, 0, 4))
+    shades = {tuple(sample["pixel_values"][:, 0, 0, 0].tolist()) for sample in samples}
+    assert len(shades) == 12
+    text = encoder.processor.tokenizer.decode(samples[0]["input_ids"])
+    assert "Frame-1: <img>" in text and "Frame1" not in text
+
+
+def test_preferences_and_messages(encoder):
+    preference = {"image": picture(), "question": "<image>\nWhat?", "chosen": "good", "rejected": "bad bad"}
+    item = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]}
+    messages = {"messages": [item, {"role": "assistant", "content": "good"}], "images": [picture()]}
+    data = ChatDataset([DataSet("x", TableRows("x", [preference, messages]))], encoder)
+    pair, chat = (data.encode(0, sample, 0, 0) for sample in (0, 1))
+    assert torch.equal(pair["chosen_input_ids"], chat["input_ids"])
+    assert torch.equal(pair["pixel_values"], chat["pixel_values"]) and len(chat["pixel_values"]) == 9
+    assert len(pair["rejected_input_ids"]) == len(pair["rejected_labels"]) > len(pair["chosen_labels"])
+    with pytest.raises(UnusableSample, match="preference pairs cannot be packed"):
+        list(PackedDataset(data, 500, 20))
+
+
+def test_unusable_samples(encoder, tmp_path):
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    good = {"conversations": turns("Q")}
+    bad = [
+        {"conversations": turns("Q"), "image": "missing.png"},
+        {"conversations": turns("Q"), "image": "b.png"},
+        {"conversations": turns("Q", "")},
+        {"conversations": turns("<image>")},
+        {"messages": [{"role": "robot", "content": "x"}]},
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, [good, *bad])))
+    entry = {"root": str(tmp_path), "annotation": str(tmp_path / "a.jsonl"), "data_augment": False, "repeat_time": 1}
+    (tmp_path / "meta.json").write_text(json.dumps({"a": entry}))
+    sets = read_meta(tmp_path / "meta.json")
+    data = ChatDataset(sets, encoder)
+    reasons = ("missing.png", "Cannot open", "no token is supervised", "0 images, but 1", "Expected a role")
+    for sample, reason in enumerate(reasons, start=1):
+        with pytest.raises(UnusableSample, match=reason) as caught:
+            data.encode(0, sample, 0, 0)
+        assert caught.value.where == f"{tmp_path / 'a.jsonl'}, line {sample + 1}"
+    policy = SkipPolicy(limit=5)
+    skipping = ChatDataset(sets, encoder, policy=policy)
+    assert sum(skipping[index] is not None for index in range(6)) == 1 and len(policy.skipped) == 5
+    packs = list(PackedDataset(ChatDataset(sets, encoder, policy=SkipPolicy(5)), 100, 10))
+    assert [len(pack) for pack in packs] == [1]
+    with pytest.raises(ValueError, match="4 unusable samples were left out already"):
+        list(PackedDataset(ChatDataset(sets, encoder, policy=SkipPolicy(4)), 100, 10))
+
+
+def mixture(encoder, **options):
+    sets = [DataSet("t", texts(23), repeat=1.5), DataSet("u", texts(9, "u")), DataSet("i", images(4), augment=True)]
+    return ChatDataset(sets, encoder, seed=3, **options)
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_packs_hold_every_entry_once(encoder, ranks):
+    data = mixture(encoder)
+    packs = [p for rank in range(ranks) for p in PackedDataset(data, 200, 20, rank=rank, world_size=ranks, max_open=3)]
+    assert all(sum(len(sample["input_ids"]) for sample in pack) <= 200 for pack in packs)
+    packed = names(encoder, [sample for pack in packs for sample in pack])
+    assert sorted(packed) == sorted(names(encoder, [data[index] for index in range(len(data))]))
+    assert len(packed) == len(data) == 34 + 9 + 4 and len(packs) < 30
+
+
+@pytest.mark.parametrize("stop", [1, 4, 9, -1])
+def test_resume_in_mid_epoch(encoder, stop):
+    def dataset():
+        return PackedDataset(mixture(encoder), 200, 20, max_open=3)
+
+    running = dataset()
+    whole, second = list(running), list(running)
+    stop = stop % len(whole)
+    stopped = dataset()
+    assert len(list(islice(iter(stopped), stop))) == stop
+    state = json.loads(json.dumps(stopped.state_dict()))
+    resumed = dataset()
+    resumed.load_state_dict(state)
+    resumed.set_epoch(0)
+    rest = list(resumed)
+    assert len(rest) == len(whole) - stop
+    for one, other in zip([*rest, *resumed], [*whole[stop:], *second], strict=True):
+        assert len(one) == len(other) and all(map(equal, one, other))
+    assert not all(map(equal, whole[0], second[0]))
+
+
+def test_resume_with_cut_samples_without_end(encoder):
+    def dataset():
+        return PackedDataset(mixture(encoder), 60, 9, max_open=4, cut=True, endless=True)
+
+    for stop in (5, 60):
+        running = iter(dataset())
+        list(islice(running, stop))
+        stopped = dataset()
+        list(islice(iter(stopped), stop))
+        resumed = dataset()
+        resumed.load_state_dict(json.loads(json.dumps(stopped.state_dict())))
+        for one, other in zip(islice(running, 20), resumed, strict=False):
+            assert len(one) == len(other) and all(map(equal, one, other))
+
+
+def test_what_packs_refuse(encoder):
+    data = mixture(encoder)
+    with pytest.raises(UnusableSample, match="i, row .* larger than a pack of 200 tokens and 8 tiles"):
+        list(PackedDataset(data, 200, 8))
+    with pytest.raises(ValueError, match="a rank from 0 to 1"):
+        PackedDataset(data, 200, 8, rank=2, world_size=2)
+    with pytest.raises(ValueError, match="Nothing was read yet"):
+        PackedDataset(data, 200, 8).state_dict()
+    other = PackedDataset(mixture(encoder), 200, 20)
+    next(iter(other))
+    resumed = PackedDataset(data, 200, 20, rank=0, world_size=2)
+    resumed.load_state_dict(other.state_dict())
+    with pytest.raises(ValueError, match="cannot be taken up in mid-epoch"):
+        next(iter(resumed))
+    with pytest.raises(ValueError, match="fewest and the most frames"):
+        ChatDataset([DataSet("t", texts(1))], encoder, num_frames=(9, 8))
+
+
+def test_workers_share_an_epoch(encoder):
+    data = mixture(encoder)
+    loader = DataLoader(PackedDataset(data, 200, 20), batch_size=None, num_workers=2)
+    packed = names(encoder, [sample for pack in loader for sample in pack])
+    assert sorted(packed) == sorted(names(encoder, [data[index] for index in range(len(data))]))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_under_trainer(encoder, tmp_path, packed):
+    data = mixture(encoder)
+    pad = encoder.processor.tokenizer.pad_token_id
+    model = AutoModel.from_pretrained(QWEN2)
+    arguments = TrainingArguments(
+        tmp_path,
+        max_steps=3,
+        per_device_train_batch_size=1 if packed else 4,
+        use_cpu=True,
+        report_to=[],
+        logging_steps=1,
+        save_strategy="no",
+        disable_tqdm=True,
+        accelerator_config={"dispatch_batches": False},
+    )
+    trainer = Trainer(
+        model,
+        arguments,
+        train_dataset=PackedDataset(data, 200, 20) if packed else data,
+        data_collator=PackingCollator("token") if packed else PaddingCollator(pad),
+    )
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert len(losses) == 3 and all(np.isfinite(losses))

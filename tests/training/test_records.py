@@ -1,0 +1,197 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Rows of every kind, meta files, and that every error says where and why."""
+
+import json
+import pickle
+
+import pytest
+from PIL import Image
+
+from transformers_internvl.training.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
+from transformers_internvl.training.rows import UnusableSample, parse_row
+
+HUMAN, GPT = {"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}
+
+
+def turns(question="Q", answer="A"):
+    return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+
+
+KINDS = {
+    "text": {"id": 0, "conversations": [{"from": "system", "value": "S"}, HUMAN, GPT, HUMAN, GPT]},
+    "image": {"conversations": turns("<image>\nQ"), "image": "a.jpg", "width": 10, "height": 20},
+    "multi-image": {
+        "conversations": turns("Image-1: <image>\nImage-2: <image>"),
+        "image": ["a.jpg", "b.jpg"],
+        "width_list": [1, 2],
+        "height_list": [3, 4],
+    },
+    "video": {"conversations": turns("<video>\nQ"), "video": "a.mp4", "clip": [0.5, 2]},
+    "grounding": {"conversations": turns("<image>Q", "<ref>x</ref><box>[[0, 1, 2, 1000]]</box>"), "image": "a.jpg"},
+    "pretraining": {"conversations": [{"from": "pretrain", "value": "x <image> y"}], "image": "a.jpg"},
+    "preference": {"image": "a.jpg", "question": "Q", "chosen": "A", "rejected": "B", "system_prompt": "S"},
+    "messages": {"messages": [{"role": "user", "content": "Q"}], "images": None, "conversations": None},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds(kind):
+    row = parse_row(KINDS[kind], "here", root="data")
+    assert row.kind == kind and row.where == "here"
+    if "image" in KINDS[kind]:
+        assert row.images[0] == "data/a.jpg"
+
+
+def test_what_rows_hold():
+    video = parse_row(KINDS["video"], "", root="s3://bucket/")
+    assert (video.videos, video.clip) == (("s3://bucket/a.mp4",), (0.5, 2))
+    several = parse_row(KINDS["multi-image"], "")
+    assert several.sizes == ((1, 3), (2, 4)) and several.images == ("a.jpg", "b.jpg")
+    preference = parse_row(KINDS["preference"], "")
+    values = [turn["value"] for turn in preference.turns_with(preference.rejected)]
+    assert values == ["S", "Q", "B"]
+    picture = Image.new("RGB", (4, 4))
+    columns = parse_row({"messages": [{"role": "user", "content": "Q"}], "images": [picture]}, "", root="data")
+    assert columns.images == (picture,)
+    assert parse_row({**KINDS["image"], "image": "https://a/b.jpg"}, "", "data").images == ("https://a/b.jpg",)
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        ([1], "expected an object"),
+        ({"id": 3}, "expected one of `conversations`"),
+        ({"conversations": turns(), "messages": [{}]}, "expected one of"),
+        ({"conversations": "Q"}, "`conversations` should be a list"),
+        ({"conversations": []}, "`conversations` is empty"),
+        ({"messages": []}, "`messages` is empty"),
+        ({"conversations": [{"from": "robot", "value": "x"}]}, "turn 1 should be"),
+        ({"conversations": [HUMAN, {"from": "gpt", "value": None}]}, "turn 2 should be"),
+        ({"conversations": [HUMAN]}, "no answer to learn"),
+        ({"conversations": turns("<image>")}, "0 images, but 1 times <image>"),
+        ({"conversations": turns("Q", "<image>"), "image": ["a", "b"]}, "2 images, but 0 times"),
+        ({"conversations": turns("<image>"), "image": ""}, "`image` is empty"),
+        ({"conversations": turns("<video><video>"), "video": "a.mp4"}, "1 videos, but 2 times <video>"),
+        ({"conversations": turns(), "clip": [0, 1]}, "`clip` needs one video"),
+        ({"conversations": turns(), "video": "a", "clip": [2, 1]}, "start, end"),
+        ({"conversations": turns(), "image": "a", "width": 4, "height": [1, 2]}, "1 widths, 2 heights"),
+        ({"conversations": turns(), "image": "a", "width": 0, "height": 2}, "above 0"),
+        ({"conversations": turns(), "image": "a", "images": ["b"]}, "exclude each other"),
+        ({"conversations": turns("<box>[[1, 2, 3]]</box>")}, "a <box> should hold"),
+        ({"conversations": turns("<box>[[1, 2, 3, 1001]]</box>")}, "a <box> should hold"),
+        ({"conversations": turns("<box>1, 2, 3, 4</box>")}, "a <box> should hold"),
+        ({"conversations": turns("<box>[]</box>")}, "a <box> should hold"),
+        ({"question": "Q", "chosen": "A"}, "needs `rejected`"),
+        ({"question": "<image>", "chosen": "A", "rejected": "B"}, "0 images, but 1"),
+        ({"conversations": [{"from": "pretrain", "value": "x"}], "image": "a"}, "1 images, but 0 times"),
+    ],
+)
+def test_unusable_rows(data, reason):
+    with pytest.raises(UnusableSample, match=reason) as caught:
+        parse_row(data, "file.jsonl, line 7")
+    assert str(caught.value).startswith("file.jsonl, line 7: ")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # it comes home from workers
+
+
+def write(path, rows):
+    path.write_bytes(b"".join(row if isinstance(row, bytes) else json.dumps(row).encode() + b"\n" for row in rows))
+    return path
+
+
+def test_jsonl_by_offsets(tmp_path):
+    path = write(tmp_path / "a.jsonl", [KINDS["text"], b"\n", KINDS["image"], b"{bad\n", b'{"\xff": 1}\n', b"  "])
+    rows = JsonlRows(path, "data")
+    assert len(rows) == 4 and rows[1].kind == "image" and rows[0].kind == "text"
+    assert rows[1].where == f"{path}, line 3"
+    for index, line in ((2, 4), (3, 5)):
+        with pytest.raises(UnusableSample, match=f"a.jsonl, line {line}: not a JSON object"):
+            rows[index]
+    umlauts = write(tmp_path / "b.jsonl", [{"conversations": turns("ä" * 9)}, {"conversations": turns("你好")}])
+    assert JsonlRows(umlauts)[1].turns[0]["value"] == "你好"
+
+
+def test_rows_of_a_table():
+    rows = TableRows("mine", [KINDS["messages"], {}])
+    assert len(rows) == 2 and rows[0].kind == "messages"
+    with pytest.raises(UnusableSample, match="mine, row 1: expected one of"):
+        rows[1]
+
+
+@pytest.fixture
+def entry(tmp_path):
+    path = write(tmp_path / "a.jsonl", [KINDS["text"]] * 3)
+    return {"root": "r", "annotation": str(path), "data_augment": True, "repeat_time": 0.5}
+
+
+def meta(tmp_path, content):
+    path = tmp_path / "meta.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_meta(tmp_path, entry):
+    more = {**entry, "repeat_time": 2, "data_augment": False, "max_dynamic_patch": 6, "length": 3}
+    one, two = read_meta(meta(tmp_path, {"one": entry, "two": more}))
+    assert (one.name, one.repeat, one.augment, one.max_patches, len(one.rows)) == ("one", 0.5, True, None, 3)
+    assert (two.repeat, two.augment, two.max_patches) == (2.0, False, 6)
+
+
+def test_length_is_only_said(tmp_path, entry, caplog):
+    import logging
+
+    logger = logging.getLogger("transformers_internvl.training.records")
+    logger.addHandler(caplog.handler)
+    assert len(read_meta(meta(tmp_path, {"one": {**entry, "length": 5}}))[0].rows) == 3
+    logger.removeHandler(caplog.handler)
+    assert "says 5 samples, the file has 3" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"repeat_time": 0}, r"repeat factor should be in \(0, 4\]"),
+        ({"repeat_time": 4.5}, "repeat factor"),
+        ({"repeat_time": True}, "`repeat_time` should be of type float"),
+        ({"data_augment": "yes"}, "`data_augment` should be of type bool"),
+        ({"max_dynamic_patch": 0}, "at least one tile"),
+        ({"annotation": "a.json"}, "should be a .jsonl file"),
+        ({"roots": 1}, "unknown keys"),
+    ],
+)
+def test_bad_meta(tmp_path, entry, change, message):
+    with pytest.raises(ValueError, match=message):
+        read_meta(meta(tmp_path, {"one": {**entry, **change}}))
+
+
+def test_worse_meta(tmp_path, entry):
+    del entry["root"]
+    for content, message in (
+        ({"one": entry}, "set 'one': `root` is missing"),
+        ({"one": 3}, "expected an object"),
+        ([], "expected an object of sets"),
+        ("{,}", "not JSON"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_meta(meta(tmp_path, content))
+    empty = write(tmp_path / "empty.jsonl", [b"\n"])
+    with pytest.raises(ValueError, match="has no lines"):
+        read_meta(meta(tmp_path, {"one": {**entry, "root": "", "annotation": str(empty)}}))
+    with pytest.raises(FileNotFoundError):
+        read_meta(meta(tmp_path, {"one": {**entry, "root": "", "annotation": "missing.jsonl"}}))
+
+
+def test_skip_policy():
+    first, second, third = (UnusableSample(f"a, line {number}", "bad") for number in (1, 2, 3))
+    with pytest.raises(UnusableSample, match="a, line 1: bad"):
+        SkipPolicy()(first)
+    policy = SkipPolicy(limit=2)
+    policy(first)
+    policy(second)
+    assert policy.report() == "a, line 1: bad\na, line 2: bad"
+    with pytest.raises(ValueError, match="2 unusable samples were left out already; now a, line 3: bad"):
+        policy(third)
+
+
+def test_sets_are_checked():
+    with pytest.raises(ValueError, match="'x': the repeat factor"):
+        DataSet("x", TableRows("x", []), repeat=5)

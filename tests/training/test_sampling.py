@@ -1,0 +1,94 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The order of samples: nothing lost, nothing twice, the same again, taken up where it stopped."""
+
+import json
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from transformers_internvl.training.sampling import Mixture, MixtureStream
+
+MIXTURE = Mixture([10, 7, 100], [1.0, 2.5, 0.25], seed=3)
+
+
+def entries(mixture, epoch=0, shares=1):
+    return [entry for share in range(shares) for entry in MixtureStream(mixture, share, shares, epoch)]
+
+
+@pytest.mark.parametrize("mixing", ["size", "root"])
+@pytest.mark.parametrize("shares", [1, 2, 6, 40])
+def test_an_epoch_loses_and_repeats_nothing(mixing, shares):
+    mixture = Mixture(MIXTURE.sizes, MIXTURE.repeats, mixing, seed=3)
+    whole = entries(mixture)
+    assert sorted(entries(mixture, shares=shares)) == sorted(whole) and len(whole) == len(mixture) == 10 + 18 + 25
+    assert [entry for _, _, entry in whole] == list(range(len(mixture)))
+    counts = Counter((number, sample) for number, sample, _ in whole)
+    assert [counts[0, sample] for sample in range(10)] == [1] * 10
+    assert sorted(counts[1, sample] for sample in range(7)) == [2] * 3 + [3] * 4  # 2.5 * 7 = 17.5 -> 18
+    assert all(count == 1 for (number, _), count in counts.items() if number == 2)
+    lengths = [len(MixtureStream(mixture, share, shares)) for share in range(shares)]
+    assert sum(lengths) == len(mixture) and max(lengths) - min(lengths) <= 1
+
+
+def test_the_drawn_part_is_another_every_epoch():
+    """Over the epochs, a quarter of the set a time, every sample comes about equally often."""
+    seen = Counter(sample for epoch in range(80) for number, sample, _ in entries(MIXTURE, epoch) if number == 2)
+    assert len(seen) == 100 and sum(seen.values()) == 80 * 25
+    assert max(seen.values()) < 40 and min(seen.values()) > 5  # mean 20, deviation 3.9
+
+
+def test_deterministic_by_seed_and_epoch():
+    assert entries(MIXTURE, 4) == entries(Mixture([10, 7, 100], [1.0, 2.5, 0.25], seed=3), 4)
+    assert entries(MIXTURE, 4) != entries(MIXTURE, 5)
+    assert entries(MIXTURE) != entries(Mixture(MIXTURE.sizes, MIXTURE.repeats, seed=4))
+
+
+def test_mixing_by_size_and_by_root():
+    sizes = [90_000, 10_000]
+    for mixing, expected in (("size", 0.1), ("root", 1 / 4)):  # 100 / (300 + 100)
+        sets, _ = Mixture(sizes, [1, 1], mixing).epoch(0)
+        share = float(np.mean(sets[:20_000] == 1))
+        assert abs(share - expected) < 0.01, mixing
+    sets, _ = Mixture(sizes, [1, 1], "root").epoch(0)
+    assert (sets == 1).sum() == 10_000 and not (sets[-40_000:] == 1).any()  # the small one is through early
+
+
+@pytest.mark.parametrize("stop", [0, 1, 13, 25, 26])
+def test_resume_in_mid_epoch(stop):
+    stream = MixtureStream(MIXTURE, 1, 2, epoch=2)
+    rest = iter(stream)
+    first = list(islice(rest, stop))
+    state = json.loads(json.dumps(stream.state_dict()))
+    other = MixtureStream(MIXTURE, 1, 2)
+    other.load_state_dict(state)
+    remaining = list(rest)
+    assert list(other) == remaining and first + remaining == list(MixtureStream(MIXTURE, 1, 2, epoch=2))
+    assert list(other) == list(stream) == list(MixtureStream(MIXTURE, 1, 2, epoch=3))
+
+
+def test_resume_of_something_else():
+    state = MixtureStream(MIXTURE, 1, 2).state_dict()
+    for other in (MixtureStream(MIXTURE, 1, 4), MixtureStream(Mixture([10, 7, 99], MIXTURE.repeats, seed=3), 1, 2)):
+        with pytest.raises(ValueError, match="cannot be taken up in mid-epoch"):
+            other.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (([1], [1, 2]), "a repeat factor a set"),
+        (([0], [1]), "above 0"),
+        (([1], [0]), "above 0"),
+        (([1], [1], "log"), "`mixing` is one of"),
+    ],
+)
+def test_bad_mixtures(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Mixture(*arguments)
+
+
+def test_bad_share():
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        MixtureStream(MIXTURE, 2, 2)
