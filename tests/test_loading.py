@@ -20,6 +20,7 @@ from transformers import (
 )
 
 import transformers_internvl as ours
+from tests.llava import picture, write_folder
 from tests.parity.golden import golden_cases, golden_root
 
 CHAT = golden_cases("chat_")
@@ -195,6 +196,31 @@ def test_the_caller_can_give_the_image_token():
     path = golden_root() / "chat_qwen2_5"  # no tokenizer lies beside it
     assert AutoModel.from_pretrained(path).config.image_token_id is None
     assert AutoModel.from_pretrained(path, image_token_id=111).config.image_token_id == 111
+
+
+# --- LLaVA's layout --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["mlp2x_gelu", "two_mlp"])
+def test_llavas_layout_through_the_auto_classes(form, tmp_path):
+    write_folder(tmp_path, form)
+    assert type(AutoConfig.from_pretrained(tmp_path)) is ours.InternVLLlavaConfig
+    for auto_class in (AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMultimodalLM):
+        model = auto_class.from_pretrained(tmp_path, device_map="cpu", dtype=torch.bfloat16)
+        assert type(model) is ours.InternVLLlavaForConditionalGeneration
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+        assert not any(buffer.is_meta for buffer in model.buffers())
+    content = [{"type": "image", "image": picture(60, 40)}, {"type": "text", "text": "What is this?"}]
+    options = {"max_new_tokens": 6, "do_sample": False}
+    answers = []
+    for folder in (tmp_path, tmp_path / "canonical"):
+        pipe = pipeline("image-text-to-text", model=str(folder))
+        assert type(pipe.processor) is ours.InternVLLlavaProcessor
+        answer = pipe(text=[{"role": "user", "content": content}], generate_kwargs=options, return_full_text=False)
+        answers.append(answer[0]["generated_text"])
+        pipe.model.save_pretrained(tmp_path / "canonical")
+        pipe.processor.save_pretrained(tmp_path / "canonical")
+    assert answers[0] == answers[1] and answers[0]
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

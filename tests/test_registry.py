@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    CLIPImageProcessorPil,
+)
+from transformers.models.auto import image_processing_auto, modeling_auto, processing_auto, tokenization_auto
 from transformers.models.internvl import configuration_internvl as stock_configuration
 from transformers.models.internvl import modeling_internvl as stock_modeling
 from transformers.models.internvl import processing_internvl as stock_processing
@@ -78,17 +86,26 @@ print(type(AutoConfig.for_model("internvl")).__module__, type(AutoConfig.for_mod
 
 def test_the_private_tables_that_are_touched_exist():
     """`registry.py` writes to these; a release that renames them shall fail here, by name."""
-    from transformers.models.auto import image_processing_auto, modeling_auto, processing_auto
-
     assert "internvl" not in processing_auto.PROCESSOR_MAPPING_NAMES
     assert processing_auto.processor_class_from_name("InternVLProcessor") is ours.InternVLProcessor
     assert processing_auto.processor_class_from_name("LlavaProcessor").__name__ == "LlavaProcessor"
     assert ours.InternVLConfig in image_processing_auto.IMAGE_PROCESSOR_MAPPING
     assert modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES["internvl_chat"] == "InternVLChatModel"
+    assert tokenization_auto.TOKENIZER_MAPPING_NAMES["internvl_dual_encoder"] == "InternVLDualEncoderTokenizer"
+    assert {"internlm2", "internvl_dual_encoder"} <= tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS
+    assert tokenization_auto.TOKENIZER_MAPPING_NAMES["internvl"] == "Qwen2Tokenizer"  # stock's, left alone
 
 
 def test_the_tokenizer_is_found_by_name():
     assert type(AutoTokenizer.from_pretrained(golden_root() / "chat_internlm2")) is ours.InternLM2Tokenizer
+
+
+def test_clip_folders_are_left_alone(tmp_path):
+    """InternVL-14B borrows CLIP's image processor, which stays CLIP's for everyone else."""
+    (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "CLIPImageProcessor"}')
+    assert type(AutoImageProcessor.from_pretrained(tmp_path, backend="pil")) is CLIPImageProcessorPil
+    found = image_processing_auto._find_mapping_for_image_processor("CLIPImageProcessor")
+    assert found == {"torchvision": "CLIPImageProcessor", "pil": "CLIPImageProcessorPil"}
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path):

@@ -8,9 +8,12 @@ stays.
 """
 
 from .internvl_chat import InternVLChatModel
+from .internvl_llava import InternVLLlavaForConditionalGeneration
 from .modeling.configuration import InternVLConfig, InternVLVisionConfig
 from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
-from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig, QLlamaConfig
+from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
+from .modeling.configuration_llava import InternVLLlavaConfig
+from .modeling.configuration_qllama import QLlamaConfig
 from .modeling.dual_encoder import (
     InternVLDualEncoderModel,
     InternVLDualEncoderTextModel,
@@ -20,13 +23,24 @@ from .modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
 from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.vision import InternVisionModel, InternVLVisionModel
+from .modeling.vision_backbone import InternVisionBackbone, InternVLVisionBackbone
+from .modeling.vision_heads import (
+    InternVisionForImageClassification,
+    InternVisionForSemanticSegmentation,
+    InternVLVisionForImageClassification,
+    InternVLVisionForSemanticSegmentation,
+)
 from .nano import nano_path
 from .processing.chat_templates import get_chat_template, split_thinking
 from .processing.grounding import format_box, parse_grounding
 from .processing.image_processing import InternVLImageProcessor
+from .processing.image_processing_llava import InternVLLlavaImageProcessor
 from .processing.processor import InternVLProcessor
+from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
+from .processing.processor_llava import InternVLLlavaProcessor
 from .processing.tiling import select_grid
 from .processing.tokenization import load_tokenizer
+from .processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
 from .processing.tokenization_internlm2 import InternLM2Tokenizer
 from .processing.video_processing import InternVLVideoProcessor
 from .registry import register
@@ -46,16 +60,28 @@ __all__ = [
     "InternVLDualEncoderConfig",
     "InternVLDualEncoderForPreTraining",
     "InternVLDualEncoderModel",
+    "InternVLDualEncoderProcessor",
     "InternVLDualEncoderTextModel",
+    "InternVLDualEncoderTokenizer",
     "InternVLDualEncoderVisionModel",
     "InternVLForConditionalGeneration",
     "InternVLImageProcessor",
+    "InternVLLlavaConfig",
+    "InternVLLlavaForConditionalGeneration",
+    "InternVLLlavaImageProcessor",
+    "InternVLLlavaProcessor",
     "InternVLModel",
     "InternVLProcessor",
     "InternVLVideoProcessor",
+    "InternVLVisionBackbone",
     "InternVLVisionConfig",
+    "InternVLVisionForImageClassification",
+    "InternVLVisionForSemanticSegmentation",
     "InternVLVisionModel",
+    "InternVisionBackbone",
     "InternVisionConfig",
+    "InternVisionForImageClassification",
+    "InternVisionForSemanticSegmentation",
     "InternVisionModel",
     "QLlamaConfig",
     "format_box",

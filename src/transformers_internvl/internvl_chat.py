@@ -19,16 +19,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.utils import cached_file, is_flash_attn_2_available, logging
+from transformers.utils import cached_file, is_flash_attn_2_available
 
+from .modeling.canonical import as_canonical
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
 from .modeling.loading import LoadsStrictly
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
 from .processing.tokenization import as_trained
-
-logger = logging.get_logger(__name__)
 
 IMAGE_MARK, IMAGE_CONTEXT = "<image>", "<IMG_CONTEXT>"
 History = list[tuple[str, str]]
@@ -107,19 +106,7 @@ class InternVLChatModel(LoadsStrictly, InternVLForConditionalGeneration):
 
     def to_canonical(self) -> InternVLForConditionalGeneration:
         """The same model as an [`InternVLForConditionalGeneration`] with an [`InternVLConfig`], the tensors shared."""
-        config = self.config.to_canonical()
-        if config.ps_version != "v2":
-            logger.warning(
-                "The canonical folder says `ps_version: v1` (image tokens are transposed): this package reads that, "
-                "stock transformers does not know the field and would place the image tokens wrongly."
-            )
-        with torch.device("meta"):
-            model = InternVLForConditionalGeneration(config)
-        model.load_state_dict(self.state_dict(), assign=True)
-        model.tie_weights()
-        _copy_buffers(self, model)
-        model.generation_config = self.generation_config
-        return model.train(self.training)
+        return as_canonical(self)
 
     # --- the authors' calling surface --------------------------------------------------------------------------------
 
@@ -315,13 +302,6 @@ _TOKEN_FILES = {
     },
     "tokenizer.json": lambda content: {token["content"]: token["id"] for token in content.get("added_tokens", [])},
 }
-
-
-def _copy_buffers(source: torch.nn.Module, target: torch.nn.Module) -> None:
-    """Buffers that no state dict holds, such as rotary frequencies: taken over, not left on the meta device."""
-    for name, buffer in source.named_buffers():
-        owner, _, leaf = name.rpartition(".")
-        target.get_submodule(owner)._buffers[leaf] = buffer
 
 
 __all__ = ["InternVLChatModel"]

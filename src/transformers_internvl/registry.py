@@ -8,23 +8,28 @@ unless `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` is set when the package is imported.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import (
+    AutoBackbone,
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageClassification,
     AutoModelForImageTextToText,
     AutoModelForMultimodalLM,
     AutoModelForPreTraining,
+    AutoModelForSemanticSegmentation,
     AutoModelForZeroShotImageClassification,
     AutoProcessor,
     AutoTokenizer,
+    CLIPImageProcessorPil,
     PretrainedConfig,
     PreTrainedModel,
 )
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import WeightTransform
-from transformers.models.auto import modeling_auto, processing_auto
+from transformers.models.auto import modeling_auto, processing_auto, tokenization_auto
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
 # Not from the top level, where these are dummies as long as torchvision is missing.
@@ -32,16 +37,29 @@ from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
 from .conversion import mappings
 from .internvl_chat import InternVLChatModel
+from .internvl_llava import InternVLLlavaForConditionalGeneration
 from .modeling.configuration import InternVLConfig, InternVLVisionConfig
 from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
 from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
+from .modeling.configuration_llava import InternVLLlavaConfig
 from .modeling.dual_encoder import InternVLDualEncoderModel
 from .modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
 from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.vision import InternVisionModel, InternVLVisionModel
+from .modeling.vision_backbone import InternVisionBackbone, InternVLVisionBackbone
+from .modeling.vision_heads import (
+    InternVisionForImageClassification,
+    InternVisionForSemanticSegmentation,
+    InternVLVisionForImageClassification,
+    InternVLVisionForSemanticSegmentation,
+)
 from .processing.image_processing import InternVLImageProcessor
+from .processing.image_processing_llava import InternVLLlavaImageProcessor
 from .processing.processor import InternVLProcessor
+from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
+from .processing.processor_llava import InternVLLlavaProcessor
+from .processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
 from .processing.tokenization_internlm2 import InternLM2Tokenizer
 from .processing.video_processing import InternVLVideoProcessor
 
@@ -60,6 +78,9 @@ class Family:
         weights: the rows that map its weight names, read anew for every model.
         has_processor: whether the image, video and joint processors serve it.
         tokenizer: a tokenizer class of its own.
+        tokenizer_holds: whether that class serves folders, too, whose `tokenizer_config.json` names another one.
+        processor: a joint processor of its own, instead of the above.
+        image_processor: what serves its pictures then, if a folder does not say.
         from_stock: whether stock transformers knows the type too.
     """
 
@@ -68,6 +89,9 @@ class Family:
     weights: Callable[[], list[WeightTransform]] | None = None
     has_processor: bool = False
     tokenizer: type | None = None
+    tokenizer_holds: bool = False
+    processor: type | None = None
+    image_processor: type | None = None
     from_stock: bool = False
 
 
@@ -79,7 +103,24 @@ FAMILIES = (
         weights=mappings.internvl_chat,
         has_processor=True,
     ),
-    Family(InternVisionConfig, {AutoModel: InternVisionModel}, weights=mappings.intern_vit),
+    Family(
+        InternVLLlavaConfig,
+        {AutoModel: InternVLLlavaForConditionalGeneration, AutoModelForCausalLM: InternVLLlavaForConditionalGeneration}
+        | dict.fromkeys(_GENERATING, InternVLLlavaForConditionalGeneration),
+        weights=mappings.internvl_llava,
+        processor=InternVLLlavaProcessor,
+        image_processor=InternVLLlavaImageProcessor,
+    ),
+    Family(
+        InternVisionConfig,
+        {
+            AutoModel: InternVisionModel,
+            AutoModelForImageClassification: InternVisionForImageClassification,
+            AutoModelForSemanticSegmentation: InternVisionForSemanticSegmentation,
+            AutoBackbone: InternVisionBackbone,
+        },
+        weights=mappings.intern_vit,
+    ),
     # Its tower brings its own rows for the weights; all other names are the authors'. The authors' folders are of type
     # `internvl`, too: `InternVLConfig.from_dict` tells them apart.
     Family(
@@ -89,6 +130,10 @@ FAMILIES = (
             AutoModelForPreTraining: InternVLDualEncoderForPreTraining,
             AutoModelForZeroShotImageClassification: InternVLDualEncoderModel,
         },
+        tokenizer=InternVLDualEncoderTokenizer,
+        tokenizer_holds=True,
+        processor=InternVLDualEncoderProcessor,
+        image_processor=CLIPImageProcessorPil,
     ),
     Family(
         InternLM2Config,
@@ -103,7 +148,16 @@ FAMILIES = (
         has_processor=True,
         from_stock=True,
     ),
-    Family(InternVLVisionConfig, {AutoModel: InternVLVisionModel}, from_stock=True),
+    Family(
+        InternVLVisionConfig,
+        {
+            AutoModel: InternVLVisionModel,
+            AutoModelForImageClassification: InternVLVisionForImageClassification,
+            AutoModelForSemanticSegmentation: InternVLVisionForSemanticSegmentation,
+            AutoBackbone: InternVLVisionBackbone,
+        },
+        from_stock=True,
+    ),
 )
 
 
@@ -113,6 +167,17 @@ def register() -> None:
     for family in FAMILIES:
         if not (family.from_stock and keep_stock):
             _register(family)
+    AutoBackbone.from_pretrained = classmethod(_backbone_from_pretrained)
+
+
+def _backbone_from_pretrained(cls: type, name: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
+    """`AutoBackbone.from_pretrained` that opens local folders: stock's asks the Hub for a repository of that name.
+
+    What is no folder goes to stock, what is one the way of every other Auto class.
+    """
+    asks_the_hub = AutoBackbone.__base__
+    opener = asks_the_hub.__base__ if os.path.isdir(name) else asks_the_hub
+    return opener.from_pretrained.__func__(cls, name, *args, **kwargs)
 
 
 def _register(family: Family) -> None:
@@ -124,8 +189,18 @@ def _register(family: Family) -> None:
         register_checkpoint_conversion_mapping(model_type, family.weights(), overwrite=True)
     if family.tokenizer is not None:
         AutoTokenizer.register(config, tokenizer_class=family.tokenizer, exist_ok=True)
+    if family.tokenizer is not None and family.tokenizer_holds:
+        # Stock takes the class that a folder names, unless it knows one for the type and knows that folders err.
+        tokenization_auto.TOKENIZER_MAPPING_NAMES[model_type] = family.tokenizer.__name__
+        tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS.add(model_type)
+    if family.processor is not None:
+        AutoProcessor.register(config, family.processor, exist_ok=True)
+    if family.image_processor is not None:
+        images = {"pil": family.image_processor, "torchvision": family.image_processor}
+        IMAGE_PROCESSOR_MAPPING.register(config, images, exist_ok=True)
     if family.has_processor:
         _register_processors(config)
+    if AutoModelForImageTextToText in family.models:
         # The server of transformers looks a model type up in these dictionaries, which `register` does not fill.
         name = family.models[AutoModelForImageTextToText].__name__
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[model_type] = name
@@ -139,7 +214,8 @@ def _register_processors(config: type[PretrainedConfig]) -> None:
     videos = {"pil": InternVLVideoProcessor, "torchvision": InternVLVideoProcessor}
     AutoVideoProcessor.register(config, video_processor_classes=videos, exist_ok=True)
     # Stock finds a processor by the name in `processor_config.json`, its own table first: the row of `internvl` has to
-    # go for the class of that name that is registered here to be found. This is the one private table that is changed.
+    # go for the class of that name that is registered here to be found. `tests/test_registry.py` names every private
+    # table that is changed.
     processing_auto.PROCESSOR_MAPPING_NAMES.pop(config.model_type, None)
     AutoProcessor.register(config, InternVLProcessor, exist_ok=True)
 

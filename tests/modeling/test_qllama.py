@@ -238,3 +238,16 @@ def test_what_does_not_fit_is_refused(parts):
         model()
     with pytest.raises(ValueError, match="must be at least 1"):
         tiny_config(cross_attention_frequency=0)
+
+
+def test_without_its_text_side_it_encodes_queries_alone():
+    whole = tiny_model()
+    bare = QLlamaModel(tiny_config(), text=False).eval()
+    bare.load_state_dict({name: weight for name, weight in whole.state_dict().items() if "embed_tokens" not in name})
+    queries, vision = torch.randn(1, QUERIES, WIDTH), torch.randn(2, 7, VISION_WIDTH)
+    with torch.no_grad():
+        encoded = bare.encode_queries(queries, vision)
+        assert encoded.shape == (2, QUERIES, WIDTH)
+        assert torch.equal(encoded, whole.encode_queries(queries, vision))
+    with pytest.raises(ValueError, match="no embeddings of text tokens"):
+        bare(input_ids=torch.ones(1, 4, dtype=torch.long))

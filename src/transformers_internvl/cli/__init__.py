@@ -11,8 +11,12 @@ from .errors import UserError, one_line
 
 # Verb -> what it does. The module has the verb's name and imports nothing heavy before `run`.
 VERBS = {
+    "caption": "write captions of pictures, and score them where there are references",
     "chat": "ask a model about pictures or a video",
+    "classify": "measure zero-shot classification on folders of pictures or videos",
     "inspect": "show how a picture is cut into tiles, and how many tokens it costs",
+    "profile": "show what a model costs: parameters and multiply-accumulates of its parts",
+    "retrieve": "measure retrieval between pictures or videos and their texts",
 }
 
 

@@ -6,7 +6,15 @@ import sys
 from typing import Any
 
 from .errors import blame_user
-from .loading import add_model_argument, load_processor, model_name, positive
+from .loading import (
+    add_model_argument,
+    add_place_arguments,
+    load_processor,
+    model_name,
+    place,
+    positive,
+    quiet_unless_watched,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--system", metavar="TEXT", help="the system message instead of the template's own")
     add("--max-new-tokens", type=positive, default=512, metavar="N", help="most tokens of an answer (%(default)s)")
     add("--max-patches", type=positive, metavar="N", help="most tiles of a picture (default: the checkpoint's)")
-    add("--device", help="where the model runs, such as cpu or cuda:0 (default: a GPU if there is one)")
-    add("--dtype", default="auto", help="number format, such as bfloat16 (default: the checkpoint's)")
+    add_place_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -49,14 +56,12 @@ class Conversation:
 
     def __init__(self, arguments: argparse.Namespace):
         from transformers import AutoModelForImageTextToText
-        from transformers.utils import logging
 
-        if not sys.stderr.isatty():
-            logging.disable_progress_bar()
+        quiet_unless_watched()
         name = model_name(arguments)
         self.processor = load_processor(name)
         with blame_user(f"cannot load the model {name}"):
-            device, dtype = _place(arguments.device, arguments.dtype)
+            device, dtype = place(arguments.device, arguments.dtype)
             self.model = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype).to(device).eval()
         self.max_new_tokens = arguments.max_new_tokens
         self.processor_kwargs = {} if arguments.max_patches is None else {"max_patches": arguments.max_patches}
@@ -91,19 +96,3 @@ class Conversation:
 
 def _item(kind: str, source: str) -> dict[str, str]:
     return {"type": kind, "url" if source.startswith(("http://", "https://")) else "path": source}
-
-
-def _place(device_name: str | None, dtype_name: str) -> tuple[Any, Any]:
-    """The device and the dtype by their names. Raises `ValueError` for one that does not exist here."""
-    import torch
-
-    if device_name is None:
-        device_name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device_name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {device_name} cannot be used here; try --device cpu.") from error
-    dtype = dtype_name if dtype_name == "auto" else getattr(torch, dtype_name, None)
-    if dtype != "auto" and not isinstance(dtype, torch.dtype):
-        raise ValueError(f"--dtype {dtype_name} is unknown; expected auto, float32, float16 or bfloat16.")
-    return torch.device(device_name), dtype

@@ -1,10 +1,11 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What the verbs share: kinds of arguments, `--model`, and the processor that belongs to it."""
+"""What the verbs share: kinds of arguments, `--model`, what belongs to it, and where it runs."""
 
 import argparse
+import sys
 from typing import Any
 
-from .errors import blame_user
+from .errors import UserError, blame_user
 
 
 def positive(text: str) -> int:
@@ -39,3 +40,73 @@ def load_processor(name: str) -> Any:
 
     with blame_user(f"cannot load the processor of {name}"):
         return AutoProcessor.from_pretrained(name)
+
+
+def add_place_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--device` and `--dtype`."""
+    add = parser.add_argument
+    add("--device", help="where the model runs, such as cpu or cuda:0 (default: a GPU if there is one)")
+    add("--dtype", default="auto", help="number format, such as bfloat16 (default: the checkpoint's)")
+
+
+def place(device_name: str | None, dtype_name: str) -> tuple[Any, Any]:
+    """The device and the dtype by their names. Raises `ValueError` for one that does not exist here."""
+    import torch
+
+    if device_name is None:
+        device_name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device_name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {device_name} cannot be used here; try --device cpu.") from error
+    dtype = dtype_name if dtype_name == "auto" else getattr(torch, dtype_name, None)
+    if dtype != "auto" and not isinstance(dtype, torch.dtype):
+        raise ValueError(f"--dtype {dtype_name} is unknown; expected auto, float32, float16 or bfloat16.")
+    return torch.device(device_name), dtype
+
+
+def quiet_unless_watched() -> None:
+    """No progress bars of transformers where nobody looks at stderr."""
+    from transformers.utils import logging
+
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+
+
+def add_dual_encoder_arguments(parser: argparse.ArgumentParser, batch_size: int = 32) -> None:
+    """Declare the arguments of verbs that run InternVL-C or InternVL-G."""
+    add = parser.add_argument
+    add("--model", required=True, metavar="ID_OR_FOLDER", help="a dual encoder, such as OpenGVLab/InternVL-14B-224px")
+    add("--batch-size", type=positive, default=batch_size, metavar="N", help="pictures at a time (%(default)s)")
+    add_place_arguments(parser)
+
+
+def add_mode_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare `--mode`."""
+    parser.add_argument(
+        "--mode",
+        choices=("InternVL-C", "InternVL-G"),
+        default="InternVL-C",
+        help="InternVL-C compares by the tower alone, InternVL-G by QLLaMA's queries, too (%(default)s)",
+    )
+
+
+def load_dual_encoder(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The dual encoder and its processor. Raises `UserError` where there is none."""
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    from ..modeling.dual_encoder import InternVLDualEncoderModel
+
+    logging.set_verbosity_error()  # what matters is an error
+    quiet_unless_watched()
+    name = arguments.model
+    processor = load_processor(name)
+    with blame_user(f"cannot load the model {name}"):
+        device, dtype = place(arguments.device, arguments.dtype)
+        model = AutoModel.from_pretrained(name, dtype=dtype)
+    if not isinstance(model, InternVLDualEncoderModel):
+        raise UserError(
+            f"{name} is no dual encoder but {type(model).__name__}: give InternVL-14B or a fine-tune of it."
+        )
+    return model.to(device).eval(), processor

@@ -15,12 +15,12 @@ from .ops import BesideBody, SplitFused, merge_groups, merge_thirds, split_group
 
 
 def intern_vit() -> list[WeightTransform]:
-    """InternViT (`model_type: intern_vit_6b`)."""
+    """InternViT (`model_type: intern_vit_6b`), alone or inside a model with a head."""
     return [
-        WeightRenaming(r"^embeddings\.class_embedding", r"^embeddings\.cls_token"),
-        WeightRenaming(r"^embeddings\.patch_embedding\.", r"^embeddings\.patch_embeddings\.projection\."),
-        WeightRenaming(r"^embeddings\.position_embedding", r"^embeddings\.position_embeddings"),
-        WeightRenaming(r"^encoder\.layers\.", r"^encoder\.layer\."),
+        WeightRenaming(r"embeddings\.class_embedding", r"embeddings\.cls_token"),
+        WeightRenaming(r"embeddings\.patch_embedding\.", r"embeddings\.patch_embeddings\.projection\."),
+        WeightRenaming(r"embeddings\.position_embedding", r"embeddings\.position_embeddings"),
+        WeightRenaming(r"encoder\.layers\.", r"encoder\.layer\."),
         WeightRenaming(r"\.attn\.proj\.", r"\.attention\.projection_layer\."),
         WeightRenaming(r"\.attn\.q_norm\.", r"\.attention\.q_norm\."),
         WeightRenaming(r"\.attn\.k_norm\.", r"\.attention\.k_norm\."),
@@ -73,9 +73,26 @@ def internvl_chat() -> list[WeightTransform]:
     ]
 
 
+def internvl_llava() -> list[WeightTransform]:
+    """InternVL-Chat v1 in LLaVA's layout (`model_type: llava_llama`), with QLLaMA or without; the tower as always."""
+    return [
+        WeightRenaming(r"^model\.vision_tower\.vision_tower\.", r"^model\.vision_tower\."),
+        WeightRenaming(r"^model\.vision_tower\.qllama\.model\.", r"^model\.vision_tower\.qllama\."),
+        *(
+            WeightRenaming(rf"^model\.mm_projector\.{mlp}{index}\.", rf"^model\.multi_modal_projector\.{mlp}{layer}\.")
+            for mlp in ("", r"mlp1\.", r"mlp2\.")
+            for index, layer in ((0, "linear_1"), (2, "linear_2"))
+        ),
+        *(
+            WeightRenaming(rf"^model\.{part}\.", rf"^model\.language_model\.{part}\.")
+            for part in ("embed_tokens", "layers", "norm")
+        ),
+    ]
+
+
 def internvl() -> list[WeightTransform]:
     """The canonical layout (`model_type: internvl`): stock's own rows, which stock applies to its own classes only."""
     return get_checkpoint_conversion_mapping("internvl")
 
 
-__all__ = ["intern_vit", "internlm2", "internvl", "internvl_chat"]
+__all__ = ["intern_vit", "internlm2", "internvl", "internvl_chat", "internvl_llava"]

@@ -1,16 +1,16 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Many tokens to one vector, by attention from their mean (arXiv:2312.14238, section 3.2).
 
-Shape letters: B images, M tokens, W their width, E width of the shared space, H heads, C channels per head.
+Shape letters: B images, M tokens, W their width, E width of the result, H heads, C channels per head.
 
 Source: `AttentionPoolingBlock` in `modeling_internvl.py` of the released checkpoints.
 """
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .configuration_dual_encoder import InternVLDualEncoderConfig
 from .vision import eager_attention_forward
 
 
@@ -19,10 +19,10 @@ class AttentionPoolAttention(nn.Module):
 
     is_causal = False
 
-    def __init__(self, config: InternVLDualEncoderConfig, width: int):
+    def __init__(self, config: PreTrainedConfig, width: int, num_heads: int, out_width: int):
         super().__init__()
         self.config = config
-        self.head_dim = width // config.attn_pool_num_heads
+        self.head_dim = width // num_heads
         self.scaling = self.head_dim**-0.5
         self.q = nn.Linear(width, width, bias=False)
         self.k = nn.Linear(width, width, bias=False)
@@ -30,7 +30,7 @@ class AttentionPoolAttention(nn.Module):
         self.q_bias = nn.Parameter(torch.zeros(width))
         self.k_bias = nn.Parameter(torch.zeros(width))
         self.v_bias = nn.Parameter(torch.zeros(width))
-        self.proj = nn.Linear(width, config.clip_embed_dim)
+        self.proj = nn.Linear(width, out_width)
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         query = self._heads(self.q(query) + self.q_bias)  # (B, H, 1, C)
@@ -44,14 +44,21 @@ class AttentionPoolAttention(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """Tokens to one vector: their mean, the class token included, attends to them all. `(B, M, W)` to `(B, E)`."""
+    """Tokens to one vector: their mean, the class token included, attends to them all. `(B, M, W)` to `(B, E)`.
 
-    def __init__(self, config: InternVLDualEncoderConfig, width: int):
+    Args:
+        config: of the model around it, whose attention implementation is used.
+        width: W.
+        num_heads: H, of which W is a multiple.
+        out_width: E.
+    """
+
+    def __init__(self, config: PreTrainedConfig, width: int, num_heads: int, out_width: int):
         super().__init__()
         self.norm1_q = nn.LayerNorm(width, eps=1e-5)
         self.norm1_k = nn.LayerNorm(width, eps=1e-5)
         self.norm1_v = nn.LayerNorm(width, eps=1e-5)
-        self.cross_attn = AttentionPoolAttention(config, width)
+        self.cross_attn = AttentionPoolAttention(config, width, num_heads, out_width)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         query = self.norm1_q(tokens.mean(dim=1, keepdim=True))

@@ -9,30 +9,68 @@ from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
+from transformers.backbone_utils import BackboneConfigMixin
 from transformers.configuration_utils import SubConfigSpec
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
 from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as StockInternVLVisionConfig
 
+from .configuration_qllama import QLlamaConfig
+
 PIXEL_SHUFFLE_VERSIONS = ("v1", "v2")
 LOSS_REDUCTIONS = ("token", "sample", "square")
+CLASSIFIER_POOLINGS = ("cls_patch_concat", "attention_pooling")
+PROJECTOR_TYPES = ("mlp", "mlp2x_gelu", "two_mlp")
+
+# What heads and backbones add to a tower's configuration: written only where it differs from these.
+_HEAD_DEFAULTS = {
+    "classifier_pooling": "cls_patch_concat",
+    "classifier_pool_heads": None,
+    "semantic_loss_ignore_index": 255,
+    "use_fpn": False,
+    "out_features": None,
+    "out_indices": None,
+}
 
 
 @strict
-class InternVLVisionConfig(StockInternVLVisionConfig):
-    r"""InternViT as stock transformers configures it (`model_type: internvl_vision`), with stochastic depth.
+class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
+    r"""InternViT as stock transformers configures it (`model_type: internvl_vision`), with stochastic depth and heads.
 
     Args:
         drop_path_rate (`float`, defaults to 0.0):
             Probability with which the last block is dropped per sample in training; block `i` of `n` is dropped with
             `drop_path_rate * i / (n - 1)` (arXiv:1603.09382). Stock has no such field: 0 is its behaviour.
+        classifier_pooling (`str`, defaults to `"cls_patch_concat"`):
+            What a classifier sees: `"cls_patch_concat"`, the class token and the mean of the patches, or
+            `"attention_pooling"`, one vector that attends to all tokens. The authors' `CLS_TARGET`.
+        classifier_pool_heads (`int`, *optional*):
+            Heads of that attention; `None` takes the tower's (`num_attention_heads`).
+        semantic_loss_ignore_index (`int`, defaults to 255): Label of pixels that a segmentation loss leaves out.
+        use_fpn (`bool`, defaults to `False`):
+            Whether a backbone turns its four feature maps into a pyramid: four, two, one times and half the patch
+            grid. The authors' `with_fpn`.
+        out_features (`list[str]`), out_indices (`list[int]`), *optional*:
+            Which layers a backbone returns, or a segmentation head reads: `"stem"` (0) is what comes into the first
+            block, `"stage3"` (3) what comes out of the third. `None` is the last one, or with `use_fpn` the end of
+            every quarter.
 
     All other fields are stock's.
     """
 
     drop_path_rate: float | int = 0.0
+    classifier_pooling: str = "cls_patch_concat"
+    classifier_pool_heads: int | None = None
+    semantic_loss_ignore_index: int = 255
+    use_fpn: bool = False
+    _out_features: list[str] | None = None
+    _out_indices: list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
+        layers = {key: kwargs.pop(key, None) for key in ("out_features", "out_indices")}
+        kwargs.pop("stage_names", None)  # derived
         super().__post_init__(**kwargs)
+        if any(layers.values()):
+            self.set_output_features_output_indices(**layers)
         if not 0.0 <= self.drop_path_rate < 1.0:
             raise ValueError(f"`drop_path_rate` is a probability in [0, 1), got {self.drop_path_rate}.")
         if self.hidden_size % self.num_attention_heads:
@@ -40,6 +78,28 @@ class InternVLVisionConfig(StockInternVLVisionConfig):
                 f"`hidden_size` ({self.hidden_size}) must be a multiple of `num_attention_heads` "
                 f"({self.num_attention_heads})."
             )
+        if self.classifier_pooling not in CLASSIFIER_POOLINGS:
+            raise ValueError(
+                f"`classifier_pooling` must be one of {CLASSIFIER_POOLINGS}, got {self.classifier_pooling!r}."
+            )
+        if self.classifier_pool_heads is not None and (
+            self.classifier_pool_heads < 1 or self.hidden_size % self.classifier_pool_heads
+        ):
+            raise ValueError(
+                f"`hidden_size` ({self.hidden_size}) must be a multiple of `classifier_pool_heads`, got "
+                f"{self.classifier_pool_heads}."
+            )
+
+    @property
+    def stage_names(self) -> list[str]:
+        """Names of the layers that `out_features` may choose from."""
+        return ["stem", *(f"stage{index}" for index in range(1, self.num_hidden_layers + 1))]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields; those of heads and backbones only where they differ from the defaults."""
+        fields = super().to_dict()
+        plain = _HEAD_DEFAULTS.items()
+        return {key: value for key, value in fields.items() if (key, value) not in plain}
 
 
 @strict
@@ -56,6 +116,13 @@ class InternVLConfig(StockInternVLConfig):
         loss_reduction (`str`, defaults to `"token"`):
             Weight of a labelled token in a row of `n` labelled tokens: `"token"` 1, `"sample"` 1/n, `"square"`
             1/sqrt(n) (InternVL 2.5, arXiv:2412.05271, section 3.4.2).
+        projector_type (`str`, defaults to `"mlp"`):
+            `"mlp"`: a norm and two linear layers (stock's only projector). `"mlp2x_gelu"`: without the norm.
+            `"two_mlp"`: two of these, one for the queries of the middleware, one for the patches; the queries come
+            first (InternVL-Chat v1, arXiv:2312.14238, section 3.4).
+        middleware_config (`dict` or [`QLlamaConfig`], *optional*):
+            QLLaMA behind the tower, whose queries become image tokens, too. With `projector_type="two_mlp"`, and only
+            then.
 
     All other fields are stock's.
     """
@@ -63,11 +130,14 @@ class InternVLConfig(StockInternVLConfig):
     sub_configs_defaults = {
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2"),
         "vision_config": InternVLVisionConfig,
+        "middleware_config": SubConfigSpec(config_class=QLlamaConfig, optional=True),
     }
 
     ps_version: str = "v2"
     vision_chunk_size: int | None = 16
     loss_reduction: str = "token"
+    projector_type: str = "mlp"
+    middleware_config: Any = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -75,6 +145,15 @@ class InternVLConfig(StockInternVLConfig):
             raise ValueError(f"`ps_version` must be one of {PIXEL_SHUFFLE_VERSIONS}, got {self.ps_version!r}.")
         if self.loss_reduction not in LOSS_REDUCTIONS:
             raise ValueError(f"`loss_reduction` must be one of {LOSS_REDUCTIONS}, got {self.loss_reduction!r}.")
+        if self.projector_type not in PROJECTOR_TYPES:
+            raise ValueError(f"`projector_type` must be one of {PROJECTOR_TYPES}, got {self.projector_type!r}.")
+        if (self.projector_type == "two_mlp") != (self.middleware_config is not None):
+            raise ValueError(
+                "`projector_type='two_mlp'` projects patches and the queries of QLLaMA, which `middleware_config` "
+                f"describes: give both or neither. Got {self.projector_type!r} and {self.middleware_config!r:.60}."
+            )
+        if self.middleware_config is not None:
+            self.middleware_config.vision_hidden_size = self.vision_config.hidden_size
         if self.vision_chunk_size is not None and self.vision_chunk_size < 1:
             raise ValueError(f"`vision_chunk_size` must be at least 1 or None, got {self.vision_chunk_size}.")
         factor = 1 / self.downsample_ratio if self.downsample_ratio else 0
@@ -97,4 +176,4 @@ class InternVLConfig(StockInternVLConfig):
         return super().from_dict(config_dict, **kwargs)
 
 
-__all__ = ["InternVLConfig", "InternVLVisionConfig"]
+__all__ = ["CLASSIFIER_POOLINGS", "InternVLConfig", "InternVLVisionConfig"]

@@ -64,6 +64,8 @@ _CANONICAL_FIELDS = (
     "ps_version",
     "vision_chunk_size",
     "loss_reduction",
+    "projector_type",
+    "middleware_config",
     "dtype",
 )
 
@@ -215,16 +217,7 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
 
     def to_canonical(self) -> InternVLConfig:
         """The same model as a canonical [`InternVLConfig`], without what is about tiling and prompts."""
-        text = self.text_config.to_dict()
-        if text["model_type"] == "internlm2":  # Llama under another name, which stock does not know
-            text["model_type"] = "llama"
-        vision = self.vision_config.to_dict()
-        keep = InternVLVisionConfig().to_dict()
-        return InternVLConfig(
-            text_config=_without_bookkeeping(text),
-            vision_config={key: value for key, value in vision.items() if key in keep and key != "model_type"},
-            **{key: getattr(self, key) for key in _CANONICAL_FIELDS},
-        )
+        return canonical_config(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The canonical fields."""
@@ -238,7 +231,8 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
         fields["vision_config"]["architectures"] = ["InternVisionModel"]
         for key in ("image_seq_length", "vision_feature_select_strategy", "projector_hidden_act", "image_token_id"):
             fields.pop(key, None)  # the authors' code has no such key: it derives them
-        derived = {"vision_chunk_size": 16, "loss_reduction": "square" if self.series_3_5 else "token"}
+        derived = {"vision_chunk_size": 16, "projector_type": "mlp", "middleware_config": None}
+        derived["loss_reduction"] = "square" if self.series_3_5 else "token"
         for key, value in derived.items():
             if fields.get(key) == value:
                 fields.pop(key)
@@ -258,6 +252,20 @@ def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
     if rope and rope.get("type") in _ROPE_NAMES:
         rope["rope_type"] = _ROPE_NAMES[rope.pop("type")]
     return {**fields, "model_type": LANGUAGE_MODELS[architecture].model_type}
+
+
+def canonical_config(config: InternVLConfig) -> InternVLConfig:
+    """A configuration in a layout of the authors, as a canonical one: without what is about tiling and prompts."""
+    text = config.text_config.to_dict()
+    if text["model_type"] == "internlm2":  # Llama under another name, which stock does not know
+        text["model_type"] = "llama"
+    vision = config.vision_config.to_dict()
+    keep = InternVLVisionConfig().to_dict()
+    return InternVLConfig(
+        text_config=_without_bookkeeping(text),
+        vision_config={key: value for key, value in vision.items() if key in keep and key != "model_type"},
+        **{key: copy.deepcopy(getattr(config, key)) for key in _CANONICAL_FIELDS},
+    )
 
 
 def _without_bookkeeping(fields: dict[str, Any]) -> dict[str, Any]:

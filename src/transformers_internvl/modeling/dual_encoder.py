@@ -50,7 +50,8 @@ class InternVLDualEncoderVisionModel(InternVLDualEncoderPreTrainedModel):
     def __init__(self, config: InternVLDualEncoderConfig):
         super().__init__(config)
         self.vision_model = InternVisionModel(config.vision_config)
-        self.clip_projector = AttentionPool(config, config.vision_config.hidden_size)
+        width, heads = config.vision_config.hidden_size, config.attn_pool_num_heads
+        self.clip_projector = AttentionPool(config, width, heads, config.clip_embed_dim)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -140,8 +141,9 @@ class InternVLDualEncoderModel(EncodesText, InternVLDualEncoderPreTrainedModel, 
         self.query_tokens = nn.Parameter(torch.zeros(1, config.num_query_token, text_width))
         self.text_projection = nn.Parameter(torch.zeros(text_width, config.clip_embed_dim))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        self.clip_projector = AttentionPool(config, vision_width)
-        self.clip_projector2 = AttentionPool(config, text_width)
+        heads = config.attn_pool_num_heads
+        self.clip_projector = AttentionPool(config, vision_width, heads, config.clip_embed_dim)
+        self.clip_projector2 = AttentionPool(config, text_width, heads, config.clip_embed_dim)
         self.itm_head = nn.Linear(text_width, 2)
         self.post_init()
         self.generation_config = GenerationConfig.from_model_config(config.qllama_config)
@@ -186,7 +188,7 @@ class InternVLDualEncoderModel(EncodesText, InternVLDualEncoderPreTrainedModel, 
         tower = self.vision_model(pixel_values, **kwargs)
         pooled, queries = self.clip_projector(tower.last_hidden_state), None
         if mode == "InternVL-G":
-            queries = self._query_features(tower.last_hidden_state)
+            queries = self.qllama.model.encode_queries(self.query_tokens, tower.last_hidden_state)
             pooled = nn.functional.normalize(self.clip_projector2(queries)) + nn.functional.normalize(pooled)
         return InternVLDualEncoderImageOutput(
             last_hidden_state=tower.last_hidden_state,
@@ -199,12 +201,6 @@ class InternVLDualEncoderModel(EncodesText, InternVLDualEncoderPreTrainedModel, 
     def encode_image(self, image: torch.Tensor, mode: str) -> torch.Tensor:
         """By the authors' name: pixel values `(B, 3, h, w)` to the images' vectors `(B, E)`, not normalized."""
         return self.get_image_features(image, mode, return_dict=True).pooler_output
-
-    def _query_features(self, vision_hidden_states: torch.Tensor) -> torch.Tensor:
-        """QLLaMA on the queries alone: `(B, M, W)` to `(B, N, D)`."""
-        queries = self.query_tokens.expand(len(vision_hidden_states), -1, -1)
-        outputs = self.qllama.model(inputs_embeds=queries, vision_hidden_states=vision_hidden_states, use_cache=False)
-        return outputs.last_hidden_state
 
     def _behind_queries(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Queries in front of texts: embeddings `(B, N + L, D)` and their padding mask `(B, N + L)`."""

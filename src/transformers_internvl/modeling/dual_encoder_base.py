@@ -68,6 +68,18 @@ class InternVLDualEncoderPreTrainedModel(LoadsStrictly, PreTrainedModel):
     accepts_loss_kwargs = False  # losses are means over pairs: `Trainer` shall average them over accumulation steps
 
     @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As transformers', and strict, see `LoadsStrictly`; captions end with QLLaMA's end token."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.can_generate():
+            # The authors' folders have no generation_config.json, and in config.json the ids belong to QLLaMA.
+            for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+                if getattr(model.generation_config, name) is None:
+                    setattr(model.generation_config, name, getattr(model.config.qllama_config, name))
+        return loaded
+
+    @classmethod
     def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:
         if "qllama.model.norm.weight" in missing:
             return "The folder has no text half: load InternVLDualEncoderVisionModel for the vision half."

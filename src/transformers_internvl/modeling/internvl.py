@@ -4,9 +4,7 @@
 Class, parameter and argument names are stock transformers'; what stock has not is optional and named in the
 docstrings.
 
-Shape letters: T tiles, S tokens of the tower (class token + h*w patches), C width of the tower, f = 1 /
-downsample_ratio, n = h*w / f**2 image tokens of a tile; B rows, L positions, D width of the language model, V
-vocabulary.
+Shape letters: T tiles, n image tokens of a tile; B rows, L positions, D width of the language model, V vocabulary.
 """
 
 from dataclasses import dataclass
@@ -14,21 +12,24 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, GenerationMixin, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
+from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, torch_compilable_check
-from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.generic import can_return_tuple
 
 from .configuration import InternVLConfig
+from .image_features import EncodesImages
 from .loading import NamesDamagedFiles
-from .losses import supervised_loss
+from .losses import supervised_loss, token_losses
+from .middleware import InternVLMiddlewareTower, build_tower
+from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
 from .packed_masks import packed_masks
-from .projector import InternVLMultiModalProjector, pixel_shuffle
-from .vision import build_vision_tower
+from .projector import PROJECTORS, pixel_shuffle
 
 
 @dataclass
@@ -71,8 +72,14 @@ class InternVLPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
     _supports_attention_backend = True
     _can_compile_fullgraph = True
 
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, InternVLMiddlewareTower):
+            init.normal_(module.query_tokens, std=self.config.middleware_config.initializer_range)
 
-class InternVLModel(InternVLPreTrainedModel):
+
+class InternVLModel(EncodesImages, InternVLPreTrainedModel):
     """Tower, projector and language model, without a language modeling head."""
 
     def __init__(self, config: InternVLConfig):
@@ -82,67 +89,10 @@ class InternVLModel(InternVLPreTrainedModel):
                 "this folder with AutoModel."
             )
         super().__init__(config)
-        self.vision_tower = build_vision_tower(config.vision_config)
-        self.multi_modal_projector = InternVLMultiModalProjector(config)
+        self.vision_tower = build_tower(config)
+        self.multi_modal_projector = PROJECTORS[config.projector_type](config)
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
-
-    @merge_with_config_defaults
-    @can_return_tuple
-    def get_image_features(
-        self,
-        pixel_values: torch.Tensor,
-        vision_feature_layer: int | list[int] | None = None,
-        vision_feature_select_strategy: str | None = None,
-        image_flags: torch.Tensor | None = None,
-        vision_chunk_size: int | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> BaseModelOutputWithPooling:
-        """Encode tiles into image tokens.
-
-        Args:
-            pixel_values: `(T, 3, height, width)`, normalized.
-            vision_feature_layer: which hidden state of the tower is used, embeddings counted; -1 is the last block's
-                output. Blocks behind it are not run. Defaults to the config's.
-            vision_feature_select_strategy: `"default"` drops the class token, which has no place in the grid.
-            image_flags: `(T,)` or `(T, 1)`, 0 marks a dummy tile, which is left out. None: all are real.
-            vision_chunk_size: outside training, encode so many tiles at a time. Defaults to the config's.
-
-        Returns:
-            `pooler_output` `(T, n, D)`, the image tokens; `last_hidden_state` `(T, S, C)` of the layer that was used;
-            on request `hidden_states` and `attentions` of the tower.
-        """
-        layer = _single_layer(vision_feature_layer)
-        if vision_feature_select_strategy != "default":
-            raise ValueError(
-                "`vision_feature_select_strategy` must be 'default': pixel shuffle works on the patch grid, which the "
-                f"class token is no part of. Got {vision_feature_select_strategy!r}."
-            )
-        if image_flags is not None:
-            pixel_values = pixel_values[image_flags.reshape(-1).to(pixel_values.device) == 1]
-        pixel_values = pixel_values.to(dtype=self.dtype)
-        chunk = vision_chunk_size or self.config.vision_chunk_size
-        if self.training or chunk is None or len(pixel_values) <= chunk:
-            return self._encode(pixel_values, layer, **kwargs)
-        return _join_chunks([self._encode(part, layer, **kwargs) for part in pixel_values.split(chunk)])
-
-    def _encode(self, pixel_values: torch.Tensor, layer: int, **kwargs: Any) -> BaseModelOutputWithPooling:
-        """One chunk through tower, shuffle and projector."""
-        depth = self.config.vision_config.num_hidden_layers
-        used = layer if layer >= 0 else depth + 1 + layer
-        if not 0 <= used <= depth:
-            raise ValueError(f"The tower has hidden states 0 to {depth} (-1 is the last), got layer {layer}.")
-        whole = bool(kwargs.get("output_hidden_states"))  # who asks for hidden states gets those of every block
-        outputs = self.vision_tower(pixel_values, num_layers=None if whole or layer == -1 else used, **kwargs)
-        features = outputs.last_hidden_state if layer == -1 or not whole else outputs.hidden_states[layer]
-        outputs.last_hidden_state = features  # (T, S, C)
-
-        patch_rows, patch_columns = self.config.vision_config.patch_size
-        grid = (pixel_values.shape[-2] // patch_rows, pixel_values.shape[-1] // patch_columns)  # h, w
-        cells = features[:, 1:].unflatten(1, grid)  # (T, h, w, C)
-        cells = pixel_shuffle(cells, self.config.downsample_ratio, self.config.ps_version)  # (T, h/f, w/f, C*f*f)
-        outputs.pooler_output = self.multi_modal_projector(cells.flatten(1, 2))  # (T, n, D)
-        return outputs
 
     def get_placeholder_mask(
         self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, image_features: torch.Tensor
@@ -170,6 +120,11 @@ class InternVLModel(InternVLPreTrainedModel):
             )
         if input_ids is not None:
             return input_ids == token  # (B, L)
+        if has_no_embedding(self.config):
+            raise ValueError(
+                f"Image token {token} has no embedding (the vocabulary has {self.config.text_config.vocab_size}), so "
+                "images cannot be placed by `inputs_embeds`: pass `input_ids`."
+            )
         embedding = self.get_input_embeddings()(torch.tensor(token, device=inputs_embeds.device))
         return (inputs_embeds == embedding).all(-1)
 
@@ -186,6 +141,7 @@ class InternVLModel(InternVLPreTrainedModel):
         vision_feature_select_strategy: str | None = None,
         image_flags: torch.Tensor | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        image_copies: int = 1,
         **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLModelOutputWithPast:
         """Run the language model over text and image tokens.
@@ -195,13 +151,14 @@ class InternVLModel(InternVLPreTrainedModel):
             pixel_values: `(T, 3, height, width)`: the tiles of all rows, in the order of their placeholders.
             image_flags: `(T,)`, 0 marks dummy tiles.
             mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
+            image_copies: how often the rows go through all tiles; each is encoded once.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         if pixel_values is not None and mm_encoder_outputs:
             raise ValueError("You cannot specify both pixel_values and mm_encoder_outputs at the same time")
         if inputs_embeds is None:
-            inputs_embeds = self.get_input_embeddings()(input_ids)  # (B, L, D)
+            inputs_embeds = embed_known(self.get_input_embeddings(), input_ids, self.config)  # (B, L, D)
 
         encoded = (mm_encoder_outputs or {}).get("image")
         if pixel_values is not None and (image_flags is None or image_flags.any()):
@@ -216,6 +173,7 @@ class InternVLModel(InternVLPreTrainedModel):
             None if encoded is None else encoded.pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
         )
         if image_features is not None:
+            image_features = image_features.repeat(image_copies, 1, 1) if image_copies > 1 else image_features
             mask = self.get_placeholder_mask(input_ids, inputs_embeds, image_features)
             inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
         if self.training:
@@ -258,28 +216,7 @@ class InternVLModel(InternVLPreTrainedModel):
         return inputs_embeds + 0.0 * features.sum().to(inputs_embeds.device, inputs_embeds.dtype)
 
 
-def _single_layer(layer: int | list[int] | None) -> int:
-    """The one layer that feeds the projector."""
-    if isinstance(layer, int):
-        return layer
-    if layer is not None and len(layer) == 1:
-        return layer[0]
-    raise ValueError(f"`vision_feature_layer` must be one layer: the projector has room for one, got {layer}.")
-
-
-def _join_chunks(chunks: list[BaseModelOutputWithPooling]) -> BaseModelOutputWithPooling:
-    """The outputs of several chunks of tiles as the output of all of them."""
-    joined = type(chunks[0])()
-    for key in list(chunks[0]):
-        values = [chunk[key] for chunk in chunks]
-        if isinstance(values[0], tuple):
-            joined[key] = tuple(torch.cat(layer) for layer in zip(*values, strict=True))
-        else:
-            joined[key] = torch.cat(values)
-    return joined
-
-
-class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin):
+class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerationMixin):
     """InternVL with its language modeling head: generates text about images, videos and text."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
@@ -290,6 +227,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
         super().__init__(config)
         self.model = self.body_class(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.loss_type = "ForConditionalGeneration"  # labels are shifted here: so does `Trainer` count them
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
@@ -316,6 +254,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
         image_flags: torch.Tensor | None = None,
         loss_weight: torch.Tensor | None = None,
         skip_logits: bool | None = None,
+        loss_reduction: str | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLCausalLMOutputWithPast:
@@ -327,8 +266,8 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
             loss_weight: `(B, L)` weights of the positions, in place of the config's `loss_reduction`.
             skip_logits: with `labels`, compute logits at supervised positions only and return none. Defaults to True
                 in training, where nobody reads them, and False in evaluation.
-            num_items_in_batch: labelled tokens of the whole batch, as `Trainer` passes it: the loss is the token mean
-                over it.
+            loss_reduction: in place of the config's; `"none"`: `loss` `(B, L)` holds the entropy of every label.
+            num_items_in_batch: what the sum is divided by, as `Trainer` passes it; see [`losses.supervised_loss`].
             image_sizes: accepted for stock's signature; has no effect.
         """
         outputs = self.model(
@@ -352,12 +291,14 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
         loss = aux_loss = None
         if labels is not None and own_loss is not None:
             loss = own_loss(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
+        elif labels is not None and loss_reduction == "none":
+            loss = token_losses(hidden_states, self.lm_head, labels)
         elif labels is not None:
             loss = supervised_loss(
                 hidden_states,
                 self.lm_head,
                 labels,
-                self.config.loss_reduction,
+                loss_reduction or self.config.loss_reduction,
                 loss_weight,
                 kwargs.get("num_items_in_batch"),
                 logits if logits is not None and logits.shape[1] == labels.shape[1] else None,
@@ -365,7 +306,8 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, GenerationMixin)
             )
         if loss is not None and outputs.router_logits:
             aux_loss = self._balance(outputs.router_logits, attention_mask)
-            loss = loss + self.config.text_config.router_aux_loss_coef * aux_loss.to(loss.device)
+            if loss_reduction != "none":
+                loss = loss + self.config.text_config.router_aux_loss_coef * aux_loss.to(loss.device)
 
         return InternVLCausalLMOutputWithPast(
             loss=loss,
@@ -391,9 +333,4 @@ def _keep(hidden_states: torch.Tensor, logits_to_keep: int | torch.Tensor) -> to
     return hidden_states if isinstance(positions, int) else hidden_states[:, positions]
 
 
-__all__ = [
-    "InternVLForConditionalGeneration",
-    "InternVLModel",
-    "InternVLPreTrainedModel",
-    "pixel_shuffle",
-]
+__all__ = ["InternVLForConditionalGeneration", "InternVLModel", "InternVLPreTrainedModel", "pixel_shuffle"]

@@ -7,8 +7,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from .saved_names import AcceptsSavedNames
 
-class NamesDamagedFiles:
+
+class NamesDamagedFiles(AcceptsSavedNames):
     """Mixin in front of `PreTrainedModel`: a truncated or damaged shard is reported by its name."""
 
     @classmethod
@@ -51,9 +53,14 @@ class LoadsStrictly(NamesDamagedFiles):
         model, report = super().from_pretrained(
             pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
         )
+        cls._supply_missing(pretrained_model_name_or_path, model, report)
         if not lenient and getattr(model.config, "quantization_config", None) is None:
             cls._refuse_incomplete(pretrained_model_name_or_path, report)
         return (model, report) if wants_report else model
+
+    @classmethod
+    def _supply_missing(cls, folder: Any, model: Any, report: dict[str, Any]) -> None:
+        """Fetch weights that `report` misses from elsewhere, and take them out of it. Not needed by most."""
 
     @classmethod
     def _refuse_incomplete(cls, folder: Any, report: dict[str, Any]) -> None:

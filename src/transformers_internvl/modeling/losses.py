@@ -7,6 +7,8 @@ Shape letters: B rows, S positions, N positions that are predicted, V vocabulary
 import torch
 from torch import nn
 
+from .chunked_cross_entropy import cross_entropies_of, weighted_cross_entropy
+
 IGNORE_INDEX = -100
 
 # Reduction -> weight of each labelled token in a row that has `n` of them.
@@ -51,7 +53,7 @@ def supervised_loss(
     logits: torch.Tensor | None = None,
     shift_labels: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Next-token loss that needs logits at supervised positions only.
+    """Next-token loss that needs logits at supervised positions only, and not of all of them at once.
 
     Args:
         hidden_states: `(B, S, D)`, the decoder's output.
@@ -60,8 +62,8 @@ def supervised_loss(
         reduction: weight of the labelled tokens of a row, if neither of the next two is given.
         loss_weight: `(B, S)` weights by position, shifted like the labels. The weights of ignored positions count in
             the denominator, as the authors have it.
-        num_items_in_batch: the plain sum of the entropies is divided by this, whatever the reduction: how `Trainer`
-            keeps the token mean exact over accumulation steps and ranks.
+        num_items_in_batch: the sum of the entropies, weighted by `loss_weight` or not at all, is divided by this: how
+            `Trainer` keeps the token mean exact over accumulation steps and ranks, and `InternVLTrainer` any mean.
         logits: `(B, S, V)`, if they are there already.
         shift_labels: `(B, S)`, labels that were shifted already: position `i` predicts entry `i`. `labels` is then not
             read.
@@ -82,14 +84,32 @@ def supervised_loss(
     weights = weights.to(hidden_states.device, torch.float32)
 
     if logits is None:
-        entropies = torch.zeros_like(weights)
-        entropies[supervised] = cross_entropies(head(hidden_states[supervised]), targets[supervised])
+        loss = weighted_cross_entropy(head, hidden_states[supervised], targets[supervised], weights[supervised])
     else:
-        entropies = cross_entropies(logits.flatten(0, 1), targets.flatten()).view_as(weights)
+        loss = (cross_entropies(logits.flatten(0, 1), targets.flatten()) * weights.flatten()).sum()
     total = weights.flatten().sum() if num_items_in_batch is None else num_items_in_batch
     if isinstance(total, torch.Tensor):
         total = total.to(hidden_states.device).clamp(min=torch.finfo(torch.float32).tiny)
-    return (entropies * weights).flatten().sum() / total
+    return loss / total
 
 
-__all__ = ["cross_entropies", "supervised_loss", "token_weights"]
+def token_losses(hidden_states: torch.Tensor, head: nn.Module, labels: torch.Tensor) -> torch.Tensor:
+    """The cross entropy of every label: minus the log probability of a token given what stands before it.
+
+    Args:
+        hidden_states: `(B, S, D)`, the decoder's output.
+        head: maps hidden states to logits.
+        labels: `(B, S)`, not shifted; position `i` is predicted from position `i - 1`.
+
+    Returns:
+        `(B, S)` float32, in the labels' places; 0 where nothing is labelled, and at the first position.
+    """
+    labels = labels.to(hidden_states.device)
+    supervised = labels[:, 1:] != IGNORE_INDEX
+    found = cross_entropies_of(head, hidden_states[:, :-1][supervised], labels[:, 1:][supervised])
+    entropies = torch.zeros(labels[:, 1:].shape, dtype=torch.float32, device=labels.device)
+    entropies = entropies.masked_scatter(supervised, found)
+    return nn.functional.pad(entropies, (1, 0))
+
+
+__all__ = ["cross_entropies", "supervised_loss", "token_losses", "token_weights"]

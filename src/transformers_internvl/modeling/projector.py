@@ -1,7 +1,11 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """From the tower's patches to the language model's tokens: pixel shuffle and a two-layer MLP (arXiv:2404.16821, 3.1).
 
-Shape letters: T tiles, h x w patch grid, C width of the tower, f = 1 / downsample_ratio, D width of the decoder.
+InternVL-Chat v1 has MLPs without a norm, one for patches, and with QLLaMA a second one for its queries
+(arXiv:2312.14238, section 3.4): `PROJECTORS` has a row for each kind.
+
+Shape letters: T tiles, h x w patch grid, C width of the tower, f = 1 / downsample_ratio, n image tokens of the grid, N
+queries, Q width of QLLaMA, D width of the decoder.
 """
 
 import torch
@@ -47,10 +51,10 @@ def pixel_shuffle(features: torch.Tensor, downsample_ratio: float, version: str 
 class InternVLMultiModalProjector(nn.Module):
     """Norm and a two-layer MLP from shuffled tower features to the language model's width."""
 
-    def __init__(self, config: InternVLConfig):
+    def __init__(self, config: InternVLConfig, width: int | None = None, norm: bool = True):
         super().__init__()
-        width = config.vision_config.hidden_size * round(1 / config.downsample_ratio) ** 2
-        self.layer_norm = nn.LayerNorm(width)
+        width = width or config.vision_config.hidden_size * round(1 / config.downsample_ratio) ** 2
+        self.layer_norm = nn.LayerNorm(width) if norm else nn.Identity()
         self.linear_1 = nn.Linear(width, config.text_config.hidden_size)
         self.act = ACT2FN[config.projector_hidden_act]
         self.linear_2 = nn.Linear(config.text_config.hidden_size, config.text_config.hidden_size)
@@ -59,4 +63,37 @@ class InternVLMultiModalProjector(nn.Module):
         return self.linear_2(self.act(self.linear_1(self.layer_norm(image_features))))
 
 
-__all__ = ["InternVLMultiModalProjector", "pixel_shuffle"]
+class InternVLMLPProjector(InternVLMultiModalProjector):
+    """The same without the norm; `width` of the features, if they are not the tower's."""
+
+    def __init__(self, config: InternVLConfig, width: int | None = None):
+        super().__init__(config, width, norm=False)
+
+
+class InternVLTwoMLPProjector(nn.Module):
+    """One MLP for patches and one for queries; the queries come first."""
+
+    def __init__(self, config: InternVLConfig):
+        super().__init__()
+        self.mlp1 = InternVLMLPProjector(config)
+        self.mlp2 = InternVLMLPProjector(config, config.middleware_config.hidden_size)
+
+    def forward(self, image_features: torch.Tensor, query_features: torch.Tensor) -> torch.Tensor:
+        """`(T, n, C*f*f)` and `(T, N, Q)` to `(T, N + n, D)`."""
+        return torch.cat([self.mlp2(query_features), self.mlp1(image_features)], dim=1)
+
+
+PROJECTORS = {
+    "mlp": InternVLMultiModalProjector,
+    "mlp2x_gelu": InternVLMLPProjector,
+    "two_mlp": InternVLTwoMLPProjector,
+}
+"""`config.projector_type` -> class."""
+
+__all__ = [
+    "PROJECTORS",
+    "InternVLMLPProjector",
+    "InternVLMultiModalProjector",
+    "InternVLTwoMLPProjector",
+    "pixel_shuffle",
+]

@@ -30,7 +30,7 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .configuration_dual_encoder import QLlamaConfig
+from .configuration_qllama import QLlamaConfig
 from .vision import eager_attention_forward
 
 # --- who sees whom ---------------------------------------------------------------------------------------------------
@@ -154,6 +154,7 @@ class QLlamaModel(LlamaModel):
 
     Args:
         cross_attention: whether to have the cross attention at all; text alone does without.
+        text: whether to have the embeddings of text tokens; queries alone do without.
     """
 
     config_class = QLlamaConfig
@@ -164,11 +165,13 @@ class QLlamaModel(LlamaModel):
     _supports_flex_attn = False
     _can_record_outputs = {"hidden_states": QLlamaDecoderLayer, "attentions": LlamaAttention}
 
-    def __init__(self, config: QLlamaConfig, cross_attention: bool = True):
+    def __init__(self, config: QLlamaConfig, cross_attention: bool = True, text: bool = True):
         super(LlamaModel, self).__init__(config)  # not Llama's own: it would build the layers twice
         self.padding_idx = config.pad_token_id
         self.vocab_size = config.vocab_size
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, self.padding_idx)
+        self.embed_tokens: nn.Module | None = None
+        if text:
+            self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, self.padding_idx)
         self.layers = nn.ModuleList(
             QLlamaDecoderLayer(config, index, cross_attention) for index in range(config.num_hidden_layers)
         )
@@ -209,6 +212,8 @@ class QLlamaModel(LlamaModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of `input_ids` and `inputs_embeds`.")
         if inputs_embeds is None:
+            if self.embed_tokens is None:
+                raise ValueError("This QLLaMA serves an image tower, it has no embeddings of text tokens.")
             inputs_embeds = self.embed_tokens(input_ids)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
@@ -237,6 +242,20 @@ class QLlamaModel(LlamaModel):
                 **kwargs,
             )
         return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values)
+
+    def encode_queries(self, query_tokens: torch.Tensor, vision_hidden_states: torch.Tensor) -> torch.Tensor:
+        """What the queries make of the vision tokens, no text behind them.
+
+        Args:
+            query_tokens: `(1, N, D)`.
+            vision_hidden_states: `(B, M, W)`.
+
+        Returns:
+            `(B, N, D)`.
+        """
+        queries = query_tokens.expand(len(vision_hidden_states), -1, -1)
+        outputs = self(inputs_embeds=queries, vision_hidden_states=vision_hidden_states, use_cache=False)
+        return outputs.last_hidden_state
 
     def _check_length(self, inputs_embeds: torch.Tensor, vision: torch.Tensor | None) -> None:
         """The positions that the model has, and room for the queries."""

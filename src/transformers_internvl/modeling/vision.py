@@ -63,6 +63,8 @@ def interpolate_positions(table: torch.Tensor, height: int, width: int) -> torch
     side = round((table.shape[1] - 1) ** 0.5)
     if (height, width) == (side, side):
         return table
+    if table.shape[1] != 1 + side**2:
+        raise ValueError(f"Position tables are square grids, got {table.shape[1] - 1} patches: see `image_size`.")
     grid = table[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)  # (1, D, P, P)
     grid = nn.functional.interpolate(grid.float(), size=(height, width), mode="bicubic", align_corners=False)
     grid = grid.permute(0, 2, 3, 1).reshape(1, height * width, -1)  # (1, h*w, D)
@@ -234,17 +236,19 @@ class InternVLVisionLayer(GradientCheckpointingLayer):
         return hidden_states + self.drop_path(self.lambda_2 * refined)
 
 
+def drop_path_rates(config: InternVLVisionConfig) -> list[float]:
+    """With what probability each block is dropped: from 0 at the first up to `drop_path_rate` at the last."""
+    last = max(config.num_hidden_layers - 1, 1)
+    return [config.drop_path_rate * index / last for index in range(config.num_hidden_layers)]
+
+
 class InternVLVisionEncoder(nn.Module):
     """The stack of blocks; the chance to be dropped grows linearly with depth."""
 
     def __init__(self, config: InternVLVisionConfig):
         super().__init__()
-        last = max(config.num_hidden_layers - 1, 1)
         self.config = config
-        self.layer = nn.ModuleList(
-            InternVLVisionLayer(config, config.drop_path_rate * index / last)
-            for index in range(config.num_hidden_layers)
-        )
+        self.layer = nn.ModuleList(InternVLVisionLayer(config, rate) for rate in drop_path_rates(config))
         self.gradient_checkpointing = False
 
     def forward(self, hidden_states: torch.Tensor, num_layers: int | None = None, **kwargs: Any) -> torch.Tensor:
@@ -295,6 +299,8 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
     after the final norm: stock documents it so and leaves it empty.
     """
 
+    frozen = False  # whether it stays in evaluation mode (no stochastic depth) while the model around it trains
+
     def __init__(self, config: InternVLVisionConfig):
         super().__init__(config)
         self.embeddings = InternVLVisionEmbeddings(config)
@@ -304,8 +310,23 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
             self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_init()
 
+    def train(self, mode: bool = True) -> "InternVLVisionModel":
+        """As PyTorch's, where the tower is not `frozen`."""
+        return super().train(mode and not self.frozen)
+
     def get_input_embeddings(self) -> nn.Module:
         return self.embeddings.patch_embeddings
+
+    @torch.no_grad()
+    def resize_positions(self, image_size: int) -> None:
+        """Fit the position table to square images of `image_size` pixels for good, and note it in the config."""
+        table = self.embeddings.position_embeddings
+        if table is None:
+            raise ValueError("This tower has no position table to resize (`use_absolute_position_embeddings=False`).")
+        rows, columns = (image_size // patch for patch in self.config.patch_size)
+        resized = interpolate_positions(table, rows, columns)
+        self.embeddings.position_embeddings = nn.Parameter(resized, requires_grad=table.requires_grad)
+        self.config.image_size = (image_size, image_size)
 
     def pool(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """One vector per tile from the tower's output: `(T, S, D)` to `(T, D)`."""
@@ -347,7 +368,6 @@ class InternVisionModel(InternVLVisionModel):
     def pool(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return hidden_states[:, 0]
 
-    @torch.no_grad()
     def resize_pos_embeddings(self, old_size: int, new_size: int, patch_size: int) -> None:
         """Fit the position table to another image size for good, as the authors' method of that name does.
 
@@ -356,17 +376,12 @@ class InternVisionModel(InternVLVisionModel):
             patch_size: side of a patch in pixels.
         """
         table = self.embeddings.position_embeddings
-        if table is None:
-            raise ValueError("This tower has no position table to resize (`use_absolute_position_embeddings=False`).")
-        if table.shape[1] - 1 != (old_size // patch_size) ** 2:
+        if table is not None and table.shape[1] - 1 != (old_size // patch_size) ** 2:
             raise ValueError(
                 f"The position table has {table.shape[1] - 1} patches, but old_size {old_size} with patch_size "
                 f"{patch_size} would mean {(old_size // patch_size) ** 2}: pass the size the model has now."
             )
-        side = new_size // patch_size
-        resized = interpolate_positions(table, side, side)
-        self.embeddings.position_embeddings = nn.Parameter(resized, requires_grad=table.requires_grad)
-        self.config.image_size = (new_size, new_size)
+        self.resize_positions(new_size)
 
 
 def build_vision_tower(config: InternVLVisionConfig) -> InternVLVisionModel:
@@ -378,5 +393,7 @@ __all__ = [
     "InternVLVisionModel",
     "InternVLVisionPreTrainedModel",
     "InternVisionModel",
+    "build_vision_tower",
+    "drop_path_rates",
     "interpolate_positions",
 ]

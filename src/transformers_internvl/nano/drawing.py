@@ -167,7 +167,9 @@ def _font_file(rng: random.Random, style: Style) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Shape:
+class Shape:
+    """A shape to be painted: its kind, named color, fill, corners in pixels, and how it looks."""
+
     kind: str
     color: str | None
     fill: RGB
@@ -189,9 +191,9 @@ def _draw_shapes(task: str, rng: random.Random, style: Style) -> Drawing:
     colors = _colors(task, rng, len(kinds))
     fills = [shade(rng, color) for color in colors]
     image = background(rng, width, height, fills)
-    shapes = _arranged(rng, style, width, height, kinds, colors, fills)
+    shapes = arrange(rng, style, width, height, kinds, colors, fills)
     for shape in shapes:
-        _paint(image, shape)
+        paint(image, shape)
     if rng.random() < 0.03:
         frame(rng, image)
     shapes.sort(key=lambda shape: shape.box[0] + shape.box[2])
@@ -220,7 +222,7 @@ def _colors(task: str, rng: random.Random, n_shapes: int) -> list[str | None]:
     return [None if rng.random() < other else rng.choice(COLORS) for _ in range(n_shapes)]
 
 
-def _arranged(
+def arrange(
     rng: random.Random,
     style: Style,
     width: int,
@@ -228,7 +230,7 @@ def _arranged(
     kinds: list[str],
     colors: list[str | None],
     fills: list[RGB],
-) -> list[_Shape]:
+) -> list[Shape]:
     """The shapes at places where none overlaps another, smaller where they find no room."""
     short, n_shapes = min(width, height), len(kinds)
     largest = (0.8, 0.62, 0.52, 0.45, 0.42)[n_shapes - 1]
@@ -241,7 +243,7 @@ def _arranged(
     shared_look = rng.random() < 0.6
     shrink = 1.0
     while True:
-        shapes: list[_Shape] = []
+        shapes: list[Shape] = []
         for kind, color, fill, size in zip(kinds, colors, fills, sizes, strict=True):
             side, own_look = max(8.0, size * short * shrink), look if shared_look else _look(rng)
             shape = _placed(rng, kind, color, fill, side, width, height, shapes, gap, own_look)
@@ -261,10 +263,10 @@ def _placed(
     side: float,
     width: int,
     height: int,
-    others: list[_Shape],
+    others: list[Shape],
     gap: float,
     look: tuple[float, str, float, bool],
-) -> _Shape | None:
+) -> Shape | None:
     corners = _corners(rng, kind, side)
     right, bottom = max(x for x, _ in corners), max(y for _, y in corners)
     if right > width - 3 or bottom > height - 3:
@@ -280,7 +282,7 @@ def _placed(
         if not others and rng.random() < 0.2:
             left, top = (width - right) / 2, (height - bottom) / 2
         points = tuple((x + left, y + top) for x, y in corners)
-        shape = _Shape(kind, color, fill, points, outline, line if outline else 0, filled, smooth)
+        shape = Shape(kind, color, fill, points, outline, line if outline else 0, filled, smooth)
         if all(_apart(shape.box, other.box, gap) for other in others):
             return shape
     return None
@@ -318,10 +320,10 @@ def _corners(rng: random.Random, kind: str, side: float) -> list[tuple[float, fl
     return [((x - left) * scale, (y - top) * scale) for x, y in points]
 
 
-def _paint(image: Image.Image, shape: _Shape) -> None:
+def paint(image: Image.Image, shape: Shape) -> None:
     """Draw a shape; smooth edges come from drawing the region larger and averaging."""
     if not shape.smooth:
-        _fill(ImageDraw.Draw(image), shape, shape.points, shape.line)
+        fill_shape(ImageDraw.Draw(image), shape, shape.points, shape.line)
         return
     left, top = math.floor(shape.box[0]) - 1, math.floor(shape.box[1]) - 1
     right, bottom = math.ceil(shape.box[2]) + 2, math.ceil(shape.box[3]) + 2
@@ -329,11 +331,12 @@ def _paint(image: Image.Image, shape: _Shape) -> None:
     region = image.crop((left, top, right, bottom))
     region = region.resize((region.width * scale, region.height * scale), Image.Resampling.NEAREST)
     points = tuple(((x - left) * scale, (y - top) * scale) for x, y in shape.points)
-    _fill(ImageDraw.Draw(region), shape, points, shape.line * scale)
+    fill_shape(ImageDraw.Draw(region), shape, points, shape.line * scale)
     image.paste(region.reduce(scale), (left, top))
 
 
-def _fill(pen: ImageDraw.ImageDraw, shape: _Shape, points: tuple[tuple[float, float], ...], line: int) -> None:
+def fill_shape(pen: ImageDraw.ImageDraw, shape: Shape, points: tuple[tuple[float, float], ...], line: int) -> None:
+    """Draw a shape with hard edges at `points`, its outline `line` pixels wide."""
     fill = shape.fill if shape.filled else None
     if shape.kind == "circle":
         pen.ellipse([*points[0], *points[1]], fill=fill, outline=shape.outline, width=line)

@@ -64,6 +64,7 @@ class InternVLProcessor(ProcessorFiles):
     videos_kwargs = {"return_tensors": "pt"}
     # Where others call `apply_chat_template`, as trainers do, on data that is meant to write tokens such as `<box>`.
     trust_text: bool | Collection[str] = False
+    _tokens_around_image = 2
 
     def __init__(
         self,
@@ -235,7 +236,7 @@ class InternVLProcessor(ProcessorFiles):
     # Counting -----------------------------------------------------------------------------------------------------
 
     def _get_num_multimodal_tokens(self, image_sizes: Sequence[tuple[int, int]] | None = None, **kwargs):
-        """Tiles and tokens of pictures without their pixels, `<img>` and `</img>` counted (a contract of vLLM).
+        """Tiles and tokens of pictures without their pixels, those around them counted (a contract of vLLM).
 
         Args:
             image_sizes: `(height, width)` of each picture.
@@ -248,7 +249,7 @@ class InternVLProcessor(ProcessorFiles):
         if getattr(self.image_processor, "share_tile_budget", False) if shared is None else shared:
             options["n_images"] = len(image_sizes)
         patches = [self.image_processor.get_number_of_image_patches(h, w, options) for h, w in image_sizes]
-        tokens = [2 + self.image_seq_length * count for count in patches]
+        tokens = [self._tokens_around_image + self.image_seq_length * count for count in patches]
         return MultiModalData(num_image_tokens=tokens, num_image_patches=patches)
 
     def count_tokens(self, image_sizes: Sequence[tuple[int, int]], **kwargs) -> list[int]:

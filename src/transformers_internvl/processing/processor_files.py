@@ -19,7 +19,7 @@ from .video_processing import InternVLVideoProcessor
 
 FRAME_LABEL = "Frame{}: "
 
-_HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 # How stock's processor calls the tokens that it asks its tokenizer for.
@@ -49,24 +49,30 @@ class ProcessorFiles(ProcessorMixin):
     @classmethod
     def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
         """The settings in the files of a checkpoint; those of the authors' layout are made from its config.json."""
-        hub = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
+        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
         settings, unused = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
-        if not written_here(settings.get("image_processor", {})):
-            settings |= chat_settings(pretrained_model_name_or_path, **hub) or {}
+        settings |= cls._settings_of_config(settings, pretrained_model_name_or_path, **hub) or {}
         return settings, unused
+
+    @classmethod
+    def _settings_of_config(cls, settings: dict[str, Any], name_or_path: Any, **hub_options: Any) -> dict | None:
+        """What config.json says in the place of `settings`, those of the processor files."""
+        if written_here(settings.get("image_processor", {})):
+            return None
+        return chat_settings(name_or_path, **hub_options)
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
         path = pretrained_model_name_or_path
         settings = cls.get_processor_dict(path, **kwargs)[0] if processor_dict is None else processor_dict
         check_tokenizer_files(path)
-        image_options = _chosen(kwargs, InternVLImageProcessor)
-        video_options = _chosen(kwargs, InternVLVideoProcessor)
+        image_options = chosen_options(kwargs, InternVLImageProcessor)
+        video_options = chosen_options(kwargs, InternVLVideoProcessor)
         others = {k: v for k, v in kwargs.items() if k not in {*image_options, *video_options}}
         tokenizer = load_tokenizer(path, **others)
         tokenizer.padding_side = "left"  # batches are generated from
 
-        hub = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
+        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
         image_settings = settings.get("image_processor")
         if image_settings is None:
             image_settings, _ = InternVLImageProcessor.get_image_processor_dict(path, **hub)
@@ -101,7 +107,8 @@ class ProcessorFiles(ProcessorMixin):
         return files
 
 
-def _chosen(kwargs: dict[str, Any], processor: Any) -> dict[str, Any]:
+def chosen_options(kwargs: dict[str, Any], processor: Any) -> dict[str, Any]:
+    """Those of the arguments that are options of an image or video processor class."""
     return {name: value for name, value in kwargs.items() if name in processor.valid_kwargs.__annotations__}
 
 

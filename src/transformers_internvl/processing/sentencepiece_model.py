@@ -10,12 +10,13 @@ to lose on the way to another backend, and each has its place here:
 - transformers' slow classes, which the authors used, set special tokens off with spaces (`SlowDecodingTokenizer`).
 """
 
+import json
 import os
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tokenizers import decoders, normalizers, pre_tokenizers
+from tokenizers import decoders, normalizers, pre_tokenizers, processors
 from transformers.tokenization_utils_base import generate_merges
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
@@ -109,6 +110,14 @@ def pipeline(
     if scheme != "never":
         steps.append(decoders.Strip(content=" ", left=1))
     return normalizer, pre_tokenizer, decoders.Sequence(steps)
+
+
+def template_ends(post_processor: processors.PostProcessor | None) -> tuple[bool, bool] | None:
+    """Whether a saved template starts and ends with a special token; None without one."""
+    if post_processor is None:
+        return None
+    single = json.loads(post_processor.__getstate__())["single"]
+    return "SpecialToken" in single[0], "SpecialToken" in single[-1]
 
 
 def decode_pieces(pieces: list[str], *, strip_prefix: bool) -> str:

@@ -42,12 +42,14 @@ class Prompt:
         data: the user's text; None = the whole text is trusted.
         generation: what the template marks as written by the assistant.
         cuts: where the text is cut, so that no control string of which a part is the user's stays whole.
+        restarts: where the text is cut because the tokenizer shall start anew there, as at its beginning.
     """
 
     text: str
     data: list[Span] | None = None
     generation: list[Span] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
+    restarts: list[int] = field(default_factory=list)
 
     def is_data(self, start: int, end: int) -> bool:
         """Whether any character of `text[start:end]` is the user's."""
@@ -255,11 +257,13 @@ def encode(
     """
     ids: list[int] = []
     offsets: list[Span] | None = [] if tokenizer.is_fast else None
-    bounds = [0, *prompt.cuts, len(prompt.text)]
+    bounds = sorted({0, *prompt.cuts, *prompt.restarts, len(prompt.text)})
     special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     special.discard(tokenizer.unk_token_id)
     for start, end in zip(bounds[:-1], bounds[1:], strict=True):
-        piece_ids, piece_offsets = _encode_piece(tokenizer, prompt.text[start:end], first=start == 0)
+        piece_ids, piece_offsets = _encode_piece(
+            tokenizer, prompt.text[start:end], first=start == 0 or start in prompt.restarts
+        )
         written = [m[0] for m in pattern.finditer(prompt.text, start, end)]
         expected = sorted(i for i in map(tokenizer.convert_tokens_to_ids, written) if i in special)
         if sorted(index for index in piece_ids if index in special) != expected:

@@ -15,7 +15,13 @@ from tokenizers import Tokenizer, normalizers, processors
 from tokenizers.models import BPE
 from transformers.tokenization_utils_base import BatchEncoding
 
-from .sentencepiece_model import SentencePieceModel, SlowDecodingTokenizer, decode_pieces, pipeline
+from .sentencepiece_model import (
+    SentencePieceModel,
+    SlowDecodingTokenizer,
+    decode_pieces,
+    pipeline,
+    template_ends,
+)
 
 PRIVATE_USE = range(0xE000, 0xF900)  # characters without a meaning, to stand for a spare piece inside one call
 
@@ -70,7 +76,7 @@ class InternLM2Tokenizer(SlowDecodingTokenizer):
         self._tokenizer = Tokenizer(BPE(vocab=vocab, merges=merges, fuse_unk=True, byte_fallback=True))
         stages = pipeline("always" if add_dummy_prefix else "never")
         self._tokenizer.normalizer, self._tokenizer.pre_tokenizer, self._tokenizer.decoder = stages
-        saved_bos, saved_eos = _flags(kwargs.pop("post_processor", None))
+        saved_bos, saved_eos = template_ends(kwargs.pop("post_processor", None)) or (True, False)
         super().__init__(
             add_dummy_prefix=add_dummy_prefix,
             spare_pieces=spare_pieces or {},
@@ -155,14 +161,6 @@ class InternLM2Tokenizer(SlowDecodingTokenizer):
 
     def _space_before_special(self, position: int) -> bool:
         return True
-
-
-def _flags(post_processor: processors.PostProcessor | None) -> tuple[bool, bool]:
-    """Whether a saved template starts and ends with a special token; (True, False) without one."""
-    if post_processor is None:
-        return True, False
-    single = json.loads(post_processor.__getstate__())["single"]
-    return "SpecialToken" in single[0], "SpecialToken" in single[-1]
 
 
 def _strings(value: Any) -> list[str]:

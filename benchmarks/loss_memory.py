@@ -1,0 +1,132 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""A training step with a vocabulary of 151,674: our model's memory and time against stock transformers'.
+
+    python benchmarks/loss_memory.py [--quick] [--rounds N]
+
+Forward and backward of one sample, image and question unlabelled, answer labelled, on equal weights. Each step runs
+in a process of its own, the two in turn; of each the least disturbed round counts. Memory is what the step adds to the
+model at its peak (resident set, Linux), gradients included. The losses must agree. Ratios are ours over stock's:
+below 1 we need less.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from transformers.models.internvl import modeling_internvl as stock
+from transformers.models.internvl.configuration_internvl import InternVLConfig as StockConfig
+
+import transformers_internvl as ours
+
+VOCABULARY = 151674
+IMAGE_TOKEN, TOKENS_PER_TILE = 7, 256
+LENGTH = 1280  # one tile, a question, an answer
+WORKLOADS = {"short answer, 1 in 10 tokens": 0.1, "long answer, half of the tokens": 0.5, "text, every token": 1.0}
+CONFIG = {
+    "text_config": {
+        "model_type": "qwen2",
+        "vocab_size": VOCABULARY,
+        "hidden_size": 448,
+        "intermediate_size": 1216,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 7,
+        "num_key_value_heads": 1,
+    },
+    "vision_config": {
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "attention_bias": True,
+        "image_size": 448,
+    },
+    "image_token_id": IMAGE_TOKEN,
+    "tie_word_embeddings": False,
+}
+
+
+def build(whose: str) -> torch.nn.Module:
+    """A model in training, filled the same for both."""
+    if whose == "ours":
+        model = ours.InternVLForConditionalGeneration(ours.InternVLConfig(**CONFIG))
+    else:
+        model = stock.InternVLForConditionalGeneration(StockConfig(**CONFIG))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _, parameter in sorted(model.named_parameters()):
+            parameter.normal_(std=0.02, generator=generator)
+    return model.train()
+
+
+def batch(labelled: float, length: int) -> dict[str, torch.Tensor]:
+    """One sample: a tile, unless every token is labelled, and labels at its end."""
+    torch.manual_seed(1)
+    ids = torch.randint(8, VOCABULARY, (1, length))
+    labels = ids.masked_fill(torch.arange(length) < length * (1 - labelled), -100)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+    if labelled < 1:
+        ids[:, 4 : 4 + TOKENS_PER_TILE] = IMAGE_TOKEN
+        inputs["pixel_values"] = torch.randn(1, 3, 448, 448)
+    return inputs
+
+
+def resident(field: str) -> int:
+    """`VmRSS` or its peak `VmHWM`, in kB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+def measure(whose: str, labelled: float, length: int) -> dict[str, float]:
+    """One step in this process: peak memory above the model, seconds, loss."""
+    model = build(whose)
+    warm = batch(0.5, TOKENS_PER_TILE + 16)
+    model(**warm).loss.backward()  # threads, code and buffers that stay
+    model.zero_grad(set_to_none=True)
+    inputs = batch(labelled, length)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before, start = resident("VmRSS"), time.perf_counter()
+    loss = model(**inputs).loss
+    loss.backward()
+    seconds = time.perf_counter() - start
+    return {"memory": resident("VmHWM") - before, "seconds": seconds, "loss": loss.item()}
+
+
+def in_a_process(whose: str, labelled: float, length: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--one", whose, str(labelled), str(length)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one short round: a smoke test, not a measurement")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        whose, labelled, length = arguments.one
+        print(json.dumps(measure(whose, float(labelled), int(length))))
+        return
+    length, rounds = (400, 1) if arguments.quick else (LENGTH, arguments.rounds)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {length} tokens")
+    print(f"{'labelled':<34}{'memory':>9}{'time':>9}{'runs':>7}   (ours / stock)")
+    for name, labelled in WORKLOADS.items():
+        found: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
+        for _ in range(rounds):
+            for whose, results in found.items():
+                results.append(in_a_process(whose, labelled, length))
+        losses = [result["loss"] for results in found.values() for result in results]
+        if max(losses) - min(losses) > 1e-5 * max(losses):
+            sys.exit(f"The losses differ: {losses}")
+        best = {
+            w: {key: min(r[key] for r in results) for key in ("memory", "seconds")} for w, results in found.items()
+        }
+        memory, seconds = (best["ours"][key] / best["stock"][key] for key in ("memory", "seconds"))
+        print(f"{name:<34}{memory:>9.2f}{seconds:>9.2f}{rounds:>7}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

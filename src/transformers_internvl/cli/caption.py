@@ -1,0 +1,73 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""`internvl caption`: captions of pictures by InternVL-G, and their score where there are references."""
+
+import argparse
+import json
+
+from .errors import UserError, blame_user
+from .loading import add_dual_encoder_arguments, load_dual_encoder, positive
+from .tables import percent, table
+
+LISTS = (".json", ".jsonl")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add = parser.add_argument
+    add(
+        "pictures",
+        nargs="+",
+        metavar="PICTURE",
+        help='pictures and folders of them, or one .jsonl with a line for every picture, {"image": "1.jpg", '
+        '"captions": ["...", ...]}, or a .json list of these: captions are then scored',
+    )
+    add_dual_encoder_arguments(parser, batch_size=8)
+    add("--prompt", metavar="TEXT", help="what the caption goes on from (default: English caption:)")
+    add("--num-beams", type=positive, default=5, metavar="N", help="beams of the search (%(default)s)")
+    add("--min-new-tokens", type=positive, default=8, metavar="N", help="fewest tokens of a caption (%(default)s)")
+    add("--max-new-tokens", type=positive, default=30, metavar="N", help="most tokens of a caption (%(default)s)")
+    add("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Caption, and print captions and scores."""
+    from ..evaluation.caption_metrics import bleu, cider
+    from ..evaluation.captioning import caption_images
+    from ..evaluation.data import Pictures, read_pairs, read_pictures
+
+    paths = arguments.pictures
+    lists = [path for path in paths if path.endswith(LISTS)]
+    if lists and len(paths) > 1:
+        raise UserError(f"give {lists[0]} alone, or pictures.")
+    with blame_user("cannot use what was given"):
+        items = read_pairs(lists[0], needs_text=False) if lists else read_pictures(paths)
+    referenced = [bool(item.texts) for item in items]
+    if any(referenced) and not all(referenced):
+        raise UserError(f"{items[referenced.index(False)].where}: without captions, while others have some.")
+    model, processor = load_dual_encoder(arguments)
+    with blame_user("cannot caption"):
+        captions = caption_images(
+            model,
+            processor,
+            Pictures(items),
+            prompt=arguments.prompt,
+            num_beams=arguments.num_beams,
+            min_new_tokens=arguments.min_new_tokens,
+            max_new_tokens=arguments.max_new_tokens,
+            batch_size=arguments.batch_size,
+        )
+    scores = {}
+    if all(referenced):
+        references = [item.texts for item in items]
+        scores["bleu4"] = bleu(captions, references)
+        if len(items) > 1:
+            scores["cider"] = cider(captions, references)
+    if arguments.json:
+        lines = [{"image": str(item.path), "caption": text} for item, text in zip(items, captions, strict=True)]
+        print(json.dumps({"captions": lines, **scores}, indent=2, ensure_ascii=False))
+        return
+    for item, caption in zip(items, captions, strict=True):
+        print(f"{item.path}\t{' '.join(caption.split())}")
+    if scores:
+        names = {"bleu4": "BLEU-4", "cider": "CIDEr"}
+        print("\n" + table(("score", "x 100"), [(names[name], percent(score)) for name, score in scores.items()]))

@@ -1,0 +1,107 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""`internvl classify`: zero-shot accuracy on folders of pictures or videos, one folder for each class."""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError, blame_user
+from .loading import add_dual_encoder_arguments, add_mode_argument, load_dual_encoder, positive
+from .tables import percent, table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add = parser.add_argument
+    add("folder", type=Path, help="holds a folder for every class; its name, with _ as space, is the class's name")
+    add_dual_encoder_arguments(parser)
+    add_mode_argument(parser)
+    add("--class-names", type=Path, metavar="JSON", help='names of the folders: {"n02123045": ["tabby", "cat"], ...}')
+    add(
+        "--templates",
+        metavar="NAME_OR_FILE",
+        help="sentences with {} for the name: name, photo or video, or a text file with one a line, in any language "
+        "(default: photo; with --video, video)",
+    )
+    add("--video", action="store_true", help="the files are videos (needs the extra `video`)")
+    add("--num-frames", type=positive, metavar="N", help="frames of a video; 1 is the centre frame (default: 8)")
+    add("--per-class", action="store_true", help="print the accuracy of every class")
+    add("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Classify, and print the accuracy."""
+    if arguments.num_frames is not None and not arguments.video:
+        raise UserError("--num-frames belongs to --video.")
+    from ..evaluation.data import read_class_folder
+    from ..evaluation.zero_shot import ranks_of_right, top_k_accuracy
+
+    with blame_user("cannot use what was given"):
+        folders, items = read_class_folder(arguments.folder)
+        names = _class_names(folders, arguments.class_names)
+        templates = _templates(arguments)
+    scores = _scores(arguments, items, names, templates)
+    labels = [item.label for item in items]
+    accuracy = top_k_accuracy(scores, labels, ks=(1, 5) if len(names) > 5 else (1,))
+    right = (ranks_of_right(scores, labels) == 0).tolist()
+    counts = Counter(labels)
+    hits = Counter(label for label, hit in zip(labels, right, strict=True) if hit)
+    classes = [(folder, counts[label], hits[label] / counts[label]) for label, folder in enumerate(folders)]
+    if arguments.json:
+        by_class = [{"folder": folder, "items": count, "top1": share} for folder, count, share in classes]
+        print(json.dumps({"mode": arguments.mode, "items": len(items), **accuracy, "classes": by_class}, indent=2))
+        return
+    kind = "videos" if arguments.video else "images"
+    print(f"{arguments.mode}, zero-shot: {len(items):,} {kind}, {len(names):,} classes, templates: {len(templates)}\n")
+    if arguments.per_class:
+        rows = [(folder, f"{count:,}", percent(share)) for folder, count, share in classes]
+        print(table(("class", kind, "top-1 in %"), rows) + "\n")
+    print(table(("accuracy", "%"), [(f"top-{name[3:]}", percent(share)) for name, share in accuracy.items()]))
+
+
+def _scores(arguments: argparse.Namespace, items: list[Any], names: list[list[str]], templates: list[str]) -> Any:
+    """Cosines of items and classes."""
+    from ..evaluation.data import Pictures
+    from ..evaluation.zero_shot import classify_images, classify_videos, zero_shot_classifier
+
+    model, processor = load_dual_encoder(arguments)
+    options: dict[str, Any] = {"mode": arguments.mode, "batch_size": arguments.batch_size}
+    with blame_user("cannot classify"):
+        classifier = zero_shot_classifier(model, processor, names, templates)
+        if not arguments.video:
+            return classify_images(model, processor, Pictures(items), classifier, **options)
+        frames, paths = arguments.num_frames or 8, [item.path for item in items]
+        return classify_videos(model, processor, paths, classifier, num_frames=frames, **options)
+
+
+def _class_names(folders: list[str], file: Path | None) -> list[list[str]]:
+    """The names of every folder's class."""
+    if file is None:
+        return [[folder.replace("_", " ")] for folder in folders]
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--class-names {file} cannot be read: {error}") from error
+    missing = [folder for folder in folders if not isinstance(known, dict) or folder not in known]
+    if missing:
+        raise ValueError(f"--class-names {file} has no entry for the folder {missing[0]!r}.")
+    return [[known[folder]] if isinstance(known[folder], str) else list(known[folder]) for folder in folders]
+
+
+def _templates(arguments: argparse.Namespace) -> list[str]:
+    """The sentences, by their table's name or from a file."""
+    from ..evaluation.zero_shot import TEMPLATES
+
+    name = arguments.templates or ("video" if arguments.video else "photo")
+    if name in TEMPLATES:
+        return list(TEMPLATES[name])
+    try:
+        lines = Path(name).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--templates {name} is neither {', '.join(TEMPLATES)} nor a file: {error}") from error
+    templates = [line.strip() for line in lines if line.strip()]
+    if not templates:
+        raise ValueError(f"--templates {name} holds no sentence.")
+    return templates

@@ -1,0 +1,63 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""`internvl retrieve`: recall at 1, 5 and 10 between pictures or videos and their texts."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError, blame_user
+from .loading import add_dual_encoder_arguments, add_mode_argument, load_dual_encoder, positive
+from .tables import percent, table
+
+KS = (1, 5, 10)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add = parser.add_argument
+    add(
+        "pairs",
+        type=Path,
+        help='a .jsonl with a line for every picture, {"image": "1.jpg", "captions": ["...", ...]}, or a .json list '
+        "of these; paths count from its folder",
+    )
+    add_dual_encoder_arguments(parser)
+    add_mode_argument(parser)
+    add("--video", action="store_true", help='the file names videos, as "video" (needs the extra `video`)')
+    add("--num-frames", type=positive, metavar="N", help="frames of a video; 1 is the centre frame (default: 8)")
+    add("--truncate", action="store_true", help="cut texts of more than 80 tokens, as the authors do, not an error")
+    add("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Retrieve, and print the recall."""
+    from ..evaluation.data import Pictures, read_pairs
+    from ..evaluation.retrieval import retrieve, retrieve_videos
+
+    if arguments.num_frames is not None and not arguments.video:
+        raise UserError("--num-frames belongs to --video.")
+    with blame_user("cannot use what was given"):
+        items = read_pairs(arguments.pairs, "video" if arguments.video else "image")
+    texts = [text for item in items for text in item.texts]
+    owners = [index for index, item in enumerate(items) for _ in item.texts]
+    model, processor = load_dual_encoder(arguments)
+    options: dict[str, Any] = {"mode": arguments.mode, "ks": KS, "batch_size": arguments.batch_size}
+    options["truncation"] = arguments.truncate
+    with blame_user("cannot retrieve"):
+        if arguments.video:
+            paths, frames = [item.path for item in items], arguments.num_frames or 8
+            recalls = retrieve_videos(model, processor, paths, texts, owners, num_frames=frames, **options)
+        else:
+            recalls = retrieve(model, processor, Pictures(items), texts, owners, **options)
+    if arguments.json:
+        print(json.dumps({"mode": arguments.mode, "items": len(items), "texts": len(texts), **recalls}, indent=2))
+        return
+    kind = "video" if arguments.video else "image"
+    rows = [
+        (name, *(percent(recalls[f"{direction}_recall@{k}"]) for k in KS))
+        for direction, name in (("image_to_text", f"{kind} to text"), ("text_to_image", f"text to {kind}"))
+    ]
+    print(f"{arguments.mode}, retrieval: {len(items):,} {kind}s, {len(texts):,} texts\n")
+    print(table(("recall in %", *(f"R@{k}" for k in KS)), rows))
+    print(f"\nmean recall {percent(recalls['mean_recall'])} %")

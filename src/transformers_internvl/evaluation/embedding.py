@@ -1,0 +1,187 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Pictures, texts and videos as vectors of the shared space of InternVL-C and InternVL-G, in batches.
+
+Shape letters: N items, E width of the shared space.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from ..processing.frame_sampling import frame_indices
+from ..processing.pixels import naming
+from ..processing.video_decoding import VideoReader
+
+FITS = ("crop", "squash")
+"""How a picture becomes a square: shorter side and centre crop, or without regard to its shape."""
+
+
+@torch.no_grad()
+def embed_images(
+    model: Any,
+    processor: Any,
+    images: Sequence[Any],
+    *,
+    mode: str = "InternVL-C",
+    batch_size: int = 32,
+    fit: str = "crop",
+) -> torch.Tensor:
+    """Vectors of pictures.
+
+    Args:
+        model: [`InternVLDualEncoderModel`], or its vision half for mode InternVL-C.
+        processor: [`InternVLDualEncoderProcessor`].
+        images: PIL images, arrays, paths or URLs, one by one as they are needed: a sequence that opens its pictures
+            when they are asked for keeps memory small.
+        mode: `"InternVL-C"` or `"InternVL-G"`.
+        batch_size: pictures at a time.
+        fit: `"crop"`, the shorter side scaled and the centre cut out, as the authors classify; `"squash"`, scaled to
+            the square without regard to the shape, as they retrieve and caption.
+
+    Returns:
+        `(N, E)`, float32, normalized, on the CPU.
+
+    Raises:
+        ValueError: no picture, a picture that cannot be read, an unknown mode or fit.
+    """
+    options = fit_options(processor, fit)
+    parts = []
+    for where, batch in in_batches(images, batch_size, "images"):
+        with naming(where):
+            inputs = processor(images=batch, return_tensors="pt", **options)
+        parts.append(_image_vectors(model, inputs, mode))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def embed_texts(
+    model: Any, processor: Any, texts: Sequence[str], *, batch_size: int = 32, truncation: bool = False
+) -> torch.Tensor:
+    """Vectors of texts, which are the same for both modes.
+
+    Args:
+        model: [`InternVLDualEncoderModel`] or its text half.
+        processor: [`InternVLDualEncoderProcessor`], which adds `summarize:` and the end token.
+        texts: in any language.
+        batch_size: texts at a time.
+        truncation: cut texts of more than 80 tokens, as the authors do.
+
+    Returns:
+        `(N, E)`, float32, normalized, on the CPU.
+
+    Raises:
+        ValueError: no text, or one that is too long and shall not be cut.
+    """
+    parts = []
+    for where, batch in in_batches(texts, batch_size, "texts"):
+        with naming(where):
+            inputs = processor(text=batch, truncation=truncation, return_tensors="pt").to(model.device)
+        features = model.get_text_features(inputs["input_ids"], inputs["attention_mask"], return_dict=True)
+        parts.append(_vectors(features))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def embed_videos(
+    model: Any,
+    processor: Any,
+    videos: Sequence[Any],
+    *,
+    num_frames: int = 8,
+    mode: str = "InternVL-C",
+    batch_size: int = 32,
+    fit: str = "crop",
+) -> torch.Tensor:
+    """Vectors of videos: the mean of the normalized vectors of their frames, normalized again (section 4.3).
+
+    Args:
+        model, processor, mode, fit: as of [`embed_images`].
+        videos: paths, URLs or open binary files (read with PyAV), or lists of frames in any form of a picture.
+        num_frames: frames of a video, each the middle of an equal part of it: 1 is the centre frame, the paper's other
+            choice is 8. A video with fewer frames gives all it has.
+        batch_size: frames at a time.
+
+    Returns:
+        `(N, E)`, float32, normalized, on the CPU.
+
+    Raises:
+        ValueError: no video, one that cannot be read or has no frame, fewer than one frame asked for.
+        ImportError: an encoded video, and PyAV is missing.
+    """
+    options = fit_options(processor, fit)
+    parts = []
+    for where, (video,) in in_batches(videos, 1, "videos"):
+        with naming(f"{where}, {video}" if isinstance(video, (str, os.PathLike)) else where):
+            frames = _middle_frames(video, num_frames)
+            inputs = processor(images=frames, return_tensors="pt", **options)
+        chunks = inputs["pixel_values"].split(batch_size)
+        vectors = [_image_vectors(model, {"pixel_values": chunk}, mode) for chunk in chunks]
+        parts.append(torch.cat(vectors).mean(dim=0))
+    return torch.nn.functional.normalize(torch.stack(parts), dim=-1)
+
+
+def fit_options(processor: Any, fit: str) -> dict[str, Any]:
+    """What to tell the image processor for a fit; see [`embed_images`].
+
+    Raises:
+        ValueError: an unknown fit.
+    """
+    if fit not in FITS:
+        raise ValueError(f"`fit` must be one of {', '.join(FITS)}, got {fit!r}.")
+    if fit == "crop":
+        return {}
+    square = processor.image_processor.crop_size
+    return {"size": {"height": square["height"], "width": square["width"]}, "do_center_crop": False}
+
+
+def in_batches(items: Sequence[Any], batch_size: int, what: str) -> Iterator[tuple[str, list[Any]]]:
+    """The items, `batch_size` at a time and not before they are needed, with a bar where stderr is a terminal.
+
+    Args:
+        items: anything with a length and an index.
+        batch_size: how many at a time.
+        what: what they are, in the plural.
+
+    Yields:
+        Which items they are, for messages (`images 32 to 63`, counted from 0), and the items.
+
+    Raises:
+        ValueError: no items, or a size below 1.
+    """
+    if not len(items):
+        raise ValueError(f"There are no {what}.")
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+    with tqdm(total=len(items), desc=what, leave=False, disable=None) as bar:
+        for start in range(0, len(items), batch_size):
+            batch = [items[index] for index in range(start, min(start + batch_size, len(items)))]
+            last = start + len(batch) - 1
+            yield (f"{what} {start} to {last}" if last > start else f"{what} {start}"), batch
+            bar.update(len(batch))
+
+
+def _image_vectors(model: Any, inputs: Any, mode: str) -> torch.Tensor:
+    pixel_values = inputs["pixel_values"].to(model.device, model.dtype)
+    return _vectors(model.get_image_features(pixel_values, mode=mode, return_dict=True))
+
+
+def _vectors(features: Any) -> torch.Tensor:
+    return torch.nn.functional.normalize(features.pooler_output.float(), dim=-1).cpu()
+
+
+def _middle_frames(video: Any, num_frames: int) -> list[Any]:
+    """The frames to look at, in order, each once."""
+    if isinstance(video, (list, tuple)):
+        return [video[index] for index in _chosen(len(video), num_frames)]
+    with VideoReader(video) as reader:
+        return [frame for _, frame in reader.frames(_chosen(reader.metadata.total_num_frames, num_frames))]
+
+
+def _chosen(total: int, num_frames: int) -> list[int]:
+    return sorted(set(frame_indices(total, sampling="middle", num_frames=num_frames)))
+
+
+__all__ = ["FITS", "embed_images", "embed_texts", "embed_videos", "fit_options", "in_batches"]

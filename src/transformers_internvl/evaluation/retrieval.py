@@ -1,0 +1,135 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Image-text and video-text retrieval: recall at k, in both directions (arXiv:2312.14238, section 4.3).
+
+Shape letters: N images, T texts, E width of the shared space.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from .embedding import embed_images, embed_texts, embed_videos
+
+
+def recall_at_k(
+    similarity: torch.Tensor, ks: Sequence[int] = (1, 5, 10), image_of_text: Sequence[int] | torch.Tensor | None = None
+) -> dict[str, float]:
+    """Recall at k of both directions.
+
+    An image is found at k if one of its texts is among the k most similar ones, a text if its image is. Ties count
+    against the model: whatever is wrong and as similar as the right answer ranks before it, so a model that finds all
+    things alike recalls nothing.
+
+    Args:
+        similarity: `(N, T)`, the higher the closer; any scale.
+        ks: the ranks to report.
+        image_of_text: `(T,)`, which image a text belongs to; an image may have several, as in COCO and Flickr30K.
+            None: text `i` belongs to image `i`.
+
+    Returns:
+        `image_to_text_recall@k` and `text_to_image_recall@k` for every k, and `mean_recall`, the mean of them all;
+        from 0 to 1.
+
+    Raises:
+        ValueError: a shape, k or image that cannot be, an image without a text, or a similarity that is no number.
+    """
+    owners = _owners(similarity, ks, image_of_text)  # (T,)
+    correct = similarity[owners, torch.arange(len(owners), device=similarity.device)]  # (T,)
+    best = correct.new_full((len(similarity),), -torch.inf).scatter_reduce(0, owners, correct, "amax")  # (N,)
+
+    own_at_best = torch.zeros(len(best), dtype=torch.long, device=best.device)
+    own_at_best.scatter_add_(0, owners, (correct >= best[owners]).long())
+    image_ranks = (similarity >= best[:, None]).sum(dim=1) - own_at_best  # (N,), 0 is the front
+    text_ranks = (similarity >= correct).sum(dim=0) - 1  # (T,)
+
+    ranks = {"image_to_text": image_ranks, "text_to_image": text_ranks}
+    recalls = {
+        f"{direction}_recall@{k}": (rank < k).double().mean().item() for direction, rank in ranks.items() for k in ks
+    }
+    return {**recalls, "mean_recall": sum(recalls.values()) / len(recalls)}
+
+
+def _owners(similarity: torch.Tensor, ks: Sequence[int], image_of_text: Any) -> torch.Tensor:
+    """The image of every text `(T,)`, after a look at all arguments."""
+    if similarity.dim() != 2 or 0 in similarity.shape:
+        raise ValueError(f"`similarity` must be (images, texts), at least one of each, got {tuple(similarity.shape)}.")
+    if similarity.isnan().any():
+        raise ValueError("`similarity` holds NaN, which has no rank: check the embeddings.")
+    if not ks or min(ks) < 1:
+        raise ValueError(f"`ks` must be ranks from 1, got {list(ks)}.")
+    images, texts = similarity.shape
+    if image_of_text is None:
+        if images != texts:
+            raise ValueError(
+                f"{texts} texts for {images} images: say in `image_of_text` which image each text belongs to."
+            )
+        return torch.arange(texts, device=similarity.device)
+    owners = torch.as_tensor(image_of_text, device=similarity.device).long()
+    if owners.shape != (texts,):
+        raise ValueError(f"`image_of_text` must name one image for each of {texts} texts, got {tuple(owners.shape)}.")
+    if owners.min() < 0 or owners.max() >= images:
+        raise ValueError(f"`image_of_text` must lie in 0 to {images - 1}, got {owners.min()} to {owners.max()}.")
+    textless = torch.bincount(owners, minlength=images) == 0
+    if textless.any():
+        raise ValueError(f"Image {int(textless.nonzero()[0])} has no text, so it cannot be recalled: leave it out.")
+    return owners
+
+
+def retrieve(
+    model: Any,
+    processor: Any,
+    images: Sequence[Any],
+    texts: Sequence[str],
+    image_of_text: Sequence[int] | None = None,
+    *,
+    mode: str = "InternVL-C",
+    ks: Sequence[int] = (1, 5, 10),
+    batch_size: int = 32,
+    truncation: bool = False,
+) -> dict[str, float]:
+    """Recall of a model on pictures and their texts; see [`recall_at_k`].
+
+    Pictures are squashed to the model's square, as the authors do for retrieval.
+
+    Args:
+        model, processor, images, mode, batch_size: as of [`embed_images`].
+        texts: all texts.
+        image_of_text: which image each belongs to.
+        ks: the ranks to report.
+        truncation: as of [`embed_texts`].
+    """
+    image_embeds = embed_images(model, processor, images, mode=mode, batch_size=batch_size, fit="squash")
+    text_embeds = embed_texts(model, processor, texts, batch_size=batch_size, truncation=truncation)
+    return recall_at_k(image_embeds @ text_embeds.T, ks, image_of_text)
+
+
+def retrieve_videos(
+    model: Any,
+    processor: Any,
+    videos: Sequence[Any],
+    texts: Sequence[str],
+    video_of_text: Sequence[int] | None = None,
+    *,
+    num_frames: int = 8,
+    mode: str = "InternVL-C",
+    ks: Sequence[int] = (1, 5, 10),
+    batch_size: int = 32,
+    truncation: bool = False,
+) -> dict[str, float]:
+    """Recall of a model on videos and their texts (MSR-VTT); a video is the mean of its frames.
+
+    The keys of the result are those of [`recall_at_k`], with videos in the place of images.
+
+    Args:
+        model, processor, videos, num_frames, mode, batch_size: as of [`embed_videos`].
+        texts, video_of_text, ks, truncation: as of [`retrieve`].
+    """
+    video_embeds = embed_videos(
+        model, processor, videos, num_frames=num_frames, mode=mode, batch_size=batch_size, fit="squash"
+    )
+    text_embeds = embed_texts(model, processor, texts, batch_size=batch_size, truncation=truncation)
+    return recall_at_k(video_embeds @ text_embeds.T, ks, video_of_text)
+
+
+__all__ = ["recall_at_k", "retrieve", "retrieve_videos"]

@@ -1,0 +1,44 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""A model in a layout of the authors as a canonical one: other names, the same tensors."""
+
+import torch
+from torch import nn
+from transformers.utils import logging
+
+from .internvl import InternVLForConditionalGeneration
+
+logger = logging.get_logger(__name__)
+
+_STOCK_BEHAVIOUR = {"ps_version": "v2", "projector_type": "mlp"}
+
+
+def as_canonical(model: InternVLForConditionalGeneration) -> InternVLForConditionalGeneration:
+    """The same model as an [`InternVLForConditionalGeneration`] with an `InternVLConfig`, the tensors shared.
+
+    Args:
+        model: with a configuration that has `to_canonical`.
+    """
+    config = model.config.to_canonical()
+    for field, stocks in _STOCK_BEHAVIOUR.items():
+        if getattr(config, field) != stocks:
+            logger.warning(
+                f"The canonical folder says `{field}: {getattr(config, field)}`: this package reads that, stock "
+                "transformers does not know the field and would compute something else."
+            )
+    with torch.device("meta"):
+        canonical = InternVLForConditionalGeneration(config)
+    canonical.load_state_dict(model.state_dict(), assign=True)
+    canonical.tie_weights()
+    _copy_buffers(model, canonical)
+    canonical.generation_config = model.generation_config
+    return canonical.train(model.training)
+
+
+def _copy_buffers(source: nn.Module, target: nn.Module) -> None:
+    """Buffers that no state dict holds, such as rotary frequencies: taken over, not left on the meta device."""
+    for name, buffer in source.named_buffers():
+        owner, _, leaf = name.rpartition(".")
+        target.get_submodule(owner)._buffers[leaf] = buffer
+
+
+__all__ = ["as_canonical"]

@@ -1,0 +1,140 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Cross entropy of a large vocabulary without the logits of all positions at once.
+
+Logits are made for some positions, used, and dropped. With a plain linear head, their gradient is taken on the spot:
+it is `softmax(logits) - onehot(target)`, so nothing has to be computed twice. Any other head (adapters, quantized,
+sharded, hooks) is called as the module it is and computed again in the backward pass.
+
+Shape letters: N positions, n positions of a chunk, D width, V vocabulary.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
+
+# Logits that are held at a time: 128 MiB in float32, 221 positions of a vocabulary of 151,674.
+CHUNK_ELEMENTS = 2**25
+
+
+def cross_entropies_of(head: nn.Module, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross entropy at every position, through any head.
+
+    Args:
+        head: maps `(n, D)` to logits `(n, V)`.
+        hidden_states: `(N, D)`.
+        targets: `(N,)`, ids.
+
+    Returns:
+        `(N,)` float32.
+    """
+    parts = list(_chunks(head, hidden_states, targets))
+    if torch.is_grad_enabled() and len(parts) > 1:
+        return torch.cat([checkpoint(_entropies, head, *part, use_reentrant=False) for part in parts])
+    return torch.cat([_entropies(head, *part) for part in parts])
+
+
+def weighted_cross_entropy(
+    head: nn.Module, hidden_states: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """The weighted sum of the cross entropies of all positions.
+
+    Args:
+        head: maps `(n, D)` to logits `(n, V)`.
+        hidden_states: `(N, D)`.
+        targets: `(N,)`, ids.
+        weights: `(N,)` float32, without gradient.
+
+    Returns:
+        A scalar, float32.
+    """
+    if torch.is_grad_enabled() and _is_plain_linear(head):
+        return _LinearCrossEntropy.apply(hidden_states, head.weight, targets, weights)
+    return (cross_entropies_of(head, hidden_states, targets) * weights).sum()
+
+
+def _chunks(head: nn.Module, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    vocabulary = getattr(head, "out_features", None) or 2**17
+    rows = max(1, CHUNK_ELEMENTS // vocabulary)
+    return zip(*(tensor.split(rows) for tensor in tensors), strict=True)
+
+
+def _entropies(head: nn.Module, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return nn.functional.cross_entropy(head(hidden_states).float(), targets, reduction="none")
+
+
+def _is_plain_linear(head: nn.Module) -> bool:
+    """Whether calling the head is a product with its weight and nothing else."""
+    return (
+        type(head) is nn.Linear
+        and head.bias is None
+        and type(head.weight) is nn.Parameter  # not quantized, not sharded
+        and "forward" not in vars(head)  # accelerate's offloading
+        and not (head._forward_hooks or head._forward_pre_hooks or head._backward_hooks or head._backward_pre_hooks)
+    )
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """`sum(weights * cross_entropy(hidden_states @ weight.T, targets))`, gradients made in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(hidden_states, weight, targets, weights)
+        device = hidden_states.device.type
+        ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        loss, ctx.gradients = _sweep(hidden_states, weight, targets, weights, ctx.dtype, *ctx.needs_input_grad[:2])
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        gradients, ctx.gradients = ctx.gradients, None  # given away: who accumulates may write into them
+        if gradients is None:  # a second time, with retain_graph
+            hidden_states, weight, targets, weights = ctx.saved_tensors
+            _, gradients = _sweep(hidden_states, weight, targets, weights, ctx.dtype, *ctx.needs_input_grad[:2])
+        return *(None if gradient is None else gradient.mul_(upstream) for gradient in gradients), None, None
+
+
+def _sweep(
+    hidden_states: torch.Tensor,
+    weight: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor,
+    autocast: torch.dtype | None,
+    for_hidden_states: bool,
+    for_weight: bool,
+) -> tuple[torch.Tensor, tuple[torch.Tensor | None, torch.Tensor | None]]:
+    """The loss, and its gradients `(N, D)` and `(V, D)` where they are wanted, chunk by chunk."""
+    with torch.autocast(hidden_states.device.type, enabled=False):
+        dtype = autocast or hidden_states.dtype
+        table = weight.to(dtype)  # (V, D)
+        entropies = torch.empty(len(targets), dtype=torch.float32, device=targets.device)
+        toward_hidden = torch.empty_like(hidden_states) if for_hidden_states else None
+        toward_weight = torch.zeros_like(weight) if for_weight else None
+        rows = max(1, CHUNK_ELEMENTS // len(weight))
+        for start in range(0, len(targets), rows):
+            part = slice(start, start + rows)
+            hidden, target, scale = hidden_states[part].to(dtype), targets[part, None], weights[part, None]
+            scores = (hidden @ table.t()).float()  # (n, V)
+            scores -= scores.amax(dim=-1, keepdim=True)
+            picked = scores.gather(1, target)  # (n, 1)
+            normalizer = scores.exp_().sum(dim=-1, keepdim=True)  # (n, 1)
+            entropies[part] = (normalizer.log() - picked).squeeze(1)
+            if toward_hidden is None and toward_weight is None:
+                continue
+            gradient = scores.mul_(scale / normalizer).scatter_add_(1, target, -scale).to(dtype)  # (n, V)
+            if toward_hidden is not None:
+                toward_hidden[part] = gradient @ table
+            if toward_weight is not None and toward_weight.dtype == dtype:
+                toward_weight.addmm_(gradient.t(), hidden)
+            elif toward_weight is not None:
+                toward_weight += gradient.t() @ hidden
+        return (entropies * weights).sum(), (toward_hidden, toward_weight)
+
+
+__all__ = ["cross_entropies_of", "weighted_cross_entropy"]

@@ -1,0 +1,68 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Image tokens that the language model has no embedding for.
+
+Vicuna's vocabulary is full: in InternVL-Chat v1 the first id behind it stands for an image token (the authors write a
+single -200 for an image). No output has such an id, it can only come from a prompt. Its embedding is never read: the
+features take its place. And logits processors, some of which index scores by a prompt's ids, must not see it.
+
+Shape letters: B rows, L positions, V vocabulary, D width.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import GenerationMixin, LogitsProcessorList, SuppressTokensLogitsProcessor
+from transformers.generation.candidate_generator import CandidateGenerator, PromptLookupCandidateGenerator
+
+from .configuration import InternVLConfig
+
+STAND_IN = 0  # `<unk>` in Llama's vocabulary
+
+
+def has_no_embedding(config: InternVLConfig) -> bool:
+    """Whether the id of an image token lies behind the vocabulary."""
+    return config.image_token_id is not None and config.image_token_id >= config.text_config.vocab_size
+
+
+def embed_known(embeddings: nn.Module, input_ids: torch.Tensor, config: InternVLConfig) -> torch.Tensor:
+    """Embed ids `(B, L)` to `(B, L, D)`; in the place of image tokens without an embedding stands another's."""
+    if has_no_embedding(config):
+        input_ids = input_ids.masked_fill(input_ids == config.image_token_id, STAND_IN)
+    return embeddings(input_ids)
+
+
+class HidesImageTokens(LogitsProcessorList):
+    """Logits processors that see `<unk>` where an image stands."""
+
+    def __init__(self, processors: LogitsProcessorList, config: InternVLConfig):
+        super().__init__(processors)
+        self.token = config.image_token_id
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """Scores `(B, V)` after ids `(B, L)`."""
+        return super().__call__(input_ids.masked_fill(input_ids == self.token, STAND_IN), scores, **kwargs)
+
+
+class InternVLGenerationMixin(GenerationMixin):
+    """transformers' generation; where an image token has no embedding, nothing looks for its score."""
+
+    config: InternVLConfig
+
+    def _get_logits_processor(self, *args: Any, **kwargs: Any) -> LogitsProcessorList:
+        processors = super()._get_logits_processor(*args, **kwargs)
+        return HidesImageTokens(processors, self.config) if has_no_embedding(self.config) else processors
+
+    def _get_candidate_generator(self, *args: Any, **kwargs: Any) -> CandidateGenerator:
+        """As transformers'; what is looked up in the prompt ends where an image begins."""
+        generator = super()._get_candidate_generator(*args, **kwargs)
+        if has_no_embedding(self.config) and isinstance(generator, PromptLookupCandidateGenerator):
+            token = self.config.image_token_id
+            suppress = SuppressTokensLogitsProcessor([token], device=self.device)
+            generator.vocab_size = token + 1  # of the scores by which it asks what is suppressed
+            known = LogitsProcessorList([*(generator.logits_processor or []), suppress])
+            generator.logits_processor = HidesImageTokens(known, self.config)
+        return generator
+
+
+__all__ = ["InternVLGenerationMixin", "embed_known", "has_no_embedding"]

@@ -1,0 +1,76 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Pictures of InternVL-Chat v1: `InternVLLlavaImageProcessor`.
+
+One picture is one square: padded to a square with the mean colour (or not), the shorter side resized, the centre cut
+out. No tiles.
+"""
+
+from typing import Any
+
+import numpy as np
+from transformers import LlavaImageProcessorPil
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.image_utils import ChannelDimension, ImageInput, make_flat_list_of_images
+from transformers.processing_utils import ImagesKwargs, Unpack
+from transformers.utils import TensorType
+
+from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
+from .pixels import naming, picture_pixels, picture_size, to_levels
+
+
+class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
+    """The pixels of LLaVA's code with InternVL's numbers: stock's class, with the inputs and checks of this package.
+
+    Takes what [`InternVLImageProcessor`] takes, and as it ignores EXIF orientation and drops alpha. `do_pad` pads to a
+    square with the mean colour first (`image_aspect_ratio: pad`).
+
+    Returns a `BatchFeature` with `pixel_values`, float32 `[pictures, 3, side, side]` (a list without
+    `return_tensors`), and `num_patches`, 1 for every picture.
+
+    Raises `ValueError`, with the index of the picture, on pictures that are empty, too large, broken or have the wrong
+    number of channels.
+    """
+
+    size = {"shortest_edge": 336}
+    crop_size = {"height": 336, "width": 336}
+    image_mean, image_std = NORMALIZE_TYPES["imagenet"]
+    do_pad = True
+    max_image_pixels = InternVLImageProcessor.max_image_pixels
+
+    def __init__(self, **kwargs: Unpack[ImagesKwargs]):
+        super().__init__(**kwargs)
+
+    fetch_images = InternVLImageProcessor.fetch_images
+
+    def _preprocess_image_like_inputs(self, images: ImageInput, *args, **kwargs) -> BatchFeature:
+        return self._preprocess(make_flat_list_of_images(self.fetch_images(images)), *args, **kwargs)
+
+    def process_image(
+        self,
+        image: Any,
+        do_convert_rgb: bool | None = None,
+        input_data_format: str | ChannelDimension | None = None,
+        **kwargs,
+    ) -> np.ndarray:
+        """The pixels of one picture, `[C, H, W]`."""
+        picture_size(image, input_data_format, self.max_image_pixels)
+        pixels, _ = to_levels(picture_pixels(image, do_convert_rgb, input_data_format), keep_fractions=True)
+        return pixels
+
+    def _preprocess(
+        self, images: list[Any], *args, return_tensors: str | TensorType | None = None, **kwargs
+    ) -> BatchFeature:
+        pixels = []
+        for index, image in enumerate(images):
+            with naming(f"Picture {index}"):
+                picture = self.process_image(image, kwargs.get("do_convert_rgb"), kwargs.get("input_data_format"))
+                pixels += super()._preprocess([picture], *args, return_tensors=None, **kwargs)["pixel_values"]
+        data = {"pixel_values": pixels, "num_patches": [1] * len(pixels)}
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    def get_number_of_image_patches(self, height: int, width: int, images_kwargs: dict | None = None) -> int:
+        """One, whatever the picture."""
+        return 1
+
+
+__all__ = ["InternVLLlavaImageProcessor"]

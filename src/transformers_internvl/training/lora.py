@@ -1,0 +1,115 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""LoRA (arXiv:2106.09685) on the modules that the authors adapt, and on no others.
+
+    model = get_peft_model(model, lora_config("llm", model, r=16))
+
+peft's own shorthands are wrong here: `target_modules=["q_proj", ...]` also hits the tower, whose layers bear the same
+names, and `"all-linear"` the tower and the projector. The presets name whole paths.
+
+Source: `wrap_llm_lora` and `wrap_backbone_lora` of `modeling_internvl_chat.py` in the authors' repository. They adapt
+fused `wqkv` (InternLM2) and `qkv` (tower); here these are three layers each, with an adapter each.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+# Part -> the linear layers of its blocks, as whole module names. One row serves every language model: separate (Llama,
+# Qwen, InternLM) or fused (Phi-3) projections, and the dense blocks of a mixture of experts.
+_LLM = (
+    r"(.*\.)?language_model\.layers\.\d+\."
+    r"(self_attn\.(q_proj|k_proj|v_proj|o_proj|qkv_proj)|mlp\.(gate_proj|up_proj|down_proj|gate_up_proj))"
+)
+_VISION = (
+    r"(.*\.)?vision_tower\.encoder\.layer\.\d+\."
+    r"(attention\.(q_proj|k_proj|v_proj|projection_layer)|mlp\.(fc1|fc2))"
+)
+
+PRESETS = {"llm": (_LLM,), "vision": (_VISION,), "all": (_LLM, _VISION)}
+
+# The experts of a layer are two parameters, not linear layers.
+EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+
+
+def lora_config(
+    preset: str,
+    model: nn.Module | None = None,
+    r: int = 16,
+    alpha: int | None = None,
+    dropout: float = 0.05,
+    experts: bool = False,
+    **kwargs: Any,
+) -> "LoraConfig":
+    """The authors' adapters as a peft configuration.
+
+    Args:
+        preset: `"llm"`: attention and MLP of every block of the language model. `"vision"`: the same of the tower.
+            `"all"`: both. The projector and the head are never adapted; `modules_to_save=["multi_modal_projector"]`
+            trains the projector whole.
+        model: the model that the adapters are for; with it, a preset that would adapt nothing is an error at once.
+        r: rank. The authors take 16, and 128 to learn a task's style.
+        alpha: numerator of the adapters' scale; None: `2 * r`, as the authors have it.
+        dropout: on the adapters' inputs.
+        experts: whether the experts of a mixture of experts get adapters, too. Needs `dropout=0`: peft has none there.
+        **kwargs: of `peft.LoraConfig`, such as `use_dora` or `init_lora_weights`.
+
+    Returns:
+        A `peft.LoraConfig` with `task_type="CAUSAL_LM"`.
+
+    Raises:
+        ValueError: an unknown preset, a preset that hits nothing in the model, experts with dropout or without a model
+            that has them.
+    """
+    from peft import LoraConfig
+
+    if preset not in PRESETS:
+        raise ValueError(f"`preset` must be one of {', '.join(map(repr, PRESETS))}, got {preset!r}.")
+    if model is not None:
+        _check_hits(preset, model)
+    if experts:
+        _check_experts(preset, model, dropout)
+        kwargs["target_parameters"] = [*kwargs.get("target_parameters", []), *EXPERTS]
+    return LoraConfig(
+        r=r,
+        lora_alpha=2 * r if alpha is None else alpha,
+        lora_dropout=dropout,
+        target_modules="|".join(f"({pattern})" for pattern in PRESETS[preset]),
+        **{"task_type": "CAUSAL_LM", **kwargs},
+    )
+
+
+def lora_targets(model: nn.Module, preset: str) -> list[str]:
+    """The names of the linear layers that a preset adapts in a model, in the model's order.
+
+    Raises:
+        ValueError: an unknown preset.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"`preset` must be one of {', '.join(map(repr, PRESETS))}, got {preset!r}.")
+    return [name for name, _ in model.named_modules() if any(re.fullmatch(row, name) for row in PRESETS[preset])]
+
+
+def _check_hits(preset: str, model: nn.Module) -> None:
+    names = lora_targets(model, preset)
+    for pattern in PRESETS[preset]:
+        if not any(re.fullmatch(pattern, name) for name in names):
+            raise ValueError(
+                f"Preset {preset!r} would adapt no layer of {type(model).__name__}: give a chat model, with its tower "
+                "and language model."
+            )
+
+
+def _check_experts(preset: str, model: nn.Module | None, dropout: float) -> None:
+    if preset == "vision":
+        raise ValueError("`experts=True` adapts the language model, preset 'vision' does not: take 'llm' or 'all'.")
+    if dropout:
+        raise ValueError(f"Adapters of experts have no dropout: give `dropout=0` with `experts=True`, got {dropout}.")
+    if model is not None and not any(name.endswith(EXPERTS[0]) for name, _ in model.named_parameters()):
+        raise ValueError(f"`experts=True`, but {type(model).__name__} has a language model without experts.")
+
+
+__all__ = ["PRESETS", "lora_config", "lora_targets"]

@@ -1,0 +1,217 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""`Trainer` for mixed preference optimization.
+
+    trainer = MPOTrainer(model, recipe.to_training_arguments("out"), train_dataset=pairs, data_collator=collator)
+    trainer.train()
+
+A batch of pairs is what `mpo.join_pairs` takes. Its tiles are encoded once for the chosen and the rejected answer, and
+log probabilities are made in chunks, at the answers' tokens only.
+
+Source: arXiv:2411.10442; `internvl_chat_mpo.py` and `trainer_dpo.py` of the authors' repository.
+"""
+
+import copy
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from .mpo import IGNORE_INDEX, MPOLoss, MPOTerms, RunningMean, pair_log_probs
+
+STATE_FILE = "mpo_state.json"
+REFERENCE = ("reference_chosen_log_probs", "reference_rejected_log_probs")
+
+
+class MPOTrainer(Trainer):
+    """Trains on pairs of a chosen and a rejected answer.
+
+    Args:
+        model: the policy.
+        args: training arguments.
+        reference: the model that rewards are measured against. None: for a policy with adapters (peft) the model
+            without them, otherwise a frozen copy of the policy as it is now.
+        precomputed: batches bring `reference_chosen_log_probs` and `reference_rejected_log_probs` `(B,)`, as
+            [`reference_log_probs`] gives them, and no reference model is kept in memory.
+        loss: weights, `beta`, and the running mean of the rewards, which checkpoints keep.
+        **kwargs: `Trainer`'s.
+
+    Raises:
+        ValueError: a reference model together with `precomputed`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: TrainingArguments | None = None,
+        *,
+        reference: nn.Module | None = None,
+        precomputed: bool = False,
+        loss: MPOLoss | None = None,
+        **kwargs: Any,
+    ):
+        if precomputed and reference is not None:
+            raise ValueError("Give a `reference` model or `precomputed=True`, not both.")
+        if reference is None and not precomputed and not hasattr(model, "disable_adapter"):
+            reference = copy.deepcopy(model)
+        super().__init__(model, args, **kwargs)
+        self.mpo_loss = MPOLoss() if loss is None else loss
+        self.precomputed = precomputed
+        self.reference = None
+        if reference is not None:
+            self.reference = self.accelerator.prepare_model(
+                reference.requires_grad_(False), evaluation_mode=True
+            ).eval()
+        # The loss is a mean over the pairs of a piece: `Trainer` divides it by the number of pieces.
+        self.model_accepts_loss_kwargs, self.loss_is_scaled_for_ga = False, False
+        self._metrics: dict[str, list[float]] = defaultdict(list)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The loss of a batch of pairs. In training, its rewards enter the running mean."""
+        log_probs, generation, outputs = pair_log_probs(model, inputs)
+        chosen, rejected = log_probs.chunk(2)
+        reference_chosen, reference_rejected = self._reference(model, inputs)
+        terms = self.mpo_loss(
+            chosen, rejected, reference_chosen, reference_rejected, generation, update=model.training
+        )
+        loss = terms.loss
+        if outputs.aux_loss is not None:
+            loss = loss + self.model.config.text_config.router_aux_loss_coef * outputs.aux_loss
+        self._record("" if model.training else "eval_", terms, generation.detach())
+        return (loss, outputs) if return_outputs else loss
+
+    def _reference(self, model: nn.Module, inputs: dict[str, Any]) -> Sequence[torch.Tensor]:
+        """Log probabilities of the reference for chosen and rejected, `(B,)` each."""
+        if self.precomputed:
+            missing = [key for key in REFERENCE if inputs.get(key) is None]
+            if missing:
+                raise ValueError(f"`precomputed=True`, but a batch lacks {' and '.join(missing)}.")
+            return [inputs[key] for key in REFERENCE]
+        if self.reference is not None:
+            return reference_log_probs(self.reference, inputs)
+        return reference_log_probs(self.accelerator.unwrap_model(model), inputs)
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor, None, None]:
+        """The loss of a batch of pairs for evaluation; there are no predictions to give."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss = self.compute_loss(model, self._prepare_inputs(inputs))
+        return loss.detach(), None, None
+
+    def _record(self, prefix: str, terms: MPOTerms, generation: torch.Tensor) -> None:
+        margin = terms.chosen_rewards - terms.rejected_rewards
+        values = {
+            "rewards/chosen": terms.chosen_rewards.mean(),
+            "rewards/rejected": terms.rejected_rewards.mean(),
+            "rewards/accuracies": (margin > 0).float().mean(),
+            "rewards/margins": margin.mean(),
+            "loss/preference": terms.preference.mean(),
+            "loss/quality": terms.quality.mean(),
+            "loss/generation": generation,
+        }
+        means = self.accelerator.reduce(torch.stack([value.float() for value in values.values()]), "mean").tolist()
+        for name, value in zip(values, means, strict=True):
+            self._metrics[prefix + name].append(value)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As `Trainer`'s, with the means of rewards and terms since the last time."""
+        prefix = "eval_" if any(name.startswith("eval_") for name in logs) else ""
+        for name in [name for name in self._metrics if name.startswith("eval_") == bool(prefix)]:
+            values = self._metrics.pop(name)
+            logs[name] = sum(values) / len(values)
+        super().log(logs, start_time)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As `Trainer`'s, and the running mean beside the weights."""
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            (folder / STATE_FILE).write_text(json.dumps(self.mpo_loss.rewards.state()))
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """As `Trainer`'s; resumed, the running mean goes on where the checkpoint left it."""
+        folder = resume_from_checkpoint
+        if resume_from_checkpoint is True:
+            folder = get_last_checkpoint(self.args.output_dir)
+        if isinstance(folder, (str, os.PathLike)):
+            self.mpo_loss.rewards = RunningMean(**json.loads((Path(folder) / STATE_FILE).read_text()))
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+
+@torch.no_grad()
+def reference_log_probs(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log probabilities `(B,)` of the chosen and of the rejected answers under a reference model.
+
+    Args:
+        model: the reference. Of a model with adapters (peft), the model without them.
+        batch: as of [`mpo.join_pairs`].
+    """
+    with _evaluating(model), getattr(model, "disable_adapter", nullcontext)():
+        chosen, rejected = pair_log_probs(model, batch)[0].chunk(2)
+    return chosen, rejected
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout and stochastic depth, and afterwards with every module as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+class PairCollator:
+    """Pads pairs to a batch.
+
+    A row has `chosen_` and `rejected_` `input_ids` and `labels`, each `(L,)`; `pixel_values` `(T, 3, height, width)`
+    and `image_flags` `(T,)` where it has tiles; numbers `reference_chosen_log_probs` and
+    `reference_rejected_log_probs` where they are precomputed.
+
+    Args:
+        pad_token_id: fills rows on the right, where the attention mask is 0.
+    """
+
+    def __init__(self, pad_token_id: int):
+        self.pad_token_id = pad_token_id
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        batch: dict[str, torch.Tensor] = {}
+        for side in ("chosen", "rejected"):
+            for key, fill in (("input_ids", self.pad_token_id), ("labels", IGNORE_INDEX)):
+                tensors = [torch.as_tensor(row[f"{side}_{key}"]) for row in rows]
+                batch[f"{side}_{key}"] = pad_sequence(tensors, batch_first=True, padding_value=fill)
+            masks = [torch.ones(len(row[f"{side}_input_ids"]), dtype=torch.long) for row in rows]
+            batch[f"{side}_attention_mask"] = pad_sequence(masks, batch_first=True)
+        for key in ("pixel_values", "image_flags"):
+            tiles = [row[key] for row in rows if row.get(key) is not None]
+            if tiles:
+                batch[key] = torch.cat(tiles)
+        for key in REFERENCE:
+            if key in rows[0]:
+                batch[key] = torch.tensor([float(row[key]) for row in rows])
+        return batch
+
+
+__all__ = ["MPOTrainer", "PairCollator", "reference_log_probs"]

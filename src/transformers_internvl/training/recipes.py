@@ -1,0 +1,190 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""How the authors trained each model: a table, and what it takes to run one of its rows.
+
+    recipe = get_recipe("internvl2.5-8b-lora", learning_rate=2e-5)
+    model = recipe.apply(model)                       # what trains, stochastic depth, loss weights, adapters
+    Trainer(model, recipe.to_training_arguments("out", per_device_train_batch_size=4), ...)
+
+The numbers are those of the authors' shells (`internvl_chat/shell`, `internvl_chat_gpt_oss/shell`,
+`internvl_chat_llava/scripts_internvl`, `internvl_g/shell`), which agree with the papers' tables; of stages without
+shells, the papers' (arXiv:2312.14238, tables 20 and 21).
+"""
+
+import dataclasses
+import difflib
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import PreTrainedModel, TrainingArguments
+
+from ..modeling.vision import InternVLVisionModel, drop_path_rates
+from .freezing import set_trainable
+from .lora import lora_config
+from .recipe_table import ROWS
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One stage of training.
+
+    Attributes:
+        name: series, size and stage, as `get_recipe` knows it.
+        trains: the parts that train (`freezing.PARTS`); with `lora_rank`, none but the adapters.
+        learning_rate, weight_decay, warmup: of AdamW; `warmup` is a number of steps, or below 1 a fraction of them.
+        drop_path: stochastic depth of the tower's last block.
+        max_length: tokens of one sample.
+        max_tiles: tiles of one image, without the thumbnail, where a data set does not say otherwise.
+        batch_size: samples in an optimizer step, over all ranks and accumulation steps; packed sequences, if packed.
+        epochs, max_steps: how long; `max_steps` wins where it is given.
+        packed_tokens, packed_tiles: limits of a packed sequence; None: not packed.
+        loss_reduction: weight of a token in its sample, see `modeling.losses`.
+        lora_rank: rank of the language model's adapters; None: no adapters.
+        objective: `"sft"`, `"mpo"`, `"contrastive"`, `"generative"` (contrast, matching, caption) or `"retrieval"`.
+        image_size: side of a tile in pixels.
+        scheduler: learning rate schedule, as transformers names it.
+        adam_betas: of AdamW.
+        part_learning_rates: learning rates of parts that differ from `learning_rate`.
+        layer_decay: part -> factor by which learning rates fall per block, towards the input.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    learning_rate: float
+    weight_decay: float
+    warmup: float
+    drop_path: float
+    max_length: int
+    max_tiles: int
+    batch_size: int
+    epochs: int = 1
+    max_steps: int | None = None
+    packed_tokens: int | None = None
+    packed_tiles: int | None = None
+    loss_reduction: str = "token"
+    lora_rank: int | None = None
+    objective: str = "sft"
+    image_size: int = 448
+    scheduler: str = "cosine"
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    part_learning_rates: dict[str, float] = field(default_factory=dict)
+    layer_decay: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.packed_tokens is None) != (self.packed_tiles is None):
+            raise ValueError(
+                f"Packing has two limits: give both of `packed_tokens` ({self.packed_tokens}) and `packed_tiles` "
+                f"({self.packed_tiles}), or neither."
+            )
+        if self.lora_rank is not None and self.lora_rank < 1:
+            raise ValueError(f"`lora_rank` is at least 1, or None for no adapters; got {self.lora_rank}.")
+
+    def apply(self, model: PreTrainedModel) -> Any:
+        """Make a model ready to be trained by this recipe, in place.
+
+        Sets what trains, stochastic depth of the tower and the weighting of the loss; a recipe with `lora_rank` wraps
+        the model in adapters. Activation checkpointing is a matter of the training arguments.
+
+        Returns:
+            The model; with adapters, the `PeftModel` around it.
+
+        Raises:
+            ValueError: the model lacks a part that the recipe trains.
+        """
+        set_drop_path(model, self.drop_path)
+        if hasattr(model.config, "loss_reduction"):
+            model.config.loss_reduction = self.loss_reduction
+        set_trainable(model, self.trains)
+        if self.lora_rank is None:
+            return model
+        from peft import get_peft_model
+
+        return get_peft_model(model, lora_config("llm", model, r=self.lora_rank))
+
+    def to_training_arguments(self, output_dir: str | os.PathLike, **overrides: Any) -> TrainingArguments:
+        """The recipe as transformers' arguments.
+
+        Accumulation steps follow from the recipe's batch, `per_device_train_batch_size` (1) and the number of ranks
+        (`WORLD_SIZE` of torchrun), unless given.
+
+        Args:
+            output_dir: where checkpoints go.
+            **overrides: any field of `TrainingArguments`.
+
+        Raises:
+            ValueError: ranks and batch per device do not divide the recipe's batch.
+        """
+        ranks = int(os.environ.get("WORLD_SIZE", "1"))
+        device_batch = overrides.setdefault("per_device_train_batch_size", 1)
+        if "gradient_accumulation_steps" not in overrides:
+            if self.batch_size % (ranks * device_batch):
+                raise ValueError(
+                    f"The batch of {self.name} is {self.batch_size}, which {ranks} rank(s) with "
+                    f"per_device_train_batch_size={device_batch} cannot make up exactly. Change either, override "
+                    "`batch_size` of the recipe, or say `gradient_accumulation_steps`."
+                )
+            overrides["gradient_accumulation_steps"] = self.batch_size // (ranks * device_batch)
+        values: dict[str, Any] = {
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "warmup_steps": self.warmup,
+            "lr_scheduler_type": self.scheduler,
+            "adam_beta1": self.adam_betas[0],
+            "adam_beta2": self.adam_betas[1],
+            "num_train_epochs": self.epochs,
+            "max_steps": -1 if self.max_steps is None else self.max_steps,
+            "bf16": True,
+            "activation_checkpointing": overrides.pop("gradient_checkpointing", True),
+            "logging_steps": 1,
+            "remove_unused_columns": False,
+        }
+        return TrainingArguments(output_dir=str(output_dir), **{**values, **overrides})
+
+
+def set_drop_path(model: PreTrainedModel, rate: float) -> None:
+    """Set stochastic depth of every InternViT within a model: 0 at the first block, `rate` at the last.
+
+    Raises:
+        ValueError: the rate is no probability below 1, or there is no tower.
+    """
+    towers = [module for module in model.modules() if isinstance(module, InternVLVisionModel)]
+    if not towers:
+        raise ValueError(f"{type(model).__name__} has no InternViT whose blocks could be dropped.")
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(f"`drop_path` is a probability in [0, 1), got {rate}.")
+    for tower in towers:
+        tower.config.drop_path_rate = rate
+        for layer, probability in zip(tower.encoder.layer, drop_path_rates(tower.config), strict=True):
+            layer.drop_path.probability = probability
+
+
+def recipe_names() -> list[str]:
+    """The names of all recipes, in the order of the table."""
+    return list(_RECIPES)
+
+
+def get_recipe(name: str, **overrides: Any) -> Recipe:
+    """A row of the table.
+
+    Args:
+        name: series, size, stage: `"internvl2.5-8b-stage2"`. `recipe_names()` lists them.
+        **overrides: fields of [`Recipe`] that differ from the row.
+
+    Raises:
+        ValueError: no such recipe, or no such field.
+    """
+    if name not in _RECIPES:
+        near = difflib.get_close_matches(name, _RECIPES, n=4, cutoff=0.5)
+        hint = f"Did you mean {', '.join(near)}?" if near else f"There are {len(_RECIPES)}, see recipe_names()."
+        raise ValueError(f"There is no recipe {name!r}. {hint}")
+    fields = [entry.name for entry in dataclasses.fields(Recipe)]
+    unknown = sorted(set(overrides) - set(fields))
+    if unknown:
+        raise ValueError(f"A recipe has no field {', '.join(map(repr, unknown))}. It has: {', '.join(fields)}.")
+    return dataclasses.replace(_RECIPES[name], **overrides)
+
+
+_RECIPES = {row["name"]: Recipe(**row) for row in ROWS}
+
+
+__all__ = ["Recipe", "get_recipe", "recipe_names", "set_drop_path"]

@@ -1,0 +1,119 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""`Trainer` with the authors' loss weights, exact however a batch is cut, and with learning rates by part and depth.
+
+A batch of an optimizer step is spread over ranks and accumulation steps. The weighted mean over it is
+
+    sum(weights * entropies) / sum(weights)        both sums over the whole batch
+
+and not the mean of the means of its pieces, which would favor labels in pieces that have few (the authors' scripts
+average over ranks, and do not normalize over accumulation steps). So the denominator is made before the first piece.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer
+
+from ..modeling.losses import token_weights
+from .parameter_groups import parameter_groups
+
+
+class InternVLTrainer(Trainer):
+    """transformers' `Trainer` for chat models, with two additions.
+
+    The loss is weighted as `model.config.loss_reduction` says ("token", "sample" or "square"), or as `loss_weight`
+    `(B, L)` of a batch says, where a collator puts several samples in a row. Evaluation reports the token mean, unless
+    its batches carry weights.
+
+    Args:
+        part_learning_rates, layer_decay: as of [`parameter_groups`]; without them, transformers' own groups.
+        Everything else is `Trainer`'s.
+
+    Raises:
+        ValueError: with several devices in one process (`torch.nn.DataParallel`): start one process per device.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        part_learning_rates: Mapping[str, float] | None = None,
+        layer_decay: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, **kwargs)
+        if self.args.n_gpu > 1:
+            raise ValueError(
+                f"{self.args.n_gpu} devices in one process split a batch where its loss cannot be made exact: start "
+                "with torchrun or `accelerate launch`, or show one device (CUDA_VISIBLE_DEVICES)."
+            )
+        self.part_learning_rates, self.layer_decay = part_learning_rates, layer_decay
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimizer, with groups by part and depth where they were asked for."""
+        if self.optimizer is None and (self.part_learning_rates or self.layer_decay):
+            model = self.model if model is None else model
+            groups = parameter_groups(
+                model, self.args.learning_rate, self.args.weight_decay, self.part_learning_rates, self.layer_decay
+            )
+            optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            self.optimizer: torch.optim.Optimizer = optimizer_class(groups, **options)
+        return super().create_optimizer(model)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], torch.Tensor | int | None]:
+        """The pieces of one optimizer step, each with its weights, and the sum of all weights on all ranks."""
+        batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if count is None or not batches:
+            return batches, count
+        for batch in batches:
+            labels = batch.get("shift_labels", batch["labels"])
+            batch.setdefault("loss_weight", token_weights(labels, self.model.config.loss_reduction))
+        total = weight_of(batches).to(device)
+        if self.args.average_tokens_across_devices and self.args.world_size > 1:
+            total = self.accelerator.gather(total).sum()
+        # Ranks that share a batch have counted the same weights.
+        return batches, total / (self.get_tp_size() * self.get_cp_size() * self.get_sp_size())
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """As `Trainer`'s; weights that a batch for evaluation brings are normalized within it."""
+        if not model.training and "loss_weight" in inputs:
+            num_items_in_batch = None
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> Any:
+        """As `Trainer`'s; where only the loss is wanted, no logits are made but at labels."""
+        if prediction_loss_only and "labels" in inputs:
+            inputs = {**inputs, "skip_logits": True}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+
+
+def weight_of(batches: Iterable[Mapping[str, torch.Tensor]]) -> torch.Tensor:
+    """The sum of the weights of batches, as the loss counts them.
+
+    Args:
+        batches: each with `loss_weight` `(B, L)`, aligned with `labels` (the first position is predicted from nothing
+            and does not count) or, where there are any, with `shift_labels`.
+
+    Returns:
+        A float32 scalar tensor.
+    """
+    weights = [batch["loss_weight"] if "shift_labels" in batch else batch["loss_weight"][:, 1:] for batch in batches]
+    return torch.stack([weight.float().sum() for weight in weights]).sum()
+
+
+__all__ = ["InternVLTrainer", "weight_of"]

@@ -1,0 +1,189 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Position tables resized and blocks taken away: exactly, in towers and in the models around them."""
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForImageTextToText
+
+from tests import llava
+from tests.parity.golden import golden_cases, golden_root
+from tests.tiny import tiny_batch, tiny_config, tiny_model
+from transformers_internvl import (
+    InternVisionForImageClassification,
+    InternVisionForSemanticSegmentation,
+    InternVLDualEncoderModel,
+    InternVLVisionModel,
+)
+from transformers_internvl.conversion.surgery import resize_position_table, truncate_layers
+
+
+@pytest.fixture(params=golden_cases("intern_vit_"), ids=lambda path: path.name)
+def folder(request):
+    return request.param
+
+
+@pytest.fixture
+def tower(folder):
+    return AutoModel.from_pretrained(folder).eval()
+
+
+def test_the_resized_table_is_the_authors(tower, folder):
+    expected = load_file(folder / "outputs.safetensors")["resized84.position_embedding"]
+    resized = resize_position_table(tower, 84)
+    assert resized is tower and tuple(tower.config.image_size) == (84, 84)
+    torch.testing.assert_close(tower.embeddings.position_embeddings.detach(), expected, rtol=1e-4, atol=2e-5)
+
+
+def test_a_resized_tower_sees_that_size_as_before_and_reloads(tower, tmp_path):
+    pixels = torch.randn(2, 3, 84, 84)
+    with torch.no_grad():
+        before = tower(pixels).last_hidden_state
+        assert torch.equal(resize_position_table(tower, 84)(pixels).last_hidden_state, before)
+        tower.save_pretrained(tmp_path)
+        again, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+        assert not report["mismatched_keys"] and tuple(again.config.image_size) == (84, 84)
+        assert torch.equal(again.eval()(pixels).last_hidden_state, before)
+
+
+@pytest.mark.parametrize("layers", [1, 3, 4])
+def test_a_truncated_tower_gives_that_hidden_state(tower, layers, tmp_path):
+    pixels = torch.randn(2, 3, 56, 56)
+    with torch.no_grad():
+        state = tower(pixels, output_hidden_states=True).hidden_states[layers]
+        assert torch.equal(truncate_layers(tower, layers)(pixels).last_hidden_state, state)
+        tower.save_pretrained(tmp_path)
+        again, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+        assert not report["missing_keys"] and not report["unexpected_keys"]
+        assert again.config.num_hidden_layers == len(again.encoder.layer) == layers
+        assert torch.equal(again.eval()(pixels).last_hidden_state, state)
+
+
+def test_48_to_45():
+    """The released 45-block towers are the 48-block ones: the same last layer read, 3 blocks of parameters less."""
+    from transformers_internvl import InternVisionConfig, InternVisionModel
+
+    with torch.device("meta"):
+        tower = InternVisionModel(InternVisionConfig(image_size=448))
+    assert tower.num_parameters() == 5_905_251_200
+    assert truncate_layers(tower, 45).num_parameters() == 5_536_496_000
+
+
+def test_stochastic_depth_is_that_of_the_shorter_tower():
+    tower = InternVLVisionModel(tiny_config(vision={"drop_path_rate": 0.3}).vision_config)
+    rates = [layer.drop_path.probability for layer in truncate_layers(tower, 3).encoder.layer]
+    assert rates == pytest.approx([0.0, 0.15, 0.3])
+
+
+def test_a_chat_model_reads_the_same_layer(tmp_path):
+    """-4 of 48 is -1 of 45; here -2 of 4 is -1 of 3."""
+    model = AutoModelForImageTextToText.from_pretrained(golden_root() / "chat_llama_v1_2").eval()
+    depth = model.config.vision_config.num_hidden_layers
+    pixels = torch.randn(2, 3, 56, 56)
+    layer = model.config.select_layer
+    with torch.no_grad():
+        before = model.get_image_features(pixels).pooler_output
+        truncate_layers(model, depth + 1 + layer)
+        assert model.config.select_layer == -1
+        assert torch.equal(model.get_image_features(pixels).pooler_output, before)
+        model.save_pretrained(tmp_path)
+        again = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
+        assert again.config.select_layer == -1 and again.config.vision_config.num_hidden_layers == depth + 1 + layer
+        assert torch.equal(again.get_image_features(pixels).pooler_output, before)
+
+
+def test_layers_from_the_front_keep_their_number():
+    model = tiny_model(vision_feature_layer=2)
+    with torch.no_grad():
+        before = model(**tiny_batch([1])).logits
+        assert truncate_layers(model, 3).config.vision_feature_layer == 2
+        assert torch.equal(model(**tiny_batch([1])).logits, before)
+
+
+def test_a_resized_chat_model_has_its_token_count(tmp_path):
+    model = AutoModelForImageTextToText.from_pretrained(golden_root() / "chat_qwen2_5").eval()
+    pixels = torch.randn(1, 3, 112, 112)
+    with torch.no_grad():
+        before = model.get_image_features(pixels).pooler_output
+        resize_position_table(model, 112)
+        assert torch.equal(model.get_image_features(pixels).pooler_output, before)
+        assert model.config.image_seq_length == model.num_image_token == before.shape[1] == 16
+        assert model.config.tile_size == 112
+        model.save_pretrained(tmp_path)
+        again = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
+        assert again.config.tile_size == 112 and again.num_image_token == 16
+        assert torch.equal(again.get_image_features(pixels).pooler_output, before)
+
+
+def test_the_dual_encoder_is_resized_too(tmp_path):
+    model = InternVLDualEncoderModel.from_pretrained(golden_root() / "internvl_14b").eval()
+    size = model.config.vision_config.image_size[0] + 28
+    pixels = torch.randn(1, 3, size, size)
+    with torch.no_grad():
+        before = model.get_image_features(pixels, mode="InternVL-C")
+        resize_position_table(model, size).save_pretrained(tmp_path)
+        again = InternVLDualEncoderModel.from_pretrained(tmp_path).eval()
+        for now in (model, again):
+            after = now.get_image_features(pixels, mode="InternVL-C")
+            assert torch.equal(_tensor(after), _tensor(before))
+
+
+@pytest.mark.parametrize("form", ["mlp2x_gelu", "two_mlp"])
+def test_chat_v1_is_resized_with_its_queries(form, tmp_path):
+    llava.write_folder(tmp_path / "before", form)
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "before").eval()
+    pixels = torch.randn(1, 3, 56, 56)
+    with torch.no_grad():
+        before = model.get_image_features(pixels).pooler_output
+        resize_position_table(model, 56)
+        assert model.config.tile_size == 56
+        assert model.config.image_seq_length == before.shape[1] == 16 + (96 if form == "two_mlp" else 0)
+        assert torch.equal(model.get_image_features(pixels).pooler_output, before)
+    if form == "two_mlp":
+        with pytest.raises(ValueError, match="output of block 6"):
+            truncate_layers(model, 5)
+
+
+def _tensor(features):
+    return features if isinstance(features, torch.Tensor) else features.pooler_output
+
+
+def test_heads_keep_the_layer_they_read(folder):
+    pixels = torch.randn(1, 3, 56, 56)
+    model = InternVisionForSemanticSegmentation.from_pretrained(folder, num_labels=3, out_indices=[-3]).eval()
+    with torch.no_grad():
+        before = model(pixels).logits
+        assert torch.equal(truncate_layers(model, 2)(pixels).logits, before)
+        assert model.config.out_features == ["stage2"] and model.config.out_indices == [2]
+    with pytest.raises(ValueError, match="output of block 2"):
+        truncate_layers(model, 1)
+
+
+def test_what_cannot_be_done_is_refused(tower, folder):
+    with pytest.raises(ValueError, match="1 to 4"):
+        truncate_layers(tower, 5)
+    with pytest.raises(ValueError, match="1 to 4"):
+        truncate_layers(tower, 0)
+    with pytest.raises(ValueError, match="multiple of 14 pixels, got 50"):
+        resize_position_table(tower, 50)
+    with pytest.raises(ValueError, match="multiple of 14 pixels, got 0"):
+        resize_position_table(tower, 0)
+    with pytest.raises(ValueError, match="output of block 4"):
+        truncate_layers(InternVisionForImageClassification(copy.deepcopy(tower.config)), 3)
+    with pytest.raises(ValueError, match="output of block 4"):
+        truncate_layers(tiny_model(), 3)
+    with pytest.raises(ValueError, match="multiple of 28 pixels, got 70"):
+        resize_position_table(tiny_model(), 70)
+    with pytest.raises(ValueError, match="0 InternViT towers"):
+        truncate_layers(tiny_model().model.language_model, 1)
+    normed = InternVLVisionModel(tiny_config(vision={"use_mean_pooling": False}).vision_config)
+    with pytest.raises(ValueError, match="norm after its last block"):
+        truncate_layers(normed, 3)
+    bare = InternVLVisionModel(tiny_config(vision={"use_absolute_position_embeddings": False}).vision_config)
+    with pytest.raises(ValueError, match="no position table"):
+        resize_position_table(bare, 84)
+    wide = InternVLVisionModel(tiny_config(vision={"image_size": [56, 84]}).vision_config)
+    with pytest.raises(ValueError, match="square grids, got 24 patches"):
+        resize_position_table(wide, 84)

@@ -1,0 +1,119 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Reading what to evaluate on, and errors that say where something was named."""
+
+import json
+
+import pytest
+
+from tests.evaluation.dual_encoder import COLORS, draw_classes, drawing, write_pairs
+from transformers_internvl.evaluation.data import Pictures, read_class_folder, read_pairs, read_pictures
+
+
+def test_class_folders(tmp_path):
+    draw_classes(tmp_path)
+    (tmp_path / "red_dog" / "more").mkdir()
+    drawing("red", 7).save(tmp_path / "red_dog" / "more" / "7.png")
+    (tmp_path / "red_dog" / ".hidden").write_text("x")
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / "notes.txt").write_text("x")
+    classes, items = read_class_folder(tmp_path)
+    assert classes == ["blue_dog", "green_dog", "red_dog"]
+    assert [item.label for item in items] == [0, 0, 1, 1, 2, 2, 2]
+    assert [item.path.name for item in items if item.label == 2] == ["0.png", "1.png", "7.png"]
+    assert Pictures(items)[6].size == drawing("red", 7).size
+
+
+def test_pairs(tmp_path):
+    path = write_pairs(tmp_path)
+    items = read_pairs(path)
+    assert len(items) == len(COLORS) * 2
+    assert items[2].texts == ("the green dog in the house", "0 green boat on the river")
+    assert items[2].where == f"{path}, line 3"
+    assert Pictures(items)[1].tobytes() == drawing("red", 1).tobytes()
+
+
+def test_a_list_in_one_json(tmp_path):
+    drawing("red", 0).save(tmp_path / "a.png")
+    path = tmp_path / "pairs.json"
+    path.write_text(json.dumps([{"image": "a.png", "caption": "red"}, {"image": str(tmp_path / "a.png")}]))
+    with pytest.raises(ValueError, match=r"pairs\.json, item 2: there is neither"):
+        read_pairs(path)
+    assert [item.texts for item in read_pairs(path, needs_text=False)] == [("red",), ()]
+
+
+def test_videos(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    path = tmp_path / "clips.jsonl"
+    path.write_text('{"video": "a.mp4", "caption": "b"}\n\n')
+    (item,) = read_pairs(path, "video")
+    assert (item.path, item.texts) == (tmp_path / "a.mp4", ("b",))
+
+
+def test_pictures_of_files_and_folders(tmp_path):
+    draw_classes(tmp_path / "folder")
+    drawing("red", 0).save(tmp_path / "a.png")
+    items = read_pictures([tmp_path / "a.png", str(tmp_path / "folder")])
+    assert len(items) == 7 and items[0].path.name == "a.png" and items[1].path.parent.name == "blue_dog"
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("{", r"pairs\.jsonl, line 2: no JSON"),
+        ("[1]", r'line 2: expected an object with "image", the path of the file, got \[1\]'),
+        ('{"picture": "a.png", "caption": "b"}', 'expected an object with "image"'),
+        ('{"image": 1, "caption": "b"}', 'expected an object with "image"'),
+        ('{"image": "a.png", "caption": 3}', '"caption" must be a text'),
+        ('{"image": "a.png", "captions": ["b", " "]}', '"captions" a list of texts'),
+        ('{"image": "a.png", "captions": []}', 'neither "caption" nor "captions"'),
+        ('{"image": "b.png", "caption": "b"}', r"line 2: the image .*b\.png does not exist"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path, line, reason):
+    drawing("red", 0).save(tmp_path / "a.png")
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(f'{{"image": "a.png", "caption": "b"}}\n{line}\n')
+    with pytest.raises(ValueError, match=reason):
+        read_pairs(path)
+
+
+@pytest.mark.parametrize(
+    "name, content, reason",
+    [
+        ("a.jsonl", None, "Cannot read .*a.jsonl"),
+        ("a.jsonl", b"\xff\xfe", "Cannot read .*a.jsonl"),
+        ("a.jsonl", b"\n", "holds nothing"),
+        ("a.json", b"[]", "holds nothing"),
+        ("a.json", b'{"image": "x"}', "must hold a list"),
+        ("a.json", b"[", r"a\.json: no JSON"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path, name, content, reason):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
+        read_pairs(tmp_path / name)
+
+
+def test_wrong_folders_are_named(tmp_path):
+    with pytest.raises(ValueError, match="nowhere is no folder"):
+        read_class_folder(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="holds no folders"):
+        read_class_folder(tmp_path)
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(ValueError, match="cat holds no files"):
+        read_class_folder(tmp_path)
+    with pytest.raises(ValueError, match="cat holds no files"):
+        read_pictures([tmp_path / "cat"])
+    with pytest.raises(ValueError, match="dog does not exist"):
+        read_pictures([tmp_path / "dog"])
+
+
+@pytest.mark.parametrize("content", [b"no picture", b"", "cut"])
+def test_a_picture_that_cannot_be_read_is_named(tmp_path, content):
+    path = write_pairs(tmp_path)
+    broken = tmp_path / "pictures" / "green_dog" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:100] if content == "cut" else content)
+    pictures = Pictures(read_pairs(path))
+    with pytest.raises(ValueError, match=r"pairs\.jsonl, line 3: cannot read the picture .*green_dog/0\.png"):
+        pictures[2]

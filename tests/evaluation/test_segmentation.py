@@ -1,0 +1,64 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Mean intersection over union, against counting pixel by pixel."""
+
+import math
+
+import pytest
+import torch
+
+from transformers_internvl.evaluation.segmentation import MeanIoU
+
+
+def counted(predictions, labels, num_labels, ignore_index):
+    """Pixel by pixel, as the definition reads."""
+    pixels = [
+        (int(p), int(t)) for p, t in zip(predictions.ravel(), labels.ravel(), strict=True) if int(t) != ignore_index
+    ]
+    iou = []
+    for label in range(num_labels):
+        both = sum(p == label and t == label for p, t in pixels)
+        either = sum(p == label or t == label for p, t in pixels)
+        iou.append(both / either if either else math.nan)
+    return iou, sum(p == t for p, t in pixels) / len(pixels)
+
+
+@pytest.mark.parametrize("ignore_index", [255, 0])
+def test_it_counts_what_the_definition_says(ignore_index):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 4, (6, 9, 7), generator=generator)
+    predictions = torch.where(
+        torch.rand(labels.shape, generator=generator) < 0.6,
+        labels,
+        torch.randint(0, 5, labels.shape, generator=generator),
+    )
+    labels[torch.rand(labels.shape, generator=generator) < 0.1] = ignore_index
+    score = MeanIoU(6, ignore_index)
+    score.update(predictions[:2], labels[:2])
+    score.update(predictions[2:], labels[2:])  # batches add up
+    result = score.compute()
+    iou, accuracy = counted(predictions, labels, 6, ignore_index)
+    assert result.iou == pytest.approx(iou, nan_ok=True)
+    assert math.isnan(result.iou[5])  # neither there nor predicted
+    assert not math.isnan(result.iou[4])  # predicted, not there
+    known = [value for value in iou if not math.isnan(value)]
+    assert result.mean_iou == pytest.approx(sum(known) / len(known))
+    assert result.pixel_accuracy == pytest.approx(accuracy)
+
+
+def test_images_of_different_sizes_add_up():
+    score = MeanIoU(2)
+    score.update(torch.zeros(3, 3), torch.zeros(3, 3))
+    score.update(torch.ones(1, 5), torch.zeros(1, 5))
+    assert score.compute().iou == (9 / 14, 0.0)
+
+
+def test_what_cannot_be_counted_is_refused():
+    score = MeanIoU(3)
+    with pytest.raises(ValueError, match="nothing to score"):
+        score.compute()
+    with pytest.raises(ValueError, match="differ in shape"):
+        score.update(torch.zeros(2, 4, 4), torch.zeros(2, 2, 2))
+    with pytest.raises(ValueError, match="`labels` must be 0 to 2"):
+        score.update(torch.zeros(4, 4), torch.full((4, 4), 3))
+    with pytest.raises(ValueError, match="`predictions` must be 0 to 2"):
+        score.update(torch.full((4, 4), -1), torch.zeros(4, 4))

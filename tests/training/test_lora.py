@@ -1,0 +1,198 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""LoRA presets: what they hit in every language model, and that adapters survive every way of keeping them."""
+
+import re
+
+import pytest
+import torch
+from peft import PeftModel, get_peft_model
+from transformers import AutoModel
+from transformers.models.internvl import modeling_internvl as stock
+from transformers.models.internvl.configuration_internvl import InternVLConfig as StockConfig
+
+from tests.parity.golden import golden_cases
+from tests.tiny import tiny_batch, tiny_config, tiny_model
+from transformers_internvl.training.freezing import part_of
+from transformers_internvl.training.lora import lora_config, lora_targets
+from transformers_internvl.training.recipes import get_recipe
+
+CASES = golden_cases("chat_")
+SEPARATE = ["mlp.down_proj", "mlp.gate_proj", "mlp.up_proj"] + [f"self_attn.{k}_proj" for k in "koqv"]
+FUSED = ["mlp.down_proj", "mlp.gate_up_proj", "self_attn.o_proj", "self_attn.qkv_proj"]
+ATTENTION = [f"self_attn.{k}_proj" for k in "koqv"]
+# Language model -> what the authors adapt in each of its blocks; experts are not linear layers.
+AUTHORS = {"phi3": FUSED, "qwen3_moe": ATTENTION, "gpt_oss": ATTENTION}
+TOWER = [f"attention.{k}" for k in ("k_proj", "projection_layer", "q_proj", "v_proj")] + ["mlp.fc1", "mlp.fc2"]
+
+
+def adapted_modules(model) -> list[str]:
+    """The layers that peft did adapt."""
+    return sorted(
+        name.removeprefix("base_model.model.").removesuffix(".lora_A")
+        for name, _ in model.named_modules()
+        if name.endswith(".lora_A")
+    )
+
+
+def shaken(model, seed: int = 5):
+    """Adapters that matter: B starts at zero, which would hide a lost adapter."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_" in name:
+                parameter.normal_(std=0.2)
+    return model.eval()
+
+
+def logits(model, seed: int = 0) -> torch.Tensor:
+    with torch.no_grad():
+        return model(**tiny_batch([1, 2], seed=seed)).logits
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
+def test_presets_hit_the_authors_modules_of_every_language_model(path):
+    for preset in ("llm", "vision", "all"):
+        model = AutoModel.from_pretrained(path)
+        text, tower = model.config.text_config, model.config.vision_config
+        blocks = AUTHORS.get(text.model_type, SEPARATE)
+        llm = [f"model.language_model.layers.{i}.{name}" for i in range(text.num_hidden_layers) for name in blocks]
+        vision = [
+            f"model.vision_tower.encoder.layer.{i}.{name}" for i in range(tower.num_hidden_layers) for name in TOWER
+        ]
+        expected = sorted({"llm": llm, "vision": vision, "all": llm + vision}[preset])
+        assert sorted(lora_targets(model, preset)) == expected
+        wrapped = get_peft_model(model, lora_config(preset, model, r=2))
+        assert adapted_modules(wrapped) == expected
+        assert {part_of(name) for name, p in wrapped.named_parameters() if p.requires_grad} == {"adapters"}
+
+
+def test_numbers_are_the_authors():
+    config = lora_config("llm", r=24)
+    assert (config.r, config.lora_alpha, config.lora_dropout, config.task_type) == (24, 48, 0.05, "CAUSAL_LM")
+    config = lora_config("llm", r=4, alpha=4, dropout=0.0, use_dora=True, task_type=None)
+    assert (config.lora_alpha, config.lora_dropout, config.use_dora, config.task_type) == (4, 0.0, True, None)
+
+
+@pytest.mark.parametrize("name", ["chat_qwen3_moe", "chat_gpt_oss"])
+def test_experts_on_request(name):
+    path = next(path for path in CASES if path.name == name)
+    model = AutoModel.from_pretrained(path, attn_implementation="eager")
+    wrapped = get_peft_model(model, lora_config("llm", model, r=2, dropout=0.0, experts=True))
+    trained = [n for n, p in wrapped.named_parameters() if p.requires_grad]
+    assert sum(".mlp.experts." in n for n in trained) == 4 * model.config.text_config.num_hidden_layers
+    assert all("vision_tower" not in n for n in trained)
+
+
+def test_mistakes():
+    model = tiny_model()
+    with pytest.raises(ValueError, match="one of 'llm', 'vision', 'all', got 'llms'"):
+        lora_config("llms")
+    with pytest.raises(ValueError, match="one of 'llm'"):
+        lora_targets(model, "everything")
+    with pytest.raises(ValueError, match="Preset 'all' would adapt no layer of Qwen2Model: give a chat model"):
+        lora_config("all", model.model.language_model)
+    with pytest.raises(ValueError, match="without experts"):
+        lora_config("llm", tiny_model(), experts=True, dropout=0.0)
+    with pytest.raises(ValueError, match="no dropout"):
+        lora_config("llm", experts=True)
+    with pytest.raises(ValueError, match="preset 'vision' does not"):
+        lora_config("vision", experts=True)
+
+
+@pytest.mark.parametrize("preset", ["llm", "all"])
+def test_save_load_merge_and_resume(preset, tmp_path):
+    plain = logits(tiny_model())
+    model = tiny_model()
+    model = shaken(get_peft_model(model, lora_config(preset, model, r=4)))
+    expected = logits(model)
+    assert (expected - plain).abs().max() > 0.1
+    model.save_pretrained(tmp_path / "adapter")
+
+    loaded = PeftModel.from_pretrained(tiny_model(), tmp_path / "adapter").eval()
+    torch.testing.assert_close(logits(loaded), expected, rtol=0, atol=0)
+    native = tiny_model()
+    native.load_adapter(str(tmp_path / "adapter"))
+    torch.testing.assert_close(logits(native), expected, rtol=0, atol=0)
+
+    merged = loaded.merge_and_unload()
+    torch.testing.assert_close(logits(merged), expected, rtol=1e-4, atol=1e-4)
+    merged.save_pretrained(tmp_path / "merged")
+    again = type(merged).from_pretrained(tmp_path / "merged").eval()
+    torch.testing.assert_close(logits(again), logits(merged), rtol=0, atol=0)
+
+    resumed = PeftModel.from_pretrained(tiny_model(), tmp_path / "adapter", is_trainable=True).eval()
+    assert [one_step(resumed), one_step(resumed)] == [one_step(model), one_step(model)]
+
+
+def one_step(model) -> float:
+    """The loss of a step of plain gradient descent, without dropout."""
+    batch = tiny_batch([1, 1], seed=3)
+    loss = model(**batch, labels=batch["input_ids"]).loss
+    loss.backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.05 * parameter.grad
+                parameter.grad = None
+    return loss.item()
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
+def test_adapters_of_checkpoints_in_the_authors_layout(path, tmp_path):
+    """Their weights are renamed on loading, and what peft makes of adapters' names must not be."""
+
+    def model():
+        return AutoModel.from_pretrained(path, attn_implementation="eager").eval()
+
+    ids = torch.arange(3, 11)[None]
+    wrapped = model()
+    wrapped = shaken(get_peft_model(wrapped, lora_config("all", wrapped, r=2)))
+    wrapped.save_pretrained(tmp_path)
+    native = model()
+    native.load_adapter(str(tmp_path))
+    with torch.no_grad():
+        expected, before = wrapped(ids).logits, model()(ids).logits
+        assert not torch.allclose(expected, before, atol=1e-3)
+        loaded = PeftModel.from_pretrained(model(), tmp_path).eval()
+        torch.testing.assert_close(loaded(ids).logits, expected, rtol=0, atol=0)
+        torch.testing.assert_close(native(ids).logits, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("ours_first", [True, False], ids=["ours to stock", "stock to ours"])
+def test_adapters_go_between_stock_and_ours(ours_first, tmp_path):
+    mine = tiny_model()
+    fields = {key: value for key, value in tiny_config().to_dict().items() if key in StockConfig().to_dict()}
+    fields.pop("architectures", None)
+    theirs = stock.InternVLForConditionalGeneration(StockConfig.from_dict(fields)).eval()
+    theirs.load_state_dict(mine.state_dict())
+    torch.testing.assert_close(logits(mine), logits(theirs), rtol=1e-5, atol=1e-5)
+    source, target = (mine, theirs) if ours_first else (theirs, mine)
+    trained = shaken(get_peft_model(source, lora_config("all", source, r=4)))
+    expected = logits(trained)
+    trained.save_pretrained(tmp_path)
+    fitted = PeftModel.from_pretrained(target, tmp_path).eval()
+    torch.testing.assert_close(logits(fitted), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_gradient_checkpointing_gives_the_same_gradients():
+    gradients = []
+    for checkpointing in (False, True):
+        model = tiny_model()
+        if checkpointing:
+            model.activation_checkpointing_enable()
+            model.enable_input_require_grads()
+        model = shaken(get_peft_model(model, lora_config("all", model, r=4, dropout=0.0))).train()
+        batch = tiny_batch([1, 2])
+        model(**batch, labels=batch["input_ids"]).loss.backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+        assert all(".lora_" in name for name in gradients[-1])
+    assert gradients[0].keys() == gradients[1].keys() and any("vision_tower" in name for name in gradients[0])
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-5, atol=1e-6)
+
+
+def test_a_recipe_with_adapters():
+    model = get_recipe("internvl2.5-2b-lora-coco", lora_rank=8).apply(tiny_model())
+    names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert names and all(re.search(r"language_model\.layers\.\d+\..*\.lora_[AB]\.default\.weight$", n) for n in names)
+    assert model.peft_config["default"].r == 8 and model.peft_config["default"].lora_alpha == 16

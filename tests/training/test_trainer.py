@@ -1,0 +1,212 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Weighted losses under `Trainer`: one batch, the same batch in pieces, and the same batch on two ranks."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from transformers import Trainer, TrainingArguments
+
+from tests.parity.golden import golden_root
+from tests.tiny import tiny_batch, tiny_model
+from transformers_internvl.modeling import chunked_cross_entropy
+from transformers_internvl.modeling.losses import REDUCTIONS, token_weights
+from transformers_internvl.training.mpo import RunningMean
+from transformers_internvl.training.trainer import InternVLTrainer, weight_of
+
+ROOT = Path(__file__).resolve().parents[2]
+LABELLED = [1, 12, 4, 9, 2, 14, 3, 7]  # labels of each sample
+
+
+def samples() -> list[dict[str, torch.Tensor]]:
+    rows = []
+    for index, labelled in enumerate(LABELLED):
+        row = tiny_batch([1], seed=index)
+        length = row["input_ids"].shape[1]
+        row["labels"] = row["input_ids"].masked_fill(torch.arange(length) < length - labelled, -100)
+        rows.append(row)
+    return rows
+
+
+def join(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
+
+
+def train(folder, reduction: str, device_batch: int, accumulation: int, steps: int = 2, kind=InternVLTrainer):
+    """Plain gradient descent, four samples a step; the model and the losses of the steps."""
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=device_batch,
+        gradient_accumulation_steps=accumulation,
+        max_steps=steps,
+        learning_rate=0.1,
+        lr_scheduler_type="constant",
+        optim="sgd",
+        max_grad_norm=0.0,
+        logging_steps=1,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    model = tiny_model(loss_reduction=reduction)
+    trainer = kind(model, arguments, data_collator=join, train_dataset=samples())
+    trainer.train()
+    return model, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def expected_losses(reduction: str, steps: int = 2) -> list[float]:
+    """The weighted mean over the four samples of a step, written out."""
+    model, losses = tiny_model().train(), []
+    for step in range(steps):
+        batch = join(samples()[4 * step : 4 * step + 4])
+        logits = model(**batch, skip_logits=False).logits[:, :-1]
+        targets = batch["labels"][:, 1:]
+        entropies = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        power = {"token": 0.0, "square": -0.5, "sample": -1.0}[reduction]
+        weights = torch.tensor(LABELLED[4 * step : 4 * step + 4])[:, None].pow(power) * (targets != -100)
+        loss = (weights * entropies).sum() / weights.sum()
+        losses.append(loss.item())
+        loss.backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.1 * parameter.grad if parameter.grad is not None else 0
+                parameter.grad = None
+    return losses
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_accumulation_changes_nothing(reduction, tmp_path):
+    expected = expected_losses(reduction)
+    whole, whole_losses = train(tmp_path, reduction, 4, 1)
+    assert whole_losses == pytest.approx(expected, abs=2e-5)
+    for device_batch, accumulation in ((1, 4), (2, 2)):
+        pieces, losses = train(tmp_path, reduction, device_batch, accumulation)
+        assert losses == pytest.approx(expected, abs=2e-5)
+        for (name, one), other in zip(whole.named_parameters(), pieces.parameters(), strict=True):
+            torch.testing.assert_close(other, one, rtol=1e-4, atol=2e-6, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_token_weights_are_what_trainer_counts(tmp_path):
+    assert train(tmp_path, "token", 2, 2, kind=Trainer)[1] == pytest.approx(train(tmp_path, "token", 2, 2)[1])
+
+
+def test_two_ranks_give_the_curve_of_one(tmp_path):
+    out = tmp_path / "two.json"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
+    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "tests.training.test_trainer", str(out)]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    found = json.loads(out.read_text())
+    assert found.pop("mean of rewards") == {"value": 0.5, "count": 2}
+    assert found.pop("FSDP2, head with the rest") < 1e-6
+    assert found.pop("FSDP2, head of its own") < 1e-6  # then it is called as a module, and once more on the way back
+    for reduction, losses in found.items():
+        assert losses == pytest.approx(expected_losses(reduction), abs=2e-5), reduction
+
+
+def test_weights_of_the_collator_come_first(tmp_path):
+    """Where several samples stand in a row, only the collator knows whose labels are whose."""
+    trainer = _trainer(tmp_path)
+    batches = [join(samples()[:2]), join(samples()[2:4])]
+    batches[0]["loss_weight"] = torch.full((2, 20), 0.5)
+    kept, total = trainer.get_batch_samples(iter(batches), 2, torch.device("cpu"))
+    assert torch.equal(kept[0]["loss_weight"], torch.full((2, 20), 0.5))
+    torch.testing.assert_close(total, torch.tensor(0.5 * 2 * 19 + 2.0))  # "sample": one for each of the other two
+
+
+def test_shifted_labels_are_counted_from_the_first_position():
+    labels = join(samples()[:3])["labels"]
+    shifted = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+    batch = {"labels": labels, "loss_weight": token_weights(labels, "square")}
+    other = {"shift_labels": shifted, "loss_weight": token_weights(shifted, "square")}
+    torch.testing.assert_close(weight_of([batch]), weight_of([other]))
+
+
+def test_evaluation_normalizes_weights_of_its_own(tmp_path):
+    trainer, batch = _trainer(tmp_path), join(samples()[:4])
+    trainer.model.eval()
+    with torch.no_grad():
+        plain = trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=torch.tensor(26.0))
+        weights = token_weights(batch["labels"], "sample")
+        weighted = trainer.compute_loss(
+            trainer.model, {**batch, "loss_weight": weights}, num_items_in_batch=torch.tensor(26.0)
+        )
+    assert weighted.item() == pytest.approx(expected_losses("sample", steps=1)[0], abs=2e-5)
+    assert plain.item() == pytest.approx(expected_losses("token", steps=1)[0], abs=2e-5)
+
+
+def test_evaluation_of_the_loss_makes_logits_at_labels_only(tmp_path):
+    trainer, seen = _trainer(tmp_path, data_collator=join), []
+    trainer.model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    found = trainer.evaluate(samples())
+    assert seen == [sum(LABELLED)]
+    predicted = trainer.predict(samples())  # here they are wanted
+    assert predicted.predictions[0].shape == (8, 20, 99) and seen[1:] == [8]
+    assert predicted.metrics["test_loss"] == pytest.approx(found["eval_loss"], abs=1e-6)
+
+
+def test_learning_rates_by_part_and_depth(tmp_path):
+    trainer = _trainer(tmp_path, part_learning_rates={"projector": 7.0}, layer_decay={"vision": 0.5})
+    groups = {group["name"]: group for group in trainer.create_optimizer().param_groups}
+    assert groups["projector.1.decay"]["lr"] == 7.0
+    assert groups["vision.0.decay"]["lr"] == pytest.approx(trainer.args.learning_rate * 0.5**5)
+    plain = _trainer(tmp_path).create_optimizer()
+    assert len(plain.param_groups) == 2
+
+
+def _trainer(folder, **options) -> InternVLTrainer:
+    arguments = TrainingArguments(str(folder), use_cpu=True, report_to=[], remove_unused_columns=False)
+    return InternVLTrainer(tiny_model(loss_reduction="sample"), arguments, **options)
+
+
+def test_weights_are_the_authors():
+    table = json.loads((golden_root() / "loss_weighting" / "len2weight.json").read_text())
+    assert set(table) == set(REDUCTIONS)
+    for reduction, weights in table.items():
+        for count, weight in weights.items():
+            labels = torch.full((1, 1001), -100)
+            labels[0, : int(count)] = 1
+            found = token_weights(labels, reduction)
+            assert found.sum().item() == pytest.approx(weight * int(count), rel=1e-5)
+            assert not found[0, int(count) :].any()
+    tensors = load_file(golden_root() / "loss_weighting" / "outputs.safetensors")
+    labels = load_file(golden_root() / "chat_qwen2" / "inputs.safetensors")["right.labels"]
+    for reduction in REDUCTIONS:
+        torch.testing.assert_close(token_weights(labels, reduction), tensors[f"{reduction}.loss_weight"])
+
+
+def gradient_error_under_fsdp2(own_head: bool) -> float:
+    """How far gradients of a model that is sharded over the ranks are from those of one process."""
+    chunked_cross_entropy.CHUNK_ELEMENTS = 5 * 99  # several chunks
+    mesh, rank = init_device_mesh("cpu", (2,)), int(os.environ["RANK"])
+    plain, sharded = tiny_model().train(), tiny_model().train()
+    parts = [sharded.lm_head] if own_head else []
+    for part in (*parts, *sharded.model.language_model.layers, sharded):
+        fully_shard(part, mesh=mesh)
+    for batch in (join(samples()[:2]), join(samples()[2:4])):
+        (plain(**batch).loss / 2).backward()
+    sharded(**join(samples()[2 * rank : 2 * rank + 2])).loss.backward()
+    pairs = zip(sharded.parameters(), plain.parameters(), strict=True)
+    return max((mine.grad.full_tensor() - theirs.grad).abs().max().item() for mine, theirs in pairs)
+
+
+if __name__ == "__main__":  # one of two ranks: test_two_ranks_give_the_curve_of_one
+    curves = {reduction: train(Path(sys.argv[1]).parent, reduction, 1, 2)[1] for reduction in REDUCTIONS}
+    mean = RunningMean()
+    mean.update(torch.tensor([float(os.environ["RANK"])]))
+    curves["mean of rewards"] = mean.state()
+    curves["FSDP2, head with the rest"] = gradient_error_under_fsdp2(own_head=False)
+    curves["FSDP2, head of its own"] = gradient_error_under_fsdp2(own_head=True)
+    if os.environ["RANK"] == "0":
+        Path(sys.argv[1]).write_text(json.dumps(curves))
