@@ -22,6 +22,9 @@ VISION_KEYS = {
     "layer_scale_init_value": "initializer_factor",
 }
 
+# Fields that the authors' code does not have, with the value under which they mean nothing: not written then.
+SILENT = {"patch_dropout": 0.0}
+
 
 class KeepsAuthorsKeys(PreTrainedConfig):
     """A configuration whose parts are read from the authors' dictionaries and written back to them.
@@ -99,6 +102,8 @@ def merge_into_source(
     for key, value in now.items():
         if key in BOOKKEEPING or (key in read and read[key] == value):
             continue
+        if key in SILENT and key not in source and value == SILENT[key]:
+            continue
         if key == "rope_parameters":
             merged.update(_authors_rope(value, source))
         elif key == "dtype":
@@ -108,4 +113,12 @@ def merge_into_source(
     return merged
 
 
-__all__ = ["BOOKKEEPING", "VISION_KEYS", "KeepsAuthorsKeys", "as_source", "authors_value", "merge_into_source"]
+__all__ = [
+    "BOOKKEEPING",
+    "SILENT",
+    "VISION_KEYS",
+    "KeepsAuthorsKeys",
+    "as_source",
+    "authors_value",
+    "merge_into_source",
+]

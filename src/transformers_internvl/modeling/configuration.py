@@ -34,12 +34,17 @@ _HEAD_DEFAULTS = {
 
 @strict
 class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
-    r"""InternViT as stock transformers configures it (`model_type: internvl_vision`), with stochastic depth and heads.
+    r"""InternViT as stock transformers configures it (`model_type: internvl_vision`), with stochastic depth, patch
+    masking and heads.
 
     Args:
         drop_path_rate (`float`, defaults to 0.0):
             Probability with which the last block is dropped per sample in training; block `i` of `n` is dropped with
             `drop_path_rate * i / (n - 1)` (arXiv:1603.09382). Stock has no such field: 0 is its behaviour.
+        patch_dropout (`float`, defaults to 0.0):
+            Share of every image's patches that the tower does not see in training; the choice is random. They are
+            dropped behind the position table, the class token never (arXiv:2212.00794; 0.5 in stage 1 of InternVL-C).
+            May be changed in the middle of a training. Stock has no such field: 0 is its behaviour.
         classifier_pooling (`str`, defaults to `"cls_patch_concat"`):
             What a classifier sees: `"cls_patch_concat"`, the class token and the mean of the patches, or
             `"attention_pooling"`, one vector that attends to all tokens. The authors' `CLS_TARGET`.
@@ -58,6 +63,7 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
     """
 
     drop_path_rate: float | int = 0.0
+    patch_dropout: float | int = 0.0
     classifier_pooling: str = "cls_patch_concat"
     classifier_pool_heads: int | None = None
     semantic_loss_ignore_index: int = 255
@@ -73,6 +79,8 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
             self.set_output_features_output_indices(**layers)
         if not 0.0 <= self.drop_path_rate < 1.0:
             raise ValueError(f"`drop_path_rate` is a probability in [0, 1), got {self.drop_path_rate}.")
+        if not 0.0 <= self.patch_dropout < 1.0:
+            raise ValueError(f"`patch_dropout` is a share in [0, 1), got {self.patch_dropout}.")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"`hidden_size` ({self.hidden_size}) must be a multiple of `num_attention_heads` "
@@ -156,6 +164,12 @@ class InternVLConfig(StockInternVLConfig):
             self.middleware_config.vision_hidden_size = self.vision_config.hidden_size
         if self.vision_chunk_size is not None and self.vision_chunk_size < 1:
             raise ValueError(f"`vision_chunk_size` must be at least 1 or None, got {self.vision_chunk_size}.")
+        if getattr(self.vision_config, "patch_dropout", 0.0):
+            raise ValueError(
+                "`vision_config.patch_dropout` must be 0 in a chat model, whose projector merges neighbouring patches "
+                f"and needs all of them; got {self.vision_config.patch_dropout}: set it to 0. It is for training a "
+                "tower against texts, as in InternVL-C."
+            )
         factor = 1 / self.downsample_ratio if self.downsample_ratio else 0
         if factor < 1 or factor != int(factor):
             raise ValueError(

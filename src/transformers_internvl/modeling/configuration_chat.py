@@ -18,7 +18,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .authors_keys import BOOKKEEPING, VISION_KEYS, KeepsAuthorsKeys, as_source, authors_value
+from .authors_keys import BOOKKEEPING, SILENT, VISION_KEYS, KeepsAuthorsKeys, as_source, authors_value
 from .configuration import InternVLConfig, InternVLVisionConfig
 
 
@@ -100,7 +100,9 @@ class InternVisionConfig(InternVLVisionConfig):
     def to_diff_dict(self) -> dict[str, Any]:
         """What `save_pretrained` writes: the authors' keys."""
         fields = {
-            VISION_KEYS.get(key, key): authors_value(key, value) for key, value in super().to_diff_dict().items()
+            VISION_KEYS.get(key, key): authors_value(key, value)
+            for key, value in super().to_diff_dict().items()
+            if key not in SILENT or value != SILENT[key]
         }
         if "dtype" in fields:
             fields["torch_dtype"] = fields.pop("dtype")

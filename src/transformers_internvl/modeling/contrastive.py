@@ -114,6 +114,10 @@ def draw_hard_negatives(
 ) -> torch.Tensor:
     """For every image the caption of another, the likelier the more it resembles its own (arXiv:2107.07651).
 
+    In a process group every rank draws among its own pairs, from its own random numbers: similarities of other ranks'
+    captions are not asked for. So losses of stage 2 on several ranks equal those of one process when negatives are
+    given, and in distribution over batches of the ranks' size when they are drawn.
+
     Args:
         logits_per_image: `(B, B)`, scaled similarities.
         caption_ids: `(B, L)`; a caption with the same ids is not a negative.

@@ -101,6 +101,29 @@ class InternVLDualEncoderPreTrainedModel(LoadsStrictly, PreTrainedModel):
             elif name == "logit_scale":
                 init.constant_(parameter, math.log(1 / 0.07))
 
+    def set_image_size(self, image_size: int) -> None:
+        """Fit the tower's position table to images of another size for good, as between the phases of stage 1.
+
+        Images of any size are encoded without it, too; then the table is interpolated at every call. The table is a
+        new parameter: an optimizer made before does not hold it (`training.image_size` has a way on).
+
+        Args:
+            image_size: side in pixels, a multiple of the patch size.
+
+        Raises:
+            ValueError: another size, or the text half alone.
+        """
+        tower = getattr(self, "vision_model", None)
+        if tower is None:
+            raise ValueError(f"{type(self).__name__} has no vision tower whose image size could be set.")
+        patch = tower.config.patch_size[0]
+        if image_size < patch or image_size % patch:
+            raise ValueError(f"`image_size` must be a multiple of the patch size {patch}, got {image_size}.")
+        tower.resize_pos_embeddings(tower.config.image_size[0], image_size, patch)
+        self.config.vision_config.image_size = (image_size, image_size)
+        if self.config.force_image_size:
+            self.config.force_image_size = image_size
+
 
 class EncodesText:
     """The text half: `qllama` and `text_projection` of the class it is mixed into."""

@@ -28,8 +28,9 @@ from .qllama import contrastive_mask, generation_mask, matching_mask
 
 Mask = Callable[[torch.Tensor, int, torch.dtype], torch.Tensor]
 
-# Real tokens of an empty caption under the released tokenizer: begin and end alone, and with `summarize:` between.
-EMPTY_CAPTION, EMPTY_SUMMARY = 2, 5
+# Real tokens of an empty caption: begin and end. (The authors count five with `summarize:`, which is the same caption
+# under the released tokenizer, and under another one a caption of a word or two.)
+EMPTY_CAPTION = 2
 
 
 @dataclass
@@ -74,10 +75,11 @@ class InternVLDualEncoderForPreTraining(InternVLDualEncoderModel):
             input_ids, attention_mask: `English caption:` and the caption, which is to be generated.
             labels: its ids, -100 where nothing is to be learned (prompt and padding).
             summarize_input_ids, summarize_attention_mask: `summarize:` and the caption, to be compared.
-            positive_input_ids, positive_attention_mask: the caption as it is.
+            positive_input_ids, positive_attention_mask: the caption as it is, between begin and end token. Where it is
+                empty, nothing is matched or compared.
             negative_input_ids, negative_attention_mask: a caption of another image, as it is. None: hard negatives are
                 drawn from the positives by the similarities of the contrastive task. The first half of the rows is
-                matched with negatives, the rest with positives.
+                matched with negatives, the rest with positives. Several ranks draw each from its own batch.
             return_loss: accepted for `Trainer`; the losses are always computed.
 
         Raises:
@@ -92,7 +94,7 @@ class InternVLDualEncoderForPreTraining(InternVLDualEncoderModel):
         image_embeds = nn.functional.normalize(self.clip_projector2(itc_queries))
         text_embeds = nn.functional.normalize(self._project_text(itc_text, summarize_attention_mask))
         scale = self.logit_scale.exp()
-        empty = summarize_attention_mask.sum(dim=-1) == EMPTY_SUMMARY
+        empty = positive_attention_mask.sum(dim=-1) == EMPTY_CAPTION
         loss_itc = contrastive_loss(image_embeds, text_embeds, scale, self.config.label_smoothing, empty)
 
         drawn = None

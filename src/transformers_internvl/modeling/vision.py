@@ -28,6 +28,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .configuration import InternVLVisionConfig
 from .configuration_chat import InternVisionConfig
 from .loading import NamesDamagedFiles
+from .patch_dropout import PatchDropout
 
 
 class InternVLVisionRMSNorm(nn.Module):
@@ -106,7 +107,7 @@ class InternVLVisionEmbeddings(nn.Module):
         self.position_embeddings = None
         if config.use_absolute_position_embeddings:
             self.position_embeddings = nn.Parameter(torch.zeros(1, rows * columns + 1, config.hidden_size))
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = nn.Sequential(nn.Dropout(config.hidden_dropout_prob), PatchDropout(config))
 
     def forward(self, pixel_values: torch.Tensor, bool_masked_pos: torch.Tensor | None = None) -> torch.Tensor:
         patches = self.patch_embeddings(pixel_values)  # (T, D, h, w)
@@ -349,7 +350,7 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
             num_layers: run only so many blocks and return what the last of them gives, without the final norm.
 
         Returns:
-            `last_hidden_state` `(T, 1 + h*w, D)` with the class token first, and `pooler_output` `(T, D)`.
+            `last_hidden_state` `(T, 1 + h*w, D)`, class token first, and `pooler_output` `(T, D)`.
         """
         hidden_states = self.embeddings(pixel_values, bool_masked_pos)
         hidden_states = self.encoder(hidden_states, num_layers, **kwargs)

@@ -71,6 +71,10 @@ class InternVLVisionBackbone(BackboneMixin, InternVLVisionModel):
             raise ValueError(
                 f"`use_fpn` builds a pyramid of {LEVELS} maps, got the layers {config.out_features}: choose {LEVELS}."
             )
+        if config.patch_dropout:
+            raise ValueError(
+                f"A feature map needs all patches, but `patch_dropout` is {config.patch_dropout}: set it to 0."
+            )
         super().__init__(config)
         self.num_features = [config.hidden_size] * len(config.stage_names)
         self.neck = InternVLVisionPyramid(config.hidden_size) if config.use_fpn else None

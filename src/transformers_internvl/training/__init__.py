@@ -1,2 +1,2 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Training: recipes, what trains, adapters, losses over ranks, preference optimization."""
+"""Training: recipes, what trains and at which rate, data, adapters, losses over ranks, preference optimization."""

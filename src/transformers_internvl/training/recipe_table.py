@@ -36,8 +36,8 @@ def _steps(number: int) -> dict[str, int]:
 _TABLE: list[tuple[str, str, str, tuple[str, ...], float, float, float, float, int, int, int, dict[str, Any]]] = [
     # InternVL 1. The paper writes 164K and 20K: 256 and 128 for each of 640 and 160 GPUs.
     ("internvl", "14b", "contrastive", ("vision", "text", "temperature"), 1e-3, .1, 5000, .2, 80, 1, 163840,
-     {"objective": "contrastive", "image_size": 196, "adam_betas": (.9, .95), "part_learning_rates": {"text": 1e-4},
-      "max_steps": 175000}),
+     {"objective": "contrastive", "image_size": 196, "patch_dropout": .5, "adam_betas": (.9, .95),
+      "part_learning_rates": {"text": 1e-4}, "max_steps": 175000}),
     ("internvl", "14b", "generative", ("bridge", "temperature"), 5e-5, .05, 2000, 0., 80, 1, 20480,
      {"objective": "generative", "image_size": 224, "adam_betas": (.9, .98), "max_steps": 80000}),
     ("internvl", "14b", "retrieval-flickr", _DUAL, 1e-6, .05, 100, .3, 80, 1, 1024, {**_RETRIEVAL, "epochs": 10}),

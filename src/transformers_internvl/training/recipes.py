@@ -33,6 +33,7 @@ class Recipe:
         trains: the parts that train (`freezing.PARTS`); with `lora_rank`, none but the adapters.
         learning_rate, weight_decay, warmup: of AdamW; `warmup` is a number of steps, or below 1 a fraction of them.
         drop_path: stochastic depth of the tower's last block.
+        patch_dropout: share of the patches that the tower does not see in training.
         max_length: tokens of one sample.
         max_tiles: tiles of one image, without the thumbnail, where a data set does not say otherwise.
         batch_size: samples in an optimizer step, over all ranks and accumulation steps; packed sequences, if packed.
@@ -65,6 +66,7 @@ class Recipe:
     lora_rank: int | None = None
     objective: str = "sft"
     image_size: int = 448
+    patch_dropout: float = 0.0
     scheduler: str = "cosine"
     adam_betas: tuple[float, float] = (0.9, 0.999)
     part_learning_rates: dict[str, float] = field(default_factory=dict)
@@ -92,6 +94,9 @@ class Recipe:
             ValueError: the model lacks a part that the recipe trains.
         """
         set_drop_path(model, self.drop_path)
+        for module in model.modules():
+            if isinstance(module, InternVLVisionModel):
+                module.config.patch_dropout = self.patch_dropout
         if hasattr(model.config, "loss_reduction"):
             model.config.loss_reduction = self.loss_reduction
         set_trainable(model, self.trains)
