@@ -19,6 +19,7 @@ from transformers_internvl.training.dataset import ChatDataset, PackedDataset
 from transformers_internvl.training.records import DataSet, SkipPolicy, TableRows, read_meta
 from transformers_internvl.training.rows import UnusableSample
 from transformers_internvl.training.samples import SampleEncoder
+from transformers_internvl.training.trainer import InternVLTrainer
 
 QWEN2 = golden_root() / "chat_qwen2"
 NOISE = np.random.default_rng(0).integers(0, 256, (56 * 2, 56 * 4, 3), dtype=np.uint8)
@@ -233,14 +234,14 @@ def test_workers_share_an_epoch(encoder):
     assert sorted(packed) == sorted(names(encoder, [data[index] for index in range(len(data))]))
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_under_trainer(encoder, tmp_path, packed):
-    data = mixture(encoder)
-    pad = encoder.processor.tokenizer.pad_token_id
+def losses_of(trainer_class, encoder, folder, data, packed):
+    """The losses of three steps, each of them over all four samples of the data."""
     model = AutoModel.from_pretrained(QWEN2)
+    model.config.loss_reduction = "square"
     arguments = TrainingArguments(
-        tmp_path,
+        folder,
         max_steps=3,
+        learning_rate=1e-2,
         per_device_train_batch_size=1 if packed else 4,
         use_cpu=True,
         report_to=[],
@@ -249,12 +250,25 @@ def test_under_trainer(encoder, tmp_path, packed):
         disable_tqdm=True,
         accelerator_config={"dispatch_batches": False},
     )
-    trainer = Trainer(
+    pad = encoder.processor.tokenizer.pad_token_id
+    trainer = trainer_class(
         model,
         arguments,
-        train_dataset=PackedDataset(data, 200, 20) if packed else data,
-        data_collator=PackingCollator("token") if packed else PaddingCollator(pad),
+        train_dataset=PackedDataset(data, 1000, 100) if packed else data,
+        data_collator=PackingCollator("square") if packed else PaddingCollator(pad),
     )
     trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def test_packed_and_padded_runs_are_the_same(encoder, tmp_path):
+    data = ChatDataset([DataSet("t", texts(3)), DataSet("i", images(1))], encoder)
+    packed, padded = (losses_of(InternVLTrainer, encoder, tmp_path, data, flag) for flag in (True, False))
+    assert len(packed) == 3 and packed[2] < packed[0]
+    assert packed == pytest.approx(padded, rel=1e-5)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_under_the_trainer_of_transformers(encoder, tmp_path, packed):
+    losses = losses_of(Trainer, encoder, tmp_path, mixture(encoder), packed)
     assert len(losses) == 3 and all(np.isfinite(losses))
