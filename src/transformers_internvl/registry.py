@@ -76,22 +76,21 @@ class Family:
         config: its configuration; `config.model_type` is what stands in `config.json`.
         models: Auto class -> model class.
         weights: the rows that map its weight names, read anew for every model.
-        has_processor: whether the image, video and joint processors serve it.
         tokenizer: a tokenizer class of its own.
         tokenizer_holds: whether that class serves folders, too, whose `tokenizer_config.json` names another one.
-        processor: a joint processor of its own, instead of the above.
-        image_processor: what serves its pictures then, if a folder does not say.
+        processor: text, pictures and videos to inputs.
+        image_processor, video_processor: what serves pictures and videos alone, if a folder does not say.
         from_stock: whether stock transformers knows the type too.
     """
 
     config: type[PretrainedConfig]
     models: dict[type, type[PreTrainedModel]]
     weights: Callable[[], list[WeightTransform]] | None = None
-    has_processor: bool = False
     tokenizer: type | None = None
     tokenizer_holds: bool = False
     processor: type | None = None
     image_processor: type | None = None
+    video_processor: type | None = None
     from_stock: bool = False
 
 
@@ -101,7 +100,9 @@ FAMILIES = (
         {AutoModel: InternVLChatModel, AutoModelForCausalLM: InternVLChatModel}
         | dict.fromkeys(_GENERATING, InternVLChatModel),
         weights=mappings.internvl_chat,
-        has_processor=True,
+        processor=InternVLProcessor,
+        image_processor=InternVLImageProcessor,
+        video_processor=InternVLVideoProcessor,
     ),
     Family(
         InternVLLlavaConfig,
@@ -145,7 +146,9 @@ FAMILIES = (
         InternVLConfig,
         {AutoModel: InternVLModel} | dict.fromkeys(_GENERATING, InternVLForConditionalGeneration),
         weights=mappings.internvl,
-        has_processor=True,
+        processor=InternVLProcessor,
+        image_processor=InternVLImageProcessor,
+        video_processor=InternVLVideoProcessor,
         from_stock=True,
     ),
     Family(
@@ -181,6 +184,7 @@ def _backbone_from_pretrained(cls: type, name: str | os.PathLike, *args: Any, **
 
 
 def _register(family: Family) -> None:
+    """One row. `tests/test_registry.py` names every private table of transformers that is written here."""
     config, model_type = family.config, family.config.model_type
     AutoConfig.register(model_type, config, exist_ok=True)
     for auto_class, model in family.models.items():
@@ -193,31 +197,23 @@ def _register(family: Family) -> None:
         # Stock takes the class that a folder names, unless it knows one for the type and knows that folders err.
         tokenization_auto.TOKENIZER_MAPPING_NAMES[model_type] = family.tokenizer.__name__
         tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS.add(model_type)
-    if family.processor is not None:
-        AutoProcessor.register(config, family.processor, exist_ok=True)
     if family.image_processor is not None:
+        # `AutoImageProcessor.register` would first look up stock's classes, and warn that torchvision is missing.
         images = {"pil": family.image_processor, "torchvision": family.image_processor}
         IMAGE_PROCESSOR_MAPPING.register(config, images, exist_ok=True)
-    if family.has_processor:
-        _register_processors(config)
+    if family.video_processor is not None:
+        videos = {"pil": family.video_processor, "torchvision": family.video_processor}
+        AutoVideoProcessor.register(config, video_processor_classes=videos, exist_ok=True)
+    if family.processor is not None:
+        # Stock finds a processor by the name in `processor_config.json`, its own table first: the row of `internvl`
+        # has to go for the class of that name that is registered here to be found.
+        processing_auto.PROCESSOR_MAPPING_NAMES.pop(model_type, None)
+        AutoProcessor.register(config, family.processor, exist_ok=True)
     if AutoModelForImageTextToText in family.models:
         # The server of transformers looks a model type up in these dictionaries, which `register` does not fill.
         name = family.models[AutoModelForImageTextToText].__name__
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[model_type] = name
         modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[model_type] = name
-
-
-def _register_processors(config: type[PretrainedConfig]) -> None:
-    # `AutoImageProcessor.register` would first look up stock's classes, and warn that torchvision is missing.
-    images = {"pil": InternVLImageProcessor, "torchvision": InternVLImageProcessor}
-    IMAGE_PROCESSOR_MAPPING.register(config, images, exist_ok=True)
-    videos = {"pil": InternVLVideoProcessor, "torchvision": InternVLVideoProcessor}
-    AutoVideoProcessor.register(config, video_processor_classes=videos, exist_ok=True)
-    # Stock finds a processor by the name in `processor_config.json`, its own table first: the row of `internvl` has to
-    # go for the class of that name that is registered here to be found. `tests/test_registry.py` names every private
-    # table that is changed.
-    processing_auto.PROCESSOR_MAPPING_NAMES.pop(config.model_type, None)
-    AutoProcessor.register(config, InternVLProcessor, exist_ok=True)
 
 
 __all__ = ["FAMILIES", "Family", "register"]
