@@ -21,7 +21,8 @@ PARTS = {
     "bridge": r"(^|\.)(query_tokens$|clip_projector2\.|itm_head\.)|\.layers\.\d+\.cross_attn\.",
     "temperature": r"(^|\.)logit_scale$",
     "head": r"(^|\.)lm_head\.",
-    "vision": r"(^|\.)(vision_tower|vision_model|clip_projector)\.",
+    "vision": r"(^|\.)(vision_tower|vision_model|internvl_vision|clip_projector)\."
+    r"|^(backbone\.)?(embeddings|encoder|layernorm)\.",  # inside another model, and a tower alone
     "projector": r"(^|\.)multi_modal_projector\.",
     "language": r"(^|\.)language_model\.",
     "text": r"(^|\.)(qllama\.|text_projection$)",

@@ -16,7 +16,7 @@ from torch import nn
 from .freezing import part_of
 
 # What stands before the first block of a part, and what is one of its blocks.
-_FIRST = re.compile(r"\.(embeddings|embed_tokens)\.|(^|\.)(query_tokens|logit_scale)$")
+_FIRST = re.compile(r"(^|\.)(embeddings|embed_tokens)\.|(^|\.)(query_tokens|logit_scale)$")
 _BLOCK = re.compile(r"\.layers?\.(\d+)\.")
 
 # Parts whose depth another part's blocks give: the head is behind the last block of its decoder, and so on.
@@ -29,6 +29,7 @@ def parameter_groups(
     weight_decay: float,
     part_learning_rates: Mapping[str, float] | None = None,
     layer_decay: Mapping[str, float] | None = None,
+    no_decay: tuple[str, ...] = (),
 ) -> list[dict[str, Any]]:
     """Groups of the parameters that train, for any torch optimizer.
 
@@ -39,6 +40,7 @@ def parameter_groups(
         part_learning_rates: part of `freezing.PARTS` -> its learning rate.
         layer_decay: part -> factor in (0, 1]. Block `k` of a part of `n` learns at its rate times `factor ** (n - k)`,
             what stands before the blocks at `factor ** (n + 1)`, what stands behind them at the full rate.
+        no_decay: ends of the names of further parameters that are not decayed.
 
     Returns:
         Dictionaries with `params`, `lr`, `weight_decay`, and `name` (part, layer, whether decayed) for logs.
@@ -55,7 +57,7 @@ def parameter_groups(
         part = part_of(name)
         depth = depths.get(_DEPTH_OF.get(part, part), 0)
         layer = _layer_of(name, depth) if part in decays else depth + 1
-        decayed = parameter.ndim > 1 and not name.endswith(".bias")
+        decayed = parameter.ndim > 1 and not name.endswith((".bias", *no_decay))
         key = f"{part}.{layer}.{'decay' if decayed else 'no_decay'}"
         scale = decays.get(part, 1.0) ** (depth + 1 - layer)
         group = {"lr": rates.get(part, learning_rate) * scale, "weight_decay": weight_decay if decayed else 0.0}

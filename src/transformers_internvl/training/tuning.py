@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 from torch import nn
 
 from ..modeling.vision import InternVLVisionModel
+from .freezing import part_of
+from .parameter_groups import parameter_groups
 
 REGIMES = ("frozen", "head", "full")
 
@@ -60,29 +62,14 @@ def layer_decay_groups(
     the class token are free of weight decay. Parameters without gradients are left out.
 
     Returns:
-        Groups with `params`, `lr` and `weight_decay`, the first layers first.
+        Groups as of [`parameter_groups`], by which they are made.
     """
-    towers = _towers(model)
-    depths: dict[int, int] = {}  # of a parameter, by its id; what is in no tower comes last
-    last = 1 + max(len(tower.encoder.layer) for tower in towers)
-    for tower in towers:
-        offset = last - 1 - len(tower.encoder.layer)
-        depths |= dict.fromkeys(map(id, tower.embeddings.parameters()), offset)
-        for index, layer in enumerate(tower.encoder.layer):
-            depths |= dict.fromkeys(map(id, layer.parameters()), offset + index + 1)
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            decays = parameter.ndim > 1 and not name.endswith(("bias", "cls_token", "position_embeddings"))
-            groups[depths.get(id(parameter), last), decays].append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": learning_rate * decay ** (last - depth),
-            "weight_decay": weight_decay if decays else 0.0,
-        }
-        for (depth, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
-    ]
+    _towers(model)  # there is one
+    trained = {part_of(name) for name, parameter in model.named_parameters() if parameter.requires_grad}
+    decays = {"vision": decay} if "vision" in trained else {}
+    return parameter_groups(
+        model, learning_rate, weight_decay, layer_decay=decays, no_decay=("cls_token", "position_embeddings")
+    )
 
 
 def few_shot_indices(labels: Sequence[Hashable], fraction: float, seed: int = 0) -> list[int]:
