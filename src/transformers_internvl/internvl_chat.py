@@ -24,7 +24,7 @@ from transformers.utils import cached_file, is_flash_attn_2_available
 from .modeling.canonical import as_canonical
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
-from .modeling.loading import LoadsStrictly
+from .modeling.loading import HUB_ARGUMENTS, LoadsStrictly
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
 from .processing.tokenization import as_trained
@@ -70,7 +70,7 @@ class InternVLChatModel(LoadsStrictly, InternVLForConditionalGeneration):
         """
         if kwargs.pop("use_flash_attn", False) and is_flash_attn_2_available():
             kwargs.setdefault("attn_implementation", "flash_attention_2")
-        where = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
+        where = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         if pretrained_model_name_or_path is not None:
             model = loaded[0] if kwargs.get("output_loading_info", False) else loaded
@@ -254,9 +254,6 @@ class InternVLChatModel(LoadsStrictly, InternVLForConditionalGeneration):
         # The 3.5 code keeps special tokens until it has cut.
         texts = tokenizer.batch_decode(sequences, skip_special_tokens=not self.config.series_3_5)
         return [text.split(stop)[0].strip() for text in texts]
-
-
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
 
 def _tiles_of_images(pixel_values: torch.Tensor | None, num_patches_list: Sequence[int] | None) -> list[int]:

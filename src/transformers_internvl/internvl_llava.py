@@ -23,12 +23,10 @@ from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
 from .modeling.configuration_llava import InternVLLlavaConfig
 from .modeling.dual_encoder import InternVLDualEncoderModel
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
-from .modeling.loading import LoadsStrictly
+from .modeling.loading import HUB_ARGUMENTS, LoadsStrictly
 from .modeling.vision import InternVisionModel
 
 TOWER_PREFIX = "model.vision_tower.vision_tower."
-
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
 
 class InternVLLlavaBody(InternVLModel):
@@ -70,7 +68,7 @@ class InternVLLlavaForConditionalGeneration(LoadsStrictly, InternVLForConditiona
         folder = pretrained_model_name_or_path
         if folder is None:
             return super().from_pretrained(None, *args, **kwargs)
-        hub = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
+        hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
         config = kwargs.pop("config", None)
         if not isinstance(config, PreTrainedConfig):
             config, kwargs = cls.config_class.from_pretrained(config or folder, return_unused_kwargs=True, **kwargs)

@@ -9,6 +9,7 @@ Source: `AttentionPoolingBlock` in `modeling_internvl.py` of the released checkp
 import torch
 from torch import nn
 from transformers import PreTrainedConfig
+from transformers import initialization as init
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .vision import eager_attention_forward
@@ -41,6 +42,11 @@ class AttentionPoolAttention(nn.Module):
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:
         return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+    def init_biases(self) -> None:
+        """Fresh values for the parameters that are no module's: for `_init_weights` of the model around it."""
+        for bias in (self.q_bias, self.k_bias, self.v_bias):
+            init.zeros_(bias)
 
 
 class AttentionPool(nn.Module):

@@ -91,8 +91,7 @@ class InternVLDualEncoderPreTrainedModel(LoadsStrictly, PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, AttentionPoolAttention):
-            for bias in (module.q_bias, module.k_bias, module.v_bias):
-                init.zeros_(bias)
+            module.init_biases()
         for name, parameter in module.named_parameters(recurse=False):
             if name == "query_tokens":
                 init.normal_(parameter, std=self.config.initializer_range)

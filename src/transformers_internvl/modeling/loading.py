@@ -9,6 +9,9 @@ from safetensors import SafetensorError, safe_open
 
 from .saved_names import AcceptsSavedNames
 
+# Arguments of `from_pretrained` that say where on the Hub a file is looked for.
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+
 
 class NamesDamagedFiles(AcceptsSavedNames):
     """Mixin in front of `PreTrainedModel`: a truncated or damaged shard is reported by its name."""
@@ -97,4 +100,4 @@ def _damaged_files(folder: str | os.PathLike | None) -> str:
     return ", ".join(damaged)
 
 
-__all__ = ["LoadsStrictly", "NamesDamagedFiles"]
+__all__ = ["HUB_ARGUMENTS", "LoadsStrictly", "NamesDamagedFiles"]

@@ -69,8 +69,7 @@ class InternVLVisionHeadModel(InternVLVisionPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, AttentionPoolAttention):
-            for bias in (module.q_bias, module.k_bias, module.v_bias):
-                init.zeros_(bias)
+            module.init_biases()
         if module is self.classifier:
             init.normal_(module.weight, std=HEAD_STD)
 

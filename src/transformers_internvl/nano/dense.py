@@ -248,7 +248,7 @@ def show(model: nn.Module, settings: Settings, count: int = 8) -> Image.Image:
 SEGMENTERS = {"linear": linear_model, "upernet": upernet_model}
 PROOFS = {
     "probe": Settings(side=112, smallest=0.4, max_shapes=1, steps=400, held_out=500),
-    "linear": Settings(),
+    "linear": Settings(steps=1600),
     "upernet": Settings(steps=500),
 }
 """The proofs, and what they are run with unless the command line says otherwise."""
