@@ -14,7 +14,13 @@ from transformers_internvl.cli import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/how-it-is-proved.md", "benchmarks/README.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "benchmarks/README.md",
+    *(f"docs/{page.name}" for page in sorted((REPOSITORY / "docs").glob("*.md"))),
+]
 
 
 def blocks(language: str) -> list[str]:

@@ -1,0 +1,50 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The pages on training are executed, shortened, on the embedded model."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from transformers import AutoProcessor, pipeline
+
+from transformers_internvl.nano.pairs import draw_pairs
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.fixture
+def drawn_data(tmp_path, monkeypatch):
+    """`meta.json` and what it names, in the form of the page."""
+    monkeypatch.chdir(tmp_path)
+    meta, line = (json.loads(block) for block in blocks("train-a-chat-model.md", "json"))
+    (tmp_path / meta["pairs"]["root"]).mkdir()
+    rows = []
+    for index, pair in enumerate(draw_pairs("docs")):
+        pair.image.save(tmp_path / meta["pairs"]["root"] / f"{index}.png")
+        question, answer = line["conversations"]
+        conversation = [question, {**answer, "value": pair.caption}]
+        rows.append(json.dumps({**line, "id": index, "image": f"{index}.png", "conversations": conversation}))
+    assert len(rows) == meta["pairs"]["length"] and line["conversations"][1]["value"] in "".join(rows)
+    (tmp_path / meta["pairs"]["annotation"]).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (tmp_path / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+
+
+def test_a_chat_model_is_trained_as_the_page_says(drawn_data, tmp_path, capsys):
+    (code,) = blocks("train-a-chat-model.md", "python")
+    short = code.replace("max_steps=60", "max_steps=3")
+    assert short != code
+    names: dict = {}
+    exec(compile(short, "train-a-chat-model.md", "exec"), names)
+    assert "adapters" in capsys.readouterr().out
+    losses = [row["loss"] for row in names["trainer"].state.log_history if "loss" in row]
+    assert len(losses) == 3 and all(0 < loss < 100 for loss in losses)
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
+    merged = pipeline("image-text-to-text", model="merged", processor=AutoProcessor.from_pretrained("merged"))
+    content = [{"type": "image", "path": "pictures/0.png"}, {"type": "text", "text": "What is drawn?"}]
+    (answer,) = merged(text=[{"role": "user", "content": content}], return_full_text=False, max_new_tokens=4)
+    assert isinstance(answer["generated_text"], str)
