@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from transformers.utils import cached_file, is_flash_attn_2_available
 
-from .modeling.canonical import as_canonical
+from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
 from .modeling.loading import HUB_ARGUMENTS, LoadsStrictly
@@ -39,7 +39,7 @@ class InternVLChatBody(InternVLModel):
     config: InternVLChatConfig
 
 
-class InternVLChatModel(LoadsStrictly, InternVLForConditionalGeneration):
+class InternVLChatModel(LoadsStrictly, HasCanonicalForm, InternVLForConditionalGeneration):
     """InternVL-Chat-V1-1 to InternVL 3.5 in the authors' format (`model_type: internvl_chat`).
 
     It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. On top of it stand the authors'
@@ -49,6 +49,7 @@ class InternVLChatModel(LoadsStrictly, InternVLForConditionalGeneration):
 
     config: InternVLChatConfig
     body_class = InternVLChatBody
+    saves_original_format = True
     _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq"]
 
     # --- loading and saving ------------------------------------------------------------------------------------------
@@ -94,19 +95,6 @@ class InternVLChatModel(LoadsStrictly, InternVLForConditionalGeneration):
             known = self.generation_config.eos_token_id
             known = known if isinstance(known, list) else [] if known is None else [known]
             self.generation_config.eos_token_id = [stop, *(other for other in known if other != stop)]
-
-    def save_pretrained(
-        self, save_directory: str | os.PathLike, *, save_original_format: bool = True, **kwargs: Any
-    ) -> None:
-        """Write the authors' layout, or the canonical one with `save_original_format=False`."""
-        if save_original_format:
-            super().save_pretrained(save_directory, **kwargs)
-        else:
-            self.to_canonical().save_pretrained(save_directory, **kwargs)
-
-    def to_canonical(self) -> InternVLForConditionalGeneration:
-        """The same model as an [`InternVLForConditionalGeneration`] with an [`InternVLConfig`], the tensors shared."""
-        return as_canonical(self)
 
     # --- the authors' calling surface --------------------------------------------------------------------------------
 

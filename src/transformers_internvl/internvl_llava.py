@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from .conversion.shapes import Shapes, intern_vit_fields, weight_shapes
-from .modeling.canonical import as_canonical
+from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_chat import InternVisionConfig
 from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
 from .modeling.configuration_llava import InternVLLlavaConfig
@@ -36,7 +36,7 @@ class InternVLLlavaBody(InternVLModel):
     config: InternVLLlavaConfig
 
 
-class InternVLLlavaForConditionalGeneration(LoadsStrictly, InternVLForConditionalGeneration):
+class InternVLLlavaForConditionalGeneration(LoadsStrictly, HasCanonicalForm, InternVLForConditionalGeneration):
     """InternVL-Chat v1 (`model_type: llava_llama`), in the form ViT-MLP-LLM and in that with QLLaMA in between.
 
     It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. `save_pretrained` writes the
@@ -47,6 +47,7 @@ class InternVLLlavaForConditionalGeneration(LoadsStrictly, InternVLForConditiona
 
     config: InternVLLlavaConfig
     body_class = InternVLLlavaBody
+    saves_original_format = False
     _keys_to_ignore_on_load_unexpected = [
         r"rotary_emb\.inv_freq",
         r"^model\.vision_tower\.qllama\.(lm_head|embed_tokens)\.",
@@ -93,19 +94,6 @@ class InternVLLlavaForConditionalGeneration(LoadsStrictly, InternVLForConditiona
         if elsewhere and places <= set(report["missing_keys"]):
             _load_tower(model, elsewhere)
             report["missing_keys"] = [key for key in report["missing_keys"] if key not in places]
-
-    def save_pretrained(
-        self, save_directory: str | os.PathLike, *, save_original_format: bool = False, **kwargs: Any
-    ) -> None:
-        """Write the canonical layout, or with `save_original_format=True` LLaVA's, the tower's weights included."""
-        if save_original_format:
-            super().save_pretrained(save_directory, **kwargs)
-        else:
-            self.to_canonical().save_pretrained(save_directory, **kwargs)
-
-    def to_canonical(self) -> InternVLForConditionalGeneration:
-        """The same model as an [`InternVLForConditionalGeneration`] with an `InternVLConfig`, the tensors shared."""
-        return as_canonical(self)
 
 
 def _tower_folder(name: str, checkpoint: str | os.PathLike) -> Path | None:

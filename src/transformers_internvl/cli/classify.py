@@ -7,8 +7,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError, blame_user
-from .loading import add_dual_encoder_arguments, add_mode_argument, load_dual_encoder, positive
+from .errors import blame_user
+from .loading import (
+    add_dual_encoder_arguments,
+    add_mode_argument,
+    add_video_arguments,
+    load_dual_encoder,
+    num_frames,
+)
 from .tables import percent, table
 
 
@@ -25,16 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sentences with {} for the name: name, photo or video, or a text file with one a line, in any language "
         "(default: photo; with --video, video)",
     )
-    add("--video", action="store_true", help="the files are videos (needs the extra `video`)")
-    add("--num-frames", type=positive, metavar="N", help="frames of a video; 1 is the centre frame (default: 8)")
+    add_video_arguments(parser, "the files are videos")
     add("--per-class", action="store_true", help="print the accuracy of every class")
     add("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Classify, and print the accuracy."""
-    if arguments.num_frames is not None and not arguments.video:
-        raise UserError("--num-frames belongs to --video.")
+    num_frames(arguments)  # before anything is read
     from ..evaluation.data import read_class_folder
     from ..evaluation.zero_shot import ranks_of_right, top_k_accuracy
 
@@ -72,7 +76,7 @@ def _scores(arguments: argparse.Namespace, items: list[Any], names: list[list[st
         classifier = zero_shot_classifier(model, processor, names, templates)
         if not arguments.video:
             return classify_images(model, processor, Pictures(items), classifier, **options)
-        frames, paths = arguments.num_frames or 8, [item.path for item in items]
+        frames, paths = num_frames(arguments), [item.path for item in items]
         return classify_videos(model, processor, paths, classifier, num_frames=frames, **options)
 
 

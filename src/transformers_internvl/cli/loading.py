@@ -73,6 +73,20 @@ def quiet_unless_watched() -> None:
         logging.disable_progress_bar()
 
 
+def add_video_arguments(parser: argparse.ArgumentParser, help_text: str) -> None:
+    """Declare `--video` and `--num-frames`."""
+    parser.add_argument("--video", action="store_true", help=f"{help_text} (needs the extra `video`)")
+    frames = "frames of a video; 1 is the centre frame (default: 8)"
+    parser.add_argument("--num-frames", type=positive, metavar="N", help=frames)
+
+
+def num_frames(arguments: argparse.Namespace) -> int:
+    """How many frames of a video. Raises `UserError` where frames are asked for without videos."""
+    if arguments.num_frames is not None and not arguments.video:
+        raise UserError("--num-frames belongs to --video.")
+    return arguments.num_frames or 8
+
+
 def add_dual_encoder_arguments(parser: argparse.ArgumentParser, batch_size: int = 32) -> None:
     """Declare the arguments of verbs that run InternVL-C or InternVL-G."""
     add = parser.add_argument

@@ -6,8 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError, blame_user
-from .loading import add_dual_encoder_arguments, add_mode_argument, load_dual_encoder, positive
+from .errors import blame_user
+from .loading import (
+    add_dual_encoder_arguments,
+    add_mode_argument,
+    add_video_arguments,
+    load_dual_encoder,
+    num_frames,
+)
 from .tables import percent, table
 
 KS = (1, 5, 10)
@@ -24,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_dual_encoder_arguments(parser)
     add_mode_argument(parser)
-    add("--video", action="store_true", help='the file names videos, as "video" (needs the extra `video`)')
-    add("--num-frames", type=positive, metavar="N", help="frames of a video; 1 is the centre frame (default: 8)")
+    add_video_arguments(parser, 'the file names videos, as "video"')
     add("--truncate", action="store_true", help="cut texts of more than 80 tokens, as the authors do, not an error")
     add("--json", action="store_true", help="print JSON")
 
@@ -35,8 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..evaluation.data import Pictures, read_pairs
     from ..evaluation.retrieval import retrieve, retrieve_videos
 
-    if arguments.num_frames is not None and not arguments.video:
-        raise UserError("--num-frames belongs to --video.")
+    frames = num_frames(arguments)
     with blame_user("cannot use what was given"):
         items = read_pairs(arguments.pairs, "video" if arguments.video else "image")
     texts = [text for item in items for text in item.texts]
@@ -46,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     options["truncation"] = arguments.truncate
     with blame_user("cannot retrieve"):
         if arguments.video:
-            paths, frames = [item.path for item in items], arguments.num_frames or 8
+            paths = [item.path for item in items]
             recalls = retrieve_videos(model, processor, paths, texts, owners, num_frames=frames, **options)
         else:
             recalls = retrieve(model, processor, Pictures(items), texts, owners, **options)

@@ -1,6 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """A model in a layout of the authors as a canonical one: other names, the same tensors."""
 
+import os
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.utils import logging
@@ -10,6 +13,32 @@ from .internvl import InternVLForConditionalGeneration
 logger = logging.get_logger(__name__)
 
 _STOCK_BEHAVIOUR = {"ps_version": "v2", "projector_type": "mlp"}
+
+
+class HasCanonicalForm:
+    """Mixin in front of [`InternVLForConditionalGeneration`] for models with a layout of their own on disk.
+
+    Attributes:
+        saves_original_format: which layout `save_pretrained` writes unless it is told.
+    """
+
+    saves_original_format: bool
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, *, save_original_format: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Write the model's own layout with `save_original_format=True`, the canonical one with False.
+
+        None takes what the class writes by default, `saves_original_format`. Everything else as transformers'.
+        """
+        if self.saves_original_format if save_original_format is None else save_original_format:
+            super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
+        else:
+            self.to_canonical().save_pretrained(save_directory, **kwargs)
+
+    def to_canonical(self) -> InternVLForConditionalGeneration:
+        """The same model as an [`InternVLForConditionalGeneration`] with an `InternVLConfig`, the tensors shared."""
+        return as_canonical(self)  # type: ignore[arg-type]
 
 
 def as_canonical(model: InternVLForConditionalGeneration) -> InternVLForConditionalGeneration:
@@ -41,4 +70,4 @@ def _copy_buffers(source: nn.Module, target: nn.Module) -> None:
         target.get_submodule(owner)._buffers[leaf] = buffer
 
 
-__all__ = ["as_canonical"]
+__all__ = ["HasCanonicalForm", "as_canonical"]
