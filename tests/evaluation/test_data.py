@@ -41,6 +41,17 @@ def test_a_list_in_one_json(tmp_path):
     assert [item.texts for item in read_pairs(path, needs_text=False)] == [("red",), ()]
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_a_caption_may_hold_what_other_tools_take_for_an_end_of_line(tmp_path, separator):
+    drawing("red", 0).save(tmp_path / "a.png")
+    rows = [{"image": "a.png", "caption": f"red{separator}dog"}, {"image": "a.png", "caption": "blue"}]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8", newline="")
+    items = read_pairs(path)
+    assert [item.texts for item in items] == [(f"red{separator}dog",), ("blue",)]
+    assert items[1].where == f"{path}, line 2"
+
+
 def test_videos(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"x")
     path = tmp_path / "clips.jsonl"

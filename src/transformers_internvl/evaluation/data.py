@@ -135,7 +135,8 @@ def _entries(source: Path) -> Iterator[tuple[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"Cannot read {source}: {error}") from error
     if source.suffix == ".jsonl":
-        for number, line in enumerate(text.splitlines(), start=1):
+        # Not `splitlines`, which also cuts at characters that a JSON string may hold, such as U+2028.
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 where = f"{source}, line {number}"
                 yield where, _parsed(line, where)
