@@ -11,16 +11,12 @@ below 1 we need less.
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import torch
-from transformers.models.internvl import modeling_internvl as stock
-from transformers.models.internvl.configuration_internvl import InternVLConfig as StockConfig
-
-import transformers_internvl as ours
+from peers import build, in_a_process
 
 VOCABULARY = 151674
 IMAGE_TOKEN, TOKENS_PER_TILE = 7, 256
@@ -49,19 +45,6 @@ CONFIG = {
 }
 
 
-def build(whose: str) -> torch.nn.Module:
-    """A model in training, filled the same for both."""
-    if whose == "ours":
-        model = ours.InternVLForConditionalGeneration(ours.InternVLConfig(**CONFIG))
-    else:
-        model = stock.InternVLForConditionalGeneration(StockConfig(**CONFIG))
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for _, parameter in sorted(model.named_parameters()):
-            parameter.normal_(std=0.02, generator=generator)
-    return model.train()
-
-
 def batch(labelled: float, length: int) -> dict[str, torch.Tensor]:
     """One sample: a tile, unless every token is labelled, and labels at its end."""
     torch.manual_seed(1)
@@ -82,7 +65,7 @@ def resident(field: str) -> int:
 
 def measure(whose: str, labelled: float, length: int) -> dict[str, float]:
     """One step in this process: peak memory above the model, seconds, loss."""
-    model = build(whose)
+    model = build(whose, CONFIG)
     warm = batch(0.5, TOKENS_PER_TILE + 16)
     model(**warm).loss.backward()  # threads, code and buffers that stay
     model.zero_grad(set_to_none=True)
@@ -93,11 +76,6 @@ def measure(whose: str, labelled: float, length: int) -> dict[str, float]:
     loss.backward()
     seconds = time.perf_counter() - start
     return {"memory": resident("VmHWM") - before, "seconds": seconds, "loss": loss.item()}
-
-
-def in_a_process(whose: str, labelled: float, length: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--one", whose, str(labelled), str(length)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def main() -> None:
@@ -117,7 +95,7 @@ def main() -> None:
         found: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
         for _ in range(rounds):
             for whose, results in found.items():
-                results.append(in_a_process(whose, labelled, length))
+                results.append(in_a_process(__file__, whose, labelled, length))
         losses = [result["loss"] for results in found.values() for result in results]
         if max(losses) - min(losses) > 1e-5 * max(losses):
             sys.exit(f"The losses differ: {losses}")

@@ -13,16 +13,13 @@ batches' share of real tokens, `1/filled` what leaving out the padding gains if 
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import torch
-from transformers.models.internvl import modeling_internvl as stock
-from transformers.models.internvl.configuration_internvl import InternVLConfig as StockConfig
+from peers import build, in_a_process
 
-import transformers_internvl as ours
 from transformers_internvl.training.collation import PackingCollator, PaddingCollator, Sample, as_piece, take_piece
 from transformers_internvl.training.packing import Packer, Piece
 
@@ -59,19 +56,6 @@ CONFIG = {
     "image_seq_length": TOKENS_PER_TILE // SHORTER,
     "tie_word_embeddings": False,
 }
-
-
-def build(whose: str) -> torch.nn.Module:
-    """A model in training, filled the same for both."""
-    if whose == "ours":
-        model = ours.InternVLForConditionalGeneration(ours.InternVLConfig(**CONFIG))
-    else:
-        model = stock.InternVLForConditionalGeneration(StockConfig(**CONFIG))
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for _, parameter in sorted(model.named_parameters()):
-            parameter.normal_(std=0.02, generator=generator)
-    return model.train()
 
 
 def shortened(piece: Piece) -> Sample:
@@ -118,7 +102,7 @@ def measure(whose: str, size: int, count: int) -> dict[str, object]:
     samples = [shortened(piece) for piece in length_mix(count)]
     batches = padded(samples, size) if size else packed(samples)
     labels = sum(int((sample["labels"] != IGNORED).sum()) for sample in samples)
-    model = build(whose)
+    model = build(whose, CONFIG)
     model(**max(batches, key=lambda batch: batch["input_ids"].numel())).loss.backward()  # buffers that stay
     model.zero_grad(set_to_none=False)
     seconds, loss = [], 0.0
@@ -136,11 +120,6 @@ def measure(whose: str, size: int, count: int) -> dict[str, object]:
         "tokens": sum(len(sample["input_ids"]) for sample in samples),
         "positions": sum(batch["input_ids"].numel() for batch in batches),
     }
-
-
-def in_a_process(whose: str, size: int, count: int) -> dict[str, object]:
-    command = [sys.executable, __file__, "--one", whose, str(size), str(count)]
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def least_disturbed(rounds: list[dict[str, object]]) -> float:
@@ -163,7 +142,7 @@ def main() -> None:
     found |= {(whose, size): [] for size in BATCH_SIZES for whose in ("stock", "ours")}
     for _ in range(rounds):
         for (whose, size), results in found.items():
-            results.append(in_a_process(whose, size, count))
+            results.append(in_a_process(__file__, whose, size, count))
     for name in ("loss", "gradient"):
         values = [result[name] for results in found.values() for result in results]
         if max(values) - min(values) > 1e-5 * max(values):
