@@ -155,12 +155,12 @@ class SlowDecodingTokenizer(TokenizersBackend):
     """A tokenizer on the `tokenizers` backend that decodes as the slow sentencepiece ones of transformers 4.37."""
 
     def _decode_run(self, pieces: list[str]) -> str:
-        """The text of pieces between two special tokens."""
-        raise NotImplementedError
+        """The text of pieces between two special tokens; here, as of a model that puts a space before every text."""
+        return decode_pieces(pieces, strip_prefix=True)
 
     def _space_before_special(self, position: int) -> bool:
         """Whether a space is put before a special token at `position` of a run, if no special token stands there."""
-        raise NotImplementedError
+        return True
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """The text of `tokens`; special tokens are kept, and set off as the slow class does."""

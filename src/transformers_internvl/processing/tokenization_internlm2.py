@@ -159,9 +159,6 @@ class InternLM2Tokenizer(SlowDecodingTokenizer):
     def _decode_run(self, pieces: list[str]) -> str:
         return decode_pieces(pieces, strip_prefix=self.add_dummy_prefix)
 
-    def _space_before_special(self, position: int) -> bool:
-        return True
-
 
 def _strings(value: Any) -> list[str]:
     """Every string in a text, a pair, a batch or a batch of word lists."""
