@@ -10,6 +10,7 @@ memory back at once. Exit code 1 if a plan is more than 10 % off.
 """
 
 import argparse
+import copy
 import json
 import os
 import subprocess
@@ -109,12 +110,13 @@ def build(config):
 
 
 def shallow(config):
-    import copy
-
+    """The same with one layer each: its buffers, which are not in layers, are those of the whole."""
     config = copy.deepcopy(config)
-    config.vision_config.num_hidden_layers = config.text_config.num_hidden_layers = 1
-    config.text_config.layer_types = config.text_config.layer_types and config.text_config.layer_types[:1]
-    config.text_config.vocab_size = 8
+    text = config.text_config
+    config.vision_config.num_hidden_layers = text.num_hidden_layers = 1
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:1]
+    text.vocab_size = 8
     return config
 
 
@@ -154,11 +156,39 @@ def measure(name: str) -> int:
     return resident("VmHWM") - before
 
 
+def plan_releases() -> int:
+    """Every released chat model over the fewest GPUs of 80 GB: all in its place, whole, and within the room."""
+    from transformers_internvl.evaluation.device_map import plan_devices
+    from transformers_internvl.evaluation.memory import Request, memory_units
+    from transformers_internvl.evaluation.profile import build_on_meta
+    from transformers_internvl.evaluation.released import RELEASES, released_config
+
+    wrong = 0
+    for name in RELEASES:
+        config = released_config(name)
+        units, model = memory_units(config, Request(tiles=13, images=2)), build_on_meta(config)
+        gpus = next(n for n in range(1, 33) if plan_devices(units, dict.fromkeys(range(n), "80GB")).fits)
+        plan = plan_devices(units, dict.fromkeys(range(gpus), "80GB"))
+        homes = {unit: share.device for share in plan.shares for unit in share.units}
+        tensors = [tensor for tensor, _ in (*model.named_parameters(), *model.named_buffers())]
+        # A unit is a whole block, so a tensor with exactly one unit above it is in its place, and no block is split.
+        lost = [t for t in tensors if sum(t == unit or t.startswith(f"{unit}.") for unit in homes) != 1]
+        blocks = [n for n, module in model.named_modules() if type(module).__name__ in model._no_split_modules]
+        split = [n for n in blocks if n not in homes]
+        wrong += bool(lost or split)
+        fill = ", ".join(f"{share.needs.total / 1e9:.1f}" for share in plan.shares)
+        print(f"{name:36} {gpus} x 80 GB: {fill}   lost {len(lost)}, split {len(split)}", flush=True)
+    return int(wrong > 0)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shapes", nargs="*", metavar="SHAPE", help=f"of {', '.join(SHAPES)} (default: all)")
+    parser.add_argument("--releases", action="store_true", help="plan every release instead, and check the maps")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.releases:
+        return plan_releases()
     if arguments.measure:
         print(json.dumps(measure(arguments.measure)))
         return 0

@@ -69,10 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
         result = {"model": arguments.model, "dtype": arguments.dtype, "request": asdict(request), "fits": plan.fits}
         print(json.dumps(result | {"shares": shares, "device_map": plan.device_map}, indent=2))
         return
-    print(
-        f"{arguments.model} in {arguments.dtype}, {arguments.batch} x ({arguments.images} images of {arguments.tiles}"
-    )
-    print(f"tiles, {arguments.context} positions, {arguments.new_tokens} new tokens); sizes in GB\n")
+    asked = f"{request.images} images of {request.tiles} tiles, {request.context} positions, {request.new_tokens} new"
+    print(f"{arguments.model}, {arguments.dtype}; {request.batch_size} x ({asked}); sizes in {_unit(plan)[0]}\n")
     print(_table(plan, [unit.name for unit in units]))
     if plan.fits:
         print("\nIt fits.")
@@ -102,14 +100,18 @@ def _room(arguments: argparse.Namespace) -> dict[int | str, int | str]:
     return room
 
 
+def _unit(plan: Any) -> tuple[str, float]:
+    return ("GB", 1e9) if max(share.needs.total for share in plan.shares) > 1e9 else ("MB", 1e6)
+
+
 def _table(plan: Any, names: Sequence[str]) -> str:
-    rows = []
+    rows, size = [], _unit(plan)[1]
     for share in plan.shares:
         device = f"gpu {share.device}" if isinstance(share.device, int) else share.device
         need = share.needs
-        sizes = [f"{size / 1e9:.1f}" for size in (need.weights, need.cache, need.activations, need.total)]
-        of = f"{share.capacity / 1e9:.1f}" if share.fits else f"{share.capacity / 1e9:.1f} !"
-        rows.append((f"{device}: {stretches(share.units, names) or 'nothing'}", *sizes, of))
+        cells = [f"{part / size:.1f}" for part in (need.weights, need.cache, need.activations, need.total)]
+        room = f"{share.capacity / size:.1f}{'' if share.fits else ' !'}"
+        rows.append((f"{device}: {stretches(share.units, names) or 'nothing'}", *cells, room))
     return table(("device: parts", "weights", "cache", "activations", "needed", "of"), rows)
 
 
@@ -126,17 +128,17 @@ def stretches(units: Sequence[str], names: Sequence[str]) -> str:
         if len(mine) == sum(_part(name) == part for name in names):
             words.append(part)
             continue
-        numbered: dict[str, list[int]] = {}
-        for unit in mine:
-            stem, _, last = unit.rpartition(".")
-            if last.isdecimal():
-                numbered.setdefault(stem, []).append(int(last))
-            else:
-                words.append(unit.removeprefix("model."))
-        for stem, numbers in numbered.items():
-            ends = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}"
-            words.append(f"{stem.removeprefix('model.')} {ends}")
+        for stem in dict.fromkeys(_stem(unit) for unit in mine):
+            numbers = [unit.rpartition(".")[2] for unit in mine if _stem(unit) == stem]
+            ends = numbers[0] if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}"
+            words.append(stem.removeprefix("model.") + (f" {ends}" if numbers[0].isdecimal() else ""))
     return ", ".join(words)
+
+
+def _stem(name: str) -> str:
+    """Of a layer the name of its stack, else the name."""
+    stem, _, last = name.rpartition(".")
+    return stem if last.isdecimal() else name
 
 
 def _part(name: str) -> str:

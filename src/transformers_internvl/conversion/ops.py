@@ -141,8 +141,9 @@ class FusedConverter(WeightConverter):
     """A converter of one fused tensor to several parameters, each of which is quantized by itself."""
 
     def convert(self, layer_name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        if self.quantization_operation is not None:
-            self.quantization_operation = OneByOne(self.quantization_operation)
+        operation: ConversionOps | None = getattr(self, "quantization_operation", None)
+        if operation is not None:
+            self.quantization_operation = OneByOne(operation)
         return super().convert(layer_name, *args, **kwargs)
 
 

@@ -27,20 +27,20 @@ class Share:
 
     Attributes:
         device: a number of a GPU, "cpu" or "disk".
-        capacity: bytes that may be used there; None: without end.
+        capacity: bytes that may be used there.
         units: names of the parts that lie there.
         needs: what that takes, in bytes.
     """
 
     device: Device
-    capacity: int | None
+    capacity: int
     units: tuple[str, ...]
     needs: Needs
 
     @property
     def fits(self) -> bool:
         """Whether there is room."""
-        return self.capacity is None or self.needs.total <= self.capacity
+        return self.needs.total <= self.capacity
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ class Plan:
     @property
     def offloaded(self) -> int:
         """Bytes of weights that wait on another device than they are used on."""
-        waiting = self.shares if len(self.shares) > 1 else ()
-        return sum(share.needs.weights for share in waiting[1:] if share.device in OFFLOAD)
+        return sum(share.needs.weights for share in self.shares[1:] if share.device in OFFLOAD)
 
 
 def internvl_device_map(
@@ -96,7 +95,7 @@ def internvl_device_map(
     lacking = [share for share in plan.shares if not share.fits]
     if lacking:
         room = "; ".join(
-            f"{share.device} has {_gigabytes(share.capacity or 0)} and needs {_gigabytes(share.needs.total)}"
+            f"{share.device} has {_gigabytes(share.capacity)} and needs {_gigabytes(share.needs.total)}"
             for share in lacking
         )
         raise ValueError(
@@ -125,21 +124,21 @@ def plan_devices(units: Sequence[Unit], max_memory: dict[Device, int | str] | No
     waiting = [device for device in waiting if device not in computing]
     units = _tied_together(units)
     layers = [unit for unit in units if unit.is_layer]
+    room = [rooms[device] for device in computing]
     for count in range(len(layers) + 1) if waiting else (0,):
         away = layers[len(layers) - count :]
         here = [unit for unit in units if unit not in away]
-        level, stretches = _balance(here, away, [rooms[device] for device in computing])
         stored = _store(away, [rooms[device] for device in waiting])
-        if level <= 1 and stored is not None:
+        if stored is not None and _fill(here, away, room, 1.0) is not None:
             break
     else:  # no number of layers away is enough: show the best without
-        away, stored = [], [[] for _ in waiting]
-        _, stretches = _balance(units, away, [rooms[device] for device in computing])
+        here, away, stored = units, [], [[] for _ in waiting]
+    stretches = _balance(here, away, room)
     shares = [
         _share(device, rooms[device], stretch, away if index == 0 else [])
         for index, (device, stretch) in enumerate(zip(computing, stretches, strict=True))
     ]
-    for device, names in zip(waiting, stored or [], strict=True):
+    for device, names in zip(waiting, stored, strict=True):
         weights = Needs(sum(unit.weights for unit in names), 0, 0)
         shares.append(Share(device, rooms[device], tuple(unit.name for unit in names), weights))
     places = {name: share.device for share in shares for name in share.units}
@@ -172,8 +171,8 @@ def _share(device: Device, capacity: int, units: list[Unit], away: list[Unit]) -
     return Share(device, capacity, tuple(unit.name for unit in units), _needs_with(units, away))
 
 
-def _balance(units: list[Unit], away: list[Unit], rooms: list[int]) -> tuple[float, list[list[Unit]]]:
-    """The lowest share of every device's room that is enough, and the stretch of units each device takes."""
+def _balance(units: list[Unit], away: list[Unit], rooms: list[int]) -> list[list[Unit]]:
+    """The stretch of units each device takes when all are filled to the lowest level that is enough."""
     low, high = 0.0, 1.0
     while (best := _fill(units, away, rooms, high)) is None:
         low, high = high, 2 * high
@@ -181,7 +180,7 @@ def _balance(units: list[Unit], away: list[Unit], rooms: list[int]) -> tuple[flo
         middle = (low + high) / 2
         stretches = _fill(units, away, rooms, middle)
         low, high, best = (middle, high, best) if stretches is None else (low, middle, stretches)
-    return high, best
+    return best
 
 
 def _fill(units: list[Unit], away: list[Unit], rooms: list[int], level: float) -> list[list[Unit]] | None:

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 from .device_map import OFFLOAD, Device, plan_devices
 from .memory import QUANTIZED, Request, Unit, memory_units
 
-MOST_GPUS = 64
+MOST_GPUS = 32
 CONTEXT_STEP = 256
 
 
@@ -46,27 +46,27 @@ def changes_that_fit(
         smaller = next((name for name in QUANTIZED if fits(request, name)), None)
         changes += [Change("dtype", smaller)] if smaller else []
     for setting in ("batch_size", "images", "tiles"):
-        value = _largest(
-            getattr(request, setting), lambda value, s=setting: fits(replace(request, **{s: value})), least=1
-        )
-        changes += [Change(setting, value)] if value else []
-    least = max(-(-request.images * request.tiles * config.image_seq_length // CONTEXT_STEP), 1)
-    steps = _largest(
-        -(-request.context // CONTEXT_STEP), lambda n: fits(replace(request, context=n * CONTEXT_STEP)), least
-    )
-    changes += [Change("context", steps * CONTEXT_STEP)] if steps else []
+        changes += _smaller(setting, getattr(request, setting), 1, 1, request, fits)
+    image_tokens = request.images * request.tiles * config.image_seq_length
+    changes += _smaller("context", request.context, CONTEXT_STEP, max(image_tokens, CONTEXT_STEP), request, fits)
     return changes + _more_room(memory_units(config, request, dtype), max_memory)
 
 
-def _largest(present: int, fits: Callable[[int], bool], least: int) -> int | None:
-    """The largest value below the present one that fits, or None."""
-    if present <= least or not fits(least):
-        return None
-    low, high = least, present  # low fits, high does not
-    while high - low > 1:
+def _smaller(
+    setting: str, present: int, step: int, least: int, request: Request, fits: Callable[[Request], bool]
+) -> list[Change]:
+    """The largest multiple of `step` below the present value with which the request fits, if there is one."""
+
+    def fits_with(steps: int) -> bool:
+        return fits(replace(request, **{setting: steps * step}))
+
+    low, high = -(-least // step), -(-present // step)
+    if low >= high or not fits_with(low):
+        return []
+    while high - low > 1:  # low fits, high does not
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+        low, high = (middle, high) if fits_with(middle) else (low, middle)
+    return [Change(setting, low * step)]
 
 
 def _more_room(units: Sequence[Unit], max_memory: dict[Device, int | str]) -> list[Change]:

@@ -294,7 +294,7 @@ def _run(
             _next_scores(model, states, 1)
         at_the_end = _cache_bytes(cache)
         peaks.append({name: peak - sum(at_the_end) for name, peak in live.take_peaks().items()})
-    return peaks, {name: (0, *sizes) for name, *sizes in zip(layers, after_prompt, at_the_end, strict=True)}
+    return peaks, {name: (0, a, b) for name, a, b in zip(layers, after_prompt, at_the_end, strict=True)}
 
 
 def _decode(model: Any, embeds: torch.Tensor, cache: DynamicCache) -> torch.Tensor:

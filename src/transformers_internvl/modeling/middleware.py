@@ -40,7 +40,7 @@ class InternVLMiddlewareTower(nn.Module):
 
     def _gather_from_parts(self) -> None:
         """What a model around this module asks its children for, and finds in those that are models themselves."""
-        parts = {"vision_model": self.vision_model, "qllama": self.qllama}
+        parts: dict[str, Any] = {"vision_model": self.vision_model, "qllama": self.qllama}
         self._no_split_modules = set().union(*(part._no_split_modules for part in parts.values()))
         self._skip_keys_device_placement = set().union(*(p._skip_keys_device_placement for p in parts.values()))
         self._tp_plan = {

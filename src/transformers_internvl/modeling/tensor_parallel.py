@@ -47,7 +47,7 @@ class KeepsHeadsWhole:
 
     def _resolve_parallel_plans(self, distributed_config: Any) -> Any:
         if distributed_config.tp_size > 1:
-            self.tp_plan = with_whole_heads(self, self.tp_plan, distributed_config.tp_size)  # type: ignore[arg-type]
+            self.tp_plan = with_whole_heads(self, self.tp_plan, distributed_config.tp_size)
         return super()._resolve_parallel_plans(distributed_config)  # type: ignore[misc]
 
 
