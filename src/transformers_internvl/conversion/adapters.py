@@ -2,9 +2,9 @@
 """LoRA adapters between the authors' modules and ours: exactly, both ways.
 
 The authors' models have fused layers where ours have three, InternLM2's `wqkv` and the tower's `qkv`. An adapter on a
-fused layer adds `s * B @ A` to its weight `W`, and the rows of `B` are those of `W`. So it is three adapters, each with
-the same `A` and its own rows of `B`. Back again, three adapters with one `A` are one of the same rank; three with an
-`A` of their own become one of the sum of their ranks, its `A` stacked and its `B` block-diagonal:
+fused layer adds `s * B @ A` to its weight `W`, and the rows of `B` are those of `W`. So it is three adapters, each
+with the same `A` and its own rows of `B`. Back again, three adapters with one `A` are one of the same rank; three with
+an `A` of their own become one of the sum of their ranks, its `A` stacked and its `B` block-diagonal:
 
     [Bq       ] [Aq]     [Bq Aq]
     [   Bk    ] [Ak]  =  [Bk Ak]      (rows in the fused layer's order)
@@ -77,15 +77,19 @@ class Adapter:
             modules.setdefault(name[: kind.start()], {})[kind[1]] = tensor
         return cls(config, modules)
 
-    def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Write a folder that peft reads."""
-        tensors = {
-            f"{_PREFIX}{module}.{kind}": tensor.clone(memory_format=torch.contiguous_format)
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The weights by their names in the file."""
+        return {
+            f"{_PREFIX}{module}.{kind}": tensor
             for module, kinds in self.modules.items()
             for kind, tensor in kinds.items()
         }
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Write a folder that peft reads."""
+        apart = {name: t.clone(memory_format=torch.contiguous_format) for name, t in self.tensors().items()}
         self.config.save_pretrained(str(folder))
-        save_file(tensors, Path(folder) / _WEIGHTS, metadata={"format": "pt"})
+        save_file(apart, Path(folder) / _WEIGHTS, metadata={"format": "pt"})
 
     def alpha_of(self, module: str) -> float:
         """The numerator of a module's scale."""
@@ -162,7 +166,7 @@ def to_canonical(adapter: Adapter, config: PreTrainedConfig) -> Adapter:
         names, split = _place(module, shapes)
         for kind, tensor in kinds.items():
             shared = len(names) == 1 or kind == "lora_A.weight"
-            parts = [tensor] * len(names) if shared else split(tensor, config)  # type: ignore[misc]
+            parts = [tensor] * len(names) if shared else split(tensor, config)
             for name, part in zip(names, parts, strict=True):
                 modules.setdefault(name, {})[kind] = part
         for name in names:

@@ -10,12 +10,20 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from .atomic import atomic_folder
 from .weight_files import WeightFiles, is_weight_file
@@ -51,7 +59,7 @@ def load_exactly(
         names = ", ".join(sorted(str(each) for each in dtypes))
         raise ValueError(f"The weights in {folder} are of several number formats ({names}): bring them to one first.")
     if auto_class is None:
-        generates = type(config) in AutoModelForImageTextToText._model_mapping.keys()
+        generates = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         auto_class = AutoModelForImageTextToText if generates else AutoModel
     model, report = auto_class.from_pretrained(folder, dtype=dtype or dtypes.pop(), output_loading_info=True)
     for what in ("unexpected_keys", "missing_keys", "mismatched_keys"):
@@ -63,10 +71,23 @@ def load_exactly(
     return model
 
 
+@dataclass
+class ChangedCopy:
+    """A checkpoint in the making.
+
+    Attributes:
+        model: the source's; to be changed, or replaced by another one of the same layout.
+        folder: holds copies of all files of the source but its weights.
+    """
+
+    model: PreTrainedModel
+    folder: Path
+
+
 @contextmanager
 def changed_copy(
     source: str | os.PathLike, target: str | os.PathLike, max_shard_size: str | int = "5GB"
-) -> Iterator[tuple[PreTrainedModel, Path]]:
+) -> Iterator[ChangedCopy]:
     """Load a checkpoint, let the block change model and files, and write the result, whole or not at all.
 
     Args:
@@ -75,8 +96,7 @@ def changed_copy(
         max_shard_size: of one weight file.
 
     Yields:
-        The model, to be changed in place, and a folder that holds copies of all files of the source but its weights.
-        Of `config.json` and the weights the block need not take care.
+        Model and folder. Of `config.json` and the weights the block need not take care.
 
     Raises:
         ValueError: as [`load_exactly`].
@@ -87,10 +107,11 @@ def changed_copy(
         model = load_exactly(source)
         before = config_as_json(model.config)
         copy_companions(source, folder)
-        yield model, folder
-        save_weights(model, folder, max_shard_size)
+        copy = ChangedCopy(model, folder)
+        yield copy
+        save_weights(copy.model, folder, max_shard_size)
         raw = read_json(folder / CONFIG)
-        write_json(folder / CONFIG, patched(raw, before, config_as_json(model.config)))
+        write_json(folder / CONFIG, patched(raw, before, config_as_json(copy.model.config)))
 
 
 def copy_companions(source: Path, folder: Path) -> None:
@@ -142,6 +163,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 __all__ = [
+    "ChangedCopy",
     "changed_copy",
     "config_as_json",
     "copy_companions",

@@ -1,15 +1,15 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Checkpoints that the authors' scripts saved with `use_llm_lora` or `use_backbone_lora`: adapters in between.
 
-Their model wraps its language model or tower with peft when it is built, and saves all weights as they then are called:
+Their model wraps its language model or tower with peft when it is built, and saves the weights under these names:
 
     language_model.base_model.model.model.layers.0.attention.wqkv.base_layer.weight        W
     language_model.base_model.model.model.layers.0.attention.wqkv.lora_A.default.weight    A, (r, in)
     language_model.base_model.model.model.layers.0.attention.wqkv.lora_B.default.weight    B, (out, r)
 
 (early releases of peft leave `base_layer.` out). Such a checkpoint becomes a plain one, with `W + 2 * B @ A` for
-weights: the authors' alpha is twice the rank. Or it is taken apart, into the plain checkpoint that the training set out
-from, and a peft adapter. All of it file by file, whatever the language model.
+weights: the authors' alpha is twice the rank. Or it is taken apart, into the plain checkpoint that the training set
+out from, and a peft adapter. All of it file by file, whatever the language model.
 
 Source: `wrap_llm_lora`, `wrap_backbone_lora` of `modeling_internvl_chat.py` and `tools/merge_lora.py` of the authors.
 """

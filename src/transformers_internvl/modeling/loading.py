@@ -80,8 +80,8 @@ class LoadsStrictly(NamesDamagedFiles):
         if any("lora_" in key for key in strangers):
             lines.append(
                 "They are LoRA weights that were never merged. Merge them with `internvl surgery merge-lora "
-                f"{folder} NEW_FOLDER`, or take them out as a peft adapter with `internvl surgery extract-lora {folder} "
-                "NEW_FOLDER ADAPTER_FOLDER`."
+                f"{folder} NEW_FOLDER`, or take them out as a peft adapter with `internvl surgery extract-lora "
+                f"{folder} NEW_FOLDER ADAPTER_FOLDER`."
             )
         else:
             lines.append(cls._explain_misfit(strangers, missing))
