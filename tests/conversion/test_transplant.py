@@ -59,7 +59,7 @@ def test_a_tower_moves(target, tmp_path):
     language = {key: tensor.clone() for key, tensor in model.model.language_model.state_dict().items()}
     tokens = model.config.image_seq_length
     wide = small.config.vision_config.hidden_size != model.config.vision_config.hidden_size
-    assert replace_tower(model, small, reset_projector=wide) is model
+    model = replace_tower(model, small, reset_projector=wide)
     pixels = torch.randn(1, 3, 56, 56)
     assert torch.equal(last_hidden(model.model.vision_tower, pixels), last_hidden(small.model.vision_tower, pixels))
     assert model.config.image_seq_length == tokens
@@ -80,7 +80,7 @@ def test_a_tower_moves(target, tmp_path):
 def test_a_new_projector_is_pytorchs():
     model = load("chat_qwen2")
     torch.manual_seed(5)
-    replace_tower(model, load("chat_internlm2"), reset_projector=True)
+    model = replace_tower(model, load("chat_internlm2"), reset_projector=True)
     torch.manual_seed(5)
     norm = torch.nn.LayerNorm(4 * 28)
     first, second = torch.nn.Linear(4 * 28, 48), torch.nn.Linear(48, 48)
@@ -91,11 +91,17 @@ def test_a_new_projector_is_pytorchs():
 
 
 def test_the_layer_that_is_read_goes_along():
-    model, tower = load("chat_llama_v1_2"), load("chat_internlm2")
-    if model.config.vision_config.num_hidden_layers == tower.config.vision_config.num_hidden_layers:
-        tower.model.vision_tower.config.num_hidden_layers = 4
-    with pytest.raises(ValueError, match=r"say which of its layers"):
+    """Another than the last one cannot be guessed in a tower of another depth."""
+    model, tower = load("chat_llama_v1_2"), load("chat_qwen2")
+    with pytest.raises(ValueError, match=r"reads layer -4 of \d+ blocks, the tower has 4: say which"):
         replace_tower(model, tower, reset_projector=True)
+    model = replace_tower(model, tower, reset_projector=True, vision_feature_layer=-2)
+    assert model.config.vision_feature_layer == model.config.select_layer == -2
+    pixels = torch.randn(1, 3, 56, 56)
+    with torch.no_grad():
+        state = tower.model.vision_tower(pixels, output_hidden_states=True).hidden_states[-2]
+        features = model.get_image_features(pixels).last_hidden_state
+    assert torch.equal(features, state) or torch.equal(features, state[:, 1:])
 
 
 @pytest.mark.parametrize("layout", ["authors", "hf"])
@@ -113,7 +119,9 @@ def test_another_language_model(layout, tmp_path):
     ids, pixels = torch.tensor([[1, 7, 8, 20, 31]]), torch.randn(1, 3, 56, 56)
     with torch.no_grad():
         assert torch.equal(again(input_ids=ids).logits, alone(input_ids=ids).logits)
-        assert torch.equal(last_hidden(again.model.vision_tower, pixels), last_hidden(model.model.vision_tower, pixels))
+        assert torch.equal(
+            last_hidden(again.model.vision_tower, pixels), last_hidden(model.model.vision_tower, pixels)
+        )
         seeing = torch.tensor([[1, 448, 448, 448, 448, 9]])
         assert again(input_ids=seeing, pixel_values=pixels).logits.isfinite().all()
     assert again.config.text_config.hidden_size == again.model.multi_modal_projector.linear_2.out_features == 48

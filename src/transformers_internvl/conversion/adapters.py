@@ -75,6 +75,9 @@ class Adapter:
             if kind is None or "token_adapter" in name:
                 raise ValueError(f"Adapter weight {name!r} is of a kind that cannot be converted, only LoRA's can.")
             modules.setdefault(name[: kind.start()], {})[kind[1]] = tensor
+        for module, kinds in modules.items():
+            if ("lora_A.weight" in kinds) != ("lora_B.weight" in kinds):
+                raise ValueError(f"The adapter is incomplete: {module} needs both lora_A and lora_B.")
         return cls(config, modules)
 
     def tensors(self) -> dict[str, torch.Tensor]:

@@ -109,9 +109,9 @@ def changed_copy(
         copy_companions(source, folder)
         copy = ChangedCopy(model, folder)
         yield copy
+        after = config_as_json(copy.model.config)  # saving notes in it who saved
         save_weights(copy.model, folder, max_shard_size)
-        raw = read_json(folder / CONFIG)
-        write_json(folder / CONFIG, patched(raw, before, config_as_json(copy.model.config)))
+        write_json(folder / CONFIG, patched(read_json(folder / CONFIG), before, after))
 
 
 def copy_companions(source: Path, folder: Path) -> None:

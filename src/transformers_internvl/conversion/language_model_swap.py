@@ -28,6 +28,7 @@ _TOKENIZER_FILES = (
 )
 _PROMPT_FILES = ("chat_template.jinja", "chat_template.json")
 _GENERATION = "generation_config.json"
+_VIDEO_TOKEN = "<video>"  # the -hf layout's processor has a token for videos, too
 _MARK = re.compile(r"<\|\w+\|>|</s>")
 
 
@@ -73,7 +74,7 @@ def replace_language_model_folder(
         tokenizer = load_tokenizer(origin)
         _check_marks(tokenizer, template)
         text = load_exactly(origin, AutoModelForCausalLM, dtype=model.dtype if cast else None)
-        ids = add_tokens(text, tokenizer, IMAGE_TOKENS)
+        ids = add_tokens(text, tokenizer, IMAGE_TOKENS if in_config else (*IMAGE_TOKENS, _VIDEO_TOKEN))
         copy.model = replace_language_model(model, text, tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"))
 
         for name in (*_TOKENIZER_FILES, *_PROMPT_FILES, _GENERATION):

@@ -69,7 +69,9 @@ def replace_tower_folder(
     with changed_copy(source, target, max_shard_size) as copy, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         new = load_exactly(tower, dtype=copy.model.dtype if cast else None)
-        replace_tower(copy.model, new, vision_feature_layer=vision_feature_layer, reset_projector=reset_projector)
+        copy.model = replace_tower(
+            copy.model, new, vision_feature_layer=vision_feature_layer, reset_projector=reset_projector
+        )
 
 
 def resize_positions_folder(source: Source, target: Source, image_size: int, max_shard_size: str = "5GB") -> None:

@@ -8,9 +8,11 @@ Source: `tools/extract_vit.py`, `tools/replace_llm.py` and the building of a mod
 the authors' `internvl_chat_finetune.py`.
 """
 
+import copy
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from ..modeling.authors_keys import BOOKKEEPING
@@ -48,25 +50,25 @@ def replace_tower(
     vision_feature_layer: int | None = None,
     reset_projector: bool = False,
 ) -> InternVLForConditionalGeneration:
-    """Put another tower into a chat model. Tiles stay as large as they were, and as many tokens.
+    """A chat model with the tower of another model. Tiles stay as large as they were, and as many tokens.
 
     A position table for another image size is interpolated, as ever; [`resize_position_table`] fits it for good.
 
     Args:
-        model: the chat model, which is changed.
-        tower: the new tower, or a model that holds it. The tensors are shared.
+        model: the chat model.
+        tower: the new tower, or a model that holds it.
         vision_feature_layer: which hidden state of the new tower the projector reads. None: as before, which for
             another than the last one needs a tower of the same depth.
         reset_projector: give the model a new projector, as the authors initialise it (PyTorch's default). Needed where
             the new tower is of another width.
 
     Returns:
-        The model.
+        A new model, which shares the tensors of both.
 
     Raises:
         ValueError: the tower does not fit, and how to make it fit.
     """
-    config = model.config
+    config = copy.deepcopy(model.config)
     if not isinstance(model, InternVLForConditionalGeneration) or config.middleware_config is not None:
         raise ValueError(f"{type(model).__name__} is no chat model, or one with QLLaMA behind its tower.")
     old, new = find_tower(model), find_tower(tower)
@@ -97,10 +99,9 @@ def replace_tower(
     config.vision_feature_layer = vision_feature_layer
     if tile_size is not None and config.tile_size != tile_size:
         config.force_image_size = tile_size
-    model.model.vision_tower = _rebuilt(new, config.vision_config).train(model.training)
-    if reset_projector:
-        model.model.multi_modal_projector = _new_projector(config, model.model.multi_modal_projector)
-    return model
+    projector = model.model.multi_modal_projector
+    projector = _new_projector(config, projector) if reset_projector else projector
+    return _assembled(model, config, new, projector, model.model.language_model, model.lm_head.weight)
 
 
 def replace_language_model(
@@ -134,19 +135,36 @@ def replace_language_model(
         )
     config = _with_text_config(model.config, language_model.config)
     config.image_token_id = image_token_id
+    apart = not config.tie_word_embeddings and head.weight is language_model.get_input_embeddings().weight
+    head_weight = head.weight.detach().clone() if apart else head.weight
+    projector = _new_projector(config, model.model.multi_modal_projector)
+    body = getattr(language_model, language_model.base_model_prefix)
+    joined = _assembled(model, config, model.model.vision_tower, projector, body, head_weight)
+    joined.generation_config = language_model.generation_config
+    return joined
+
+
+def _assembled(
+    model: InternVLForConditionalGeneration,
+    config: InternVLConfig,
+    tower: nn.Module,
+    projector: nn.Module,
+    language_model: nn.Module,
+    head: torch.Tensor,
+) -> InternVLForConditionalGeneration:
+    """A new model of the class of `model`, out of parts, whose tensors and buffers it shares.
+
+    A new one, because a loaded model remembers which names its files had, and those of other parts may differ.
+    """
     with torch.device("meta"):
         joined = type(model)(config)
-    body = getattr(language_model, language_model.base_model_prefix)
-    tower, projector = model.model.vision_tower, _new_projector(config, model.model.multi_modal_projector)
-    parts = {"vision_tower": tower, "multi_modal_projector": projector, "language_model": body}
+    parts = {"vision_tower": tower, "multi_modal_projector": projector, "language_model": language_model}
     weights = {f"model.{part}.{key}": t for part, module in parts.items() for key, t in module.state_dict().items()}
-    apart = not config.tie_word_embeddings and head.weight is language_model.get_input_embeddings().weight
-    weights["lm_head.weight"] = head.weight.detach().clone() if apart else head.weight
-    joined.load_state_dict(weights, assign=True)
+    joined.load_state_dict({**weights, "lm_head.weight": head}, assign=True)
     joined.tie_weights()
     for part, module in parts.items():
         copy_buffers(module, getattr(joined.model, part))
-    joined.generation_config = language_model.generation_config
+    joined.generation_config = model.generation_config
     return joined.train(model.training)
 
 
@@ -184,7 +202,7 @@ def _rebuilt(tower: InternVLVisionModel, config: InternVLVisionConfig) -> Intern
     return built.train(tower.training)
 
 
-def _new_projector(config: InternVLConfig, like: torch.nn.Module) -> torch.nn.Module:
+def _new_projector(config: InternVLConfig, like: nn.Module) -> nn.Module:
     """A projector with PyTorch's default initialisation, where the old one is."""
     old = next(like.parameters())
     return PROJECTORS[config.projector_type](config).to(old.device, old.dtype).train(like.training)
