@@ -48,6 +48,9 @@ def test_taken_apart(name, tmp_path):
     base = AutoModel.from_pretrained(tmp_path / "plain").eval()
     now = logits(PeftModel.from_pretrained(base, tmp_path / "adapter").eval(), source)
     torch.testing.assert_close(now, expected, **TOLERANCE)
+    if name != "chat_internlm2":
+        return
+    # InternLM2 is Llama in the -hf layout; the adapter fits it as well.
     plain = AutoModel.from_pretrained(tmp_path / "plain", image_token_id=base.config.image_token_id)
     plain.save_pretrained(tmp_path / "hf", save_original_format=False)
     hf = AutoModelForImageTextToText.from_pretrained(tmp_path / "hf").eval()
