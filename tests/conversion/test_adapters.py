@@ -7,11 +7,11 @@ import pytest
 import torch
 from peft import IA3Config, LoraConfig, PeftModel, get_peft_model, inject_adapter_in_model, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
 from tests.fused_lora import adapt, fused_model, logits, write_adapter
 from tests.parity.golden import golden_root
-from transformers_internvl.conversion.adapters import convert_adapter
+from transformers_internvl.conversion.adapters import Adapter, convert_adapter, to_authors
 
 CASES = ["chat_internlm2", "chat_qwen2", "chat_phi3", "chat_llama3"]
 TOLERANCE = {"rtol": 1e-6, "atol": 5e-6}
@@ -110,6 +110,27 @@ def test_ours_become_fused_of_the_sum_of_ranks(targets, use_rslora, tmp_path):
     torch.testing.assert_close(
         logits(with_adapter(source, tmp_path / "back"), source), logits(ours, source), **TOLERANCE
     )
+
+
+@pytest.mark.parametrize("use_rslora", [False, True])
+def test_parts_of_several_ranks_keep_their_scale(use_rslora):
+    config = AutoConfig.from_pretrained(golden_root() / "chat_internlm2")
+    root = "model.vision_tower.encoder.layer.0.attention"
+    power = 0.5 if use_rslora else 1.0
+    ranks, modules = {"q_proj": 3, "v_proj": 2}, {}
+    for part, rank in ranks.items():
+        modules[f"{root}.{part}"] = {"lora_A.weight": torch.randn(rank, 28), "lora_B.weight": torch.randn(28, rank)}
+    row = LoraConfig(r=3, lora_alpha=2 * 3**power, alpha_pattern={"v_proj": 2 * 2**power}, use_rslora=use_rslora)
+    fused = to_authors(Adapter(row, modules), config)
+    (name, kinds), rank = *fused.modules.items(), 5
+    assert name == "vision_model.encoder.layers.0.attn.qkv" and len(kinds["lora_A.weight"]) == rank
+    assert fused.alpha_of(name) / rank**power == pytest.approx(2.0)
+    q, v = (m["lora_B.weight"] @ m["lora_A.weight"] for m in modules.values())
+    expected = torch.cat([q, torch.zeros(28, 28), v])
+    torch.testing.assert_close(kinds["lora_B.weight"] @ kinds["lora_A.weight"], expected)
+    row.alpha_pattern = {"v_proj": 1}
+    with pytest.raises(ValueError, match="plain LoRA with one scale"):
+        to_authors(Adapter(row, modules), config)
 
 
 def test_a_projector_that_was_trained_whole(tmp_path):

@@ -213,16 +213,16 @@ def to_authors(adapter: Adapter, config: PreTrainedConfig) -> Adapter:
         elif _is_saved_whole(adapter, module) and name not in whole:
             whole.append(name)
     for name, parts in fused.items():
-        modules[name], growth = _fuse(parts, config, adapter, shapes)
+        modules[name], alpha = _fuse(parts, config, adapter, shapes)
         if name in alphas:
-            alphas[name] *= growth
+            alphas[name] = alpha
     return adapter.with_modules(modules, alphas, whole)
 
 
 def _fuse(
     parts: dict[str, dict[str, torch.Tensor]], config: PreTrainedConfig, adapter: Adapter, shapes: Shapes
 ) -> tuple[dict[str, torch.Tensor], float]:
-    """One fused module of several, and by what its `alpha` grows so that the scale stays."""
+    """One fused module of several, and the `alpha` with which its scale is theirs (0: it has no adapter)."""
     _, names, merge = authors_name(next(iter(parts)), config)
     names = names or []
     kinds = {kind for tensors in parts.values() for kind in tensors}
@@ -230,8 +230,9 @@ def _fuse(
     if "lora_A.weight" not in kinds:
         if not complete:
             raise ValueError(f"Only {', '.join(parts)} of a layer that is fused for the authors is trained whole.")
-        return {kind: merge([parts[name][kind] for name in names], config) for kind in kinds}, 1.0
-    scales = {adapter.alpha_of(name) / tensors["lora_A.weight"].shape[0] for name, tensors in parts.items()}
+        return {kind: merge([parts[name][kind] for name in names], config) for kind in kinds}, 0.0
+    power = 0.5 if adapter.config.use_rslora else 1.0
+    scales = {adapter.alpha_of(name) / len(tensors["lora_A.weight"]) ** power for name, tensors in parts.items()}
     if len(kinds) > 2 or len(scales) > 1:
         raise ValueError(
             f"The adapters on {', '.join(parts)} cannot become one: it would need plain LoRA with one scale, got "
@@ -241,7 +242,7 @@ def _fuse(
     first = next(iter(downs.values()))
     if complete and all(torch.equal(down, first) for down in downs.values()):
         ups = [parts[name]["lora_B.weight"] for name in names]
-        return {"lora_A.weight": first, "lora_B.weight": merge(ups, config)}, 1.0
+        return {"lora_A.weight": first, "lora_B.weight": merge(ups, config)}, adapter.alpha_of(names[0])
     total = sum(len(down) for down in downs.values())
     blocks, start = [], 0
     for name in names:
@@ -252,9 +253,7 @@ def _fuse(
             start += rank
         blocks.append(block)
     down = torch.cat([downs[name] for name in names if name in parts])
-    growth = total / len(first)
-    growth = growth**0.5 if adapter.config.use_rslora else growth
-    return {"lora_A.weight": down, "lora_B.weight": merge(blocks, config)}, growth
+    return {"lora_A.weight": down, "lora_B.weight": merge(blocks, config)}, scales.pop() * total**power
 
 
 def model_shapes(config: PreTrainedConfig) -> Shapes:
