@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`Trainer` on our data sets: shares of ranks and workers, ends of epochs, checkpoints that know the place in the data.
+"""`Trainer` on our data sets: shares of ranks and workers, ends of epochs, places in checkpoints.
 
 Ranks have different numbers of batches, which nobody knows beforehand where they are packs. So with every optimizer
 step the ranks tell each other, in one exchange, their part of the loss's denominator, whether they have more, and how
@@ -82,8 +82,8 @@ class DataTrainer(Trainer):
             self.eval_dataset = {name: self._as_dataset(data, name) for name, data in eval_dataset.items()}
         else:
             self.eval_dataset = self._as_dataset(eval_dataset, "eval")
-        if data_collator is None:
-            self.data_collator = self.default_collator(self.train_dataset) or self.data_collator
+        if data_collator is None and (fitting := self.default_collator(self.train_dataset)) is not None:
+            self.data_collator: Any = fitting
         self._loader: TrainingLoader | None = None
         self._checkpoint: str | None = None  # that training goes on from
         self._begin_anew = False  # what the user set for `ignore_data_skip`
@@ -106,6 +106,9 @@ class DataTrainer(Trainer):
         """What the batches of an optimizer step on this rank count in the denominator of its loss."""
         raise NotImplementedError
 
+    def take_up(self, checkpoint: str) -> None:
+        """Read what a trainer of its own kind keeps in a checkpoint, besides weights, optimizer and data."""
+
     # The data.
 
     def _as_dataset(self, data: Any, name: str) -> Any:
@@ -116,7 +119,7 @@ class DataTrainer(Trainer):
             raise ValueError(f"The {name} table is streamed, but its rows are read by number: load it as a whole.")
         if self.processing_class is None or not hasattr(self.processing_class, "image_processor"):
             raise ValueError(
-                f"The {name} table has messages, which a processor turns into samples: pass `processing_class=processor`."
+                f"The {name} table has rows that a processor turns into samples: pass `processing_class=processor`."
             )
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         return ChatDataset([DataSet(name, TableRows(name, data))], SampleEncoder(self.processing_class), seed=seed)
@@ -282,6 +285,8 @@ class DataTrainer(Trainer):
                 raise ValueError(f"There is no complete checkpoint in {self.args.output_dir}.")
         self._checkpoint = os.fspath(resume_from_checkpoint) if resume_from_checkpoint else None
         self._begin_anew = self.args.ignore_data_skip
+        if self._checkpoint is not None:
+            self.take_up(self._checkpoint)
         try:
             return super().train(resume_from_checkpoint=self._checkpoint, **kwargs)
         finally:

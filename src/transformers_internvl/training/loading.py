@@ -5,8 +5,8 @@
     PackLoader    a `PackedDataset`: each worker of each rank packs every n-th entry
 
 No sample is lost or repeated, so that ranks may differ in how many batches they have; whoever trains fills that up.
-Every batch comes with the place behind it. What is taken up there reads nothing twice, but for the samples that wait in
-open packs, and nothing depends on the global random numbers, or changes them.
+Every batch comes with the place behind it. What is taken up there reads nothing twice, but for the samples that wait
+in open packs, and nothing depends on the global random numbers, or changes them.
 """
 
 import copy
@@ -65,7 +65,6 @@ class TrainingLoader:
     Attributes:
         epoch: the epoch it is in, from 0.
         finished: whether all ranks are through with it.
-        entries: how many entries an epoch has, on all ranks.
     """
 
     def __init__(
@@ -83,6 +82,19 @@ class TrainingLoader:
             self._rewind()
         self.batches = EpochBatches(self._read(), self._note)
         return self.batches
+
+    @property
+    def entries(self) -> int:
+        """How many entries an epoch has, on all ranks."""
+        raise NotImplementedError
+
+    def batches_per_epoch(self) -> int:
+        """How many batches each rank has in an epoch, or about how many."""
+        raise NotImplementedError
+
+    def entries_out(self) -> int:
+        """How many entries of this rank went out in batches since the first epoch began."""
+        raise NotImplementedError
 
     def _rewind(self) -> None:
         """Go to the begin of the epoch."""
@@ -137,16 +149,14 @@ class RowLoader(TrainingLoader):
 
     @property
     def entries(self) -> int:
-        """How many entries an epoch has, on all ranks."""
         return len(self.data)
 
     def batches_per_epoch(self) -> int:
-        """How many batches each rank has in an epoch; the last ones may be without samples on some."""
+        """As many on each rank; the last ones may be without samples on some."""
         whole, rest = divmod(self.entries, self.ranks * self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
     def entries_out(self) -> int:
-        """How many entries of this rank went out since the first epoch began."""
         return self.epoch * self._entries_before(self.entries) + self._entries_before(self._position)
 
     def _entries_before(self, position: int) -> int:
@@ -215,25 +225,23 @@ class PackLoader(TrainingLoader):
         super().__init__(*args, **options)
         if (self.data.rank, self.data.world_size) not in ((0, 1), (self.rank, self.ranks)):
             raise ValueError(
-                f"The packed data set is for rank {self.data.rank} of {self.data.world_size}, this is rank {self.rank} "
-                f"of {self.ranks}: leave `rank` and `world_size` out, the trainer knows them."
+                f"The packed data set is for rank {self.data.rank} of {self.data.world_size}, this is rank "
+                f"{self.rank} of {self.ranks}: leave `rank` and `world_size` out, the trainer knows them."
             )
         self._workers = max(1, self.options["num_workers"])
         self._rewind()
 
     @property
     def entries(self) -> int:
-        """How many entries an epoch has, on all ranks."""
         return len(self.data.data)
 
     def batches_per_epoch(self) -> int:
-        """How many batches each rank may have in an epoch, reckoned from a few samples."""
+        """Reckoned from a few samples."""
         share = math.ceil(self.entries / (self.ranks * self._workers))
         packs = self._workers * math.ceil(share * self.data.packs_per_entry())
         return math.ceil(packs / self.batch_size)
 
     def entries_out(self) -> int:
-        """How many entries of this rank went out in packs since the first epoch began."""
         ended = self.batches is not None and self.batches.ended
         return sum(self._out_of(worker, ended) for worker in range(self._workers))
 
