@@ -39,12 +39,6 @@ def test_two_ranks_give_the_curve_of_one(two_ranks, tmp_path):
     assert two_ranks[0]["exact"] == pytest.approx(one, abs=2e-5) and len(one) == 2 * -(-len(samples()) // 2)
 
 
-def test_other_ranks_are_refused_in_mid_epoch(two_ranks, tmp_path):
-    trainer = trainer_of("packed", tmp_path)
-    with pytest.raises(ValueError, match="ranks: 2 then, 1 now.*begin the epoch anew"):
-        trainer.train(resume_from_checkpoint=two_ranks[0]["checkpoint"])
-
-
 def exact(case: str, folder: Path, **options) -> tuple[list[float], list[list[int]]]:
     """Losses and samples of a run without anything random, two samples a step."""
     options = {"per_device_train_batch_size": 1, "learning_rate": 1e-3, "save_strategy": "no", **options}
@@ -61,7 +55,7 @@ def main(folder: Path) -> None:
     resumed = stopped_and_resumed(case, folder / "parts", [3])
     losses, rows = exact("rows", folder / "exact", gradient_accumulation_steps=1)
     found = {"packed": whole.seen, "rows": rows, "whole": outcome(whole), "resumed": outcome(resumed)}
-    found |= {"exact": losses, "checkpoint": str(folder / "parts" / "checkpoint-2")}
+    found["exact"] = losses
     (folder / f"{whole.args.process_index}.json").write_text(json.dumps(found))
 
 

@@ -225,10 +225,13 @@ def test_what_trainers_refuse(tmp_path):
         train(PackedDataset(data, 150, 12, rank=1, world_size=2))
     with pytest.raises(ValueError, match="Evaluate on the `ChatDataset` itself"):
         InternVLTrainer(model, arguments(tmp_path), eval_dataset=endless).evaluate()
-    other = PackLoader(packs, PackingCollator(), 1)
-    state = other.state_dict()
+    state = PackLoader(packs, PackingCollator(), 1).state_dict()
     with pytest.raises(ValueError, match="max_tokens: 150 then, 151 now"):
         PackLoader(PackedDataset(data, 151, 12), PackingCollator(), 1).load_state_dict(state)
+    with pytest.raises(ValueError, match="ranks: 1 then, 2 now.*begin the epoch anew"):
+        PackLoader(packs, PackingCollator(), 1, 0, 2).load_state_dict(state)
+    with pytest.raises(ValueError, match="workers: 1 then, 2 now"):
+        PackLoader(packs, PackingCollator(), 1, num_workers=2).load_state_dict(state)
 
 
 def test_evaluation_on_packs(tmp_path):
