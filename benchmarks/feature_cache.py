@@ -4,8 +4,8 @@
     python benchmarks/feature_cache.py [--quick] [--rounds N]
 
 The tower is InternViT-300M's shape (24 blocks, 1024 wide, 448 pixels), the language model that of InternVL2.5-1B (24
-layers, 896 wide) with a smaller vocabulary. Every way trains the same adapters (peft, rank 16) on equal weights for two
-epochs over the same few pictures of one tile each, a process of its own for each, in turn; of every step the least
+layers, 896 wide) with a smaller vocabulary. Every way trains the same adapters (peft, rank 16) on equal weights for
+two epochs over the same few pictures of one tile each, a process of its own for each, in turn; of every step the least
 disturbed round counts, as CPU time of one thread. The time of an epoch is that of collating, forward, backward and
 optimizer; with the cache that is naming the tiles by their pixels and reading or writing features, too. The losses of
 all steps must agree. Figures are ours over stock's: below 1 we need less.

@@ -97,7 +97,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if gradients is None:  # a second time, with retain_graph
             hidden_states, weight, targets, weights = ctx.saved_tensors
             _, gradients = _sweep(hidden_states, weight, targets, weights, ctx.dtype, *ctx.needs_input_grad[:2])
-        return *(None if gradient is None else gradient.mul_(upstream) for gradient in gradients), None, None
+        if upstream.device.type != "cpu" or upstream != 1:  # a look at it is cheaper than a pass, but not on a GPU
+            gradients = tuple(None if gradient is None else gradient.mul_(upstream) for gradient in gradients)
+        return *gradients, None, None
 
 
 def _sweep(
@@ -116,11 +118,16 @@ def _sweep(
         entropies = torch.empty(len(targets), dtype=torch.float32, device=targets.device)
         toward_hidden = torch.empty_like(hidden_states) if for_hidden_states else None
         toward_weight = torch.zeros_like(weight) if for_weight else None
-        rows = max(1, CHUNK_ELEMENTS // len(weight))
+        rows = max(1, min(CHUNK_ELEMENTS // len(weight), len(targets)))
+        buffer = torch.empty(rows, len(weight), dtype=torch.float32, device=weight.device)  # fresh memory is slow
         for start in range(0, len(targets), rows):
             part = slice(start, start + rows)
             hidden, target, scale = hidden_states[part].to(dtype), targets[part, None], weights[part, None]
-            scores = (hidden @ table.t()).float()  # (n, V)
+            scores = buffer[: len(hidden)]  # (n, V)
+            if dtype == torch.float32:
+                torch.mm(hidden, table.t(), out=scores)
+            else:
+                scores.copy_(hidden @ table.t())
             scores -= scores.amax(dim=-1, keepdim=True)
             picked = scores.gather(1, target)  # (n, 1)
             normalizer = scores.exp_().sum(dim=-1, keepdim=True)  # (n, 1)
