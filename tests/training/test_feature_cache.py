@@ -172,6 +172,17 @@ def test_workers_and_pixels_of_other_data_sets(tmp_path, data):
     assert seen == [] and np.isfinite(losses).all()
 
 
+def test_other_settings_make_other_tiles(tmp_path, data, monkeypatch):
+    model, samples = frozen_model(), data()
+    cache = FeatureCache(tmp_path / "cache", model)
+    samples.use_features(cache.store)
+    cache.encode_new(cache.collator(PaddingCollator(0))([samples.encode(0, 0, 0, 0)]))
+    known = samples.encode(0, 0, 0, 0)
+    assert len(known["pixel_values"]) == 3 and "new_tiles" not in known
+    monkeypatch.setattr(samples.encoder.processor.image_processor, "max_patches", 1)
+    assert len(samples.encode(0, 0, 0, 0)["pixel_values"]) == 1
+
+
 def test_going_back_to_pixels(tmp_path, data):
     samples, expected = data(), data()[0]
     samples.use_features(FeatureCache(tmp_path / "cache", frozen_model()).store)
