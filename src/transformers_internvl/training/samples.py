@@ -269,19 +269,20 @@ def _thinking_apart(message: Turn, has_channel: bool) -> Turn:
             "The chat template has no channel for the thinking of a message: write it into the content, as "
             f"'<think>...</think>' in front of the answer. Got {thought!r:.80}."
         )
-    items = message.get("content")
-    first = items[0].get("text") if isinstance(items, list) and items else items
-    answers = has_channel and message.get("role") == "assistant"
-    if (
-        answers
-        and not thought
-        and isinstance(first, str)
-        and first.lstrip().startswith("<think>")
-        and "</think>" in first
-    ):
-        thought, answer = split_thinking(first)
-        message["content"] = answer if isinstance(items, str) else [{**items[0], "text": answer}, *items[1:]]
+    answers = has_channel and not thought and message.get("role") == "assistant"
+    text = _first_text(message.get("content"))
+    if answers and text.lstrip().startswith("<think>") and "</think>" in text:
+        thought, answer = split_thinking(text)
+        content = message["content"]
+        message["content"] = answer if isinstance(content, str) else [{**content[0], "text": answer}, *content[1:]]
     return {**message, "thinking": thought} if thought else message
+
+
+def _first_text(content: Any) -> str:
+    """The text that a message's content begins with; empty where it begins with something else."""
+    if isinstance(content, (list, tuple)) and content and isinstance(content[0], dict):
+        content = content[0].get("text")
+    return content if isinstance(content, str) else ""
 
 
 def _places_of_questions(prompt: Prompt, chat: list[Turn]) -> list[Place]:
