@@ -18,6 +18,7 @@ VERBS = {
     "plan": "show which part of a chat model goes on which device, and whether it fits",
     "profile": "show what a model costs: parameters and multiply-accumulates of its parts",
     "retrieve": "measure retrieval between pictures or videos and their texts",
+    "surgery": "take checkpoints apart and put them together: towers, language models, tokens, adapters",
 }
 
 
