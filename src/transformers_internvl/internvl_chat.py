@@ -27,7 +27,7 @@ from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, 
 from .modeling.loading import HUB_ARGUMENTS, LoadsStrictly
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
-from .processing.tokenization import as_trained
+from .processing.tokenization import as_trained, stop_first
 
 IMAGE_MARK, IMAGE_CONTEXT = "<image>", "<IMG_CONTEXT>"
 History = list[tuple[str, str]]
@@ -92,9 +92,7 @@ class InternVLChatModel(LoadsStrictly, HasCanonicalForm, InternVLForConditionalG
         row = TEMPLATES.get(self.config.template or "")
         stop = ids.get(row.stop) if row is not None else None
         if stop is not None and self.generation_config is not None:
-            known = self.generation_config.eos_token_id
-            known = known if isinstance(known, list) else [] if known is None else [known]
-            self.generation_config.eos_token_id = [stop, *(other for other in known if other != stop)]
+            self.generation_config.eos_token_id = stop_first(stop, self.generation_config.eos_token_id)
 
     # --- the authors' calling surface --------------------------------------------------------------------------------
 

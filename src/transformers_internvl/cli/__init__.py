@@ -14,6 +14,7 @@ VERBS = {
     "caption": "write captions of pictures, and score them where there are references",
     "chat": "ask a model about pictures or a video",
     "classify": "measure zero-shot classification on folders of pictures or videos",
+    "convert": "write a checkpoint in the other layout: the authors', or that of stock transformers",
     "inspect": "show how a picture is cut into tiles, and how many tokens it costs",
     "profile": "show what a model costs: parameters and multiply-accumulates of its parts",
     "retrieve": "measure retrieval between pictures or videos and their texts",

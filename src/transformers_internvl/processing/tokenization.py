@@ -25,6 +25,7 @@ from .sentencepiece_model import (
     decode_pieces,
     pipeline,
 )
+from .tokenization_internlm2 import InternLM2Tokenizer
 
 
 def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedTokenizerBase:
@@ -38,6 +39,8 @@ def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrained
         OSError, ValueError: there is no tokenizer, or it cannot be read.
     """
     tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
+    if type(tokenizer) is transformers.TokenizersBackend and "spare_pieces" in tokenizer.init_kwargs:
+        return InternLM2Tokenizer.from_pretrained(name_or_path, **kwargs)  # a -hf folder names a class of stock's
     if type(tokenizer) is not transformers.LlamaTokenizer:
         return tokenizer
     legacy = kwargs.get("legacy", get_tokenizer_config(name_or_path, **kwargs).get("legacy"))
@@ -54,6 +57,12 @@ def as_trained(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
         if source := tokenizer.name_or_path:
             legacy = get_tokenizer_config(source, local_files_only=True).get("legacy", legacy)
     return LlamaTokenizer.from_stock(copy.deepcopy(tokenizer), legacy=legacy is None or bool(legacy))
+
+
+def stop_first(stop: int, known: int | list[int] | None) -> list[int]:
+    """The ids at which generation ends: the stop token of the conversation template, then those that are known."""
+    others = known if isinstance(known, list) else [] if known is None else [known]
+    return [stop, *(other for other in others if other != stop)]
 
 
 class LlamaTokenizer(SlowDecodingTokenizer, transformers.LlamaTokenizer):
