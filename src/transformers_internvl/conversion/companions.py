@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoProcessor, PreTrainedConfig
+from transformers import AutoProcessor
 from transformers.utils import logging
 
 from ..modeling.configuration import InternVLConfig, InternVLVisionConfig
 from ..processing.chat_templates import TEMPLATES
 from ..processing.placeholders import IMAGE_CONTEXT, VIDEO
 from ..processing.processor_files import check_tokenizer_files
-from ..processing.tokenization import load_tokenizer, stop_first
+from ..processing.tokenization import added_token_ids, load_tokenizer, stop_first
 from .layouts import Checkpoint, authors_fields, read_json
 
 logger = logging.get_logger(__name__)
@@ -26,8 +26,15 @@ logger = logging.get_logger(__name__)
 KEPT = "authors"  # the subfolder
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack", ".index.json")
 _OF_HF = ("processor_config.json", "chat_template.jinja", "chat_template.json", "additional_chat_templates")
-_TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "tokenizer_config.json")
-_TOKENIZER += ("special_tokens_map.json", "added_tokens.json")
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 
 def other_files(folder: Path) -> Iterator[Path]:
@@ -74,7 +81,7 @@ def write_hf(source: Checkpoint, target: Path) -> None:
         _name_stock_tokenizer(target)
     else:
         logger.warning(f"{folder} has no tokenizer: the result has neither tokenizer nor processor, either.")
-    settings = _generation_settings(folder, config)
+    settings = generation_settings(source)
     if settings is not None:
         write_json(target / "generation_config.json", settings)
 
@@ -84,16 +91,15 @@ def image_token_id(source: Checkpoint) -> int | None:
     known = getattr(source.config, "image_token_id", None)
     if known is not None or not isinstance(source.config, InternVLConfig) or not has_tokenizer(source.folder):
         return known
-    return load_tokenizer(source.folder).get_vocab().get(IMAGE_CONTEXT)
+    return added_token_ids(source.folder).get(IMAGE_CONTEXT)
 
 
-def _generation_settings(folder: Path, config: PreTrainedConfig) -> dict[str, Any] | None:
-    """The generation settings of a folder, with the stop token of the conversation template first."""
-    path = folder / "generation_config.json"
-    template = TEMPLATES.get(getattr(config, "template", None) or "")
-    stop = None
-    if template is not None and has_tokenizer(folder):
-        stop = load_tokenizer(folder).get_vocab().get(template.stop)
+def generation_settings(source: Checkpoint) -> dict[str, Any] | None:
+    """The generation settings of a checkpoint; of the authors' layout with the template's stop token in front."""
+    path, stop = source.folder / "generation_config.json", None
+    template = TEMPLATES.get(getattr(source.config, "template", None) or "")
+    if template is not None and has_tokenizer(source.folder):
+        stop = added_token_ids(source.folder).get(template.stop)
     if stop is None and not path.is_file():
         return None
     settings = _portable(read_json(path))
@@ -152,7 +158,9 @@ def same_tokenizer(one: Path, other: Path) -> bool:
     if not has_tokenizer(other):
         return False
     vocabularies = [load_tokenizer(folder).get_vocab() for folder in (one, other)]
-    first, second = ({text: i for text, i in known.items() if text not in (IMAGE_CONTEXT, VIDEO)} for known in vocabularies)
+    first, second = (
+        {text: i for text, i in known.items() if text not in (IMAGE_CONTEXT, VIDEO)} for known in vocabularies
+    )
     return first == second
 
 
@@ -210,7 +218,18 @@ def copy_if_there(source: Path, target: Path, name: str) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a json file as transformers writes its own."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
-__all__ = ["KEPT", "auto_map", "has_tokenizer", "image_token_id", "other_files", "same_tokenizer", "write_authors", "write_hf", "write_json"]
+__all__ = [
+    "KEPT",
+    "auto_map",
+    "has_tokenizer",
+    "image_token_id",
+    "other_files",
+    "same_tokenizer",
+    "write_authors",
+    "write_hf",
+    "write_json",
+]

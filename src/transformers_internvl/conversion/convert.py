@@ -2,8 +2,8 @@
 """`convert_checkpoint`: a checkpoint from the authors' layout to the -hf one, and back.
 
 The work happens in `<target>.partial`, which holds no `config.json` until everything else is there, and becomes the
-target by being renamed. A run that was killed is finished by running it again: weight files that are complete, by their
-checksum, stay.
+target by being renamed. A run that was killed is finished by running it again: weight files that are complete, by
+their checksum, stay.
 """
 
 import json
@@ -22,7 +22,7 @@ from transformers import PreTrainedConfig
 
 from .companions import auto_map, image_token_id, write_authors, write_hf, write_json
 from .layouts import LAYOUTS, Checkpoint, authors_dict, authors_form, empty_model, hf_form, open_checkpoint, read_json
-from .plan import Plan, Step, Tensors
+from .plan import Loading, Plan, Step, Tensors
 from .sources import LEFT_OUT, weights_of
 from .weight_files import WeightFiles, as_bytes, checksum_of, write_safetensors
 
@@ -91,9 +91,10 @@ def local_folder(name_or_path: str | os.PathLike, hub_options: dict[str, Any]) -
     """A checkpoint's folder on this machine; a Hub id is downloaded first."""
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
-    if isinstance(name_or_path, Path) or name_or_path.count("/") != 1 or name_or_path.startswith((".", "/", "~")):
-        raise OSError(f"There is no folder {os.fspath(name_or_path)!r}, and it is no Hub id.")
-    return Path(snapshot_download(name_or_path, **hub_options))
+    name = os.fspath(name_or_path)
+    if isinstance(name_or_path, Path) or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise OSError(f"There is no folder {name!r}, and it is no Hub id.")
+    return Path(snapshot_download(name, **hub_options))
 
 
 class _Job:
@@ -121,11 +122,12 @@ class _Job:
         self.files: WeightFiles = weights_of(source)
         tensors = {key: entry.on_meta() for key, entry in self.files.entries.items()}
         back = {key: tensors.pop(key) for key in self.files.left_out_before}
-        self.plan = Plan(model, goal, tensors, str(source.folder))
-        self.left_out = [*self.plan.left_out, *back] if to == "hf" else []
-        steps = self.plan.steps if to == "hf" else [*self.plan.steps, *map(self._as_it_is, [*self.plan.left_out, *back])]
+        loading = Loading(model, tensors, str(source.folder))
+        self.plan = Plan(loading, goal)
+        self.left_out = [*loading.left_out, *back]
+        steps = [*self.plan.steps, *(map(self._as_it_is, self.left_out) if to == "authors" else ())]
         split = split_state_dict_into_shards_factory(
-            {str(index): step for index, step in enumerate(steps)},  # type: ignore[arg-type]
+            {str(index): step for index, step in enumerate(steps)},
             get_storage_size=lambda step: step.nbytes,
             get_storage_id=lambda step: None,
             filename_pattern="model{suffix}.safetensors",
@@ -139,7 +141,7 @@ class _Job:
         """A weight without a place in the model, which the authors' file holds nevertheless."""
         return Step(sources=[key], made={key: self.files.entries[key].on_meta()}, copies={key: key})
 
-    # --- weights ------------------------------------------------------------------------------------------------------
+    # --- weights -----------------------------------------------------------------------------------------------------
 
     def write_weights(self, partial: Path, *, progress: bool) -> None:
         """All weight files that are not there yet, and their index."""
@@ -203,7 +205,7 @@ class _Job:
         made = [[name, [list(step.made) for step in steps]] for name, steps in self.shards.items()]
         return f"{zlib.crc32(json.dumps([self.to, files, made]).encode()):08x}"
 
-    # --- the rest -----------------------------------------------------------------------------------------------------
+    # --- the rest ----------------------------------------------------------------------------------------------------
 
     def write_rest(self, partial: Path) -> None:
         """Tokenizer, processor and settings, and at the very end `config.json`, without which nothing loads."""

@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Configurations of a model in the authors' layout and in the -hf one, and the empty models that go with them.
 
-The -hf layout cannot say everything that the authors' says (tiles, template, InternLM2 instead of Llama), so it carries
-the authors' `config.json` along, as `authors_config`. On the way back that is where one starts from, and only fields
-that have changed since are written over it.
+The -hf layout cannot say everything that the authors' says (tiles, template, InternLM2 instead of Llama), so it
+carries the authors' `config.json` along, as `authors_config`. On the way back that is where one starts from, and only
+fields that have changed since are written over it.
 """
 
 import copy
@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from ..modeling.authors_keys import BOOKKEEPING
+from ..modeling.canonical import warn_beyond_stock
 from ..modeling.configuration import InternVLConfig, InternVLVisionConfig
 from ..modeling.configuration_chat import (
     CANONICAL_FIELDS,
@@ -111,6 +112,11 @@ def empty_model(config: PreTrainedConfig, like: type[PreTrainedModel] | None = N
         return auto_class.from_config(config)
 
 
+def plain(value: Any) -> Any:
+    """A value as json gives it back."""
+    return json.loads(json.dumps(value, default=str))
+
+
 # --- to the -hf layout -----------------------------------------------------------------------------------------------
 
 
@@ -128,6 +134,7 @@ def hf_form(source: Checkpoint) -> PreTrainedConfig:
         config.dict_dtype_to_str(form.authors_config)
     else:
         form = config.to_canonical()
+        warn_beyond_stock(form)
     if "auto_map" in source.written:  # of no use here, but engines that run the authors' code need it
         form.authors_config["auto_map"] = source.written["auto_map"]
     return form
@@ -164,7 +171,9 @@ def authors_form(source: Checkpoint, like: Path | None = None) -> PreTrainedConf
     elif isinstance(form, InternVLConfig) and isinstance(config, InternVLConfig):
         _update_chat(form, config)
     else:
-        raise ValueError(f"{like} is a model of type {model_type!r}, {source.folder} one of type {config.model_type!r}.")
+        raise ValueError(
+            f"{like} is a model of type {model_type!r}, {source.folder} one of type {config.model_type!r}."
+        )
     return form
 
 
@@ -180,22 +189,20 @@ def authors_fields(source: Checkpoint, like: Path | None = None) -> dict[str, An
 def _update_chat(form: Any, config: PreTrainedConfig) -> None:
     """Write what has changed since the conversion over the authors' configuration."""
     was = form.to_canonical()
+    # Up to series 3.0 the authors' code keeps head and embeddings apart, whatever the files say.
+    skip = () if getattr(form, "series_3_5", True) else ("tie_word_embeddings",)
     for part in ("text_config", "vision_config", "middleware_config"):
         if getattr(was, part) is not None and getattr(config, part) is not None:
-            _update(getattr(form, part), getattr(was, part).to_dict(), getattr(config, part).to_dict())
+            _update(getattr(form, part), getattr(was, part).to_dict(), getattr(config, part).to_dict(), skip)
     fields = [key for key in CANONICAL_FIELDS if key != "middleware_config"]
-    _update(form, *({key: getattr(side, key) for key in fields} for side in (was, config)))
+    before, now = ({key: getattr(side, key) for key in fields} for side in (was, config))
+    _update(form, before, now, skip)
 
 
-def _update(form: PreTrainedConfig, was: dict[str, Any], now: dict[str, Any]) -> None:
+def _update(form: PreTrainedConfig, was: dict[str, Any], now: dict[str, Any], skip: tuple[str, ...] = ()) -> None:
     for key, value in now.items():
-        if key not in _NAMES and _plain(was.get(key)) != _plain(value):
+        if key not in (*_NAMES, *skip) and plain(was.get(key)) != plain(value):
             setattr(form, key, value)
-
-
-def _plain(value: Any) -> Any:
-    """A value as json gives it back."""
-    return json.loads(json.dumps(value, default=str))
 
 
 def _new_tower(config: PreTrainedConfig) -> PreTrainedConfig:
@@ -251,5 +258,6 @@ __all__ = [
     "empty_model",
     "hf_form",
     "open_checkpoint",
+    "plain",
     "read_json",
 ]

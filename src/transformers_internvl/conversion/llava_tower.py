@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Where the tower of InternVL-Chat v1 lies, and how large it is: `config.json` of LLaVA's layout names it only.
 
-Looked at in this order: what `config.json` says after all; the tower's own folder, if it is on this machine; the shapes
-of the tower's weights, if the checkpoint holds them; what the tower's name is known to mean.
+Looked at in this order: what `config.json` says after all; the tower's own folder, if it is on this machine; the
+shapes of the tower's weights, if the checkpoint holds them; what the tower's name is known to mean.
 """
 
 import os

@@ -4,13 +4,13 @@
 The rows are those by which transformers loads the one model and saves the other (`mappings.py` and stock's own for the
 language models), so there is no second table. A weight goes from its name on disk to a parameter, and from the
 parameter to its name on the other disk. Weights that are computed together (three projections from one `qkv`) are one
-step; everything that only changes its name is copied byte by byte. A conversion that loading does and saving undoes, as
-that of the experts of a mixture, is left out, so that a step stays small.
+step; everything that only changes its name is copied byte by byte. A conversion that loading does and saving undoes,
+as that of the experts of a mixture, is left out, so that a step stays small.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -49,8 +49,8 @@ class _Group:
         """What comes out of it, by full names; `name` is the group's."""
         transform = deepcopy(self.transform)
         for pattern, member in self.members:
-            transform.add_tensor(name, member, pattern, tensors[member])  # type: ignore[arg-type]
-        made = transform.convert(name, model=model, config=model.config)  # type: ignore[attr-defined]
+            transform.add_tensor(name, member, pattern, tensors[member])
+        made = transform.convert(name, model=model, config=model.config)
         return {key: value[0] if isinstance(value, list) else value for key, value in made.items()}
 
 
@@ -59,7 +59,7 @@ class Loading:
 
     Args:
         model: on the meta device, of the class that the checkpoint is loaded into.
-        tensors: the checkpoint's weights, on the meta device.
+        tensors: the checkpoint's weights, on the meta device, in the order in which they lie.
         name: of the checkpoint, for errors.
 
     Attributes:
@@ -71,7 +71,7 @@ class Loading:
     """
 
     def __init__(self, model: PreTrainedModel, tensors: Tensors, name: str):
-        self.model = model
+        self.model, self.name, self.order = model, name, list(tensors)
         transforms = get_model_conversion_mapping(model)
         self.renamings = [row for row in transforms if isinstance(row, WeightRenaming)]
         self.converters = [row for row in transforms if isinstance(row, WeightConverter)]
@@ -79,11 +79,12 @@ class Loading:
         self.places = model.state_dict()
         self.groups: dict[str, _Group] = {}
         self.left_out: list[str] = []
-        strangers = []
+        strangers: list[str] = []
         for key in sorted(tensors, key=dot_natural_key):
-            if self._find_place(key):
+            place = self._find_place(key)
+            if place in self.places:
                 continue
-            ignored = any(re.search(pattern, key) for pattern in model._keys_to_ignore_on_load_unexpected or [])
+            ignored = any(re.search(pattern, place) for pattern in model._keys_to_ignore_on_load_unexpected or [])
             (self.left_out if ignored else strangers).append(key)
         self.made_by: dict[str, str] = {}  # parameter -> group
         self.parameters: Tensors = {}
@@ -96,19 +97,19 @@ class Loading:
             raise ValueError(describe_misfit(type(model), name, strangers, absent))
         check_shapes(self.parameters, self.places, name)
 
-    def _find_place(self, key: str) -> bool:
-        """Put a weight into its group, the way transformers' loader does; False if there is no place for it."""
+    def _find_place(self, key: str) -> str:
+        """Put a weight into its group, the way transformers' loader does; its name, if there is no place for it."""
         prefix = self.model.base_model_prefix
         place, pattern = rename_source_key(key, self.renamings, self.converters, prefix, self.places)
         if place not in self.places and key in self.places:  # bears our name already
             place, pattern = key, None
         if place not in self.places:
-            return False
+            return place
         group = self.groups.setdefault(place, _Group(self.row_of.get(pattern) or WeightRenaming(key, place)))
         if pattern is None and group.members:
             raise ValueError(f"Both {group.members[0][1]} and {key} are weights of {place}: remove one of them.")
         group.members.append((key if pattern is None else pattern, key))
-        return True
+        return place
 
 
 class Saving:
@@ -178,21 +179,18 @@ class Plan:
     """From one checkpoint's weights to another's.
 
     Args:
-        source, target: the models, on the meta device.
-        tensors: weights of the first, by their names on disk, on the meta device, in the order in which they lie.
-        name: of the first, for errors.
+        loading: how the first one's weights become parameters.
+        target: the model of the second, on the meta device.
 
     Attributes:
         steps: in the order of the first's weights.
-        left_out: weights that the first's class ignores.
 
     Raises:
-        ValueError: the weights are not those of the first model, or its parameters not those of the second.
+        ValueError: the parameters are not those of the second model.
     """
 
-    def __init__(self, source: PreTrainedModel, target: PreTrainedModel, tensors: Tensors, name: str):
-        self.loading = Loading(source, tensors, name)
-        self.left_out = self.loading.left_out
+    def __init__(self, loading: Loading, target: PreTrainedModel):
+        self.loading, name = loading, loading.name
         self.twins = self._twins_of_ties(target)
         parameters = {**self.loading.parameters}
         parameters |= {twin: parameters[original] for twin, original in self.twins.items()}
@@ -200,10 +198,13 @@ class Plan:
         strangers = [key for key in parameters if key not in places]
         absent = [place for place in places if place not in parameters and place not in ties_of(target)]
         if strangers or absent:
-            raise ValueError(describe_misfit(type(target), name, strangers, absent))
+            raise ValueError(
+                f"The parameters of {name} are not those of the {type(target).__name__} that they should become: it "
+                f"has no {', '.join(strangers[:5]) or 'others'}, and they lack {', '.join(absent[:5]) or 'none'}."
+            )
         check_shapes(parameters, places, name)
         self.saving = Saving(target, parameters)
-        self.steps = self._steps(tensors)
+        self.steps = self._steps()
 
     def _twins_of_ties(self, target: PreTrainedModel) -> dict[str, str]:
         """Parameters that the first model has for one, and the second for two: the second one -> the first."""
@@ -211,7 +212,7 @@ class Plan:
         free = target.state_dict().keys() - made.keys() - ties_of(target).keys()
         return {name: ties[name] for name in sorted(free) if ties.get(name) in made}
 
-    def _steps(self, tensors: Tensors) -> list[Step]:
+    def _steps(self) -> list[Step]:
         """Groups that share parameters are one step."""
         saved_by = {name: first for first, group in self.saving.groups.items() for _, name in group.members}
         twins = defaultdict(list)
@@ -223,13 +224,15 @@ class Plan:
             for parameter in (name, *twins[name]):
                 takes[first].append(saved_by[parameter])
                 given_by[saved_by[parameter]].append(first)
-        order = {key: index for index, key in enumerate(tensors)}
+        order = {key: index for index, key in enumerate(self.loading.order)}
         done: set[str] = set()
         steps = []
         for first in self.loading.groups:
             if first in done:
                 continue
-            loading, saving, waiting = {first: None}, {}, [first]
+            loading: dict[str, None] = {first: None}
+            saving: dict[str, None] = {}
+            waiting = [first]
             while waiting:
                 for saved in takes[waiting.pop()]:
                     saving[saved] = None
@@ -274,15 +277,16 @@ class Plan:
             made |= self.saving.run(first, parameters)
         return made
 
-    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Name and tensor (on the meta device) of everything that comes out."""
-        for step in self.steps:
-            yield from step.made.items()
-
 
 def ties_of(model: PreTrainedModel) -> dict[str, str]:
     """Parameters that are another one under a second name, and that one."""
     return dict(getattr(model, "all_tied_weights_keys", None) or {})
+
+
+def part_of(name: str) -> str:
+    """The part of the model that a parameter belongs to."""
+    path = name.removeprefix("model.").split(".")
+    return path[0] if len(path) > 1 else "others"
 
 
 def check_shapes(tensors: Tensors, places: Tensors, name: str) -> None:
@@ -303,4 +307,4 @@ def _identity(row: WeightTransform) -> tuple:
     return (*patterns, row.scope_prefix, operations)
 
 
-__all__ = ["Loading", "Plan", "Saving", "Step", "Tensors", "check_shapes", "ties_of"]
+__all__ = ["Loading", "Plan", "Saving", "Step", "Tensors", "check_shapes", "part_of", "ties_of"]

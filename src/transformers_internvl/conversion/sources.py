@@ -18,16 +18,18 @@ def weights_of(source: Checkpoint) -> WeightFiles:
     layout may keep weights aside that only the authors' layout holds: `left_out_before` names them.
 
     Raises:
-        OSError, ValueError: there are no weights, or a file is missing.
-        SafetensorError: a file is damaged.
+        OSError, ValueError: there are no weights, or a file is missing or damaged.
     """
     files = WeightFiles(source.folder)
-    if isinstance(source.config, InternVLLlavaConfig) and not any(key.startswith(TOWER_PREFIX) for key in files.entries):
+    if isinstance(source.config, InternVLLlavaConfig) and not any(
+        key.startswith(TOWER_PREFIX) for key in files.entries
+    ):
         elsewhere = tower_folder(source.config.mm_vision_tower, source.folder)
         if elsewhere is None:
             raise ValueError(
-                f"{source.folder} does not hold the weights of its vision tower, and {source.config.mm_vision_tower!r}, "
-                "where config.json says they are, is no folder here: put it beside the checkpoint."
+                f"{source.folder} does not hold the weights of its vision tower, and "
+                f"{source.config.mm_vision_tower!r}, where config.json says they are, is no folder here: put it "
+                "beside the checkpoint."
             )
         files.add(WeightFiles(elsewhere), TOWER_PREFIX, _parts_of_tower(source.config))
     if (source.folder / LEFT_OUT).is_file():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from .shapes import WEIGHT_FILES
 
@@ -78,8 +78,7 @@ class WeightFiles:
         left_out_before: names of those that an earlier conversion set aside.
 
     Raises:
-        OSError: there are no weights, or a file that the index names is missing.
-        SafetensorError: a file is damaged.
+        OSError: there are no weights, or a file is missing or damaged.
         ValueError: an index and its files contradict each other, or a number format is not known.
     """
 
@@ -174,8 +173,11 @@ def as_bytes(tensor: torch.Tensor) -> memoryview:
 
 def safetensors_entries(path: Path) -> list[Entry]:
     """The tensors of a safetensors file, in the order in which they lie there."""
-    with safe_open(path, framework="pt"):
-        pass  # it checks the header against the file, and raises where they do not fit
+    try:
+        with safe_open(path, framework="pt"):
+            pass  # it checks the header against the file
+    except SafetensorError as error:
+        raise OSError(f"{path} is incomplete or damaged ({error}): download or copy it again.") from error
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header: dict[str, Any] = json.loads(file.read(length))
@@ -183,7 +185,9 @@ def safetensors_entries(path: Path) -> list[Entry]:
     entries = []
     for key, row in header.items():
         if row["dtype"] not in DTYPES:
-            raise ValueError(f"{key} in {path} has the number format {row['dtype']}, expected one of {sorted(DTYPES)}.")
+            raise ValueError(
+                f"{key} in {path} has the number format {row['dtype']}, expected one of {sorted(DTYPES)}."
+            )
         start = 8 + length + row["data_offsets"][0]
         entries.append(Entry(path, key, DTYPES[row["dtype"]], tuple(row["shape"]), start))
     return sorted(entries, key=lambda entry: entry.start)

@@ -175,7 +175,7 @@ def find_chat_template(text: str) -> tuple[str, str | None] | None:
     Returns:
         None for any other template. A system message of None is the template's own.
     """
-    heads = dict(re.findall(r'^\{%- set (\w+) = (.*) %\}$', text, re.MULTILINE))
+    heads = dict(re.findall(r"^\{%- set (\w+) = (.*) %\}$", text, re.MULTILINE))
     values = {key: json.loads(heads[key]) for key in ("template_name", "image_placeholder") if key in heads}
     name, message = values.get("template_name"), heads.get("system_message", "none")
     if name not in TEMPLATES or len(values) < 2:
