@@ -67,7 +67,9 @@ class InternVLLlavaForConditionalGeneration(LoadsStrictly, HasCanonicalForm, Int
         if folder is None:
             return super().from_pretrained(None, *args, **kwargs)
         hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
-        dtype = {key: kwargs.pop(key) for key in ("dtype", "torch_dtype") if key in kwargs}  # the model's, not a field
+        dtype: dict[str, Any] = {
+            key: kwargs.pop(key) for key in ("dtype", "torch_dtype") if key in kwargs
+        }  # the model's, not a field
         config = kwargs.pop("config", None)
         if not isinstance(config, PreTrainedConfig):
             config, kwargs = cls.config_class.from_pretrained(config or folder, return_unused_kwargs=True, **kwargs)

@@ -228,7 +228,7 @@ def _new_chat(config: PreTrainedConfig, folder: Path) -> PreTrainedConfig:
     side = config.vision_config.image_size
     form = InternVLChatConfig(
         text_config=text,
-        vision_config=canonical_tower_fields(config.vision_config),
+        vision_config=InternVisionConfig(**canonical_tower_fields(config.vision_config)),
         force_image_size=side if isinstance(side, int) else side[0],
         **{key: copy.deepcopy(getattr(config, key)) for key in CANONICAL_FIELDS if key != "tie_word_embeddings"},
         **settings,

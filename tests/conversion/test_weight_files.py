@@ -1,0 +1,67 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Files written as a stream are safetensors' own; every number format is read and written bit by bit."""
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from transformers_internvl.conversion import weight_files
+from transformers_internvl.conversion.weight_files import (
+    DTYPES,
+    WeightFiles,
+    as_bytes,
+    checksum_of,
+    write_safetensors,
+)
+
+
+def drawn() -> dict[str, torch.Tensor]:
+    raw = torch.arange(96, dtype=torch.uint8)
+    tensors = {
+        name: (raw % 2 == 0 if dtype == torch.bool else raw.clone().view(dtype)) for name, dtype in DTYPES.items()
+    }
+    tensors |= {"scalar": torch.tensor(2.5), "empty": torch.empty(0, 3), "table": torch.randn(3, 4, 5)}
+    return tensors
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_every_number_format(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(weight_files, "BUFFER", 7)
+    monkeypatch.setattr(weight_files, "MAPPED", 50)
+    tensors = drawn()
+    if kind == "bin":
+        tensors["turned"] = tensors["table"].transpose(0, 2)
+        torch.save(tensors, tmp_path / "pytorch_model.bin")
+    else:
+        save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    files = WeightFiles(tmp_path)
+    assert files.entries.keys() == tensors.keys()
+    for key, tensor in tensors.items():
+        entry = files.entries[key]
+        assert (entry.dtype, entry.shape, entry.nbytes) == (tensor.dtype, tuple(tensor.shape), tensor.nbytes)
+        assert as_bytes(files.read(entry)) == as_bytes(tensor.contiguous()), key
+    rows = [(key, entry.on_meta()) for key, entry in files.entries.items()]
+    chunks = (chunk for entry in files.entries.values() for chunk in files.chunks(entry))
+    checksum = write_safetensors(tmp_path / "written.safetensors", rows, chunks)
+    assert checksum == checksum_of(tmp_path / "written.safetensors")
+    again = load_file(tmp_path / "written.safetensors")
+    assert again.keys() == tensors.keys()
+    assert all(as_bytes(again[key]) == as_bytes(tensor.contiguous()) for key, tensor in tensors.items())
+    with safe_open(tmp_path / "written.safetensors", framework="pt") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
+def test_what_is_refused(tmp_path):
+    torch.save({"a": torch.ones(2), "epoch": 3}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="holds more than named weights: epoch"):
+        WeightFiles(tmp_path)
+    (tmp_path / "pytorch_model.bin").unlink()
+    with pytest.raises(OSError, match="There are no weights in"):
+        WeightFiles(tmp_path)
+
+
+def test_a_file_of_old_times(tmp_path):
+    torch.save({"a": torch.ones(2)}, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    files = WeightFiles(tmp_path)
+    assert torch.equal(files.read(files.entries["a"]), torch.ones(2))
