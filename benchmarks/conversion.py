@@ -3,8 +3,8 @@
 
 Synthetic checkpoints of 2 GB (the tower and the layers of released ones, fewer of them) are written in shards of
 several sizes, one of them a single file of 2 GB, and as `.bin` files; each is converted to the -hf layout and back in
-a process of its own. Printed are the peak of its memory above what it had after importing the package, and its time over
-that of copying the files.
+a process of its own. Printed are the peak of its memory above what it had after importing the package, and its time
+over that of copying the files.
 
     python benchmarks/conversion.py [--quick] [--folder DIR] [--rounds N]
 """

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from .shapes import WEIGHT_FILES
 
-BUFFER = 8 << 20  # bytes
+BUFFER = 1 << 20  # bytes: what fits into a processor's cache is checked and written fastest
 MAPPED = 256 << 20  # bytes read from a `.bin` file before its pages are given back
 
 # safetensors' name of a number format -> torch's.
