@@ -382,7 +382,7 @@ MISFITS = {
     "missing": (_change(lambda w: w.pop("mlp1.3.bias")), "no weights for 1 of them: model.multi_modal_projector"),
     "unexpected": (_change(lambda w: w.update(stray=torch.ones(2))), "no place for 1 of them: stray"),
     "shape": (_change(lambda w: w.update({"mlp1.3.bias": torch.ones(3)})), r"linear_2.bias is \[3\], expected \[48\]"),
-    "lora": (_change(lambda w: w.update({LORA: torch.ones(2, 48)})), "unmerged LoRA"),
+    "lora": (_change(lambda w: w.update({LORA: torch.ones(2, 48)})), "LoRA weights that were never merged"),
     "twice": (_change(_two_names), "Both .* are weights of lm_head.weight: remove one"),
     "cut": (_truncate, r"model.safetensors is incomplete or damaged"),
     "quantized": (_quantize, "is quantized. Convert the checkpoint that it was made from"),

@@ -18,6 +18,7 @@ VERBS = {
     "inspect": "show how a picture is cut into tiles, and how many tokens it costs",
     "profile": "show what a model costs: parameters and multiply-accumulates of its parts",
     "retrieve": "measure retrieval between pictures or videos and their texts",
+    "surgery": "take checkpoints apart and put them together: towers, language models, tokens, adapters",
     "verify": "say whether two checkpoints are the same model, whatever their layouts, and where they part",
 }
 

@@ -24,7 +24,7 @@ from .companions import auto_map, image_token_id, write_authors, write_hf, write
 from .layouts import LAYOUTS, Checkpoint, authors_dict, authors_form, empty_model, hf_form, open_checkpoint, read_json
 from .plan import Loading, Plan, Step, Tensors
 from .sources import LEFT_OUT, weights_of
-from .weight_files import WeightFiles, as_bytes, checksum_of, write_safetensors
+from .weight_streams import WeightStream, as_bytes, checksum_of, write_safetensors
 
 MANIFEST, LOCK = "conversion.json", ".lock"
 INDEX = "model.safetensors.index.json"
@@ -119,7 +119,7 @@ class _Job:
             self.config.image_token_id = image_token_id(source)
         goal = empty_model(self.config, type(model))
         self.config.architectures = [type(goal).__name__]
-        self.files: WeightFiles = weights_of(source)
+        self.files: WeightStream = weights_of(source)
         tensors = {key: entry.on_meta() for key, entry in self.files.entries.items()}
         back = {key: tensors.pop(key) for key in self.files.left_out_before}
         loading = Loading(model, tensors, str(source.folder))

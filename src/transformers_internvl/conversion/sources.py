@@ -6,12 +6,12 @@ from pathlib import Path
 from ..modeling.configuration_llava import InternVLLlavaConfig
 from .layouts import Checkpoint
 from .llava_tower import TOWER_PREFIX, tower_folder
-from .weight_files import WeightFiles, safetensors_entries
+from .weight_streams import WeightStream, safetensors_entries
 
 LEFT_OUT = Path("authors") / "left_out.safetensors"
 
 
-def weights_of(source: Checkpoint) -> WeightFiles:
+def weights_of(source: Checkpoint) -> WeightStream:
     """All weights of a checkpoint.
 
     InternVL-Chat v1 without its tower gets it from the tower's own folder, as when it is loaded. A folder of the -hf
@@ -20,7 +20,7 @@ def weights_of(source: Checkpoint) -> WeightFiles:
     Raises:
         OSError, ValueError: there are no weights, or a file is missing or damaged.
     """
-    files = WeightFiles(source.folder)
+    files = WeightStream(source.folder)
     if isinstance(source.config, InternVLLlavaConfig) and not any(
         key.startswith(TOWER_PREFIX) for key in files.entries
     ):
@@ -31,7 +31,7 @@ def weights_of(source: Checkpoint) -> WeightFiles:
                 f"{source.config.mm_vision_tower!r}, where config.json says they are, is no folder here: put it "
                 "beside the checkpoint."
             )
-        files.add(WeightFiles(elsewhere), TOWER_PREFIX, _parts_of_tower(source.config))
+        files.add(WeightStream(elsewhere), TOWER_PREFIX, _parts_of_tower(source.config))
     if (source.folder / LEFT_OUT).is_file():
         aside = {entry.key: entry for entry in safetensors_entries(source.folder / LEFT_OUT)}
         files.entries.update(aside)

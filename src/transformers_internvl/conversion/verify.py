@@ -24,7 +24,7 @@ from .convert import local_folder
 from .layouts import Checkpoint, empty_model, hf_form, open_checkpoint, plain
 from .plan import Loading, Plan, Step, part_of
 from .sources import weights_of
-from .weight_files import Entry, WeightFiles, as_bytes
+from .weight_streams import Entry, WeightStream, as_bytes
 
 # Texts that tell tokenizers apart: spaces, digits, scripts, bytes, special tokens, marks.
 PROBES = (
@@ -232,7 +232,7 @@ def _compare_weights(
     return True
 
 
-def _made(plan: Plan, step: Step, files: WeightFiles) -> Iterator[tuple[str, torch.Tensor]]:
+def _made(plan: Plan, step: Step, files: WeightStream) -> Iterator[tuple[str, torch.Tensor]]:
     """What a step makes, under the second checkpoint's names."""
     if step.copies is not None:
         yield from ((key, files.read(files.entries[source])) for key, source in step.copies.items())
@@ -240,7 +240,7 @@ def _made(plan: Plan, step: Step, files: WeightFiles) -> Iterator[tuple[str, tor
         yield from plan.run(step, {key: files.read(files.entries[key]) for key in step.sources}).items()
 
 
-def _difference(key: str, ours: torch.Tensor, entry: Entry | None, files: WeightFiles) -> tuple[str, float]:
+def _difference(key: str, ours: torch.Tensor, entry: Entry | None, files: WeightStream) -> tuple[str, float]:
     """What is different about one weight, in words and as the largest distance of two numbers."""
     if entry is None:
         return f"{key} is in the first alone", 0.0

@@ -261,11 +261,8 @@ def canonical_config(config: InternVLConfig) -> InternVLConfig:
 
     All of it is kept aside in `authors_config`, for the way back.
     """
-    text = config.text_config.to_dict()
-    if text["model_type"] == "internlm2":  # Llama under another name, which stock does not know
-        text["model_type"] = "llama"
     return InternVLConfig(
-        text_config=_without_bookkeeping(text),
+        text_config=canonical_text_fields(config.text_config),
         vision_config=canonical_tower_fields(config.vision_config),
         **{key: copy.deepcopy(getattr(config, key)) for key in CANONICAL_FIELDS},
         authors_config=_without_bookkeeping(config.to_diff_dict()),
@@ -276,6 +273,14 @@ def canonical_tower_fields(config: InternVLVisionConfig) -> dict[str, Any]:
     """The fields of a tower that both layouts know, by their canonical names."""
     keep = InternVLVisionConfig().to_dict().keys() - {"model_type"}
     return {key: value for key, value in config.to_dict().items() if key in keep}
+
+
+def canonical_text_fields(config: PreTrainedConfig) -> dict[str, Any]:
+    """What a language model's configuration says in a canonical one."""
+    fields = _without_bookkeeping(config.to_dict())
+    if fields["model_type"] == "internlm2":  # Llama under another name, which stock does not know
+        fields["model_type"] = "llama"
+    return fields
 
 
 def _without_bookkeeping(fields: dict[str, Any]) -> dict[str, Any]:
@@ -304,5 +309,6 @@ __all__ = [
     "InternVisionConfig",
     "LANGUAGE_MODELS",
     "canonical_config",
+    "canonical_text_fields",
     "canonical_tower_fields",
 ]

@@ -6,10 +6,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from transformers_internvl.conversion import weight_files
-from transformers_internvl.conversion.weight_files import (
+from transformers_internvl.conversion import weight_streams
+from transformers_internvl.conversion.weight_streams import (
     DTYPES,
-    WeightFiles,
+    WeightStream,
     as_bytes,
     checksum_of,
     write_safetensors,
@@ -27,15 +27,15 @@ def drawn() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])
 def test_every_number_format(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(weight_files, "BUFFER", 7)
-    monkeypatch.setattr(weight_files, "MAPPED", 50)
+    monkeypatch.setattr(weight_streams, "BUFFER", 7)
+    monkeypatch.setattr(weight_streams, "MAPPED", 50)
     tensors = drawn()
     if kind == "bin":
         tensors["turned"] = tensors["table"].transpose(0, 2)
         torch.save(tensors, tmp_path / "pytorch_model.bin")
     else:
         save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    files = WeightFiles(tmp_path)
+    files = WeightStream(tmp_path)
     assert files.entries.keys() == tensors.keys()
     for key, tensor in tensors.items():
         entry = files.entries[key]
@@ -55,13 +55,13 @@ def test_every_number_format(kind, tmp_path, monkeypatch):
 def test_what_is_refused(tmp_path):
     torch.save({"a": torch.ones(2), "epoch": 3}, tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match="holds more than named weights: epoch"):
-        WeightFiles(tmp_path)
+        WeightStream(tmp_path)
     (tmp_path / "pytorch_model.bin").unlink()
     with pytest.raises(OSError, match="There are no weights in"):
-        WeightFiles(tmp_path)
+        WeightStream(tmp_path)
 
 
 def test_a_file_of_old_times(tmp_path):
     torch.save({"a": torch.ones(2)}, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
-    files = WeightFiles(tmp_path)
+    files = WeightStream(tmp_path)
     assert torch.equal(files.read(files.entries["a"]), torch.ones(2))
