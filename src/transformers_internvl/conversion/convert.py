@@ -2,8 +2,8 @@
 """`convert_checkpoint`: a checkpoint from the authors' layout to the -hf one, and back.
 
 The work happens in `<target>.partial`, which holds no `config.json` until everything else is there, and becomes the
-target by being renamed. A run that was killed is finished by running it again: weight files that are complete, by
-their checksum, stay.
+target by being renamed. A run that was killed is finished by running it again: weight files that are complete, and
+have not been touched since, stay.
 """
 
 import json
@@ -24,7 +24,7 @@ from .companions import auto_map, image_token_id, write_authors, write_hf, write
 from .layouts import LAYOUTS, Checkpoint, authors_dict, authors_form, empty_model, hf_form, open_checkpoint, read_json
 from .plan import Loading, Plan, Step, Tensors
 from .sources import LEFT_OUT, weights_of
-from .weight_streams import WeightStream, as_bytes, checksum_of, write_safetensors
+from .weight_streams import Span, WeightStream, as_bytes, stamp_of, write_safetensors
 
 MANIFEST, LOCK = "conversion.json", ".lock"
 INDEX = "model.safetensors.index.json"
@@ -151,10 +151,11 @@ class _Job:
             for name, steps in self.shards.items():
                 tensors = [row for step in steps for row in step.made.items()]
                 path = partial / name
-                if name not in done or not path.is_file() or checksum_of(path) != done[name]:
+                if name not in done or not path.is_file() or stamp_of(path) != done[name]:
                     draft = partial / f"{name}.draft"
-                    done[name] = write_safetensors(draft, tensors, self._content(steps, bar))
+                    write_safetensors(draft, tensors, self._content(steps, bar))
                     os.replace(draft, path)
+                    done[name] = stamp_of(path)
                     self._note(partial, done)
                 else:
                     bar.update(sum(step.nbytes for step in steps))
@@ -162,25 +163,25 @@ class _Job:
             places = {key: name for name, steps in self.shards.items() for step in steps for key in step.made}
             write_json(partial / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
 
-    def _content(self, steps: list[Step], bar: Any) -> Iterator[memoryview]:
+    def _content(self, steps: list[Step], bar: Any) -> Iterator[memoryview | Span]:
         """The bytes of all that steps make."""
         for step in steps:
-            for chunk in self._bytes_of(step):
-                yield chunk
-                bar.update(len(chunk))
+            for piece in self._bytes_of(step):
+                yield piece
+                bar.update(len(piece))
 
-    def _bytes_of(self, step: Step) -> Iterator[memoryview]:
+    def _bytes_of(self, step: Step) -> Iterator[memoryview | Span]:
         entries = self.files.entries
         if step.copies is not None:
             for key in step.copies.values():
-                yield from self.files.chunks(entries[key])
+                yield from self.files.pieces(entries[key])
             return
         made: Tensors = self.plan.run(step, {key: self.files.read(entries[key]) for key in step.sources})
         for name in step.made:
             yield as_bytes(made.pop(name).contiguous())
 
-    def _done(self, partial: Path) -> dict[str, int]:
-        """Checksums of the weight files that an earlier run has finished; leftovers of another job are removed."""
+    def _done(self, partial: Path) -> dict[str, list[int]]:
+        """Stamps of the weight files that an earlier run has finished; leftovers of another job are removed."""
         try:
             manifest = read_json(partial / MANIFEST)
         except ValueError:  # cut short when it was written
@@ -193,7 +194,7 @@ class _Job:
         self._note(partial, {})
         return {}
 
-    def _note(self, partial: Path, done: dict[str, int]) -> None:
+    def _note(self, partial: Path, done: dict[str, list[int]]) -> None:
         draft = partial / f"{MANIFEST}.draft"
         write_json(draft, {"job": self.identity, "done": done})
         os.replace(draft, partial / MANIFEST)
@@ -228,8 +229,8 @@ class _Job:
         """Weights that have no place in the -hf layout, for the way back."""
         path.parent.mkdir(parents=True, exist_ok=True)
         entries = [self.files.entries[key] for key in self.left_out]
-        chunks = (chunk for entry in entries for chunk in self.files.chunks(entry))
-        write_safetensors(path, [(key, self.files.entries[key].on_meta()) for key in self.left_out], chunks)
+        pieces = (piece for entry in entries for piece in self.files.pieces(entry))
+        write_safetensors(path, [(key, self.files.entries[key].on_meta()) for key in self.left_out], pieces)
 
 
 def _refuse_quantized(source: Checkpoint) -> None:

@@ -8,11 +8,10 @@ one tensor that it computes on. `.bin` files are read as weights only.
 import json
 import os
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -116,26 +115,63 @@ class WeightStream:
         """A tensor, in memory of its own."""
         tensor = torch.empty(entry.shape, dtype=entry.dtype)
         view, start = as_bytes(tensor), 0
-        for chunk in self.chunks(entry):
-            view[start : start + len(chunk)] = chunk
-            start += len(chunk)
+        for piece in self.pieces(entry):
+            if isinstance(piece, memoryview):
+                view[start : start + len(piece)] = piece
+                start += len(piece)
+            else:
+                start = piece.read_into(view)
         return tensor
 
-    def chunks(self, entry: Entry) -> Iterator[memoryview]:
-        """The bytes of a tensor piece by piece; a piece is valid until the next one."""
+    def pieces(self, entry: Entry) -> Iterator["memoryview | Span"]:
+        """The bytes of a tensor, or where they lie; a piece is valid until the next one."""
         if entry.file in self._bins:
-            yield from self._bins[entry.file].chunks(entry.key)
-            return
-        buffer = memoryview(bytearray(min(BUFFER, entry.nbytes)))
-        with open(entry.file, "rb", buffering=0) as file:
-            file.seek(entry.start)
-            left = entry.nbytes
-            while left:
-                count = file.readinto(buffer[: min(left, len(buffer))])
-                if not count:
-                    raise OSError(f"{entry.file} ends within {entry.key}: download or copy it again.")
-                yield buffer[:count]
-                left -= count
+            yield from self._bins[entry.file].pieces(entry.key)
+        else:
+            yield Span(entry.file, entry.start, entry.nbytes)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes of a file, which the system can copy without this process seeing them."""
+
+    file: Path
+    start: int
+    nbytes: int
+
+    def __len__(self) -> int:
+        return self.nbytes
+
+    def read_into(self, view: memoryview) -> int:
+        """Fill memory of its size; returns how many bytes that were."""
+        with open(self.file, "rb", buffering=0) as source:
+            source.seek(self.start)
+            done = 0
+            while done < self.nbytes:
+                done += self._some(source.readinto(view[done:]))
+        return done
+
+    def write_to(self, target: BinaryIO) -> None:
+        """Append the bytes to a file that is not buffered."""
+        with open(self.file, "rb", buffering=0) as source:
+            done = 0
+            try:
+                while done < self.nbytes:
+                    left = self.nbytes - done
+                    done += self._some(os.sendfile(target.fileno(), source.fileno(), self.start + done, left))
+            except (AttributeError, OSError):  # not every system sends to files
+                if done:
+                    raise
+                source.seek(self.start)
+                while done < self.nbytes:
+                    chunk = source.read(min(BUFFER, self.nbytes - done))
+                    done += self._some(len(chunk))
+                    write_all(target, memoryview(chunk))
+
+    def _some(self, count: int | None) -> int:
+        if not count:
+            raise OSError(f"{self.file} is shorter than it was: download or copy it again.")
+        return count
 
 
 class _BinFile:
@@ -159,7 +195,7 @@ class _BinFile:
             raise ValueError(f"{self.path} holds more than named weights: {', '.join(strangers[:5])}.")
         return {key: Entry(self.path, key, weight.dtype, tuple(weight.shape)) for key, weight in known.items()}
 
-    def chunks(self, key: str) -> Iterator[memoryview]:
+    def pieces(self, key: str) -> Iterator[memoryview]:
         tensor = self._open()[key].detach().contiguous()
         self.seen += tensor.nbytes
         view = as_bytes(tensor)
@@ -212,16 +248,21 @@ def _listed_files(folder: Path) -> Iterator[tuple[Path, set[str] | None]]:
     raise OSError(f"There are no weights in {str(folder)!r}: expected one of {expected}.")
 
 
-def write_safetensors(path: Path, tensors: Sequence[tuple[str, torch.Tensor]], content: Iterable[memoryview]) -> int:
+def write_all(file: BinaryIO, view: memoryview) -> None:
+    """Append memory to a file that is not buffered, which may take it in parts."""
+    while view:
+        view = view[file.write(view) :]
+
+
+def write_safetensors(
+    path: Path, tensors: Sequence[tuple[str, torch.Tensor]], content: Iterable[memoryview | Span]
+) -> None:
     """Write a file as its bytes come.
 
     Args:
         path: the file.
         tensors: name and tensor (on the meta device) of all that it will hold, in the order of their bytes.
         content: the bytes of all tensors, one behind the other.
-
-    Returns:
-        The CRC-32 of the whole file.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
@@ -230,24 +271,19 @@ def write_safetensors(path: Path, tensors: Sequence[tuple[str, torch.Tensor]], c
         header[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
-    head = struct.pack("<Q", len(text)) + text
-    checksum = zlib.crc32(head)
     with open(path, "wb", buffering=0) as file:
-        file.write(head)
-        for chunk in content:
-            checksum = zlib.crc32(chunk, checksum)
-            while chunk:
-                chunk = chunk[file.write(chunk) :]
-    return checksum
+        write_all(file, memoryview(struct.pack("<Q", len(text)) + text))
+        for piece in content:
+            if isinstance(piece, Span):
+                piece.write_to(file)
+            else:
+                write_all(file, piece)
 
 
-def checksum_of(path: Path) -> int:
-    """The CRC-32 of a file."""
-    checksum, buffer = 0, memoryview(bytearray(BUFFER))
-    with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            checksum = zlib.crc32(buffer[:count], checksum)
-    return checksum
+def stamp_of(path: Path) -> list[int]:
+    """Size and time of change of a file; a file that was touched since has another one."""
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns]
 
 
-__all__ = ["Entry", "WeightStream", "as_bytes", "checksum_of", "safetensors_entries", "write_safetensors"]
+__all__ = ["Entry", "Span", "WeightStream", "as_bytes", "safetensors_entries", "stamp_of", "write_safetensors"]
