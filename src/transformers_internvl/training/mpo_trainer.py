@@ -25,6 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from .collation import present
 from .mpo import IGNORE_INDEX, MPOLoss, MPOTerms, RunningMean, pair_log_probs
 
 STATE_FILE = "mpo_state.json"
@@ -187,16 +188,20 @@ class PairCollator:
 
     A row has `chosen_` and `rejected_` `input_ids` and `labels`, each `(L,)`; `pixel_values` `(T, 3, height, width)`
     and `image_flags` `(T,)` where it has tiles; numbers `reference_chosen_log_probs` and
-    `reference_rejected_log_probs` where they are precomputed.
+    `reference_rejected_log_probs` where they are precomputed. None is a row that was left out, and is passed over.
 
     Args:
         pad_token_id: fills rows on the right, where the attention mask is 0.
+
+    Raises:
+        ValueError: (calling) all rows were left out.
     """
 
     def __init__(self, pad_token_id: int):
         self.pad_token_id = pad_token_id
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[Mapping[str, Any] | None]) -> dict[str, torch.Tensor]:
+        rows = present(rows)
         batch: dict[str, torch.Tensor] = {}
         for side in ("chosen", "rejected"):
             for key, fill in (("input_ids", self.pad_token_id), ("labels", IGNORE_INDEX)):

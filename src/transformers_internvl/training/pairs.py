@@ -58,7 +58,8 @@ class ContrastiveCollator:
         self.truncation, self.max_length = truncation, max_length or processor.tokenizer.model_max_length
         self.image_column, self.caption_column = image_column, caption_column
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[Row | None]) -> dict[str, Any]:
+        rows = [row for row in rows if row is not None]  # None was left out
         captions = self._captions(rows)
         length = self._length([self._ids(captions)])
         batch = {"pixel_values": self._pixel_values(rows), **self._padded("", self._ids(captions), length)}
@@ -126,7 +127,8 @@ class PretrainingCollator(ContrastiveCollator):
         super().__init__(processor, **options)
         self.prompt, self.label_prompt_end = prompt, label_prompt_end
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[Row | None]) -> dict[str, Any]:
+        rows = [row for row in rows if row is not None]  # None was left out
         captions = self._captions(rows)
         prompt = self._ids([self.prompt], prefix="", add_eos_token=False)[0]
         room = self.max_length - len(prompt) + 1  # the caption loses its begin token
