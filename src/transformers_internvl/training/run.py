@@ -129,7 +129,8 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     checkpoint = check_output(options, resume)
     processor, size = load_processor(options)
     data = row.read(options, processor, int(options.arguments.get("seed", 42)))
-    defaults = {"report_to": "none", "dataloader_pin_memory": torch.cuda.is_available()}
+    defaults: dict[str, Any] = {"bf16": uses_bf16(options)}
+    defaults |= {"report_to": "none", "dataloader_pin_memory": torch.cuda.is_available()}
     arguments = {**defaults, **data.arguments, **options.arguments}
     training = options.recipe.to_training_arguments(options.output, **arguments)
     _check_batch(training, data)
@@ -164,8 +165,12 @@ def load_config(options: RunOptions) -> Any:
 def weights_dtype(options: RunOptions) -> str:
     """In which dtype the weights are kept."""
     only_adapters = options.recipe.lora_rank is not None
-    half = options.arguments.get("bf16", not options.arguments.get("fp16", False))
-    return options.dtype or ("bfloat16" if only_adapters and half else "float32")
+    return options.dtype or ("bfloat16" if only_adapters and uses_bf16(options) else "float32")
+
+
+def uses_bf16(options: RunOptions) -> bool:
+    """Whether products are computed in bfloat16: as the recipes have it, unless `bf16` or `fp16` say otherwise."""
+    return options.arguments.get("bf16", not options.arguments.get("fp16", False))
 
 
 def check_output(options: RunOptions, resume: bool) -> Path | None:

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """What a run of training is: a recipe, what differs from it, and which model, data and folder.
 
-    options = read_options("internvl2.5-1b-lora", {"model": "…", "data": "meta.json", "output": "out", "learning_rate": 2e-4})
+    options = read_options("internvl2.5-1b-lora", {"model": folder, "data": "meta.json", "learning_rate": 2e-4})
     options = read_options("run.yaml", {"max_steps": "100"})
 
 A YAML file names its recipe and any fields beside it. What is assigned wins over the file, the file over the recipe:
