@@ -117,7 +117,7 @@ def _recipes() -> str:
     rows = []
     for name in recipe_names():
         recipe = get_recipe(name)
-        trains = "+".join(recipe.trains) if recipe.lora_rank is None else f"adapters of rank {recipe.lora_rank}"
+        trains = _trains(recipe.trains) if recipe.lora_rank is None else f"adapters, rank {recipe.lora_rank}"
         length = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}" if recipe.max_steps is None else recipe.max_steps
         packed = "packed " * (recipe.packed_tokens is not None)
         numbers = (f"{recipe.learning_rate:g}", f"{recipe.weight_decay:g}", f"{recipe.warmup:g}", recipe.batch_size)
@@ -127,16 +127,22 @@ def _recipes() -> str:
     return f"{table(head, rows)}\n\n{len(rows)} recipes. internvl train NAME --dry-run ... shows what one does."
 
 
+def _trains(parts: tuple[str, ...]) -> str:
+    return "all" if {"vision", "head"} <= {*parts} else "+".join(part for part in parts if part != "head")
+
+
 def _plan(options: Any, plan: Any) -> str:
     recipe = options.recipe
     lines = [f"{recipe.name}: {recipe.objective} of {options.model}", ""]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (part.name, f"{part.parameters:,}", f"{part.trainable:,}" if part.trainable else "frozen", _rates(part.rates))
         for part in plan.parts
     ]
     rows.append(("all", *(f"{sum(getattr(p, n) for p in plan.parts):,}" for n in ("parameters", "trainable")), ""))
     lines += [table(("part", "parameters", "trainable", "learning rate"), rows, rule_above=-1), ""]
-    sets = [(part.name, f"{part.samples:,}", f"{part.repeat:g}", f"{part.entries:,}") for part in plan.sets]
+    sets: list[tuple[str, ...]] = [
+        (part.name, f"{part.samples:,}", f"{part.repeat:g}", f"{part.entries:,}") for part in plan.sets
+    ]
     if len(sets) > 1:
         sets.append(("all", f"{sum(s.samples for s in plan.sets):,}", "", f"{sum(s.entries for s in plan.sets):,}"))
     rule = -1 if len(sets) > 1 else None
@@ -158,7 +164,9 @@ def _memory(plan: Any) -> list[str]:
     names = {"weights": "weights", "gradients": "gradients", "optimizer": "optimizer states"}
     if memory.reference:
         names["reference"] = "reference model"
-    rows = [(text, _size(getattr(memory, name)), _size(getattr(memory, name))) for name, text in names.items()]
+    rows: list[tuple[str, ...]] = [
+        (text, _size(getattr(memory, name)), _size(getattr(memory, name))) for name, text in names.items()
+    ]
     both = (memory.kept, memory.recomputed)
     rows.append(("activations", *(_size(use.activations) for use in both)))
     rows.append(("logits, loss", *(_size(use.loss) for use in both)))

@@ -14,7 +14,7 @@ Shape letters: B rows, L positions, T tiles, S tile side.
 
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from ..modeling.vision import InternVLVisionEncoder
 
 FEW = 2  # layers of a stack that are run; with one more, what a layer takes is known
 
-# Optimizer, as transformers names it -> values that it keeps a trained parameter. AdamW keeps two, most others as well.
+# Optimizer, as transformers names it -> values that it keeps a trained parameter; AdamW and most others keep two.
 _STATES = {"sgd": 0, "adagrad": 1, "rmsprop": 1, "adafactor": 0, "lion_32bit": 1}
 _STATES_IN_BYTES = {"adamw_8bit": 2, "adamw_bnb_8bit": 2, "paged_adamw_8bit": 2, "lion_8bit": 1, "paged_lion_8bit": 1}
 
@@ -130,30 +130,27 @@ def footprint(model: nn.Module, work: Work, setup: Setup = Setup(), reference_by
 def _at_full_depth(model: nn.Module, step: Callable[[], "_Trace"]) -> Use:
     """What a step takes, from steps of the same model with few layers.
 
-    All layers of a stack are alike, so that what is alive at a layer, counted from a stack's end, grows evenly with the
-    number of layers in every stack.
+    All layers of a stack are alike, so that what is alive at a layer, counted from a stack's end, grows evenly with
+    the number of layers in every stack.
     """
-    stacks = _stacks(model)
-    whole = [(list(layers), used) for layers, used in stacks]
-    depths = [min(used, FEW) for _, used in stacks]
+    stacks = [(layers, list(layers), used) for layers, used in _stacks(model)]
+    depths = [min(used, FEW) for _, _, used in stacks]
 
-    def shortened(more: int | None) -> "_Trace":
-        for number, ((layers, _), (all_layers, _)) in enumerate(zip(stacks, whole, strict=True)):
-            layers._modules = {
-                str(i): layer for i, layer in enumerate(all_layers[: depths[number] + (number == more)])
-            }
+    def shortened(longer: int | None) -> "_Trace":
+        for number, (layers, whole, _) in enumerate(stacks):
+            _put(layers, whole[: depths[number] + (number == longer)])
         trace = step()
-        for (layers, _), (all_layers, _) in zip(stacks, whole, strict=True):
-            layers._modules = {str(i): layer for i, layer in enumerate(all_layers)}
+        for layers, whole, _ in stacks:
+            _put(layers, whole)
         return trace
 
     base = shortened(None)
     total = dict(base)
-    for number, (_, used) in enumerate(stacks):
+    for number, (_, _, used) in enumerate(stacks):
         if used > depths[number]:
-            longer = shortened(number)
+            with_one_more = shortened(number)
             for name, size in base.items():
-                total[name] += (used - depths[number]) * (longer[name] - size)
+                total[name] += (used - depths[number]) * (with_one_more[name] - size)
     peak = max(size for name, size in total.items() if name not in ("activations", "loss"))
     return Use(total["activations"], total["loss"], peak)
 
@@ -316,6 +313,10 @@ def _stacks(model: nn.Module) -> list[tuple[nn.ModuleList, int]]:
             found.append((module.layer, layer if layer >= 0 else depth + 1 + layer))
     layers = chat.model.language_model.layers
     return [*found, (layers, len(layers))]
+
+
+def _put(stack: nn.ModuleList, layers: list[nn.Module]) -> None:
+    stack._modules = {str(place): layer for place, layer in enumerate(layers)}
 
 
 def _make_fake(model: nn.Module) -> None:

@@ -201,21 +201,21 @@ class PairCollator:
         self.pad_token_id = pad_token_id
 
     def __call__(self, rows: Sequence[Mapping[str, Any] | None]) -> dict[str, torch.Tensor]:
-        rows = present(rows)
+        pairs = present(rows)
         batch: dict[str, torch.Tensor] = {}
         for side in ("chosen", "rejected"):
             for key, fill in (("input_ids", self.pad_token_id), ("labels", IGNORE_INDEX)):
-                tensors = [torch.as_tensor(row[f"{side}_{key}"]) for row in rows]
+                tensors = [torch.as_tensor(row[f"{side}_{key}"]) for row in pairs]
                 batch[f"{side}_{key}"] = pad_sequence(tensors, batch_first=True, padding_value=fill)
-            masks = [torch.ones(len(row[f"{side}_input_ids"]), dtype=torch.long) for row in rows]
+            masks = [torch.ones(len(row[f"{side}_input_ids"]), dtype=torch.long) for row in pairs]
             batch[f"{side}_attention_mask"] = pad_sequence(masks, batch_first=True)
         for key in ("pixel_values", "image_flags"):
-            tiles = [row[key] for row in rows if row.get(key) is not None]
+            tiles = [row[key] for row in pairs if row.get(key) is not None]
             if tiles:
                 batch[key] = torch.cat(tiles)
         for key in REFERENCE:
-            if key in rows[0]:
-                batch[key] = torch.tensor([float(row[key]) for row in rows])
+            if key in pairs[0]:
+                batch[key] = torch.tensor([float(row[key]) for row in pairs])
         return batch
 
 

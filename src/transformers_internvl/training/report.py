@@ -36,7 +36,8 @@ class RunReport(TrainerCallback):
     """
 
     def __init__(self, folder: Path):
-        self.folder, self.notes = folder, []
+        self.folder = folder
+        self.notes: list[str] = []
         self._bar: Any = None
         self._counts = _Counts()
         self._since, self._drawn = 0.0, -1
