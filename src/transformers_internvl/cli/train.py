@@ -180,7 +180,8 @@ def _size(count: float) -> str:
 
 
 def _train(options: Any, resume: bool) -> None:
-    from ..training.run import last_checkpoint, prepare
+    from ..training.checkpoints import last_checkpoint
+    from ..training.run import prepare
 
     first = int(os.environ.get("RANK", "0")) == 0
     with blame_user("cannot train"):

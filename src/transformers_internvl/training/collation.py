@@ -14,7 +14,7 @@ Shape letters: B rows, L tokens, T tiles, S tile side.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -22,7 +22,6 @@ from ..modeling.losses import IGNORE_INDEX, REDUCTIONS, token_weights
 from .packing import Image, Piece
 
 Sample = dict[str, torch.Tensor]
-Row = TypeVar("Row")
 
 
 def as_piece(sample: Sample, key: Any, start_image_id: int, end_image_id: int) -> Piece:
@@ -102,7 +101,7 @@ class PackingCollator:
             raise ValueError(f"`reduction` is one of {list(REDUCTIONS)} or None, got {self.reduction!r}.")
 
     def __call__(self, packs: Sequence[Sample | None | list[Sample]]) -> dict[str, Any]:
-        samples = present([sample for pack in packs for sample in (pack if isinstance(pack, list) else [pack])])
+        samples = _present([sample for pack in packs for sample in (pack if isinstance(pack, list) else [pack])])
         rows = [self._row(sample) for sample in samples]
         used = sum(len(row["input_ids"]) for row in rows)
         padding = _missing("token", self.pad_to_tokens, used)
@@ -148,12 +147,8 @@ class PackingCollator:
         return {"pixel_values": torch.cat(pixels), "image_flags": torch.cat(flags)}
 
 
-def present(samples: Sequence[Row | None]) -> list[Row]:
-    """The samples of a batch without those that were left out, which are None.
-
-    Raises:
-        ValueError: none is left.
-    """
+def _present(samples: Sequence[Sample | None]) -> list[Sample]:
+    """The samples of a batch without those that were left out, which are None."""
     present = [sample for sample in samples if sample is not None]
     if not present:
         raise ValueError(
@@ -186,7 +181,7 @@ class PaddingCollator:
     reduction: str | None = None
 
     def __call__(self, samples: Sequence[Sample | None]) -> dict[str, torch.Tensor]:
-        samples = present(samples)
+        samples = _present(samples)
         length = max(len(sample["input_ids"]) for sample in samples)
         length = -(-length // self.pad_to_multiple_of) * self.pad_to_multiple_of
         fillers = {"input_ids": self.pad_token_id, "labels": IGNORE_INDEX, "attention_mask": 0}
@@ -204,4 +199,4 @@ def _padded(row: torch.Tensor, length: int, filler: int) -> torch.Tensor:
     return torch.cat([row, row.new_full((length - len(row),), filler)])
 
 
-__all__ = ["PackingCollator", "PaddingCollator", "as_piece", "present", "take_piece"]
+__all__ = ["PackingCollator", "PaddingCollator", "as_piece", "take_piece"]

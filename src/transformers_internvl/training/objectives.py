@@ -54,9 +54,8 @@ class Objective:
 class DualEncoderTrainer(InternVLTrainer):
     """`InternVLTrainer` for losses that are means over a batch of pairs, whose labels are not to be counted."""
 
-    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        """As `Trainer`'s."""
-        return Trainer.get_batch_samples(self, *args, **kwargs)
+    def step_weight(self, batches: list[Any]) -> None:
+        """Nothing: the losses are means already."""
 
 
 def chat_samples(options: RunOptions, processor: Any, seed: int) -> ChatDataset:
@@ -72,16 +71,16 @@ def _read_chats(options: RunOptions, processor: Any, seed: int) -> Data:
     pad = processor.tokenizer.pad_token_id or 0
     if recipe.packed_tokens is None or recipe.packed_tiles is None:
         collator = PaddingCollator(pad, reduction=recipe.loss_reduction)
-        return Data(samples, samples, collator, {"train_sampling_strategy": "sequential"})  # it is in random order
-    packs = PackedDataset(samples, recipe.packed_tokens, recipe.packed_tiles, endless=True)
-    arguments = {"accelerator_config": {"dispatch_batches": False}}
-    return Data(samples, packs, PackingCollator(recipe.loss_reduction, pad), arguments)
+        return Data(samples, samples, collator, {})
+    endless = recipe.max_steps is not None  # else the packs of an epoch go out at its end
+    packs = PackedDataset(samples, recipe.packed_tokens, recipe.packed_tiles, endless=endless)
+    return Data(samples, packs, PackingCollator(recipe.loss_reduction, pad), {})
 
 
 def _read_preferences(options: RunOptions, processor: Any, seed: int) -> Data:
     samples = chat_samples(options, processor, seed)
     collator = PairCollator(processor.tokenizer.pad_token_id or 0)
-    return Data(samples, samples, collator, {"train_sampling_strategy": "sequential"})
+    return Data(samples, samples, collator, {})
 
 
 def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, Any, int], Data]:
@@ -123,11 +122,6 @@ def objective_of(options: RunOptions) -> Objective:
         )
     if recipe.packed_tokens is not None and recipe.objective != "sft":
         raise ValueError(f"Objective {recipe.objective!r} cannot be packed: leave out `packed_tokens`.")
-    if recipe.packed_tokens is not None and recipe.max_steps is None:
-        raise ValueError(
-            "How many packs an epoch makes is not known before it was packed: give `max_steps`, or leave packing out "
-            "(packed_tokens=null, packed_tiles=null)."
-        )
     return row
 
 

@@ -22,13 +22,14 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoProcessor, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from .checkpoints import is_complete, last_checkpoint
 from .objectives import Data, objective_of
 from .report import RunReport
 from .run_options import RunOptions, read_options, write_options
 
 RUN_FILE = "run.yaml"
-STATE_FILE = "trainer_state.json"  # what `Trainer` writes last into a checkpoint
 SAVING = ".saving"  # where the trained model is written before it takes its place
 # Fields that may differ when a run goes on: they change what is kept and shown, not what is learned.
 FREE_FIELDS = ("save_steps", "save_strategy", "save_total_limit", "logging_steps", "report_to", "run_name")
@@ -84,7 +85,7 @@ class Run:
         """Train, and save what was learned.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C; nothing half-written is left, [`last_checkpoint`] says where to go on.
+            KeyboardInterrupt: after Ctrl-C; nothing half-written is left, `checkpoints.last_checkpoint` says where to go on.
             Everything that reading data and training raises.
         """
         folder = self.folder
@@ -180,7 +181,8 @@ def check_output(options: RunOptions, resume: bool) -> Path | None:
         ValueError: the folder holds another run, or one that is not to be resumed.
     """
     folder = Path(options.output)
-    file, checkpoint = folder / RUN_FILE, last_checkpoint(folder)
+    file, found = folder / RUN_FILE, last_checkpoint(folder)
+    checkpoint = None if found is None else Path(found)
     if not file.is_file():
         if checkpoint is not None:
             raise ValueError(f"{folder} holds checkpoints that were not made by this command: give another output.")
@@ -200,16 +202,10 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [f"{name}: {before.get(name)} there, {now.get(name)} now" for name in names]
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The last complete checkpoint of a run, or None."""
-    complete = [path for path in folder.glob("checkpoint-*") if (path / STATE_FILE).is_file()]
-    return max(complete, key=_step, default=None)
-
-
 def discard_unfinished(folder: Path) -> None:
     """Remove what was being written when a run was stopped."""
-    for path in [*folder.glob("checkpoint-*"), folder / SAVING]:
-        if path.is_dir() and not (path / STATE_FILE).is_file():
+    for path in [*folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), folder / SAVING]:
+        if path.is_dir() and not is_complete(path):
             shutil.rmtree(path)
 
 
@@ -232,4 +228,4 @@ def _comment(folder: Path) -> str:
     return f"internvl train {folder / RUN_FILE} --output NEW; {', '.join(f'{name} {version(name)}' for name in names)}"
 
 
-__all__ = ["Run", "RunResult", "check_output", "last_checkpoint", "load_processor", "prepare", "weights_dtype"]
+__all__ = ["Run", "RunResult", "check_output", "load_processor", "prepare", "weights_dtype"]

@@ -9,19 +9,21 @@ and not the mean of the means of its pieces, which would favor labels in pieces 
 average over ranks, and do not normalize over accumulation steps). So the denominator is made before the first piece.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
 
-from ..modeling.losses import token_weights
+from ..modeling.losses import IGNORE_INDEX, token_weights
+from .collation import PackingCollator, PaddingCollator
+from .data_trainer import Batch, DataTrainer
+from .dataset import ChatDataset, PackedDataset
 from .parameter_groups import parameter_groups
 
 
-class InternVLTrainer(Trainer):
-    """transformers' `Trainer` for chat models, with two additions.
+class InternVLTrainer(DataTrainer):
+    """transformers' `Trainer` for chat models, on our data sets as [`DataTrainer`] says, with two additions.
 
     The loss is weighted as `model.config.loss_reduction` says ("token", "sample" or "square"), or as `loss_weight`
     `(B, L)` of a batch says, where a collator puts several samples in a row. Evaluation reports the token mean, unless
@@ -29,7 +31,7 @@ class InternVLTrainer(Trainer):
 
     Args:
         part_learning_rates, layer_decay: as of [`parameter_groups`]; without them, transformers' own groups.
-        Everything else is `Trainer`'s.
+        Everything else is `DataTrainer`'s.
 
     Raises:
         ValueError: with several devices in one process (`torch.nn.DataParallel`): start one process per device.
@@ -61,21 +63,28 @@ class InternVLTrainer(Trainer):
             self.optimizer: torch.optim.Optimizer = optimizer_class(groups, **options)
         return super().create_optimizer(model)
 
-    def get_batch_samples(
-        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
-    ) -> tuple[list[dict[str, Any]], torch.Tensor | int | None]:
-        """The pieces of one optimizer step, each with its weights, and the sum of all weights on all ranks."""
-        batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
-        if count is None or not batches:
-            return batches, count
+    def default_collator(self, dataset: Any) -> PackingCollator | PaddingCollator | None:
+        """Packs are joined, with the weights that the model's config names; samples are padded to rows."""
+        if isinstance(dataset, PackedDataset):
+            return PackingCollator(self.model.config.loss_reduction)
+        if isinstance(dataset, ChatDataset):
+            return PaddingCollator(dataset.encoder.processor.tokenizer.pad_token_id)
+        return None
+
+    def empty_batch(self) -> Batch:
+        """Two positions without a label. The model adds the empty tile that keeps its tower in step."""
+        ids = torch.zeros(1, 2, dtype=torch.long)  # (1, L)
+        places = torch.arange(2)[None]
+        return {"input_ids": ids, "labels": ids + IGNORE_INDEX, "position_ids": places, "is_empty": True}
+
+    def step_weight(self, batches: list[Batch]) -> torch.Tensor | None:
+        """The sum of the weights of all pieces, each of which gets its weights."""
+        if "labels" not in batches[0]:
+            return None
         for batch in batches:
             labels = batch.get("shift_labels", batch["labels"])
             batch.setdefault("loss_weight", token_weights(labels, self.model.config.loss_reduction))
-        total = weight_of(batches).to(device)
-        if self.args.average_tokens_across_devices and self.args.world_size > 1:
-            total = self.accelerator.gather(total).sum()
-        # Ranks that share a batch have counted the same weights.
-        return batches, total / (self.get_tp_size() * self.get_cp_size() * self.get_sp_size())
+        return weight_of(batches)
 
     def compute_loss(
         self,
@@ -87,6 +96,8 @@ class InternVLTrainer(Trainer):
         """As `Trainer`'s; weights that a batch for evaluation brings are normalized within it."""
         if not model.training and "loss_weight" in inputs:
             num_items_in_batch = None
+        if inputs.pop("is_empty", False):  # nothing of it counts, nor how it is spread over experts
+            return 0.0 * super().compute_loss(model, inputs, False, num_items_in_batch)
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def prediction_step(
