@@ -6,6 +6,8 @@ processor is at hand.
 """
 
 import json
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from .footprint import Footprint, Setup, Work, footprint
 from .freezing import count_parameters, part_of
 from .objectives import Objective, chat_samples, objective_of
 from .parameter_groups import parameter_groups
+from .recipes import Recipe
 from .records import DataSet
 from .rows import UnusableSample
 from .run import load_processor, uses_bf16, weights_dtype
@@ -79,19 +82,15 @@ def make_plan(options: RunOptions, ranks: int | None = None) -> Plan:
     values = options.recipe.argument_values(ranks, **options.arguments)
     model = _on_meta(options, row, _weights_dtype(options, values))
     sets, probes = _read(options, row)
-    batch = values["per_device_train_batch_size"]
-    accumulation = values["gradient_accumulation_steps"]
-    devices = options.recipe.batch_size // (batch * accumulation) if ranks is None else ranks
-    work, kind = _work(options, model, batch, probes)
+    devices = int(os.environ.get("WORLD_SIZE", "1")) if ranks is None else ranks
     facts = _facts(options, values, devices, sets, probes)
     memory, note = None, "Memory is worked out for chat models only."
     if row.chats:
-        memory, note = (
-            _memory(options, values, model, work, devices),
-            f"for {kind}; what the process needs comes on top",
-        )
-    if row.chats and memory is None:
-        note = "Which experts a token meets depends on the data: the memory of this model cannot be told beforehand."
+        work, kind = _work(options, model, values["per_device_train_batch_size"], probes)
+        memory = _memory(options, values, model, work, devices)
+        note = f"for {kind}; what the process itself needs comes on top"
+        if memory is None:
+            note = "The memory of a step is not known beforehand: kernels of experts do not run on shapes alone."
     return Plan(_parts(options, values, _on_meta(options, row, torch.float32)), sets, facts, memory, note)
 
 
@@ -170,46 +169,49 @@ def _work(options: RunOptions, model: Any, batch: int, probes: list[tuple[int, i
 
 
 def _facts(
-    options: RunOptions,
-    values: dict[str, Any],
-    devices: int,
-    sets: list[SetPlan],
-    probes: list[tuple[int, int]],
+    options: RunOptions, values: dict[str, Any], devices: int, sets: list[SetPlan], probes: list[tuple[int, int]]
 ) -> dict[str, str]:
     recipe, packed = options.recipe, options.recipe.packed_tokens is not None
     batch, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
     whole, kind = batch * accumulation * devices, "packs" if packed else "samples"
-    facts = {
-        "batch": f"{whole:,} {kind}: {batch} a device x {accumulation} accumulated x {_plural(devices, 'device')}"
-    }
+    each = f"{batch} a device x {accumulation} accumulated x {_plural(devices, 'device')}"
+    facts = {"batch": f"{whole:,} {kind}: {each}"}
     if packed:
         tokens, tiles = whole * (recipe.packed_tokens or 0), whole * (recipe.packed_tiles or 0)
         facts["a step"] = f"at most {tokens:,} tokens, {tiles:,} tiles"
     elif probes:
-        tokens, tiles = (round(whole * sum(counts) / len(probes)) for counts in zip(*probes, strict=True))
+        tokens, tiles = (round(whole * mean) for mean in _means(probes))
         facts["a step"] = f"about {tokens:,} tokens, {tiles:,} tiles (by {len(probes)} samples)"
     else:
         facts["a step"] = f"at most {whole * recipe.max_length:,} tokens"
-    entries, steps = sum(part.entries for part in sets), values["max_steps"]
-    if packed:
-        facts["run"] = (
-            f"{steps:,} steps; an epoch has {entries:,} entries, how many packs they make is seen on the way"
-        )
-        return facts
-    drops = recipe.objective in ("contrastive", "generative")
-    an_epoch = max(1, entries // whole if drops else -(-entries // whole))
-    facts["epoch"] = f"{an_epoch:,} steps"
-    epochs = values["num_train_epochs"]
-    facts["run"] = (
-        f"{steps:,} steps = {steps / an_epoch:.3g} epochs"
-        if steps > 0
-        else (f"{round(an_epoch * epochs):,} steps = {_plural(epochs, 'epoch')}")
+    steps, epochs = values["max_steps"], values["num_train_epochs"]
+    run = _plural(steps, "step") if steps > 0 else _plural(epochs, "epoch")
+    if packed and not probes:
+        return {**facts, "run": f"{run}; how many packs make an epoch is seen on the way"}
+    an_epoch = max(1, math.ceil(_batches(recipe, sets, probes) / whole))
+    about = "about " if packed else ""
+    facts["epoch"] = f"{about}{_plural(an_epoch, 'step')}"
+    facts["run"] = f"{run}, {about}" + (
+        _plural(round(steps / an_epoch, 2), "epoch") if steps > 0 else _plural(round(an_epoch * epochs), "step")
     )
     return facts
 
 
+def _batches(recipe: Recipe, sets: list[SetPlan], probes: list[tuple[int, int]]) -> float:
+    """How many samples, or packs by the size of some samples, an epoch has."""
+    entries = sum(part.entries for part in sets)
+    if recipe.packed_tokens is None or recipe.packed_tiles is None:
+        return entries
+    tokens, tiles = _means(probes)
+    return entries * max(tokens / recipe.packed_tokens, tiles / recipe.packed_tiles)
+
+
+def _means(probes: list[tuple[int, int]]) -> list[float]:
+    return [sum(counts) / len(probes) for counts in zip(*probes, strict=True)]
+
+
 def _plural(count: float, noun: str) -> str:
-    return f"{count:g} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _weights_dtype(options: RunOptions, values: dict[str, Any]) -> torch.dtype:

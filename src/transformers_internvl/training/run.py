@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoProcessor, Trainer, TrainingArguments
+from transformers import AutoProcessor, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -85,7 +85,7 @@ class Run:
         """Train, and save what was learned.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C; nothing half-written is left, `checkpoints.last_checkpoint` says where to go on.
+            KeyboardInterrupt: after Ctrl-C; nothing half-written is left, [`checkpoints.last_checkpoint`] is whole.
             Everything that reading data and training raises.
         """
         folder = self.folder
@@ -156,11 +156,6 @@ def load_processor(options: RunOptions) -> tuple[Any, int | None]:
     size = options.recipe.image_size
     square = {"height": size, "width": size}
     return AutoProcessor.from_pretrained(options.model, size={"shortest_edge": size}, crop_size=square), size
-
-
-def load_config(options: RunOptions) -> Any:
-    """The model's config, of a folder (which may hold nothing else), a `config.json` or a Hub id."""
-    return AutoConfig.from_pretrained(options.model)
 
 
 def weights_dtype(options: RunOptions) -> str:
