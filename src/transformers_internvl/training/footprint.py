@@ -22,7 +22,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from ..modeling.chunked_cross_entropy import cross_entropies_of, weighted_cross_entropy
 from ..modeling.vision import InternVLVisionEncoder
@@ -95,6 +96,13 @@ class Footprint:
     recomputed: Use
 
 
+ATTENTION = "causal_sdpa_without_mask"
+"""What fake tensors attend with: transformers would make a mask for them, as it does while it traces a graph."""
+
+AttentionInterface.register(ATTENTION, sdpa_attention_forward)
+AttentionMaskInterface.register(ATTENTION, lambda *args, **kwargs: None)
+
+
 def footprint(model: nn.Module, work: Work, setup: Setup = Setup(), reference_bytes: int = 0) -> Footprint:
     """The memory of a step of a chat model.
 
@@ -119,6 +127,7 @@ def footprint(model: nn.Module, work: Work, setup: Setup = Setup(), reference_by
     with FakeTensorMode():
         _make_fake(model)
         model.train()
+        _chat(model).set_attn_implementation(ATTENTION)
         uses = []
         for recomputes in (False, True):
             _set_checkpointing(model, recomputes)
@@ -212,7 +221,7 @@ def _mark_layers(model: nn.Module, memory: "LiveMemory") -> list[Any]:
 
 def _hidden_states(model: nn.Module, work: Work) -> tuple[torch.Tensor, nn.Module]:
     """What the head sees `(B * copies, L, D)`, and the head."""
-    chat: Any = getattr(model, "get_base_model", lambda: model)()
+    chat = _chat(model)
     ids = torch.zeros(work.rows * work.copies, work.length, dtype=torch.long)
     embeds = chat.get_input_embeddings()(ids)  # (B * copies, L, D)
     if work.tiles:
@@ -304,7 +313,7 @@ def _drop_gradient(parameter: torch.Tensor) -> None:
 
 def _stacks(model: nn.Module) -> list[tuple[nn.ModuleList, int]]:
     """The layers of tower and language model, and how many of them run."""
-    chat: Any = getattr(model, "get_base_model", lambda: model)()
+    chat = _chat(model)
     found = []
     for module in chat.model.vision_tower.modules():
         if isinstance(module, InternVLVisionEncoder):
@@ -331,12 +340,16 @@ def _make_fake(model: nn.Module) -> None:
             module._buffers[name] = None if buffer is None else torch.empty(buffer.shape, dtype=buffer.dtype)
 
 
+def _chat(model: Any) -> Any:
+    """The model itself, without the wrapper of adapters."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
 def _set_checkpointing(model: Any, recomputes: bool) -> None:
-    base: PreTrainedModel = getattr(model, "get_base_model", lambda: model)()
     if recomputes:
-        base.activation_checkpointing_enable()
+        _chat(model).activation_checkpointing_enable()
     else:
-        base.activation_checkpointing_disable()
+        _chat(model).activation_checkpointing_disable()
 
 
 __all__ = ["Footprint", "LiveMemory", "Setup", "Use", "Work", "footprint", "optimizer_bytes"]

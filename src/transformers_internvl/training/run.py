@@ -130,8 +130,13 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     checkpoint = check_output(options, resume)
     processor, size = load_processor(options)
     data = row.read(options, processor, int(options.arguments.get("seed", 42)))
-    defaults: dict[str, Any] = {"bf16": uses_bf16(options)}
-    defaults |= {"report_to": "none", "dataloader_pin_memory": torch.cuda.is_available()}
+    on_device = torch.accelerator.is_available()
+    defaults: dict[str, Any] = {
+        "bf16": uses_bf16(options),
+        "report_to": "none",
+        "use_cpu": not on_device,  # asked for, it runs on several ranks, too
+        "dataloader_pin_memory": on_device,
+    }
     arguments = {**defaults, **data.arguments, **options.arguments}
     training = options.recipe.to_training_arguments(options.output, **arguments)
     _check_batch(training, data)
