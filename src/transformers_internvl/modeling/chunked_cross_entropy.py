@@ -52,8 +52,15 @@ def weighted_cross_entropy(
         A scalar, float32.
     """
     if torch.is_grad_enabled() and _is_plain_linear(head):
-        return _LinearCrossEntropy.apply(hidden_states, head.weight, targets, weights)
+        return linear_cross_entropy(hidden_states, head.weight, targets, weights)
     return (cross_entropies_of(head, hidden_states, targets) * weights).sum()
+
+
+def linear_cross_entropy(
+    hidden_states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """[`weighted_cross_entropy`] through a head that is a product with `weight` `(V, D)` and nothing else."""
+    return _LinearCrossEntropy.apply(hidden_states, weight, targets, weights)
 
 
 def _chunks(head: nn.Module, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -137,4 +144,4 @@ def _sweep(
         return (entropies * weights).sum(), (toward_hidden, toward_weight)
 
 
-__all__ = ["cross_entropies_of", "weighted_cross_entropy"]
+__all__ = ["cross_entropies_of", "linear_cross_entropy", "weighted_cross_entropy"]

@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from ..modeling.chunked_cross_entropy import cross_entropies_of, weighted_cross_entropy
+from ..modeling.chunked_cross_entropy import cross_entropies_of, linear_cross_entropy, weighted_cross_entropy
 from ..modeling.vision import InternVLVisionEncoder
 
 FEW = 2  # layers of a stack that are run; with one more, what a layer takes is known
@@ -240,7 +240,10 @@ def _loss(hidden: torch.Tensor, head: nn.Module, work: Work) -> torch.Tensor:
     targets = torch.zeros(len(chosen), dtype=torch.long)
     if work.copies > 1:
         return cross_entropies_of(head, chosen, targets).sum()
-    return weighted_cross_entropy(head, chosen, targets, torch.ones(len(chosen)))
+    weights = torch.ones(len(chosen))
+    if type(head) is nn.Linear:  # whose weight is fake, and not recognized for what it stands for
+        return linear_cross_entropy(chosen, head.weight, targets, weights)
+    return weighted_cross_entropy(head, chosen, targets, weights)
 
 
 class LiveMemory(TorchDispatchMode):
