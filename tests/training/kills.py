@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def conversations(name: str, count: int, image: bool) -> TableRows:
     return TableRows(name, rows)
 
 
-def samples(texts: int = 23, images: int = 9) -> ChatDataset:
+def samples(texts: int = 14, images: int = 6) -> ChatDataset:
     """Texts, half of them twice, and pictures that are degraded at random."""
     processor = InternVLProcessor.from_pretrained(QWEN2)
     processor.chat_template = get_chat_template("internvl2_5", system_message="S")
@@ -78,14 +79,14 @@ def samples(texts: int = 23, images: int = 9) -> ChatDataset:
     return ChatDataset(sets, SampleEncoder(processor), seed=3)
 
 
-def model_of(lora: bool = True) -> torch.nn.Module:
-    """A tiny chat model with everything on that draws random numbers."""
+def model_of(noise: float = 0.2, **options: Any) -> torch.nn.Module:
+    """A tiny chat model with adapters, dropout and stochastic depth."""
     config = AutoConfig.from_pretrained(QWEN2)
-    config.vision_config.drop_path_rate = 0.3
-    model = AutoModel.from_pretrained(QWEN2, config=config)
+    config.vision_config.drop_path_rate = noise
+    model = AutoModel.from_pretrained(QWEN2, config=config, **options)
     model.config.loss_reduction = "square"
     set_seed(0)
-    return get_peft_model(model, lora_config("all", model, r=4, dropout=0.2)) if lora else model
+    return get_peft_model(model, lora_config("all", model, r=4, dropout=noise))
 
 
 class RecordingTrainer(InternVLTrainer):
@@ -93,11 +94,17 @@ class RecordingTrainer(InternVLTrainer):
 
     record: Path | None = None
 
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.seen: list[list[int]] = []  # the ids of every sample
+
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any) -> torch.Tensor:
         if self.record is None:
             parts = f"batches.{self.args.process_index}"
             started = len(list(Path(self.args.output_dir).glob(f"{parts}.*.jsonl")))
             self.record = Path(self.args.output_dir) / f"{parts}.{started}.jsonl"
+        if "is_empty" not in inputs:
+            self.seen += samples_in(inputs)
         digest = hashlib.sha1()
         for name in ("input_ids", "labels", "pixel_values"):
             if name in inputs:
@@ -105,6 +112,24 @@ class RecordingTrainer(InternVLTrainer):
         with open(self.record, "a", encoding="utf-8") as file:
             file.write(json.dumps([self.state.global_step, digest.hexdigest()]) + "\n")
         return super().training_step(model, inputs, *rest)
+
+
+def samples_in(batch: dict[str, torch.Tensor]) -> list[list[int]]:
+    """The ids of the samples of a packed or a padded batch."""
+    if "attention_mask" in batch:
+        return [ids[mask == 1].tolist() for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
+    begins = (batch["position_ids"][0] == 0).nonzero().flatten().tolist()
+    ends = [*begins[1:], batch["input_ids"].shape[1]]
+    return [batch["input_ids"][0, begin:end].tolist() for begin, end in zip(begins, ends, strict=True)]
+
+
+def once_each(seen: list[list[int]], epochs: int = 2) -> bool:
+    """Whether these are the samples of the first epochs, each entry once."""
+    data, expected = samples(), Counter()
+    for epoch in range(epochs):
+        data.set_epoch(epoch)
+        expected.update(tuple(data[entry]["input_ids"].tolist()) for entry in range(len(data)))
+    return Counter(map(tuple, seen)) == expected
 
 
 def recorded_batches(folder: str | Path, rank: int) -> list[list[str]]:
@@ -124,7 +149,9 @@ def recorded_batches(folder: str | Path, rank: int) -> list[list[str]]:
     return [batches[step] for step in sorted(batches)]
 
 
-def trainer_of(case: str, folder: str | Path, *, kind: type = RecordingTrainer, **options: Any) -> InternVLTrainer:
+def trainer_of(
+    case: str, folder: str | Path, *, kind: type = RecordingTrainer, noise: float = 0.2, **options: Any
+) -> InternVLTrainer:
     """The run of a case: two epochs, accumulation over two batches, a checkpoint every other step."""
     ranks, packed, changes = CASES[case]
     options = {
@@ -142,7 +169,7 @@ def trainer_of(case: str, folder: str | Path, *, kind: type = RecordingTrainer, 
         **options,
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
-    model, arguments = model_of(), TrainingArguments(str(folder), **options)
+    model, arguments = model_of(noise), TrainingArguments(str(folder), **options)
     data = PackedDataset(samples(), 150, 12, max_open=3) if packed else samples()
     return kind(model, arguments, train_dataset=data)
 
@@ -209,9 +236,8 @@ def child(case: str, folder: str, kill_after: float) -> None:
     part.rename(part.with_suffix(".json"))
 
 
-def run(case: str, folder: Path, kill_after: float = 0.0) -> list[int]:
-    """The processes of a case; their exit codes."""
-    ranks = CASES[case][0]
+def run(ranks: int, folder: Path, *arguments: str) -> list[int]:
+    """Start `python -m ARGUMENTS` once a rank, with gloo between them; their exit codes. They log into `folder`."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -221,16 +247,15 @@ def run(case: str, folder: Path, kill_after: float = 0.0) -> list[int]:
         if ranks > 1:
             environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
             environment |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-        command = [sys.executable, "-m", "tests.training.kills", "--child", str(folder), "--case", case]
-        command += ["--kill-after", str(kill_after)]
         with open(folder / f"log.{rank}.txt", "a", encoding="utf-8") as log:
+            command = [sys.executable, "-m", *arguments]
             processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
-    while (codes := [process.poll() for process in processes]) and None in codes:
-        if any(code not in (None, 0) for code in codes):
+    while None in (codes := [process.poll() for process in processes]):
+        if any(codes):
             for process in processes:  # the others wait for the one that is gone
                 process.kill()
         time.sleep(0.02)
-    return [process.wait() for process in processes]
+    return codes
 
 
 def results(case: str, folder: Path) -> list[dict[str, Any]] | None:
@@ -243,7 +268,8 @@ def prove(case: str, kills: int, rng: random.Random, folder: Path) -> str:
     """Run a case once undisturbed, and then until it was killed so many times and has ended."""
     whole, killed = folder / "whole", folder / "killed"
     whole.mkdir(parents=True)
-    run(case, whole)
+    ranks, command = CASES[case][0], ["tests.training.kills", "--case", case]
+    run(ranks, whole, *command, "--child", str(whole))
     expected = results(case, whole)
     assert expected is not None, (whole / "log.0.txt").read_text()[-3000:]
     seconds = [result.pop("seconds") for result in expected]
@@ -254,7 +280,7 @@ def prove(case: str, kills: int, rng: random.Random, folder: Path) -> str:
         while (found := results(case, target)) is None:
             # Once a run was killed often enough, it may end.
             after = rng.uniform(0, 0.6 * max(seconds)) if done < kills else 0.0
-            codes = run(case, target, after)
+            codes = run(ranks, target, *command, "--child", str(target), "--kill-after", str(after))
             if -signal.SIGKILL in codes:
                 done += 1
             elif any(codes):

@@ -3,7 +3,7 @@
 
 import pytest
 
-from tests.training.kills import outcome, stopped_and_resumed, trainer_of
+from tests.training.kills import once_each, outcome, stopped_and_resumed, trainer_of
 
 
 @pytest.mark.parametrize("case", ["packed", "packed, two workers", "rows"])
@@ -11,7 +11,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(case, tmp_path):
     whole = trainer_of(case, tmp_path / "whole", save_strategy="no")
     whole.train()
     expected = outcome(whole)
-    last = len(expected["curve"])
-    parts = stopped_and_resumed(case, tmp_path / "parts", [3, last // 2 + 2])
+    assert once_each(whole.seen)
+    parts = stopped_and_resumed(case, tmp_path / "parts", [3, len(expected["curve"]) - 1])
     assert outcome(parts) == expected
     assert expected["curve"][-1]["epoch"] == 2

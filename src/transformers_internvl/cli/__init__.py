@@ -17,6 +17,7 @@ VERBS = {
     "inspect": "show how a picture is cut into tiles, and how many tokens it costs",
     "profile": "show what a model costs: parameters and multiply-accumulates of its parts",
     "retrieve": "measure retrieval between pictures or videos and their texts",
+    "surgery": "take checkpoints apart and put them together: towers, language models, tokens, adapters",
     "train": "train a model by one of the authors' recipes, or show what that takes",
 }
 

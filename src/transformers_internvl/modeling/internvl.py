@@ -98,6 +98,11 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, image_features: torch.Tensor
     ) -> torch.Tensor:
         """Where the image tokens go: `(B, L, 1)`, True at placeholders, of which there must be as many as features."""
+        if image_features.shape[-1] != inputs_embeds.shape[-1]:
+            raise ValueError(
+                f"Image features are {image_features.shape[-1]} wide, the language model is {inputs_embeds.shape[-1]}"
+                ": they were computed by another model, or are the tower's, not the projector's."
+            )
         mask = self._find_placeholders(input_ids, inputs_embeds)
         placeholders, features = mask.sum(), image_features.shape[0] * image_features.shape[1]
         torch_compilable_check(

@@ -83,14 +83,13 @@ def supervised_loss(
         weights = _row_weights(labels, "token" if num_items_in_batch is not None else reduction) * supervised
     weights = weights.to(hidden_states.device, torch.float32)
 
-    if logits is None:
-        loss = weighted_cross_entropy(head, hidden_states[supervised], targets[supervised], weights[supervised])
-    else:
-        loss = (cross_entropies(logits.flatten(0, 1), targets.flatten()) * weights.flatten()).sum()
     total = weights.flatten().sum() if num_items_in_batch is None else num_items_in_batch
     if isinstance(total, torch.Tensor):
         total = total.to(hidden_states.device).clamp(min=torch.finfo(torch.float32).tiny)
-    return loss / total
+    weights = weights / total  # before and not after: the head's gradient is large, and need not be divided then
+    if logits is None:
+        return weighted_cross_entropy(head, hidden_states[supervised], targets[supervised], weights[supervised])
+    return (cross_entropies(logits.flatten(0, 1), targets.flatten()) * weights.flatten()).sum()
 
 
 def token_losses(hidden_states: torch.Tensor, head: nn.Module, labels: torch.Tensor) -> torch.Tensor:

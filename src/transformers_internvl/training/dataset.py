@@ -22,6 +22,8 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from ..modeling.losses import IGNORE_INDEX
 from .augmentation import RandomJpeg
 from .collation import as_piece, take_piece
+from .feature_cache import name_tiles
+from .feature_store import FeatureStore
 from .packing import Pack, Packer, Piece
 from .records import DataSet, SkipPolicy
 from .rows import ConversationRow, MessagesRow, PreferenceRow, UnusableSample
@@ -66,12 +68,30 @@ class ChatDataset(Dataset):
         self.sets, self.encoder, self.num_frames = list(sets), encoder, num_frames
         self.mixture = Mixture([len(part.rows) for part in sets], [part.repeat for part in sets], mixing, seed)
         self.policy = SkipPolicy() if policy is None else policy
+        self.features: FeatureStore | None = None
         self.epoch = 0
         self._entries: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Go to another epoch: another order, other JPEG qualities and frames. Data loaders of accelerate call it."""
         self.epoch = epoch
+
+    def use_features(self, store: FeatureStore | None) -> None:
+        """From now on give tiles by name, for a [`FeatureCollator`], and pass over pictures that were encoded before.
+
+        Args:
+            store: where features are kept; None = give pixels again.
+
+        Raises:
+            ValueError: a set is augmented, so that its pixels change from epoch to epoch.
+        """
+        augmented = [part.name for part in self.sets if part.augment]
+        if store is not None and augmented:
+            raise ValueError(
+                f"Features cannot be kept of pictures that are augmented, as those of {', '.join(augmented)} are: set "
+                '`augment=False` (in a meta file `"data_augment": false`), or train without the feature cache.'
+            )
+        self.features = store
 
     def __len__(self) -> int:
         return len(self.mixture)
@@ -96,7 +116,10 @@ class ChatDataset(Dataset):
         row = part.rows[sample]
         seed = [self.mixture.seed, epoch, number, sample, entry]
         try:
-            encoded = _encode(row, self._encoder_of(seed, part.augment), part.max_patches, self.num_frames)
+            encoder = self._encoder_of(seed, part.augment)
+            with_new_tiles = name_tiles(encoder.processor, self.features) if self.features else None
+            encoded = _encode(row, encoder, part.max_patches, self.num_frames)
+            encoded = with_new_tiles(encoded) if with_new_tiles else encoded
         except _DATA_ERRORS as error:
             raise UnusableSample(row.where, str(error)) from error
         labels = [encoded[name] for name in ("labels", "chosen_labels", "rejected_labels") if name in encoded]
@@ -190,6 +213,10 @@ class PackedDataset(IterableDataset):
         """Go to another epoch. A state that waits to be taken up, and an endless stream, know their own."""
         if self._loaded is None and not self.endless:
             self.epoch = epoch
+
+    def use_features(self, store: FeatureStore | None) -> None:
+        """As [`ChatDataset.use_features`]."""
+        self.data.use_features(store)
 
     def __iter__(self) -> Iterator[list[Sample]]:
         stream = self._begin()

@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from ..modeling.chunked_cross_entropy import cross_entropies_of, linear_cross_entropy, weighted_cross_entropy
+from ..modeling.chunked_cross_entropy import CHUNK_ELEMENTS, cross_entropies_of, weighted_cross_entropy
 from ..modeling.vision import InternVLVisionEncoder
 
 FEW = 2  # layers of a stack that are run; with one more, what a layer takes is known
@@ -240,10 +240,39 @@ def _loss(hidden: torch.Tensor, head: nn.Module, work: Work) -> torch.Tensor:
     targets = torch.zeros(len(chosen), dtype=torch.long)
     if work.copies > 1:
         return cross_entropies_of(head, chosen, targets).sum()
-    weights = torch.ones(len(chosen))
-    if type(head) is nn.Linear:  # whose weight is fake, and not recognized for what it stands for
-        return linear_cross_entropy(chosen, head.weight, targets, weights)
-    return weighted_cross_entropy(head, chosen, targets, weights)
+    if type(head) is nn.Linear:
+        return _ChunkOfLoss.apply(chosen, head.weight)
+    return weighted_cross_entropy(head, chosen, targets, torch.ones(len(chosen)))
+
+
+class _ChunkOfLoss(torch.autograd.Function):
+    """What `chunked_cross_entropy` has in memory at a time with a plain head: one of its chunks, and the gradients.
+
+    Chunks are many, and of the same size. And it looks at values, which fake tensors have not.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else hidden.dtype
+        with torch.autocast("cpu", enabled=False):
+            table = weight.to(dtype)  # (V, D)
+            ctx.gradients = [
+                torch.empty_like(given) if wanted else None
+                for given, wanted in zip((hidden, weight), ctx.needs_input_grad, strict=True)
+            ]
+            part = hidden[: max(1, CHUNK_ELEMENTS // len(weight))].to(dtype)  # (n, D)
+            scores = torch.empty(len(part), len(weight))  # (n, V)
+            if dtype != scores.dtype:
+                scores.copy_(part @ table.t())
+            gradient = scores.to(dtype)
+            if ctx.gradients[1] is not None and dtype != weight.dtype:
+                ctx.gradients[1] += gradient.t() @ part
+            return scores.sum()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        gradients, ctx.gradients = ctx.gradients, None
+        return tuple(gradients)
 
 
 class LiveMemory(TorchDispatchMode):

@@ -9,6 +9,7 @@ and not the mean of the means of its pieces, which would favor labels in pieces 
 average over ranks, and do not normalize over accumulation steps). So the denominator is made before the first piece.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from ..modeling.losses import IGNORE_INDEX, token_weights
 from .collation import PackingCollator, PaddingCollator
 from .data_trainer import Batch, DataTrainer
 from .dataset import ChatDataset, PackedDataset
+from .feature_cache import FeatureCache
+from .feature_store import NEW_TILES
 from .parameter_groups import parameter_groups
 
 
@@ -31,10 +34,14 @@ class InternVLTrainer(DataTrainer):
 
     Args:
         part_learning_rates, layer_decay: as of [`parameter_groups`]; without them, transformers' own groups.
+        feature_cache: a folder. Behind a frozen tower and projector, every tile is encoded once and its features are
+            kept there; a `ChatDataset` or `PackedDataset` passes over pictures that were. See [`FeatureCache`].
+        feature_cache_bytes: most bytes of the folder; None = as many as the disk has.
         Everything else is `DataTrainer`'s.
 
     Raises:
-        ValueError: with several devices in one process (`torch.nn.DataParallel`): start one process per device.
+        ValueError: with several devices in one process (`torch.nn.DataParallel`): start one process per device. With
+            a feature cache, what [`FeatureCache`] and `ChatDataset.use_features` refuse.
     """
 
     def __init__(
@@ -42,6 +49,8 @@ class InternVLTrainer(DataTrainer):
         *args: Any,
         part_learning_rates: Mapping[str, float] | None = None,
         layer_decay: Mapping[str, float] | None = None,
+        feature_cache: str | os.PathLike | None = None,
+        feature_cache_bytes: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -51,6 +60,29 @@ class InternVLTrainer(DataTrainer):
                 "with torchrun or `accelerate launch`, or show one device (CUDA_VISIBLE_DEVICES)."
             )
         self.part_learning_rates, self.layer_decay = part_learning_rates, layer_decay
+        self.feature_cache = None if feature_cache is None else self._open_cache(feature_cache, feature_cache_bytes)
+
+    def _open_cache(self, folder: str | os.PathLike, max_bytes: int | None) -> FeatureCache:
+        """The cache of the model; its collator and the data sets know it, too."""
+        autocast = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.accelerator.mixed_precision]
+        if self.is_fsdp_enabled:
+            raise ValueError("A feature cache needs the whole tower on every rank: use DDP or ZeRO-2, not FSDP.")
+        cache = FeatureCache(folder, self.model, autocast=autocast, max_bytes=max_bytes)
+        evaluated = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
+        for data in (self.train_dataset, *evaluated.values()):
+            if hasattr(data, "use_features"):
+                data.use_features(cache.store)
+        self.data_collator: Any = cache.collator(self.data_collator)
+        return cache
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(inputs)
+        return inputs if self.feature_cache is None else self.feature_cache.encode_new(inputs)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if self.feature_cache is not None:  # the collator's, not the model's
+            self._signature_columns += [name for name in NEW_TILES if name not in self._signature_columns]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer, with groups by part and depth where they were asked for."""
