@@ -5,7 +5,7 @@ Every field added here has a default under which the model behaves as stock's do
 either library is read by the other. The authors' own formats are in `configuration_chat.py`.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
@@ -61,6 +61,8 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
 
     All other fields are stock's.
     """
+
+    base_model_fsdp_plan: ClassVar[dict[Any, str]] = {"encoder.layer.*": "free_full_weight"}
 
     drop_path_rate: float | int = 0.0
     patch_dropout: float | int = 0.0
