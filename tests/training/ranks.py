@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """One training run, by one process or by one of several ranks on this machine's CPU.
 
-    torchrun --nproc_per_node=2 -m tests.training.ranks ENGINE FOLDER CASE...
+    torchrun --nproc_per_node=2 -m tests.training.ranks FOLDER ENGINE/CASE...
 
-FOLDER holds a folder `models/CASE` for every case; what a run finds goes to `FOLDER/ENGINE.json`.
+FOLDER holds a folder `models/CASE` for every case; what the runs find goes to `FOLDER/found.json`.
 """
 
 import faulthandler
@@ -11,15 +11,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
+from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForImageTextToText, TrainingArguments
 from transformers.distributed import DistributedConfig
 
+from tests.parity.golden import golden_root
+from tests.tiny import tiny_model
 from transformers_internvl.modeling import chunked_cross_entropy
 from transformers_internvl.training.configs import engine_config
 from transformers_internvl.training.freezing import freeze
@@ -83,7 +89,20 @@ CASES = {
 }
 
 
+GOLDEN = {"experts": "chat_qwen3_moe_aux", "InternLM2": "chat_internlm2"}
 IMAGE_TOKEN = {"experts": 110, "InternLM2": 448}
+
+
+def save_models(folder: Path) -> None:
+    """The models of all cases; the golden ones are in the authors' layout, InternLM2's with fused projections."""
+    for case in CASES:
+        if case in GOLDEN:
+            model = AutoModelForImageTextToText.from_pretrained(golden_root() / GOLDEN[case])
+            model.config.vision_config.drop_path_rate = 0.0
+        else:
+            model = tiny_model(loss_reduction="square")
+        model.config.vision_chunk_size = 2  # fewer than one of the samples has
+        model.save_pretrained(folder / "models" / case)
 
 
 def train(engine: str, case: str, folder: Path, ranks: int) -> dict:
@@ -121,7 +140,7 @@ def train(engine: str, case: str, folder: Path, ranks: int) -> dict:
     found = {
         "losses": [entry["loss"] for entry in log],
         "norms": [entry["grad_norm"] for entry in log],
-        "evaluated": trainer.evaluate(data)["eval_loss"],
+        "evaluated": trainer.evaluate(data)["eval_loss"] if ranks > 1 else evaluate_in_pairs(trainer.model, data),
         "distribution": str(trainer.accelerator.distributed_type),
         "sharded": sum(isinstance(p, DTensor) or hasattr(p, "ds_id") for p in parameters) / len(parameters),
     }
@@ -129,21 +148,63 @@ def train(engine: str, case: str, folder: Path, ranks: int) -> dict:
     return found
 
 
-def imitate(engine: str) -> None:
+def evaluate_in_pairs(model, data: list[dict[str, torch.Tensor]]) -> float:
+    """What `Trainer` reports of two ranks: the mean over its steps of the token mean over both ranks' samples."""
+    model.eval()
+    with torch.no_grad():
+        losses = torch.stack([model(**row, loss_reduction="token").loss for row in data])
+    counts = torch.tensor(LABELLED)
+    return ((losses * counts).view(-1, 2).sum(1) / counts.view(-1, 2).sum(1)).mean().item()
+
+
+def check_sharding(engine: str, case: str, share: float) -> None:
+    """Parameters are spread over ranks where the engine's name says so."""
+    if engine == "native" and case.startswith("adapters"):
+        assert 0.5 < share < 1.0  # adapters that come into a model which is sharded already are replicated
+    else:
+        assert share == (0.0 if engine in ("ddp", "zero2") else 1.0)
+
+
+def compare(folder: Path, engine: str, case: str, found: dict, expected: dict) -> None:
+    """Curve, gradient norms, evaluation and saved weights of ranks against those of one process."""
+    tolerance = 2e-4 if case.endswith("bfloat16") else 2e-5
+    check = partial(torch.testing.assert_close, rtol=tolerance, atol=tolerance)
+    for key in ("losses", "norms", "evaluated"):
+        ours, theirs = torch.tensor(found[key]), torch.tensor(expected[key])
+        torch.testing.assert_close(
+            ours, theirs, rtol=tolerance, atol=tolerance, msg=lambda t, k=key: f"{case} {k} {t}"
+        )
+    name = "adapter_model.safetensors" if case.startswith("adapters") else "model.safetensors"
+    ours, theirs = (load_file(folder / kind / case / name) for kind in (engine, "one"))
+    assert ours.keys() == theirs.keys(), case
+    for key, weight in theirs.items():
+        check(ours[key], weight, msg=lambda text, key=key: f"{case}, {key}: {text}")
+    changed = load_file(folder / "models" / case / "model.safetensors")
+    assert case.startswith("adapters") or any(not torch.equal(changed[key], ours[key]) for key in ours)
+
+
+@contextmanager
+def imitated(engine: str) -> Iterator[None]:
     """Let accelerate do on CPUs what it does where there are accelerators. On CPUs it would train with DDP."""
+    begin, choose, environment = PartialState.__init__, PartialState._prepare_backend, dict(os.environ)
+
+    def begin_on_cpu(state, *args, **kwargs):
+        begin(state, *args, **kwargs)
+        if state.distributed_type == DistributedType.MULTI_CPU:
+            state.distributed_type = DistributedType.MULTI_XPU
+
     if engine == "fsdp2":
         os.environ.update(launched_with(engine_config("fsdp2")))
-        begin = PartialState.__init__
-
-        def begin_on_cpu(state, *args, **kwargs):
-            begin(state, *args, **kwargs)
-            if state.distributed_type == DistributedType.MULTI_CPU:
-                state.distributed_type = DistributedType.MULTI_XPU
-
         PartialState.__init__ = begin_on_cpu
     elif engine.startswith("zero"):
         os.environ["DS_ACCELERATOR"] = "cpu"
         PartialState._prepare_backend = lambda *args, **kwargs: ("gloo", DistributedType.MULTI_CPU)
+    try:
+        yield
+    finally:
+        PartialState.__init__, PartialState._prepare_backend = begin, choose
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
 
 
 def launched_with(config: str) -> dict[str, str]:
@@ -156,22 +217,23 @@ def launched_with(config: str) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(("ACCELERATE_", "FSDP_"))}
 
 
-def launch(engine: str, folder: Path, cases: list[str]) -> dict[str, dict]:
-    """Train on two ranks; what they found, by case. A rank that hangs is stopped, and says where it was."""
+def launch(runs: list[str], folder: Path, python: str = sys.executable) -> dict[str, dict]:
+    """Train on two ranks; what each run found. A rank that hangs is stopped, and says where it was."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc_per_node=2"]
-    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "tests.training.ranks"]
-    command += [engine, str(folder), *cases]
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    command = [python, "-W", "ignore", "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "tests.training.ranks", str(folder)]
+    result = subprocess.run([*command, *runs], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise RuntimeError(f"{engine}: {result.stderr[-6000:]}")
-    return json.loads((folder / f"{engine}.json").read_text())
+        raise RuntimeError(result.stderr[-6000:])
+    return json.loads((folder / "found.json").read_text())
 
 
 if __name__ == "__main__":
-    faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
-    engine, folder, *cases = sys.argv[1:]
-    imitate(engine)
-    found = {case: train(engine, case, Path(folder), int(os.environ["WORLD_SIZE"])) for case in cases}
+    folder, found = Path(sys.argv[1]), {}
+    for run in sys.argv[2:]:
+        faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
+        engine, case = run.split("/")
+        with imitated(engine):
+            found[run] = train(engine, case, folder, int(os.environ["WORLD_SIZE"]))
     if os.environ["RANK"] == "0":
-        (Path(folder) / f"{engine}.json").write_text(json.dumps(found))
+        (folder / "found.json").write_text(json.dumps(found))

@@ -1,46 +1,40 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Two ranks give one process's curve and weights, whatever engine spreads the work, and whatever they are given."""
 
-import shutil
+import json
+from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoModelForImageTextToText
 
-from tests.parity.golden import golden_root
-from tests.tiny import tiny_model
-from tests.training.ranks import CASES, launch, train
+from tests.training.ranks import check_sharding, compare, launch, launched_with, save_models, train
+from transformers_internvl.training import configs
 
-GOLDEN = {"experts": "chat_qwen3_moe_aux", "InternLM2": "chat_internlm2"}
-EXACT = dict.fromkeys(CASES, 2e-6) | {"adapters on bfloat16": 2e-4}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Models of the cases; the golden ones are in the authors' layout, InternLM2 with fused projections."""
-    root = tmp_path_factory.mktemp("scale")
-    model = tiny_model(loss_reduction="square", vision_chunk_size=2)
-    for case in CASES:
-        if case in GOLDEN:
-            golden = AutoModelForImageTextToText.from_pretrained(golden_root() / GOLDEN[case])
-            golden.config.vision_config.drop_path_rate = 0.0
-            golden.config.vision_chunk_size = 2
-            golden.save_pretrained(root / "models" / case)
-        elif case == "full":
-            model.save_pretrained(root / "models" / case)
-        else:
-            shutil.copytree(root / "models" / "full", root / "models" / case)
-    return root
+# Engine -> how accelerate calls it, and the cases; `python -m tests.training.every_engine` runs all cases on all.
+RUNS = {
+    "ddp": ("MULTI_CPU", ["full", "experts"]),
+    "fsdp2": ("FSDP", ["frozen tower", "checkpointing", "adapters on bfloat16", "InternLM2"]),
+    "native": ("MULTI_CPU", ["full", "adapters"]),
+}
 
 
-@pytest.fixture(scope="module")
-def alone(folder):
-    """What one process finds."""
-    return {case: train("one", case, folder, 1) for case in CASES}
+def test_two_ranks_are_one(tmp_path):
+    save_models(tmp_path)
+    runs = [f"{engine}/{case}" for engine, (_, cases) in RUNS.items() for case in cases]
+    for run, found in launch(runs, tmp_path).items():
+        engine, case = run.split("/")
+        assert found["distribution"].endswith(RUNS[engine][0])
+        check_sharding(engine, case, found["sharded"])
+        compare(tmp_path, engine, case, found, train("one", case, tmp_path, 1))
 
 
-@pytest.mark.parametrize("engine", ["ddp", "fsdp2", "native"])
-def test_two_ranks_are_one(engine, folder, alone):
-    found = launch(engine, folder, list(CASES))
-    print(engine, found)
-    print(alone)
+def test_engine_configurations():
+    for engine, name in configs.ENGINES.items():
+        path = Path(configs.engine_config(engine))
+        assert path.name == name and path.is_file()
+        if path.suffix == ".json":
+            settings = json.loads(path.read_text())
+            assert settings["zero_optimization"]["stage"] == int(engine[-1])
+    with pytest.raises(ValueError, match="`engine` must be one of 'ddp', 'fsdp2', 'zero2', 'zero3', got 'zero4'"):
+        configs.engine_config("zero4")
+    assert launched_with(configs.engine_config("fsdp2"))["FSDP_VERSION"] == "2"
+    assert "ACCELERATE_USE_FSDP" not in launched_with(configs.engine_config("ddp"))

@@ -315,7 +315,9 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
         if loss is not None and outputs.router_logits:
             aux_loss = self._balance(outputs.router_logits, attention_mask)
             if loss_reduction != "none":
-                share = share_of_step(labels, loss_weight, kwargs.get("num_items_in_batch"), kwargs.get("shift_labels"))
+                share = share_of_step(
+                    labels, loss_weight, kwargs.get("num_items_in_batch"), kwargs.get("shift_labels")
+                )
                 loss = loss + share * self.config.text_config.router_aux_loss_coef * aux_loss.to(loss.device)
 
         return InternVLCausalLMOutputWithPast(

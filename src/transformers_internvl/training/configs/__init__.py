@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Configurations of the engines that train on several devices, and where they lie.
 
-    TrainingArguments(..., deepspeed=engine_config("zero3"))
-    accelerate launch --config_file <engine_config("fsdp2")> train.py ...
+TrainingArguments(..., deepspeed=engine_config("zero3"))
+accelerate launch --config_file <engine_config("fsdp2")> train.py ...
 """
 
 from pathlib import Path
