@@ -314,6 +314,11 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
             )
         if loss is not None and outputs.router_logits:
             aux_loss = self._balance(outputs.router_logits, attention_mask)
+            if self.is_activation_checkpointing and hidden_states.requires_grad and not aux_loss.requires_grad:
+                raise ValueError(
+                    "The load-balancing loss of the experts has no gradient: reentrant gradient checkpointing cuts it "
+                    'off. Set `gradient_checkpointing_kwargs={"use_reentrant": False}`.'
+                )
             if loss_reduction != "none":
                 share = share_of_step(
                     labels, loss_weight, kwargs.get("num_items_in_batch"), kwargs.get("shift_labels")
