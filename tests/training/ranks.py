@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import torch
@@ -21,9 +22,10 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
-from transformers import AutoModelForImageTextToText, TrainingArguments
+from transformers import AutoModel, AutoModelForImageTextToText, Trainer, TrainingArguments
 from transformers.distributed import DistributedConfig
 
+from tests.modeling import test_dual_encoder
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_model
 from transformers_internvl.modeling import chunked_cross_entropy
@@ -77,6 +79,27 @@ def checkpointed(model):
     return model
 
 
+def pairs() -> list[dict[str, torch.Tensor]]:
+    """Images and texts for the dual encoder."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        {
+            "pixel_values": torch.randn(1, 3, 42, 42, generator=generator),
+            "input_ids": torch.randint(3, 60, (1, 6), generator=generator),
+            "return_loss": True,
+        }
+        for _ in range(12)
+    ]
+
+
+def join(rows: list[dict]) -> dict:
+    tensors = {name: torch.cat([row[name] for row in rows]) for name in ("pixel_values", "input_ids")}
+    return {**tensors, "return_loss": True}
+
+
+# Compares each pair with those of all ranks: a step is one batch, which the ranks share.
+DUAL_ENCODER = "dual encoder"
+
 # Case -> what is done with the model, and how it is loaded.
 CASES = {
     "full": (lambda model: model, torch.float32),
@@ -86,6 +109,7 @@ CASES = {
     "adapters on bfloat16": (with_adapters, torch.bfloat16),
     "experts": (lambda model: model, torch.float32),
     "InternLM2": (lambda model: model, torch.float32),
+    DUAL_ENCODER: (lambda model: model, torch.float32),
 }
 
 
@@ -99,9 +123,12 @@ def save_models(folder: Path) -> None:
         if case in GOLDEN:
             model = AutoModelForImageTextToText.from_pretrained(golden_root() / GOLDEN[case])
             model.config.vision_config.drop_path_rate = 0.0
+        elif case == DUAL_ENCODER:
+            model = test_dual_encoder.tiny_model()
         else:
             model = tiny_model(loss_reduction="square")
-        model.config.vision_chunk_size = 2  # fewer than one of the samples has
+        if case != DUAL_ENCODER:
+            model.config.vision_chunk_size = 2  # fewer than one of the samples has
         model.save_pretrained(folder / "models" / case)
 
 
@@ -110,9 +137,9 @@ def train(engine: str, case: str, folder: Path, ranks: int) -> dict:
     chunked_cross_entropy.CHUNK_ELEMENTS = 5 * 112  # several chunks of labels, and not equally many on every rank
     arguments = TrainingArguments(
         output_dir=str(folder / "runs"),
-        per_device_train_batch_size=1,
+        per_device_train_batch_size=4 // ranks if case == DUAL_ENCODER else 1,
         per_device_eval_batch_size=1,
-        gradient_accumulation_steps=4 // ranks,
+        gradient_accumulation_steps=1 if case == DUAL_ENCODER else 4 // ranks,
         max_steps=3,
         learning_rate=0.1,
         lr_scheduler_type="constant",
@@ -130,25 +157,31 @@ def train(engine: str, case: str, folder: Path, ranks: int) -> dict:
     )
     prepare, dtype = CASES[case]
     options = {"distributed_config": DistributedConfig(fsdp_size=ranks)} if engine == "native" else {}
-    model = AutoModelForImageTextToText.from_pretrained(folder / "models" / case, dtype=dtype, **options)
-    model.config.image_token_id = IMAGE_TOKEN.get(case, model.config.image_token_id)  # no tokenizer lies there
-    data = samples(model.config)
-    trainer = InternVLTrainer(prepare(model), arguments, data_collator=lambda rows: rows[0], train_dataset=data)
+    if case == DUAL_ENCODER:
+        model = AutoModel.from_pretrained(folder / "models" / case, dtype=dtype, **options)
+        data, collator = pairs(), join
+    else:
+        model = AutoModelForImageTextToText.from_pretrained(folder / "models" / case, dtype=dtype, **options)
+        model.config.image_token_id = IMAGE_TOKEN.get(case, model.config.image_token_id)  # no tokenizer lies there
+        data, collator = samples(model.config), itemgetter(0)
+    kind = Trainer if case == DUAL_ENCODER else InternVLTrainer
+    trainer = kind(prepare(model), arguments, data_collator=collator, train_dataset=data)
     trainer.train()
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     parameters = list(trainer.model.parameters())
     found = {
         "losses": [entry["loss"] for entry in log],
         "norms": [entry["grad_norm"] for entry in log],
-        "evaluated": trainer.evaluate(data)["eval_loss"] if ranks > 1 else evaluate_in_pairs(trainer.model, data),
         "distribution": str(trainer.accelerator.distributed_type),
         "sharded": sum(isinstance(p, DTensor) or hasattr(p, "ds_id") for p in parameters) / len(parameters),
     }
+    if case != DUAL_ENCODER:
+        found["evaluated"] = trainer.evaluate(data)["eval_loss"] if ranks > 1 else evaluate(trainer.model, data)
     trainer.save_model(str(folder / engine / case))
     return found
 
 
-def evaluate_in_pairs(model, data: list[dict[str, torch.Tensor]]) -> float:
+def evaluate(model, data: list[dict[str, torch.Tensor]]) -> float:
     """What `Trainer` reports of two ranks: the mean over its steps of the token mean over both ranks' samples."""
     model.eval()
     with torch.no_grad():
@@ -169,7 +202,7 @@ def compare(folder: Path, engine: str, case: str, found: dict, expected: dict) -
     """Curve, gradient norms, evaluation and saved weights of ranks against those of one process."""
     tolerance = 2e-4 if case.endswith("bfloat16") else 2e-5
     check = partial(torch.testing.assert_close, rtol=tolerance, atol=tolerance)
-    for key in ("losses", "norms", "evaluated"):
+    for key in expected.keys() - {"distribution", "sharded"}:
         ours, theirs = torch.tensor(found[key]), torch.tensor(expected[key])
         torch.testing.assert_close(
             ours, theirs, rtol=tolerance, atol=tolerance, msg=lambda t, k=key: f"{case} {k} {t}"

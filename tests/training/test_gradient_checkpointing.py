@@ -31,7 +31,7 @@ def padded():
 def packed():
     rows = [tiny_batch([tiles], length=10 + 4 * tiles, seed=tiles) for tiles in (1, 0, 2)]
     names = ("input_ids", "labels")
-    samples = [{**{name: row["input_ids"][0] for name in names}, "pixel_values": row["pixel_values"]} for row in rows]
+    samples = [{**dict.fromkeys(names, row["input_ids"][0]), "pixel_values": row["pixel_values"]} for row in rows]
     for sample in samples:
         sample["image_flags"] = torch.ones(len(sample["pixel_values"]), dtype=torch.long)
     return PackingCollator("square")(samples)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
 
 from .saved_names import AcceptsSavedNames
 
@@ -33,6 +34,22 @@ class NamesDamagedFiles(AcceptsSavedNames):
                 f"Weight file {damaged or 'of ' + str(pretrained_model_name_or_path)} is incomplete or damaged "
                 f"({error}). Download or copy it again."
             ) from error
+
+    @staticmethod
+    def _load_pretrained_model(
+        model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As transformers'; under ZeRO-3, too, the model remembers which rows of the key maps its weights came by.
+
+        Saving goes back by these rows. transformers notes them everywhere but under ZeRO-3, and then goes back by all
+        rows there are, to names that no loader knows.
+        """
+        loaded = PreTrainedModel._load_pretrained_model(
+            model, state_dict, checkpoint_files, load_config, *args, **kwargs
+        )
+        if getattr(model, "_weight_conversions", None) is None and load_config.weight_mapping is not None:
+            model._weight_conversions = [row for row in load_config.weight_mapping if row.was_used()]
+        return loaded
 
 
 class LoadsStrictly(NamesDamagedFiles):

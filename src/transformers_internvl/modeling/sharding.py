@@ -36,14 +36,14 @@ def inside_call(module: nn.Module, compute: Callable[[Callable, torch.Tensor], A
         What `compute` returned, as the hooks leave it.
     """
     forward, replaced = module.forward, vars(module).get("forward")
-    module.forward = lambda inputs: compute(forward, inputs)  # type: ignore[method-assign]
+    module.forward = lambda inputs: compute(forward, inputs)
     try:
         return module(inputs)
     finally:
         if replaced is None:
             del module.forward
         else:
-            module.forward = replaced  # type: ignore[method-assign]
+            module.forward = replaced
 
 
 __all__ = ["inside_call", "is_sharded"]
