@@ -39,16 +39,17 @@ class NamesDamagedFiles(AcceptsSavedNames):
     def _load_pretrained_model(
         model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """As transformers'; under ZeRO-3, too, the model remembers which rows of the key maps its weights came by.
+        """As transformers'; under ZeRO-3, too, the model remembers only the rows of key maps that its weights came by.
 
-        Saving goes back by these rows. transformers notes them everywhere but under ZeRO-3, and then goes back by all
-        rows there are, to names that no loader knows.
+        Saving goes back by what is remembered. transformers (5.23) notes all rows under ZeRO-3, those of older layouts
+        included, which would lead to names that no loader knows.
         """
         loaded = PreTrainedModel._load_pretrained_model(
             model, state_dict, checkpoint_files, load_config, *args, **kwargs
         )
-        if getattr(model, "_weight_conversions", None) is None and load_config.weight_mapping is not None:
-            model._weight_conversions = [row for row in load_config.weight_mapping if row.was_used()]
+        rows = getattr(model, "_weight_conversions", None)
+        if rows is not None and rows is load_config.weight_mapping:
+            model._weight_conversions = [row for row in rows if row.was_used()]
         return loaded
 
 
