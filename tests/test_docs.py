@@ -48,3 +48,12 @@ def test_a_chat_model_is_trained_as_the_page_says(drawn_data, tmp_path, capsys):
     content = [{"type": "image", "path": "pictures/0.png"}, {"type": "text", "text": "What is drawn?"}]
     (answer,) = merged(text=[{"role": "user", "content": content}], return_full_text=False, max_new_tokens=4)
     assert isinstance(answer["generated_text"], str)
+
+
+def test_adapters_are_kept_as_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = blocks("lora.md", "python")[0]
+    variables: dict = {}
+    exec(code, variables)
+    assert type(variables["again"]) is type(variables["merged"])
+    assert (tmp_path / "adapter" / "adapter_config.json").is_file() and (tmp_path / "merged" / "config.json").is_file()

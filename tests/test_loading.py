@@ -241,7 +241,7 @@ def test_the_router_of_a_flash_checkpoint(folder):
 def test_unmerged_lora_weights(folder):
     name = "language_model.model.layers.0.attention.wo.lora_A.default.weight"
     edit_weights(folder, lambda w: w.update({name: torch.ones(2, 48)}))
-    with pytest.raises(ValueError, match="unmerged LoRA"):
+    with pytest.raises(ValueError, match="LoRA weights that were never merged"):
         AutoModel.from_pretrained(folder)
 
 

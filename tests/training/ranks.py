@@ -201,6 +201,8 @@ def check_sharding(engine: str, case: str, share: float) -> None:
 def compare(folder: Path, engine: str, case: str, found: dict, expected: dict) -> None:
     """Curve, gradient norms, evaluation and saved weights of ranks against those of one process."""
     tolerance = 2e-4 if case.endswith("bfloat16") else 2e-5
+    if engine == "zero3" and case.endswith("bfloat16"):
+        tolerance = 5e-3  # DeepSpeed reduces gradients in the type of the weights
     check = partial(torch.testing.assert_close, rtol=tolerance, atol=tolerance)
     for key in expected.keys() - {"distribution", "sharded"}:
         ours, theirs = torch.tensor(found[key]), torch.tensor(expected[key])

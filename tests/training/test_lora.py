@@ -1,20 +1,22 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """LoRA presets: what they hit in every language model, and that adapters survive every way of keeping them."""
 
+import json
 import re
 
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForImageTextToText, TrainingArguments
 from transformers.models.internvl import modeling_internvl as stock
-from transformers.models.internvl.configuration_internvl import InternVLConfig as StockConfig
 
 from tests.parity.golden import golden_cases
-from tests.tiny import tiny_batch, tiny_config, tiny_model
+from tests.tiny import tiny_batch, tiny_model
+from transformers_internvl.training.collation import PaddingCollator
 from transformers_internvl.training.freezing import part_of
 from transformers_internvl.training.lora import lora_config, lora_targets
 from transformers_internvl.training.recipes import get_recipe
+from transformers_internvl.training.trainer import InternVLTrainer
 
 CASES = golden_cases("chat_")
 SEPARATE = ["mlp.down_proj", "mlp.gate_proj", "mlp.up_proj"] + [f"self_attn.{k}_proj" for k in "koqv"]
@@ -158,20 +160,133 @@ def test_adapters_of_checkpoints_in_the_authors_layout(path, tmp_path):
         torch.testing.assert_close(native(ids).logits, expected, rtol=0, atol=0)
 
 
+def open_chat(path):
+    """A model of either layout, in evaluation mode; in the authors' the image token is the tokenizer's to say."""
+    options = {"attn_implementation": "eager", "image_token_id": 3}
+    return AutoModelForImageTextToText.from_pretrained(path, **options).eval()
+
+
+def golden_model(name: str):
+    return open_chat(next(path for path in CASES if path.name == name))
+
+
+def golden_logits(model) -> torch.Tensor:
+    """Logits of two tiles and some text."""
+    config = model.config
+    image = [config.image_token_id] * (2 * config.image_seq_length)
+    pixels = torch.randn(2, 3, *config.vision_config.image_size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([[5, *image, *range(7, 15)]]), pixel_values=pixels).logits
+
+
+# One of each kind of language model: separate projections, fused, renamed and regrouped, two mixtures of experts.
+KINDS = {
+    "chat_qwen2": False,
+    "chat_phi3": False,
+    "chat_internlm2": False,
+    "chat_qwen3_moe": True,
+    "chat_gpt_oss": True,
+}
+
+
 @pytest.mark.parametrize("ours_first", [True, False], ids=["ours to stock", "stock to ours"])
-def test_adapters_go_between_stock_and_ours(ours_first, tmp_path):
-    mine = tiny_model()
-    fields = {key: value for key, value in tiny_config().to_dict().items() if key in StockConfig().to_dict()}
-    fields.pop("architectures", None)
-    theirs = stock.InternVLForConditionalGeneration(StockConfig.from_dict(fields)).eval()
-    theirs.load_state_dict(mine.state_dict())
-    torch.testing.assert_close(logits(mine), logits(theirs), rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("name", KINDS)
+def test_adapters_go_between_stock_and_ours(name, ours_first, tmp_path):
+    mine = golden_model(name)
+    mine.save_pretrained(tmp_path / "hf", save_original_format=False)
+    load = stock.InternVLForConditionalGeneration.from_pretrained
+    theirs = load(tmp_path / "hf", attn_implementation="eager").eval()
+    assert not isinstance(theirs, type(mine)) and type(theirs).__module__.startswith("transformers.")
+    torch.testing.assert_close(golden_logits(mine), golden_logits(theirs), rtol=1e-4, atol=1e-5)
     source, target = (mine, theirs) if ours_first else (theirs, mine)
-    trained = shaken(get_peft_model(source, lora_config("all", source, r=4)))
-    expected = logits(trained)
-    trained.save_pretrained(tmp_path)
-    fitted = PeftModel.from_pretrained(target, tmp_path).eval()
-    torch.testing.assert_close(logits(fitted), expected, rtol=1e-5, atol=1e-5)
+    config = lora_config("all", mine, r=4, dropout=0.0, experts=KINDS[name])
+    before = golden_logits(source)
+    trained = shaken(get_peft_model(source, config))
+    expected = golden_logits(trained)
+    assert (expected - before).abs().max() > 0.05
+    trained.save_pretrained(tmp_path / "adapter")
+    fitted = PeftModel.from_pretrained(target, tmp_path / "adapter").eval()
+    torch.testing.assert_close(golden_logits(fitted), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_merged_models_are_saved_in_either_layout(name, tmp_path):
+    model = golden_model(name)
+    adapted = shaken(get_peft_model(model, lora_config("all", model, r=4, dropout=0.0, experts=KINDS[name])))
+    expected = golden_logits(adapted)
+    merged = adapted.merge_and_unload()
+    torch.testing.assert_close(golden_logits(merged), expected, rtol=1e-4, atol=1e-4)
+    for authors in (True, False):
+        folder = tmp_path / str(authors)
+        merged.save_pretrained(folder, save_original_format=authors)
+        layout = json.loads((folder / "config.json").read_text("utf-8"))["model_type"]
+        assert layout == ("internvl_chat" if authors else "internvl")
+        again = open_chat(folder)
+        torch.testing.assert_close(golden_logits(again), golden_logits(merged), rtol=0, atol=1e-6)
+
+
+def test_auto_classes_open_the_folder_of_an_adapter(tmp_path):
+    """What it was trained on stands in `adapter_config.json`."""
+    tiny_model().save_pretrained(tmp_path / "base")
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "base")
+    adapted = shaken(get_peft_model(model, lora_config("all", model, r=4)))
+    expected = logits(adapted)
+    adapted.save_pretrained(tmp_path / "adapter")
+    opened = AutoModelForImageTextToText.from_pretrained(tmp_path / "adapter").eval()
+    torch.testing.assert_close(logits(opened), expected, rtol=0, atol=0)
+    assert type(opened) is type(tiny_model())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"use_dora": True}, {"use_rslora": True}, {"modules_to_save": ["multi_modal_projector"]}],
+    ids=lambda options: next(iter(options)),
+)
+def test_variants_of_peft(options, tmp_path):
+    model = tiny_model()
+    model = shaken(get_peft_model(model, lora_config("llm", model, r=4, dropout=0.0, **options)))
+    first, second = one_step(model), one_step(model)
+    assert first != second
+    expected = logits(model)
+    trained = {part_of(name) for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {"adapters"}
+    projector = "model.multi_modal_projector.linear_1.weight"
+    model.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(tiny_model(), tmp_path).eval()
+    torch.testing.assert_close(logits(loaded), expected, rtol=0, atol=0)
+    merged = loaded.merge_and_unload()
+    torch.testing.assert_close(logits(merged), expected, rtol=1e-4, atol=1e-4)
+    moved = not torch.equal(merged.state_dict()[projector], tiny_model().state_dict()[projector])
+    assert moved == ("modules_to_save" in options)
+    assert merged.state_dict().keys() == tiny_model().state_dict().keys()
+
+
+def test_a_run_that_is_resumed_trains_the_same_adapters(tmp_path):
+    def run(folder, **resume):
+        model = tiny_model()
+        model = get_peft_model(model, lora_config("all", model, r=2, init_lora_weights="gaussian"))
+        rows = [tiny_batch([1], seed=seed) for seed in range(8)]
+        data = [
+            {"input_ids": r["input_ids"][0], "labels": r["input_ids"][0], "pixel_values": r["pixel_values"]}
+            for r in rows
+        ]
+        data = [{**row, "attention_mask": torch.ones_like(row["input_ids"])} for row in data]
+        arguments = TrainingArguments(
+            folder, max_steps=4, save_steps=2, per_device_train_batch_size=2, learning_rate=1e-2, report_to=[],
+            use_cpu=True, remove_unused_columns=False, disable_tqdm=True,
+        )  # fmt: skip
+        trainer = InternVLTrainer(model, arguments, train_dataset=data, data_collator=PaddingCollator(0))
+        trainer.train(**resume)
+        return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+    whole = run(str(tmp_path / "run"))
+    torch.manual_seed(9)  # nothing of this process may matter
+    resumed = run(str(tmp_path / "again"), resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-2"))
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    saved = PeftModel.from_pretrained(tiny_model(), tmp_path / "again" / "checkpoint-4")
+    values = dict(saved.named_parameters())
+    assert all(torch.equal(values[name], whole[name]) for name in whole)
 
 
 def test_gradient_checkpointing_gives_the_same_gradients():

@@ -15,8 +15,10 @@ VERBS = {
     "chat": "ask a model about pictures or a video",
     "classify": "measure zero-shot classification on folders of pictures or videos",
     "inspect": "show how a picture is cut into tiles, and how many tokens it costs",
+    "plan": "show which part of a chat model goes on which device, and whether it fits",
     "profile": "show what a model costs: parameters and multiply-accumulates of its parts",
     "retrieve": "measure retrieval between pictures or videos and their texts",
+    "surgery": "take checkpoints apart and put them together: towers, language models, tokens, adapters",
 }
 
 

@@ -33,7 +33,7 @@ def resize_position_table(model: Model, image_size: int) -> Model:
     Raises:
         ValueError: another size, or a tower without a (square) position table.
     """
-    tower, config = _tower(model), model.config
+    tower, config = find_tower(model), model.config
     unit = max(tower.config.patch_size)
     shuffles = hasattr(config, "downsample_ratio")
     if shuffles:
@@ -66,7 +66,7 @@ def truncate_layers(model: Model, num_layers: int) -> Model:
     Raises:
         ValueError: fewer than one block, more than there are, or fewer than the rest of the model reads.
     """
-    tower, config = _tower(model), model.config
+    tower, config = find_tower(model), model.config
     depth = len(tower.encoder.layer)
     if not 1 <= num_layers <= depth:
         raise ValueError(f"`num_layers` must be 1 to {depth}, the blocks that there are, got {num_layers}.")
@@ -90,7 +90,8 @@ def truncate_layers(model: Model, num_layers: int) -> Model:
     return model
 
 
-def _tower(model: nn.Module) -> InternVLVisionModel:
+def find_tower(model: nn.Module) -> InternVLVisionModel:
+    """The InternViT inside a model, or the model itself. Raises `ValueError` if there is not exactly one."""
     towers = [module for module in model.modules() if isinstance(module, InternVLVisionModel)]
     if len(towers) != 1:
         raise ValueError(f"{type(model).__name__} holds {len(towers)} InternViT towers of this package, expected one.")
@@ -121,4 +122,4 @@ def _counted_anew(layers: Any, depth: int, num_layers: int) -> Any:
     return layers if layers >= 0 else layers + depth - num_layers
 
 
-__all__ = ["resize_position_table", "truncate_layers"]
+__all__ = ["find_tower", "resize_position_table", "truncate_layers"]

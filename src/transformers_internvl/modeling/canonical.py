@@ -58,16 +58,16 @@ def as_canonical(model: InternVLForConditionalGeneration) -> InternVLForConditio
         canonical = InternVLForConditionalGeneration(config)
     canonical.load_state_dict(model.state_dict(), assign=True)
     canonical.tie_weights()
-    _copy_buffers(model, canonical)
+    copy_buffers(model, canonical)
     canonical.generation_config = model.generation_config
     return canonical.train(model.training)
 
 
-def _copy_buffers(source: nn.Module, target: nn.Module) -> None:
+def copy_buffers(source: nn.Module, target: nn.Module) -> None:
     """Buffers that no state dict holds, such as rotary frequencies: taken over, not left on the meta device."""
     for name, buffer in source.named_buffers():
         owner, _, leaf = name.rpartition(".")
         target.get_submodule(owner)._buffers[leaf] = buffer
 
 
-__all__ = ["HasCanonicalForm", "as_canonical"]
+__all__ = ["HasCanonicalForm", "as_canonical", "copy_buffers"]

@@ -63,6 +63,16 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
     """
 
     base_model_fsdp_plan: ClassVar[dict[Any, str]] = {"encoder.layer.*": "free_full_weight"}
+    # The 6B towers normalize query and key over all heads, of which there are 25: no rank can do with some of them. So
+    # the weights of the attention are cut and their outputs gathered; the MLP is cut throughout.
+    base_model_tp_plan = {
+        "encoder.layer.*.attention.q_proj": "colwise_gather_output",
+        "encoder.layer.*.attention.k_proj": "colwise_gather_output",
+        "encoder.layer.*.attention.v_proj": "colwise_gather_output",
+        "encoder.layer.*.attention.projection_layer": "rowwise_split_input",
+        "encoder.layer.*.mlp.fc1": "colwise",
+        "encoder.layer.*.mlp.fc2": "rowwise",
+    }
 
     drop_path_rate: float | int = 0.0
     patch_dropout: float | int = 0.0

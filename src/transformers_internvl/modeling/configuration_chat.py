@@ -258,20 +258,21 @@ def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
 
 def canonical_config(config: InternVLConfig) -> InternVLConfig:
     """A configuration in a layout of the authors, as a canonical one: without what is about tiling and prompts."""
-    text = config.text_config.to_dict()
-    if text["model_type"] == "internlm2":  # Llama under another name, which stock does not know
-        text["model_type"] = "llama"
     vision = config.vision_config.to_dict()
     keep = InternVLVisionConfig().to_dict()
     return InternVLConfig(
-        text_config=_without_bookkeeping(text),
+        text_config=canonical_text_fields(config.text_config),
         vision_config={key: value for key, value in vision.items() if key in keep and key != "model_type"},
         **{key: copy.deepcopy(getattr(config, key)) for key in _CANONICAL_FIELDS},
     )
 
 
-def _without_bookkeeping(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key not in (*BOOKKEEPING, "architectures")}
+def canonical_text_fields(config: PreTrainedConfig) -> dict[str, Any]:
+    """What a language model's configuration says in a canonical one."""
+    fields = {key: value for key, value in config.to_dict().items() if key not in (*BOOKKEEPING, "architectures")}
+    if fields["model_type"] == "internlm2":  # Llama under another name, which stock does not know
+        fields["model_type"] = "llama"
+    return fields
 
 
 def _architecture(model_type: str) -> str:
@@ -290,4 +291,4 @@ def _unknown_language_model(name: str) -> str:
     )
 
 
-__all__ = ["InternVLChatConfig", "InternVisionConfig", "LANGUAGE_MODELS"]
+__all__ = ["InternVLChatConfig", "InternVisionConfig", "LANGUAGE_MODELS", "canonical_config", "canonical_text_fields"]

@@ -30,7 +30,9 @@ from .middleware import InternVLMiddlewareTower, build_tower
 from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
 from .packed_masks import packed_masks
 from .projector import PROJECTORS, pixel_shuffle
+from .quantized import KeepsPartsExact
 from .sharding import is_sharded
+from .tensor_parallel import KeepsHeadsWhole
 
 
 @dataclass
@@ -60,13 +62,14 @@ class InternVLCausalLMOutputWithPast(ModelOutput):
     router_logits: tuple[torch.Tensor, ...] | None = None
 
 
-class InternVLPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
+class InternVLPreTrainedModel(KeepsPartsExact, KeepsHeadsWhole, NamesDamagedFiles, PreTrainedModel):
     """Capabilities shared by the InternVL models."""
 
     config: InternVLConfig
     base_model_prefix = "model"
     input_modalities = ("image", "text", "video")
     supports_gradient_checkpointing = True
+    _no_split_modules = ["InternVLTwoMLPProjector"]  # joins two outputs; tower and language model add their own
     _skip_keys_device_placement = ["past_key_values"]
     _supports_flash_attn = True
     _supports_sdpa = True
@@ -84,6 +87,8 @@ class InternVLPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
 class InternVLModel(EncodesImages, InternVLPreTrainedModel):
     """Tower, projector and language model, without a language modeling head."""
 
+    exact_modules = ("vision_tower", "multi_modal_projector")
+
     def __init__(self, config: InternVLConfig):
         if not isinstance(config, StockInternVLConfig):
             raise ValueError(
@@ -100,6 +105,11 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, image_features: torch.Tensor
     ) -> torch.Tensor:
         """Where the image tokens go: `(B, L, 1)`, True at placeholders, of which there must be as many as features."""
+        if image_features.shape[-1] != inputs_embeds.shape[-1]:
+            raise ValueError(
+                f"Image features are {image_features.shape[-1]} wide, the language model is {inputs_embeds.shape[-1]}"
+                ": they were computed by another model, or are the tower's, not the projector's."
+            )
         mask = self._find_placeholders(input_ids, inputs_embeds)
         placeholders, features = mask.sum(), image_features.shape[0] * image_features.shape[1]
         torch_compilable_check(
@@ -229,6 +239,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
     _fsdp_plan = {"lm_head": "keep_full_weight"}
+    exact_modules = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
     body_class = InternVLModel
 
     def __init__(self, config: InternVLConfig):

@@ -63,7 +63,7 @@ class LoadsStrictly(NamesDamagedFiles):
         """As transformers', and strict.
 
         With `ignore_mismatched_sizes=True`, and for quantized weights, transformers' own warnings take the place of
-        the error.
+        the error, but for weights of adapters.
 
         Raises:
             ValueError: for weights that have no place, or places without weights.
@@ -75,7 +75,8 @@ class LoadsStrictly(NamesDamagedFiles):
             pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
         )
         cls._supply_missing(pretrained_model_name_or_path, model, report)
-        if not lenient and getattr(model.config, "quantization_config", None) is None:
+        wrapped = any(".lora_A." in key for key in report["unexpected_keys"])  # loading on would drop what was trained
+        if wrapped or not lenient and getattr(model.config, "quantization_config", None) is None:
             cls._refuse_incomplete(pretrained_model_name_or_path, report)
         return (model, report) if wants_report else model
 
@@ -95,7 +96,11 @@ class LoadsStrictly(NamesDamagedFiles):
                     f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}."
                 )
         if any("lora_" in key for key in strangers):
-            lines.append("They are unmerged LoRA weights: merge them with the tool that trained them first.")
+            lines.append(
+                "They are LoRA weights that were never merged. Merge them with `internvl surgery merge-lora "
+                f"{folder} NEW_FOLDER`, or take them out as a peft adapter with `internvl surgery extract-lora "
+                f"{folder} NEW_FOLDER ADAPTER_FOLDER`."
+            )
         else:
             lines.append(cls._explain_misfit(strangers, missing))
         raise ValueError(" ".join(lines))

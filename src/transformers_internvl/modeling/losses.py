@@ -83,11 +83,12 @@ def supervised_loss(
         weights = _row_weights(labels, "token" if num_items_in_batch is not None else reduction) * supervised
     weights = weights.to(hidden_states.device, torch.float32)
 
+    total = weights.flatten().sum() if num_items_in_batch is None else num_items_in_batch
+    # Before and not after: the head's gradient is large, and need not be divided then.
+    weights = weights / _positive(total, weights)
     if logits is None:
-        loss = weighted_cross_entropy(head, hidden_states[supervised], targets[supervised], weights[supervised])
-    else:
-        loss = (cross_entropies(logits.flatten(0, 1), targets.flatten()) * weights.flatten()).sum()
-    return loss / _positive(weights.flatten().sum() if num_items_in_batch is None else num_items_in_batch, loss)
+        return weighted_cross_entropy(head, hidden_states[supervised], targets[supervised], weights[supervised])
+    return (cross_entropies(logits.flatten(0, 1), targets.flatten()) * weights.flatten()).sum()
 
 
 def share_of_step(

@@ -295,7 +295,8 @@ class InternVLProcessor(ProcessorFiles):
             tools, documents: given to the template.
             add_generation_prompt: end with the opening of the assistant's turn.
             continue_final_message: leave the last message open, to be continued.
-            return_assistant_tokens_mask: add `assistant_masks`, 1 where the assistant wrote; needs `return_dict`.
+            return_assistant_tokens_mask: add `assistant_masks`, 1 where the assistant wrote; needs `return_dict`. Its
+                turns are then complete, as for training (`for_training` of `get_chat_template`).
             tokenize: return model inputs instead of text.
             return_tensors: of the model inputs.
             return_dict: return all model inputs instead of `input_ids`.
@@ -321,6 +322,8 @@ class InternVLProcessor(ProcessorFiles):
             )
         template = choose_template(self.chat_template, chat_template)
         variables, call_options = split_options(template, kwargs)
+        if return_assistant_tokens_mask:
+            variables.setdefault("for_training", True)
         call_options.update(processor_kwargs or {})
         conversations, batched = normalized(conversation)
         trusted = self.trust_text if trust_text is None else trust_text

@@ -32,7 +32,7 @@ def open_source(source: str | os.PathLike | bytes, timeout: float | None = 60.0)
     try:
         return BytesIO(base64.b64decode("".join(payload.split()), validate=True))
     except (binascii.Error, ValueError) as error:
-        shown = text if len(text) <= 80 else f"{text[:80]}…"
+        shown = text if len(text) <= 240 else f"{text[:120]}…{text[-120:]}"  # a path, or broken base64
         raise FileNotFoundError(f"Neither a file, an http(s) URL, a data URI nor base64 text: {shown!r}.") from error
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from ..modeling.losses import IGNORE_INDEX, REDUCTIONS, token_weights
+from .feature_store import NEW_TILES
 from .packing import Image, Piece
 
 Sample = dict[str, torch.Tensor]
@@ -65,6 +66,7 @@ def take_piece(sample: Sample, piece: Piece) -> Sample:
         part["pixel_values"] = sample["pixel_values"][tiles]
         if "image_flags" in sample:
             part["image_flags"] = sample["image_flags"][tiles]
+        part |= {name: sample[name] for name in NEW_TILES if name in sample}
     return part
 
 

@@ -22,11 +22,13 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from ..modeling.losses import IGNORE_INDEX
 from .augmentation import RandomJpeg
 from .collation import as_piece, take_piece
+from .feature_cache import name_tiles
+from .feature_store import FeatureStore
 from .packing import Pack, Packer, Piece
 from .records import DataSet, SkipPolicy
 from .rows import ConversationRow, MessagesRow, PreferenceRow, UnusableSample
 from .samples import Sample, SampleEncoder
-from .sampling import Mixing, Mixture, MixtureStream
+from .sampling import Mixing, Mixture, MixtureStream, refuse_changes
 
 # What a file, a picture or a template can be wrong with. Anything else is a fault of the program and stops it.
 _DATA_ERRORS = (ValueError, OSError, TemplateError)
@@ -66,12 +68,30 @@ class ChatDataset(Dataset):
         self.sets, self.encoder, self.num_frames = list(sets), encoder, num_frames
         self.mixture = Mixture([len(part.rows) for part in sets], [part.repeat for part in sets], mixing, seed)
         self.policy = SkipPolicy() if policy is None else policy
+        self.features: FeatureStore | None = None
         self.epoch = 0
         self._entries: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Go to another epoch: another order, other JPEG qualities and frames. Data loaders of accelerate call it."""
         self.epoch = epoch
+
+    def use_features(self, store: FeatureStore | None) -> None:
+        """From now on give tiles by name, for a [`FeatureCollator`], and pass over pictures that were encoded before.
+
+        Args:
+            store: where features are kept; None = give pixels again.
+
+        Raises:
+            ValueError: a set is augmented, so that its pixels change from epoch to epoch.
+        """
+        augmented = [part.name for part in self.sets if part.augment]
+        if store is not None and augmented:
+            raise ValueError(
+                f"Features cannot be kept of pictures that are augmented, as those of {', '.join(augmented)} are: set "
+                '`augment=False` (in a meta file `"data_augment": false`), or train without the feature cache.'
+            )
+        self.features = store
 
     def __len__(self) -> int:
         return len(self.mixture)
@@ -96,7 +116,10 @@ class ChatDataset(Dataset):
         row = part.rows[sample]
         seed = [self.mixture.seed, epoch, number, sample, entry]
         try:
-            encoded = _encode(row, self._encoder_of(seed, part.augment), part.max_patches, self.num_frames)
+            encoder = self._encoder_of(seed, part.augment)
+            with_new_tiles = name_tiles(encoder.processor, self.features) if self.features else None
+            encoded = _encode(row, encoder, part.max_patches, self.num_frames)
+            encoded = with_new_tiles(encoded) if with_new_tiles else encoded
         except _DATA_ERRORS as error:
             raise UnusableSample(row.where, str(error)) from error
         labels = [encoded[name] for name in ("labels", "chosen_labels", "rejected_labels") if name in encoded]
@@ -142,23 +165,23 @@ def _encode(
 class PackedDataset(IterableDataset):
     """The same samples, packed on the way.
 
-    Each worker of a data loader packs its own share. With `rank` and `world_size` each rank reads its own share, too,
-    and the loader must not be split among ranks again; without them every rank reads the same packs.
+    Under `InternVLTrainer` there is nothing else to say: it gives each rank and worker its share, and keeps the place
+    in its checkpoints. In a loop of one's own each worker of a data loader packs a share, and each rank one of
+    `world_size`; accelerate must not split or dispatch them again (`dispatch_batches=False`), since it cuts batches
+    along their first dimension, which counts rows for ids and tiles for pixels.
 
     Args:
         data: the samples.
         max_tokens, max_tiles: most of a pack.
         max_open: most packs that wait for more.
         cut: cut samples that are larger than a pack between their images; else they are unusable.
-        rank, world_size: which rank this is, of how many.
+        rank, world_size: which rank this is, of how many, in a loop of one's own.
         endless: go on with the next epoch, without emptying the open packs between.
 
-    Iterating gives packs: lists of samples. `Trainer` needs `accelerator_config={"dispatch_batches": False}`, since
-    dispatched batches are cut along their first dimension, which counts rows for ids and tiles for pixels.
+    Iterating gives packs: lists of samples.
 
-    `state_dict()` between two packs, and `load_state_dict` before iterating, take up exactly where it was (with
-    `Trainer`: and `ignore_data_skip=True`). With workers, that is for loaders that save the state of their workers, as
-    `torchdata.stateful_dataloader` does.
+    `state_dict()` between two packs, and `load_state_dict` before iterating, take up exactly where it was. With
+    workers, that is for loaders that save the state of their workers, as `InternVLTrainer`'s does.
     """
 
     def __init__(
@@ -183,12 +206,17 @@ class PackedDataset(IterableDataset):
         self._stream: MixtureStream | None = None
         self._last = False  # the epoch's samples are through, its last packs go out
         self._loaded: dict[str, Any] | None = None
+        self.share: tuple[int, int] | None = None  # (which, of how many), where it is not for the worker to say
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Go to another epoch. A state that waits to be taken up, and an endless stream, know their own."""
         if self._loaded is None and not self.endless:
             self.epoch = epoch
+
+    def use_features(self, store: FeatureStore | None) -> None:
+        """As [`ChatDataset.use_features`]."""
+        self.data.use_features(store)
 
     def __iter__(self) -> Iterator[list[Sample]]:
         stream = self._begin()
@@ -208,13 +236,14 @@ class PackedDataset(IterableDataset):
         """A new epoch, or what `load_state_dict` left to be taken up."""
         worker = get_worker_info()
         workers, own = (1, 0) if worker is None else (worker.num_workers, worker.id)
-        share, shares = self.rank * workers + own, self.world_size * workers
-        self._stream = stream = MixtureStream(self.data.mixture, share, shares, self.epoch)
+        share = (self.rank * workers + own, self.world_size * workers) if self.share is None else self.share
+        self._stream = stream = MixtureStream(self.data.mixture, *share, self.epoch)
         self._packer, self._ready, self._samples = Packer(**self.limits), [], {}  # type: ignore[arg-type]
         self._last = False
         if self._loaded is not None:
             state, self._loaded = self._loaded, None
             stream.load_state_dict(state["stream"])
+            refuse_changes(state["limits"], self.limits)
             self._last = state["last"]
             self._packer.open = [self._restored(pack) for pack in state["open"]]
             self._ready = [self._restored(pack) for pack in state["ready"]]
@@ -267,13 +296,41 @@ class PackedDataset(IterableDataset):
         if self._stream is None:
             raise ValueError("Nothing was read yet: there is no state to save. Begin to iterate first.")
         packs = {"open": _named(self._packer.open), "ready": _named(self._ready)}
-        return {"epoch": self.epoch, "last": self._last, "stream": self._stream.state_dict(), **packs}
+        place = {"epoch": self.epoch, "last": self._last, "stream": self._stream.state_dict()}
+        return {**place, "limits": dict(self.limits), **packs}
+
+    def entries_out(self) -> int:
+        """How many entries of this share went out in packs, or were left out, since the first epoch began."""
+        if self._stream is None:
+            return 0
+        read = self._stream.epoch * len(self._stream) + self._stream.position
+        return read - len(self._samples)
+
+    def packs_per_entry(self, samples: int = 64) -> float:
+        """How much of a pack an entry fills on average, as a few samples tell that are read for it.
+
+        Raises:
+            UnusableSample: none of them can be used; the reason of the last.
+        """
+        sets, numbers = self.data.mixture.epoch(0)
+        drawn = np.random.default_rng(self.data.mixture.seed).permutation(len(sets))[:samples].tolist()
+        pieces, failure = [], None
+        for entry in drawn:
+            try:
+                pieces.append(self._encoded((0, int(sets[entry]), int(numbers[entry]), entry)))
+            except UnusableSample as error:  # the policy hears of it when its turn comes
+                failure = error
+        self._samples = {}
+        if failure is not None and not pieces:
+            raise failure
+        tokens, tiles = sum(piece.tokens for piece in pieces), sum(piece.tiles for piece in pieces)
+        return max(tokens / self.limits["max_tokens"], tiles / self.limits["max_tiles"]) / len(pieces)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up there when iterating begins.
 
         Raises:
-            ValueError: (then) the data changed since; see `MixtureStream.load_state_dict`.
+            ValueError: (then) the data or the limits changed since; see `MixtureStream.load_state_dict`.
         """
         self._loaded = state
         self.epoch = state["epoch"]

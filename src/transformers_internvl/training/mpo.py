@@ -47,11 +47,13 @@ class RunningMean:
         self.value, self.count = value, count
 
     def update(self, values: torch.Tensor) -> None:
-        """Add a batch, on every rank at once."""
-        total = torch.stack([values.detach().float().mean(), torch.ones((), device=values.device)])
+        """Add a batch, on every rank at once; one without values adds nothing to those of the others."""
+        found = values.detach().float()
+        total = torch.stack([found.sum() / max(len(found), 1), found.new_ones(()) * (len(found) > 0)])
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(total)
-        added = int(total[1].item())
+        if not (added := int(total[1].item())):
+            return
         self.count += added
         self.value += (total[0].item() - added * self.value) / self.count
 

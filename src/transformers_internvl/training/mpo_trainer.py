@@ -4,15 +4,14 @@
     trainer = MPOTrainer(model, recipe.to_training_arguments("out"), train_dataset=pairs, data_collator=collator)
     trainer.train()
 
-A batch of pairs is what `mpo.join_pairs` takes. Its tiles are encoded once for the chosen and the rejected answer, and
+Pairs come from a `ChatDataset` of preference rows, or from any data set of such rows. A batch of them is what
+`mpo.join_pairs` takes. Its tiles are encoded once for the chosen and the rejected answer, and
 log probabilities are made in chunks, at the answers' tokens only.
 
 Source: arXiv:2411.10442; `internvl_chat_mpo.py` and `trainer_dpo.py` of the authors' repository.
 """
 
 import copy
-import json
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -22,17 +21,22 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import TrainingArguments
 
+from .checkpoints import read_json, write_json
+from .data_trainer import Batch, DataTrainer
+from .dataset import ChatDataset
 from .mpo import IGNORE_INDEX, MPOLoss, MPOTerms, RunningMean, pair_log_probs
 
 STATE_FILE = "mpo_state.json"
 REFERENCE = ("reference_chosen_log_probs", "reference_rejected_log_probs")
+METRICS = tuple(f"rewards/{name}" for name in ("chosen", "rejected", "accuracies", "margins")) + tuple(
+    f"loss/{name}" for name in ("preference", "quality", "generation")
+)
 
 
-class MPOTrainer(Trainer):
-    """Trains on pairs of a chosen and a rejected answer.
+class MPOTrainer(DataTrainer):
+    """Trains on pairs of a chosen and a rejected answer. The loss of a step is the mean over its pairs on all ranks.
 
     Args:
         model: the policy.
@@ -42,7 +46,7 @@ class MPOTrainer(Trainer):
         precomputed: batches bring `reference_chosen_log_probs` and `reference_rejected_log_probs` `(B,)`, as
             [`reference_log_probs`] gives them, and no reference model is kept in memory.
         loss: weights, `beta`, and the running mean of the rewards, which checkpoints keep.
-        **kwargs: `Trainer`'s.
+        **kwargs: [`DataTrainer`]'s.
 
     Raises:
         ValueError: a reference model together with `precomputed`.
@@ -70,9 +74,27 @@ class MPOTrainer(Trainer):
             self.reference = self.accelerator.prepare_model(
                 reference.requires_grad_(False), evaluation_mode=True
             ).eval()
-        # The loss is a mean over the pairs of a piece: `Trainer` divides it by the number of pieces.
-        self.model_accepts_loss_kwargs, self.loss_is_scaled_for_ga = False, False
+        self.args.remove_unused_columns = False  # no column of a pair is an argument of the model
+        self.model_accepts_loss_kwargs, self.loss_is_scaled_for_ga = False, True
         self._metrics: dict[str, list[float]] = defaultdict(list)
+
+    def default_collator(self, dataset: Any) -> "PairCollator | None":
+        """Pairs are padded."""
+        if isinstance(dataset, ChatDataset):
+            return PairCollator(dataset.encoder.processor.tokenizer.pad_token_id)
+        return None
+
+    def empty_batch(self) -> Batch:
+        """One pair of answers without a label."""
+        ids = torch.zeros(1, 2, dtype=torch.long)  # (1, L)
+        values = {"input_ids": ids, "labels": ids + IGNORE_INDEX, "attention_mask": ids + 1}
+        pair = {f"{side}_{key}": value for side in ("chosen", "rejected") for key, value in values.items()}
+        return {**pair, **{key: torch.zeros(1) for key in REFERENCE}, "is_empty": True}
+
+    def step_weight(self, batches: list[Batch]) -> torch.Tensor:
+        """The number of pairs."""
+        counts = [len(batch["chosen_input_ids"]) for batch in batches if "is_empty" not in batch]
+        return torch.tensor(float(sum(counts)))
 
     def compute_loss(
         self,
@@ -81,10 +103,18 @@ class MPOTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The loss of a batch of pairs. In training, its rewards enter the running mean."""
+        """The loss of a batch of pairs. In training, its rewards enter the running mean.
+
+        With `num_items_in_batch`, the pairs of the step, it is this batch's part in the mean over them.
+        """
+        empty = inputs.pop("is_empty", False)
         log_probs, generation, outputs = pair_log_probs(model, inputs)
         chosen, rejected = log_probs.chunk(2)
         reference_chosen, reference_rejected = self._reference(model, inputs)
+        if empty:  # only the other ranks have pairs
+            self.mpo_loss.rewards.update(log_probs[:0])
+            self._record("", None, generation.detach())
+            return 0.0 * (log_probs.sum() + generation)
         terms = self.mpo_loss(
             chosen, rejected, reference_chosen, reference_rejected, generation, update=model.training
         )
@@ -92,6 +122,10 @@ class MPOTrainer(Trainer):
         if outputs.aux_loss is not None:
             loss = loss + self.model.config.text_config.router_aux_loss_coef * outputs.aux_loss
         self._record("" if model.training else "eval_", terms, generation.detach())
+        if num_items_in_batch is not None:
+            # The pairs of all ranks were counted, and the gradients of the ranks are averaged.
+            ranks = self.args.world_size // self._copies() if self.args.average_tokens_across_devices else 1
+            loss = loss * (len(chosen) * ranks / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def _reference(self, model: nn.Module, inputs: dict[str, Any]) -> Sequence[torch.Tensor]:
@@ -117,20 +151,21 @@ class MPOTrainer(Trainer):
             loss = self.compute_loss(model, self._prepare_inputs(inputs))
         return loss.detach(), None, None
 
-    def _record(self, prefix: str, terms: MPOTerms, generation: torch.Tensor) -> None:
-        margin = terms.chosen_rewards - terms.rejected_rewards
-        values = {
-            "rewards/chosen": terms.chosen_rewards.mean(),
-            "rewards/rejected": terms.rejected_rewards.mean(),
-            "rewards/accuracies": (margin > 0).float().mean(),
-            "rewards/margins": margin.mean(),
-            "loss/preference": terms.preference.mean(),
-            "loss/quality": terms.quality.mean(),
-            "loss/generation": generation,
-        }
-        means = self.accelerator.reduce(torch.stack([value.float() for value in values.values()]), "mean").tolist()
-        for name, value in zip(values, means, strict=True):
-            self._metrics[prefix + name].append(value)
+    def _record(self, prefix: str, terms: MPOTerms | None, generation: torch.Tensor) -> None:
+        """Note the means over the pairs of all ranks; None where this one has no pair."""
+        sums = dict.fromkeys(METRICS, generation.new_zeros(()))
+        pairs = 0
+        if terms is not None:
+            margin, pairs = terms.chosen_rewards - terms.rejected_rewards, len(terms.preference)
+            rewards = [terms.chosen_rewards, terms.rejected_rewards, (margin > 0).float(), margin]
+            found = [*rewards, terms.preference, terms.quality, generation * pairs]
+            sums = dict(zip(METRICS, (value.float().sum() for value in found), strict=True))
+        *values, total = self.accelerator.reduce(
+            torch.stack([*sums.values(), generation.new_full((), pairs)]), "sum"
+        ).tolist()
+        for name, value in zip(METRICS, values, strict=True):
+            if total:
+                self._metrics[prefix + name].append(value / total)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As `Trainer`'s, with the means of rewards and terms since the last time."""
@@ -144,17 +179,11 @@ class MPOTrainer(Trainer):
         """As `Trainer`'s, and the running mean beside the weights."""
         super().save_model(output_dir, _internal_call)
         if self.args.should_save:
-            folder = Path(output_dir or self.args.output_dir)
-            (folder / STATE_FILE).write_text(json.dumps(self.mpo_loss.rewards.state()))
+            write_json(Path(output_dir or self.args.output_dir) / STATE_FILE, self.mpo_loss.rewards.state())
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        """As `Trainer`'s; resumed, the running mean goes on where the checkpoint left it."""
-        folder = resume_from_checkpoint
-        if resume_from_checkpoint is True:
-            folder = get_last_checkpoint(self.args.output_dir)
-        if isinstance(folder, (str, os.PathLike)):
-            self.mpo_loss.rewards = RunningMean(**json.loads((Path(folder) / STATE_FILE).read_text()))
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+    def take_up(self, checkpoint: str) -> None:
+        """The running mean goes on where the checkpoint left it."""
+        self.mpo_loss.rewards = RunningMean(**read_json(Path(checkpoint) / STATE_FILE))
 
 
 @torch.no_grad()

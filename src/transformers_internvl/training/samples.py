@@ -6,6 +6,10 @@ labels are those of the authors' preprocess functions (`internvl/train/dataset.p
 search for the answers by tokenizing pieces of the prompt, and where a piece comes out at another length than within
 the whole they ignore the sample.
 
+Thinking of GPT-OSS is a turn of its own, in the analysis channel, supervised like the answer. It may be given as a
+message's `thinking` (or `reasoning_content`) or, as in the authors' data, within `<think>` and `</think>` in front of
+the answer (their `preprocess_internvl3_5_gpt_oss_with_think`).
+
 Text stays text: of all special tokens only those of regions (`<ref>`, `<box>`, ...) may be written by the data, and
 `<image>` and `<video>` by the authors' `conversations`.
 
@@ -22,7 +26,7 @@ import torch
 
 from ..modeling.losses import IGNORE_INDEX
 from ..processing import text_as_data
-from ..processing.chat_templates import TEMPLATES
+from ..processing.chat_templates import TEMPLATES, split_thinking
 from ..processing.conversations import choose_template, normalized
 from ..processing.grounding import REGION_TOKENS
 from ..processing.media import Media
@@ -162,6 +166,9 @@ class SampleEncoder:
     def _render(self, chat: list[Turn]) -> tuple[Prompt, re.Pattern[str]]:
         """The prompt, and the pattern of what its texts may not write."""
         template, tokenizer = self._template(), self.processor.tokenizer
+        row = TEMPLATES.get(self._template_name() or "")
+        if row is not None:  # what other templates do with keys of messages is their own
+            chat = [_thinking_apart(message, row.thought_opening is not None) for message in chat]
         (prompt,) = text_as_data.render_prompts(
             [chat],
             template,
@@ -247,6 +254,35 @@ def _message(turn: Turn) -> Turn:
         raise ValueError(
             f"Expected a turn {{'from': one of {list(ROLES)}, 'value': text}}, got {turn!r:.100}."
         ) from error
+
+
+def _thinking_apart(message: Turn, has_channel: bool) -> Turn:
+    """An assistant's message with its thinking under `thinking`, for templates that have a channel for it.
+
+    Raises:
+        ValueError: thinking by key, for a template that would drop it.
+    """
+    message = dict(message)
+    thought = message.pop("reasoning_content", None) or message.pop("thinking", None)
+    if thought and not has_channel:
+        raise ValueError(
+            "The chat template has no channel for the thinking of a message: write it into the content, as "
+            f"'<think>...</think>' in front of the answer. Got {thought!r:.80}."
+        )
+    answers = has_channel and not thought and message.get("role") == "assistant"
+    text = _first_text(message.get("content"))
+    if answers and text.lstrip().startswith("<think>") and "</think>" in text:
+        thought, answer = split_thinking(text)
+        content = message["content"]
+        message["content"] = answer if isinstance(content, str) else [{**content[0], "text": answer}, *content[1:]]
+    return {**message, "thinking": thought} if thought else message
+
+
+def _first_text(content: Any) -> str:
+    """The text that a message's content begins with; empty where it begins with something else."""
+    if isinstance(content, (list, tuple)) and content and isinstance(content[0], dict):
+        content = content[0].get("text")
+    return content if isinstance(content, str) else ""
 
 
 def _places_of_questions(prompt: Prompt, chat: list[Turn]) -> list[Place]:

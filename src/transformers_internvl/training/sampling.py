@@ -6,7 +6,7 @@ with all of its samples floor(r) times, and with a random part of them, drawn an
 of a rank and worker takes every n-th entry; together they are the epoch, none lost and none twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,6 +50,11 @@ class Mixture:
 
     def __len__(self) -> int:
         return sum(self.entries_of(number) for number in range(len(self.sizes)))
+
+    def identity(self) -> dict[str, Any]:
+        """What makes the entries what they are, as plain numbers."""
+        sizes, repeats = [int(size) for size in self.sizes], [float(repeat) for repeat in self.repeats]
+        return {"sizes": sizes, "repeats": repeats, "mixing": self.mixing, "seed": self.seed}
 
     def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The entries of an epoch in order: sets `(N,)` int32 and samples `(N,)` int64."""
@@ -114,17 +119,8 @@ class MixtureStream:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream is, as plain numbers."""
-        mixture = self.mixture
-        return {
-            "epoch": self.epoch,
-            "position": self.position,
-            "share": self.share,
-            "shares": self.shares,
-            "seed": mixture.seed,
-            "mixing": mixture.mixing,
-            "sizes": [int(size) for size in mixture.sizes],
-            "repeats": [float(repeat) for repeat in mixture.repeats],
-        }
+        place = {"epoch": self.epoch, "position": self.position}
+        return {**place, "share": self.share, "shares": self.shares, **self.mixture.identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to where `state_dict` was taken.
@@ -132,14 +128,26 @@ class MixtureStream:
         Raises:
             ValueError: it was taken of another mixture or share, in which the position means something else.
         """
-        own = self.state_dict()
-        if changed := [key for key in own if key not in ("epoch", "position") and own[key] != state.get(key)]:
-            listed = "; ".join(f"{key}: {state.get(key)} then, {own[key]} now" for key in changed)
-            raise ValueError(
-                f"The data cannot be taken up in mid-epoch, since it changed ({listed}). Use the same data, seed, "
-                "number of ranks and workers, or begin a new epoch."
-            )
+        refuse_changes(state, {k: v for k, v in self.state_dict().items() if k not in ("epoch", "position")})
         self.epoch, self.position = int(state["epoch"]), int(state["position"])
 
 
-__all__ = ["MIXINGS", "Mixture", "MixtureStream"]
+def refuse_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Check that a place in the data still means what it meant.
+
+    Args:
+        then: what was saved with it, and possibly more.
+        now: what has to be the same.
+
+    Raises:
+        ValueError: something is not; the message lists it.
+    """
+    if changed := [key for key in now if now[key] != then.get(key)]:
+        listed = "; ".join(f"{key}: {then.get(key)} then, {now[key]} now" for key in changed)
+        raise ValueError(
+            f"The data cannot be taken up in mid-epoch, since it changed ({listed}). Use the same data, seed, "
+            "number of ranks and workers, or begin the epoch anew (in training arguments: `ignore_data_skip=True`)."
+        )
+
+
+__all__ = ["MIXINGS", "Mixture", "MixtureStream", "refuse_changes"]

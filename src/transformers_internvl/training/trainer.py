@@ -9,19 +9,24 @@ and not the mean of the means of its pieces, which would favor labels in pieces 
 average over ranks, and do not normalize over accumulation steps). So the denominator is made before the first piece.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
 
-from ..modeling.losses import token_weights
+from ..modeling.losses import IGNORE_INDEX, token_weights
+from .collation import PackingCollator, PaddingCollator
+from .data_trainer import Batch, DataTrainer
+from .dataset import ChatDataset, PackedDataset
+from .feature_cache import FeatureCache
+from .feature_store import NEW_TILES
 from .parameter_groups import parameter_groups
 
 
-class InternVLTrainer(Trainer):
-    """transformers' `Trainer` for chat models, with two additions.
+class InternVLTrainer(DataTrainer):
+    """transformers' `Trainer` for chat models, on our data sets as [`DataTrainer`] says, with two additions.
 
     The loss is weighted as `model.config.loss_reduction` says ("token", "sample" or "square"), or as `loss_weight`
     `(B, L)` of a batch says, where a collator puts several samples in a row. Evaluation reports the token mean, unless
@@ -29,10 +34,14 @@ class InternVLTrainer(Trainer):
 
     Args:
         part_learning_rates, layer_decay: as of [`parameter_groups`]; without them, transformers' own groups.
-        Everything else is `Trainer`'s.
+        feature_cache: a folder. Behind a frozen tower and projector, every tile is encoded once and its features are
+            kept there; a `ChatDataset` or `PackedDataset` passes over pictures that were. See [`FeatureCache`].
+        feature_cache_bytes: most bytes of the folder; None = as many as the disk has.
+        Everything else is `DataTrainer`'s.
 
     Raises:
-        ValueError: with several devices in one process (`torch.nn.DataParallel`): start one process per device.
+        ValueError: with several devices in one process (`torch.nn.DataParallel`): start one process per device. With
+            a feature cache, what [`FeatureCache`] and `ChatDataset.use_features` refuse.
     """
 
     def __init__(
@@ -40,6 +49,8 @@ class InternVLTrainer(Trainer):
         *args: Any,
         part_learning_rates: Mapping[str, float] | None = None,
         layer_decay: Mapping[str, float] | None = None,
+        feature_cache: str | os.PathLike | None = None,
+        feature_cache_bytes: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
@@ -49,6 +60,29 @@ class InternVLTrainer(Trainer):
                 "with torchrun or `accelerate launch`, or show one device (CUDA_VISIBLE_DEVICES)."
             )
         self.part_learning_rates, self.layer_decay = part_learning_rates, layer_decay
+        self.feature_cache = None if feature_cache is None else self._open_cache(feature_cache, feature_cache_bytes)
+
+    def _open_cache(self, folder: str | os.PathLike, max_bytes: int | None) -> FeatureCache:
+        """The cache of the model; its collator and the data sets know it, too."""
+        autocast = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.accelerator.mixed_precision]
+        if self.is_fsdp_enabled:
+            raise ValueError("A feature cache needs the whole tower on every rank: use DDP or ZeRO-2, not FSDP.")
+        cache = FeatureCache(folder, self.model, autocast=autocast, max_bytes=max_bytes)
+        evaluated = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
+        for data in (self.train_dataset, *evaluated.values()):
+            if hasattr(data, "use_features"):
+                data.use_features(cache.store)
+        self.data_collator: Any = cache.collator(self.data_collator)
+        return cache
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(inputs)
+        return inputs if self.feature_cache is None else self.feature_cache.encode_new(inputs)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if self.feature_cache is not None:  # the collator's, not the model's
+            self._signature_columns += [name for name in NEW_TILES if name not in self._signature_columns]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer, with groups by part and depth where they were asked for."""
@@ -61,21 +95,28 @@ class InternVLTrainer(Trainer):
             self.optimizer: torch.optim.Optimizer = optimizer_class(groups, **options)
         return super().create_optimizer(model)
 
-    def get_batch_samples(
-        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
-    ) -> tuple[list[dict[str, Any]], torch.Tensor | int | None]:
-        """The pieces of one optimizer step, each with its weights, and the sum of all weights on all ranks."""
-        batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
-        if count is None or not batches:
-            return batches, count
+    def default_collator(self, dataset: Any) -> PackingCollator | PaddingCollator | None:
+        """Packs are joined, with the weights that the model's config names; samples are padded to rows."""
+        if isinstance(dataset, PackedDataset):
+            return PackingCollator(self.model.config.loss_reduction)
+        if isinstance(dataset, ChatDataset):
+            return PaddingCollator(dataset.encoder.processor.tokenizer.pad_token_id)
+        return None
+
+    def empty_batch(self) -> Batch:
+        """Two positions without a label. The model adds the empty tile that keeps its tower in step."""
+        ids = torch.zeros(1, 2, dtype=torch.long)  # (1, L)
+        places = torch.arange(2)[None]
+        return {"input_ids": ids, "labels": ids + IGNORE_INDEX, "position_ids": places, "is_empty": True}
+
+    def step_weight(self, batches: list[Batch]) -> torch.Tensor | None:
+        """The sum of the weights of all pieces, each of which gets its weights."""
+        if "labels" not in batches[0]:
+            return None
         for batch in batches:
             labels = batch.get("shift_labels", batch["labels"])
             batch.setdefault("loss_weight", token_weights(labels, self.model.config.loss_reduction))
-        total = weight_of(batches).to(device)
-        if self.args.average_tokens_across_devices and self.args.world_size > 1:
-            total = self.accelerator.gather(total).sum()
-        # Ranks that share a batch have counted the same weights.
-        return batches, total / (self.get_tp_size() * self.get_cp_size() * self.get_sp_size())
+        return weight_of(batches)
 
     def compute_loss(
         self,
@@ -87,6 +128,8 @@ class InternVLTrainer(Trainer):
         """As `Trainer`'s; weights that a batch for evaluation brings are normalized within it."""
         if not model.training and "loss_weight" in inputs:
             num_items_in_batch = None
+        if inputs.pop("is_empty", False):  # nothing of it counts, nor how it is spread over experts
+            return 0.0 * super().compute_loss(model, inputs, False, num_items_in_batch)
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def prediction_step(

@@ -70,6 +70,8 @@ class ChatTemplate:
         thinking_system_message: replaces `system_message` under `enable_thinking=True`; None = no thinking mode.
         answer_opening: what the model writes in front of every answer, and is trained to write; the prompts of
             `chat()` leave it out of earlier answers.
+        thought_opening: the same in front of a message's `thinking`, which the answer then follows as a turn of its
+            own; None = thinking has no place but within the answer, between `<think>` and `</think>`.
     """
 
     grammar: str
@@ -83,6 +85,7 @@ class ChatTemplate:
     stop: str
     thinking_system_message: str | None = None
     answer_opening: str = ""
+    thought_opening: str | None = None
 
 
 def _chatml(system_message: str | None, gap: str, **changes: str | None) -> ChatTemplate:
@@ -129,12 +132,19 @@ TEMPLATES: dict[str, ChatTemplate] = {
         gap="",
         stop="<|return|>",
         answer_opening="<|channel|>final<|message|>",
+        thought_opening="<|channel|>analysis<|message|>",
     ),
     "internvl_hf": _chatml(None, gap="\n", grammar="internvl_hf", thinking_system_message=THINKING_SYSTEM_MESSAGE),
 }
 
 
-def get_chat_template(name: str, *, system_message: str | None = None, image_placeholder: str | None = None) -> str:
+def get_chat_template(
+    name: str,
+    *,
+    system_message: str | None = None,
+    image_placeholder: str | None = None,
+    for_training: bool = False,
+) -> str:
     """The text of a chat template, complete in itself.
 
     The template takes messages whose `content` is a string or a list of items `{"type": "text", "text": ...}`,
@@ -142,7 +152,8 @@ def get_chat_template(name: str, *, system_message: str | None = None, image_pla
     of role `system` at the start replaces the default system message; an empty one is sent empty. Further variables:
     `add_generation_prompt`, `enable_thinking` (3.5; True: the thinking system message where the user gives none;
     False: the answer starts behind an empty thought), `image_labels` (False: no "Image-1: " before the images of one
-    run), `for_training` (True: answers begin with what the model writes by itself, the channel of GPT-OSS).
+    run), `for_training` (True: answers begin with what the model writes by itself, the channel of GPT-OSS, and an
+    assistant message's `thinking` stands in front of its answer, in a channel of its own).
     Assistant turns are enclosed in `{% generation %}`, end token included.
 
     Args:
@@ -150,6 +161,7 @@ def get_chat_template(name: str, *, system_message: str | None = None, image_pla
         system_message: the default system message instead of the authors'. None keeps theirs, as `null` in a
             config.json does; "" sends an empty one.
         image_placeholder: what stands for an image; `<image>`, or `<IMG_CONTEXT>` with `internvl_hf`.
+        for_training: fix that variable to True, for trainers that render conversations themselves.
 
     Raises:
         ValueError: unknown name.
@@ -164,11 +176,13 @@ def get_chat_template(name: str, *, system_message: str | None = None, image_pla
     if image_placeholder is None:
         image_placeholder = "<IMG_CONTEXT>" if grammar == "internvl_hf" else "<image>"
     values = {"template_name": name, "image_placeholder": image_placeholder, **row}
+    if for_training:
+        values["for_training"] = True
     header = [f"{{%- set {key} = {_jinja_literal(value)} %}}\n" for key, value in values.items()]
     return "".join(header) + _grammar(grammar)
 
 
-def _jinja_literal(value: str | None) -> str:
+def _jinja_literal(value: str | bool | None) -> str:
     # JSON's escapes are among Jinja's; braces are escaped so that no text can open or close a Jinja block.
     if value is None:
         return "none"

@@ -1,0 +1,188 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""`internvl surgery`: parts of checkpoints taken out, put in, exchanged, resized and merged, from folder to folder."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import blame_user
+from .loading import positive, quiet_unless_watched
+
+LAYOUTS = ("authors", "hf")
+
+# An argument: its name or flag, and what `add_argument` takes.
+Argument = tuple[str, dict[str, Any]]
+
+_SOURCE: Argument = ("source", {"metavar": "SRC", "help": "the checkpoint, a folder or Hub id"})
+_TARGET: Argument = ("target", {"metavar": "DST", "help": "a new folder for the result"})
+_CAST: Argument = ("--cast", {"action": "store_true", "help": "convert the new part to the model's number format"})
+_SEED: Argument = ("--seed", {"type": int, "default": 0, "help": "of a new projector (%(default)s)"})
+_SHARDS: Argument = (
+    "--max-shard-size",
+    {"default": "5GB", "metavar": "SIZE", "help": "of one weight file (%(default)s)"},
+)
+
+
+def _add_tokens(arguments: argparse.Namespace) -> None:
+    from ..conversion.operations import add_tokens_folder
+
+    given = vars(arguments)
+    ids = add_tokens_folder(
+        given["source"], given["target"], given["tokens"], not given["plain"], given["max_shard_size"]
+    )
+    for token, index in ids.items():
+        print(f"{index}  {token}")
+
+
+def _calls(function: str, module: str = "operations") -> Callable[[argparse.Namespace], None]:
+    """Run a function of `conversion` with the arguments of its operation, by their names."""
+
+    def run(arguments: argparse.Namespace) -> None:
+        from importlib import import_module
+
+        operation = OPERATIONS[arguments.operation]
+        names = [flag.lstrip("-").replace("-", "_") for flag, _ in operation.arguments]
+        given = {name: getattr(arguments, name) for name in names}
+        getattr(import_module(f"...conversion.{module}", __name__), function)(**given)
+
+    return run
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What it does, with which arguments (called as those of its function are), and the function."""
+
+    help: str
+    arguments: tuple[Argument, ...]
+    run: Callable[[argparse.Namespace], None]
+
+
+OPERATIONS = {
+    "extract-tower": Operation(
+        "write the vision tower as an InternViT",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--to", {"choices": LAYOUTS, "default": "authors", "help": "layout of the result (%(default)s)"}),
+            _SHARDS,
+        ),
+        _calls("extract_tower_folder"),
+    ),
+    "replace-tower": Operation(
+        "put another vision tower into a chat model",
+        (
+            _SOURCE,
+            ("tower", {"metavar": "TOWER", "help": "an InternViT, or a checkpoint with the tower to take"}),
+            _TARGET,
+            (
+                "--vision-feature-layer",
+                {"type": int, "metavar": "N", "help": "which hidden state the projector reads (default: as before)"},
+            ),
+            ("--reset-projector", {"action": "store_true", "help": "give the model a new projector, to be trained"}),
+            _CAST,
+            _SEED,
+            _SHARDS,
+        ),
+        _calls("replace_tower_folder"),
+    ),
+    "replace-language-model": Operation(
+        "exchange the language model of a chat model, with a new projector",
+        (
+            _SOURCE,
+            ("language_model", {"metavar": "LLM", "help": "a causal language model with its tokenizer"}),
+            _TARGET,
+            (
+                "--template",
+                {"metavar": "NAME", "help": "conversation template (default: the source's, if it names one)"},
+            ),
+            _CAST,
+            _SEED,
+            _SHARDS,
+        ),
+        _calls("replace_language_model_folder", "language_model_swap"),
+    ),
+    "add-tokens": Operation(
+        "add tokens to tokenizer and model, with rows that begin as the mean",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--tokens", {"nargs": "+", "required": True, "metavar": "TOKEN", "help": "the new tokens"}),
+            ("--plain", {"action": "store_true", "help": "not special: a user's text may become such a token"}),
+            _SHARDS,
+        ),
+        _add_tokens,
+    ),
+    "resize-positions": Operation(
+        "fit the tower's position table to another image size",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--image-size", {"type": positive, "required": True, "metavar": "PIXELS", "help": "side of an image"}),
+            _SHARDS,
+        ),
+        _calls("resize_positions_folder"),
+    ),
+    "truncate-tower": Operation(
+        "keep only the first blocks of the tower",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--num-layers", {"type": positive, "required": True, "metavar": "N", "help": "how many blocks to keep"}),
+            _SHARDS,
+        ),
+        _calls("truncate_tower_folder"),
+    ),
+    "merge-lora": Operation(
+        "merge an adapter into its base, or the adapters inside a checkpoint of the authors",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--base", {"metavar": "ID_OR_FOLDER", "help": "of an adapter (default: as adapter_config.json says)"}),
+            _SHARDS,
+        ),
+        _calls("merge_lora_folder"),
+    ),
+    "extract-lora": Operation(
+        "take a checkpoint of the authors with adapters in it apart: a plain one, and a peft adapter",
+        (
+            _SOURCE,
+            _TARGET,
+            ("adapter_target", {"metavar": "ADAPTER", "help": "a new folder for the adapter"}),
+        ),
+        _calls("extract_legacy", "legacy_adapters"),
+    ),
+    "convert-lora": Operation(
+        "convert a peft adapter between the authors' remote code and this package",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--model", {"required": True, "metavar": "ID_OR_FOLDER", "help": "the model that it is for"}),
+            ("--to", {"choices": LAYOUTS, "default": "hf", "help": "whose modules it shall be for (%(default)s)"}),
+        ),
+        _calls("convert_adapter", "adapters"),
+    ),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the operations and their arguments."""
+    operations = parser.add_subparsers(dest="operation", required=True, metavar="operation")
+    for name, operation in OPERATIONS.items():
+        described = f"{operation.help[0].upper()}{operation.help[1:]}."
+        each = operations.add_parser(name, help=operation.help, description=described)
+        for flag, options in operation.arguments:
+            each.add_argument(flag, **options)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the operation and say where the result is."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # what matters is an error
+    quiet_unless_watched()
+    with blame_user(f"cannot {arguments.operation}"):
+        OPERATIONS[arguments.operation].run(arguments)
+    for what in ("target", "adapter_target"):
+        if hasattr(arguments, what):
+            print(f"written  {getattr(arguments, what)}")

@@ -1,0 +1,40 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""A folder that is there whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_folder(folder: str | os.PathLike) -> Iterator[Path]:
+    """Fill a hidden folder beside `folder`, which takes its name when the block ends well.
+
+    After an error in the block nothing is left. A process that is killed leaves the hidden folder,
+    `.<name>.partial-<process id>`, which nothing reads and a later run with that id makes anew.
+
+    Args:
+        folder: where the result goes; nothing may be there, or an empty folder.
+
+    Yields:
+        The folder to fill.
+
+    Raises:
+        FileExistsError: something is at `folder`.
+    """
+    folder = Path(os.path.abspath(folder))
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is there already: name a new folder, or take that one away.")
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        os.rename(partial, folder)  # fails where a file has come into `folder` since
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+__all__ = ["atomic_folder"]

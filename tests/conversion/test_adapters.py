@@ -1,0 +1,192 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Adapters trained on the authors' remote code, on ours, and back: the numbers of peft on fused layers."""
+
+import json
+
+import pytest
+import torch
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model, inject_adapter_in_model, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel
+
+from tests.fused_lora import adapt, fused_model, logits, write_adapter
+from tests.parity.golden import golden_root
+from transformers_internvl.conversion.adapters import Adapter, convert_adapter, to_authors
+
+CASES = ["chat_internlm2", "chat_qwen2", "chat_phi3", "chat_llama3"]
+TOLERANCE = {"rtol": 1e-6, "atol": 5e-6}
+
+
+def with_adapter(source, folder) -> PeftModel:
+    return PeftModel.from_pretrained(AutoModel.from_pretrained(source).eval(), folder).eval()
+
+
+def make(name, tmp_path, **kwargs):
+    source = golden_root() / name
+    model = fused_model(source)
+    lora = adapt(model, 4, 4, **kwargs)
+    write_adapter(tmp_path / "theirs", lora, 4, **kwargs)
+    return source, lora, logits(model, source)
+
+
+def same_files(a, b) -> bool:
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in (a, b))
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_theirs_on_ours_and_back(name, tmp_path):
+    source, _, expected = make(name, tmp_path)
+    convert_adapter(tmp_path / "theirs", tmp_path / "ours", source)
+    torch.testing.assert_close(logits(with_adapter(source, tmp_path / "ours"), source), expected, **TOLERANCE)
+    convert_adapter(tmp_path / "ours", tmp_path / "again", source)
+    assert same_files(tmp_path / "ours", tmp_path / "again")
+    convert_adapter(tmp_path / "ours", tmp_path / "back", source, to="authors")
+    assert same_files(tmp_path / "theirs", tmp_path / "back")
+    theirs, back = (json.loads((tmp_path / n / "adapter_config.json").read_text()) for n in ("theirs", "back"))
+    assert sorted(theirs.pop("target_modules")) == sorted(back.pop("target_modules"))
+    assert {**theirs, "base_model_name_or_path": str(source)} == back
+
+
+@pytest.mark.parametrize("kwargs", [{"use_rslora": True}, {"use_dora": True, "lora_dropout": 0.0}], ids=["rs", "dora"])
+def test_kinds_of_lora(kwargs, tmp_path):
+    source, _, expected = make("chat_internlm2", tmp_path, **kwargs)
+    convert_adapter(tmp_path / "theirs", tmp_path / "ours", source)
+    torch.testing.assert_close(logits(with_adapter(source, tmp_path / "ours"), source), expected, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("part", ["language_model", "vision_model"])
+def test_trained_on_a_part_alone(part, tmp_path):
+    """The names lack the part's: peft wrapped `model.language_model` or `model.vision_model`."""
+    source = golden_root() / "chat_internlm2"
+    model = fused_model(source)
+    lora = adapt(model, llm=4 * (part == "language_model"), backbone=4 * (part == "vision_model"))
+    write_adapter(tmp_path / "theirs", {name.removeprefix(f"{part}."): tensor for name, tensor in lora.items()}, 4)
+    convert_adapter(tmp_path / "theirs", tmp_path / "ours", source)
+    now = logits(with_adapter(source, tmp_path / "ours"), source)
+    torch.testing.assert_close(now, logits(model, source), **TOLERANCE)
+
+
+@pytest.mark.parametrize("use_rslora", [False, True])
+@pytest.mark.parametrize("targets", [["q_proj", "v_proj", "o_proj"], ["q_proj", "k_proj", "v_proj"]], ids=len)
+def test_ours_become_fused_of_the_sum_of_ranks(targets, use_rslora, tmp_path):
+    source = golden_root() / "chat_internlm2"
+    ours = AutoModel.from_pretrained(source).eval()
+    ours = get_peft_model(ours, LoraConfig(r=3, lora_alpha=5, target_modules=targets, use_rslora=use_rslora)).eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in ours.named_parameters():
+            if ".lora_" in name:
+                parameter.normal_(std=0.2)
+    ours.save_pretrained(tmp_path / "ours")
+    convert_adapter(tmp_path / "ours", tmp_path / "theirs", source, to="authors")
+
+    config = LoraConfig.from_pretrained(tmp_path / "theirs")
+    parts = sum(name in targets for name in ("q_proj", "k_proj", "v_proj"))
+    assert config.r == 3 and set(config.rank_pattern.values()) == {3 * parts}
+    fused = fused_model(source)
+    tensors = load_file(tmp_path / "theirs" / "adapter_model.safetensors")
+    for part, prefix in (("language_model", "language_model.model."), ("vision_tower", "vision_model.")):
+        rows = {"attention.wqkv": "self_attn.wqkv", "attention.wo": "self_attn.o_proj", "attn.qkv": "attention.qkv"}
+        rows |= {"encoder.layers": "encoder.layer"}
+
+        def named(name, prefix=prefix, rows=rows):
+            name = name.removeprefix("base_model.model.").removeprefix(prefix)
+            for theirs, mine in rows.items():
+                name = name.replace(theirs, mine)
+            return name
+
+        own = {named(name): tensor for name, tensor in tensors.items() if f"model.{prefix}" in name}
+        options = {"use_rslora": use_rslora, "target_modules": {name.partition(".lora_")[0] for name in own}}
+        for row in ("rank_pattern", "alpha_pattern"):
+            options[row] = {named(name): value for name, value in getattr(config, row).items()}
+        module = getattr(fused.model, part)
+        inject_adapter_in_model(LoraConfig(r=config.r, lora_alpha=config.lora_alpha, **options), module)
+        report = set_peft_model_state_dict(module, own)
+        assert own and not report.unexpected_keys
+    torch.testing.assert_close(logits(fused.eval(), source), logits(ours, source), **TOLERANCE)
+
+    convert_adapter(tmp_path / "theirs", tmp_path / "back", source)
+    torch.testing.assert_close(
+        logits(with_adapter(source, tmp_path / "back"), source), logits(ours, source), **TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("use_rslora", [False, True])
+def test_parts_of_several_ranks_keep_their_scale(use_rslora):
+    config = AutoConfig.from_pretrained(golden_root() / "chat_internlm2")
+    root = "model.vision_tower.encoder.layer.0.attention"
+    power = 0.5 if use_rslora else 1.0
+    ranks, modules = {"q_proj": 3, "v_proj": 2}, {}
+    for part, rank in ranks.items():
+        modules[f"{root}.{part}"] = {"lora_A.weight": torch.randn(rank, 28), "lora_B.weight": torch.randn(28, rank)}
+    row = LoraConfig(r=3, lora_alpha=2 * 3**power, alpha_pattern={"v_proj": 2 * 2**power}, use_rslora=use_rslora)
+    fused = to_authors(Adapter(row, modules), config)
+    (name, kinds), rank = *fused.modules.items(), 5
+    assert name == "vision_model.encoder.layers.0.attn.qkv" and len(kinds["lora_A.weight"]) == rank
+    assert fused.alpha_of(name) / rank**power == pytest.approx(2.0)
+    q, v = (m["lora_B.weight"] @ m["lora_A.weight"] for m in modules.values())
+    expected = torch.cat([q, torch.zeros(28, 28), v])
+    torch.testing.assert_close(kinds["lora_B.weight"] @ kinds["lora_A.weight"], expected)
+    row.alpha_pattern = {"v_proj": 1}
+    with pytest.raises(ValueError, match="plain LoRA with one scale"):
+        to_authors(Adapter(row, modules), config)
+
+
+def test_a_projector_that_was_trained_whole(tmp_path):
+    source, lora, _ = make("chat_internlm2", tmp_path)
+    weights = load_file(source / "model.safetensors")
+    tensors = load_file(tmp_path / "theirs" / "adapter_model.safetensors")
+    mlp = {f"base_model.model.{key}": tensor + 0.1 for key, tensor in weights.items() if key.startswith("mlp1.")}
+    save_file(tensors | mlp, tmp_path / "theirs" / "adapter_model.safetensors")
+    config = json.loads((tmp_path / "theirs" / "adapter_config.json").read_text())
+    (tmp_path / "theirs" / "adapter_config.json").write_text(json.dumps({**config, "modules_to_save": ["mlp1"]}))
+    convert_adapter(tmp_path / "theirs", tmp_path / "ours", source)
+    model = with_adapter(source, tmp_path / "ours").merge_and_unload()
+    for ours, theirs in (("layer_norm", 0), ("linear_1", 1), ("linear_2", 3)):
+        weight = model.get_parameter(f"model.multi_modal_projector.{ours}.weight")
+        assert torch.equal(weight, weights[f"mlp1.{theirs}.weight"] + 0.1)
+    convert_adapter(tmp_path / "ours", tmp_path / "back", source, to="authors")
+    assert same_files(tmp_path / "theirs", tmp_path / "back")
+
+
+def test_what_cannot_be_done_is_refused(tmp_path):
+    source, lora, _ = make("chat_internlm2", tmp_path)
+    theirs, new = tmp_path / "theirs", tmp_path / "new"
+    with pytest.raises(ValueError, match="'hf' or 'authors', got 'ours'"):
+        convert_adapter(theirs, new, source, to="ours")
+    with pytest.raises(ValueError, match="is no adapter"):
+        convert_adapter(source, new, source)
+    with pytest.raises(ValueError, match="does not fit"):
+        convert_adapter(theirs, new, golden_root() / "chat_llama_v1_2")
+    with pytest.raises(ValueError, match=r"has weights for 'language_model.*, of which the model has none"):
+        convert_adapter(theirs, new, golden_root() / "chat_phi3")
+    with pytest.raises(ValueError, match="has weights for 'language_model"):
+        convert_adapter(theirs, new, source, to="authors")
+    convert_adapter(theirs, new, source)
+    with pytest.raises(FileExistsError):
+        convert_adapter(theirs, new, source)
+
+    config = LoraConfig.from_pretrained(theirs)
+    config.target_parameters = ["mlp.experts.down_proj"]
+    config.save_pretrained(theirs)
+    for to in ("hf", "authors"):
+        with pytest.raises(ValueError, match="experts"):
+            convert_adapter(theirs, tmp_path / "x", source, to=to)
+
+    tensors = load_file(new / "adapter_model.safetensors")
+    prefix = "base_model.model.model.language_model.layers.0.self_attn.q_proj"
+    save_file({**tensors, f"{prefix}.lora_magnitude_vector": torch.ones(3)}, new / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match="plain LoRA with one scale"):
+        convert_adapter(new, tmp_path / "x", source, to="authors")
+    save_file({f"{prefix}.weight": torch.ones(48, 48)}, new / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match="is trained whole"):
+        convert_adapter(new, tmp_path / "x", source, to="authors")
+    save_file(
+        {"base_model.model.a.token_adapter.trainable_tokens_delta": torch.ones(2)}, new / "adapter_model.safetensors"
+    )
+    with pytest.raises(ValueError, match="cannot be converted, only LoRA's"):
+        convert_adapter(new, tmp_path / "x", source)
+    IA3Config().save_pretrained(new)
+    with pytest.raises(ValueError, match="of type .*IA3, expected LORA"):
+        convert_adapter(new, tmp_path / "x", source)

@@ -1,0 +1,63 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Our data sets on two gloo ranks: no sample is lost or repeated, nothing hangs, runs are resumed exactly."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.training.kills import once_each, outcome, run, samples, stopped_and_resumed, trainer_of
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory) -> list[dict]:
+    """What each rank of `main` found."""
+    folder = tmp_path_factory.mktemp("ranks")
+    codes = run(2, folder, "tests.training.test_data_ranks", str(folder))
+    assert codes == [0, 0], "\n".join((folder / f"log.{rank}.txt").read_text()[-3000:] for rank in range(2))
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_two_ranks_lose_and_repeat_no_sample(two_ranks):
+    for kind in ("packed", "rows"):
+        seen = [found[kind] for found in two_ranks]
+        assert all(seen) and once_each(seen[0] + seen[1])
+
+
+def test_two_ranks_resume_exactly(two_ranks):
+    for found in two_ranks:
+        assert found["resumed"] == found["whole"] and found["whole"]["curve"][-1]["epoch"] == 2
+    assert two_ranks[0]["whole"]["weights"] == two_ranks[1]["whole"]["weights"]
+    assert two_ranks[0]["whole"]["batches"] != two_ranks[1]["whole"]["batches"]
+
+
+def test_two_ranks_give_the_curve_of_one(two_ranks, tmp_path):
+    """The samples of a step are the same; at the end of an epoch one rank has none."""
+    one, _ = exact("rows", tmp_path, gradient_accumulation_steps=2)
+    assert len(samples()) % 2 == 1
+    assert two_ranks[0]["exact"] == pytest.approx(one, abs=2e-5) and len(one) == 2 * -(-len(samples()) // 2)
+
+
+def exact(case: str, folder: Path, **options) -> tuple[list[float], list[list[int]]]:
+    """Losses and samples of a run without anything random, two samples a step."""
+    options = {"per_device_train_batch_size": 1, "learning_rate": 1e-3, "save_strategy": "no", **options}
+    trainer = trainer_of(case, folder, noise=0.0, **options)
+    trainer.train()
+    return [row["loss"] for row in trainer.state.log_history if "loss" in row], trainer.seen
+
+
+def main(folder: Path) -> None:
+    """One of two ranks."""
+    case = "packed, two ranks"
+    whole = trainer_of(case, folder / "whole", save_strategy="no")
+    whole.train()
+    resumed = stopped_and_resumed(case, folder / "parts", [3])
+    losses, rows = exact("rows", folder / "exact", gradient_accumulation_steps=1)
+    found = {"packed": whole.seen, "rows": rows, "whole": outcome(whole), "resumed": outcome(resumed)}
+    found["exact"] = losses
+    (folder / f"{whole.args.process_index}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
