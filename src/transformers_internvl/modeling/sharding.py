@@ -46,4 +46,17 @@ def inside_call(module: nn.Module, compute: Callable[[Callable, torch.Tensor], A
             module.forward = replaced
 
 
-__all__ = ["inside_call", "is_sharded"]
+class NamesOwnBlocks:
+    """Mixin in front of `PreTrainedModel`: `_no_split_modules` names only what the model has.
+
+    accelerate shards a model by these classes, and refuses one that it does not find.
+    """
+
+    _no_split_modules: Any
+
+    def post_init(self) -> None:
+        super().post_init()  # type: ignore[misc]
+        self._no_split_modules &= {type(module).__name__ for module in self.modules()}  # type: ignore[attr-defined]
+
+
+__all__ = ["NamesOwnBlocks", "inside_call", "is_sharded"]
