@@ -5,7 +5,7 @@ Every field added here has a default under which the model behaves as stock's do
 either library is read by the other. The authors' own formats are in `configuration_chat.py`.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
@@ -62,6 +62,7 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
     All other fields are stock's.
     """
 
+    base_model_fsdp_plan: ClassVar[dict[Any, str]] = {"encoder.layer.*": "free_full_weight"}
     # The 6B towers normalize query and key over all heads, of which there are 25: no rank can do with some of them. So
     # the weights of the attention are cut and their outputs gathered; the MLP is cut throughout.
     base_model_tp_plan = {

@@ -22,6 +22,7 @@ from .attention_pool import AttentionPoolAttention
 from .configuration_dual_encoder import InternVLDualEncoderConfig
 from .loading import LoadsStrictly
 from .quantized import KeepsPartsExact
+from .sharding import NamesOwnBlocks
 from .tensor_parallel import KeepsHeadsWhole
 
 MODES = ("InternVL-C", "InternVL-G")
@@ -54,7 +55,9 @@ class InternVLDualEncoderOutput(ModelOutput):
     vision_model_output: InternVLDualEncoderImageOutput | None = None
 
 
-class InternVLDualEncoderPreTrainedModel(KeepsPartsExact, KeepsHeadsWhole, LoadsStrictly, PreTrainedModel):
+class InternVLDualEncoderPreTrainedModel(
+    KeepsPartsExact, KeepsHeadsWhole, NamesOwnBlocks, LoadsStrictly, PreTrainedModel
+):
     """Loading, weight initialization and capabilities that the whole and its halves share."""
 
     config_class = InternVLDualEncoderConfig

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
 
 from .saved_names import AcceptsSavedNames
 
@@ -34,6 +35,23 @@ class NamesDamagedFiles(AcceptsSavedNames):
                 f"Weight file {damaged or 'of ' + str(pretrained_model_name_or_path)} is incomplete or damaged "
                 f"({error}). Download or copy it again."
             ) from error
+
+    @staticmethod
+    def _load_pretrained_model(
+        model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As transformers'; under ZeRO-3, too, the model remembers only the rows of key maps that its weights came by.
+
+        Saving goes back by what is remembered. transformers (5.23) notes all rows under ZeRO-3, those of older layouts
+        included, which would lead to names that no loader knows.
+        """
+        loaded = PreTrainedModel._load_pretrained_model(
+            model, state_dict, checkpoint_files, load_config, *args, **kwargs
+        )
+        rows = getattr(model, "_weight_conversions", None)
+        if rows is not None and rows is load_config.weight_mapping:
+            model._weight_conversions = [row for row in rows if row.was_used()]
+        return loaded
 
 
 class LoadsStrictly(NamesDamagedFiles):
