@@ -2,7 +2,7 @@
 """Runs from beginning to end on the embedded model: every objective, every kind of data, stopping and going on."""
 
 import json
-import logging
+import sys
 
 import pytest
 import torch
@@ -190,8 +190,7 @@ def test_the_smooth_curve_has_no_bias_towards_its_beginning():
 
 
 def test_without_matplotlib_a_sentence_says_so(folder, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     result = run(LORA, short(folder, max_steps=1)).train()
     assert result.notes == ["No loss.png was drawn: pip install matplotlib (extra `train`)."]
     assert not (folder / "out" / "loss.png").exists()
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)

@@ -31,8 +31,8 @@ from .run_options import RunOptions, read_options, write_options
 
 RUN_FILE = "run.yaml"
 SAVING = ".saving"  # where the trained model is written before it takes its place
-# Fields that may differ when a run goes on: they change what is kept and shown, not what is learned.
-FREE_FIELDS = ("save_steps", "save_strategy", "save_total_limit", "logging_steps", "report_to", "run_name")
+# Fields that may differ when a run goes on: they change what is kept, where and how shown, not what is learned.
+FREE_FIELDS = ("output", "save_steps", "save_strategy", "save_total_limit", "logging_steps", "report_to", "run_name")
 
 
 @dataclass(frozen=True)
