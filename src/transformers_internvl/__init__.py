@@ -7,6 +7,7 @@ With `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` in the environment, stock's own regist
 stays.
 """
 
+from .evaluation.device_map import internvl_device_map
 from .internvl_chat import InternVLChatModel
 from .internvl_llava import InternVLLlavaForConditionalGeneration
 from .modeling.configuration import InternVLConfig, InternVLVisionConfig
@@ -86,6 +87,7 @@ __all__ = [
     "QLlamaConfig",
     "format_box",
     "get_chat_template",
+    "internvl_device_map",
     "load_tokenizer",
     "nano_path",
     "parse_grounding",

@@ -30,6 +30,8 @@ from .middleware import InternVLMiddlewareTower, build_tower
 from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
 from .packed_masks import packed_masks
 from .projector import PROJECTORS, pixel_shuffle
+from .quantized import KeepsPartsExact
+from .tensor_parallel import KeepsHeadsWhole
 
 
 @dataclass
@@ -58,13 +60,14 @@ class InternVLCausalLMOutputWithPast(ModelOutput):
     router_logits: tuple[torch.Tensor, ...] | None = None
 
 
-class InternVLPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
+class InternVLPreTrainedModel(KeepsPartsExact, KeepsHeadsWhole, NamesDamagedFiles, PreTrainedModel):
     """Capabilities shared by the InternVL models."""
 
     config: InternVLConfig
     base_model_prefix = "model"
     input_modalities = ("image", "text", "video")
     supports_gradient_checkpointing = True
+    _no_split_modules = ["InternVLTwoMLPProjector"]  # joins two outputs; tower and language model add their own
     _skip_keys_device_placement = ["past_key_values"]
     _supports_flash_attn = True
     _supports_sdpa = True
@@ -81,6 +84,8 @@ class InternVLPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
 
 class InternVLModel(EncodesImages, InternVLPreTrainedModel):
     """Tower, projector and language model, without a language modeling head."""
+
+    exact_modules = ("vision_tower", "multi_modal_projector")
 
     def __init__(self, config: InternVLConfig):
         if not isinstance(config, StockInternVLConfig):
@@ -228,6 +233,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
+    exact_modules = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
     body_class = InternVLModel
 
     def __init__(self, config: InternVLConfig):

@@ -271,7 +271,7 @@ class InternVLVisionPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image", "video")
     supports_gradient_checkpointing = True
-    _no_split_modules = ["InternVLVisionLayer"]
+    _no_split_modules = ["InternVLVisionLayer", "InternVLVisionEmbeddings", "AttentionPool", "ClassifierAttentionPool"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
