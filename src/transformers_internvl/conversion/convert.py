@@ -24,10 +24,9 @@ from .companions import auto_map, image_token_id, write_authors, write_hf, write
 from .layouts import LAYOUTS, Checkpoint, authors_dict, authors_form, empty_model, hf_form, open_checkpoint, read_json
 from .plan import Loading, Plan, Step, Tensors
 from .sources import LEFT_OUT, weights_of
-from .weight_streams import Span, WeightStream, as_bytes, stamp_of, write_safetensors
+from .weight_streams import Span, WeightStream, as_bytes, stamp_of, write_index, write_safetensors
 
 MANIFEST, LOCK = "conversion.json", ".lock"
-INDEX = "model.safetensors.index.json"
 
 
 def convert_checkpoint(
@@ -161,7 +160,7 @@ class _Job:
                     bar.update(sum(step.nbytes for step in steps))
         if len(self.shards) > 1:
             places = {key: name for name, steps in self.shards.items() for step in steps for key in step.made}
-            write_json(partial / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+            write_index(partial, places, total)
 
     def _content(self, steps: list[Step], bar: Any) -> Iterator[memoryview | Span]:
         """The bytes of all that steps make."""

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from .atomic import atomic_folder
-from .weight_files import WeightFiles, is_weight_file
+from .weight_streams import WeightStream, is_weight_file
 
 CONFIG = "config.json"
 
@@ -54,7 +54,7 @@ def load_exactly(
     config = AutoConfig.from_pretrained(folder)
     if getattr(config, "quantization_config", None) is not None:
         raise ValueError(f"The weights in {folder} are quantized: take the checkpoint that they were made from.")
-    dtypes = WeightFiles(folder).dtypes()
+    dtypes = {entry.dtype for entry in WeightStream(folder).entries.values() if entry.dtype.is_floating_point}
     if len(dtypes) != 1 and dtype is None:
         names = ", ".join(sorted(str(each) for each in dtypes))
         raise ValueError(f"The weights in {folder} are of several number formats ({names}): bring them to one first.")

@@ -16,6 +16,7 @@ Source: `wrap_llm_lora`, `wrap_backbone_lora` of `modeling_internvl_chat.py` and
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from transformers import AutoConfig
 from .adapters import Adapter, to_canonical
 from .atomic import atomic_folder
 from .folders import CONFIG, copy_companions, local_folder, read_json, write_json
-from .weight_files import WeightFiles, WeightWriter
+from .weight_streams import Entry, Span, WeightStream, as_bytes, write_index, write_safetensors
 
 SCALE = 2.0  # alpha / r, with the authors' alpha = 2 * r
 DROPOUT = 0.05
@@ -37,7 +38,7 @@ _FLAGS = ("use_llm_lora", "use_backbone_lora")
 
 def is_legacy(folder: str | os.PathLike) -> bool:
     """Whether a folder's weights are wrapped by peft in the authors' way."""
-    return any(_WRAPPED.match(name) for name in WeightFiles(folder))
+    return any(_WRAPPED.match(name) for name in WeightStream(folder).entries)
 
 
 def merge_legacy(source: str | os.PathLike, target: str | os.PathLike) -> None:
@@ -81,16 +82,16 @@ def extract_legacy(source: str | os.PathLike, target: str | os.PathLike, adapter
             _write_plain(source, plain, weights, adapters, merge=False)
 
 
-def _open(folder: Path) -> tuple[WeightFiles, dict[str, dict[str, str]]]:
+def _open(folder: Path) -> tuple[WeightStream, dict[str, dict[str, str]]]:
     """The weights, and of every adapted module, by its plain name, the names of A and B."""
-    weights = WeightFiles(folder)
+    weights = WeightStream(folder)
     adapters: dict[str, dict[str, str]] = {}
-    for name in weights:
+    for name in weights.entries:
         if kind := _LORA.search(name):
             adapters.setdefault(plain_name(name[: kind.start()]), {})[kind[1]] = name
     if not adapters:
         raise ValueError(f"{folder} holds no weights of adapters: nothing to merge or to take out.")
-    bases = {plain_name(name) for name in weights}
+    bases = {plain_name(name) for name in weights.entries}
     for module, names in adapters.items():
         if len(names) != 2 or f"{module}.weight" not in bases:
             raise ValueError(f"{folder} is incomplete: {module} needs its weight, lora_A and lora_B.")
@@ -103,25 +104,36 @@ def plain_name(name: str) -> str:
 
 
 def _write_plain(
-    source: Path, folder: Path, weights: WeightFiles, adapters: dict[str, dict[str, str]], merge: bool
+    source: Path, folder: Path, weights: WeightStream, adapters: dict[str, dict[str, str]], merge: bool
 ) -> None:
     """The checkpoint without adapters, one file at a time."""
     copy_companions(source, folder)
     config = read_json(folder / CONFIG)
     write_json(folder / CONFIG, {**config, **{flag: 0 for flag in _FLAGS if flag in config}})
-    shards = [[name for name in weights.names_in(path) if not _LORA.search(name)] for path in weights.paths]
-    shards = [names for names in shards if names]
-    writer = WeightWriter(folder, len(shards))
-    for names in tqdm(shards, desc="Writing weights", unit="file", disable=len(shards) == 1):
-        tensors = {}
-        for name in names:
-            plain, tensor = plain_name(name), weights[name]
-            pair = adapters.get(plain.removesuffix(".weight")) if merge and plain.endswith(".weight") else None
-            if pair is not None:
-                tensor = merged(tensor, weights[pair["A"]], weights[pair["B"]])
-            tensors[plain] = tensor.contiguous().clone() if weights.paths[0].suffix == ".bin" else tensor
-        writer.write(tensors)
-    writer.finish()
+    shards: dict[Path, dict[str, Entry]] = {}
+    for name, entry in weights.entries.items():
+        if not _LORA.search(name):
+            shards.setdefault(entry.file, {})[plain_name(name)] = entry
+    places: dict[str, str] = {}
+    for number, entries in enumerate(tqdm(shards.values(), desc="Writing weights", disable=len(shards) == 1), 1):
+        file = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        content = (part for name in entries for part in _content(weights, name, entries[name], adapters, merge))
+        write_safetensors(folder / file, [(name, entry.on_meta()) for name, entry in entries.items()], content)
+        places |= dict.fromkeys(entries, file)
+    if len(shards) > 1:
+        write_index(folder, places, sum(entry.nbytes for entries in shards.values() for entry in entries.values()))
+
+
+def _content(
+    weights: WeightStream, name: str, entry: Entry, adapters: dict[str, dict[str, str]], merge: bool
+) -> Iterator[memoryview | Span]:
+    """The bytes of a weight, merged or as they are."""
+    pair = adapters.get(name.removesuffix(".weight")) if merge and name.endswith(".weight") else None
+    if pair is None:
+        yield from weights.pieces(entry)
+    else:
+        down, up = (weights.read(weights.entries[pair[kind]]) for kind in "AB")
+        yield as_bytes(merged(weights.read(entry), down, up))
 
 
 def merged(weight: torch.Tensor, down: torch.Tensor, up: torch.Tensor, scale: float = SCALE) -> torch.Tensor:
@@ -129,16 +141,16 @@ def merged(weight: torch.Tensor, down: torch.Tensor, up: torch.Tensor, scale: fl
     return torch.addmm(weight.float(), up.float(), down.float(), alpha=scale).to(weight.dtype)
 
 
-def _as_peft(weights: WeightFiles, adapters: dict[str, dict[str, str]]) -> Adapter:
+def _as_peft(weights: WeightStream, adapters: dict[str, dict[str, str]]) -> Adapter:
     """The adapters on the authors' modules as one peft adapter."""
     from peft import LoraConfig
 
     tensors = {
-        f"{module}.lora_{kind}.weight": weights[name]
+        f"{module}.lora_{kind}.weight": weights.read(weights.entries[name])
         for module, pair in adapters.items()
         for kind, name in pair.items()
     }
-    ranks = {module: weights[pair["A"]].shape[0] for module, pair in adapters.items()}
+    ranks = {module: weights.entries[pair["A"]].shape[0] for module, pair in adapters.items()}
     rank = max(ranks.values())
     config = LoraConfig(
         r=rank,

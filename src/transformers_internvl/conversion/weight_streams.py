@@ -8,7 +8,7 @@ one tensor that it computes on. `.bin` files are read as weights only.
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -280,10 +280,32 @@ def write_safetensors(
                 write_all(file, piece)
 
 
+def write_index(folder: Path, places: Mapping[str, str], total: int) -> None:
+    """Write which weight lies in which file of a folder, and how many bytes they are."""
+    content = {"metadata": {"total_size": total}, "weight_map": dict(places)}
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+
+
+def is_weight_file(path: Path) -> bool:
+    """Whether a file of a folder holds weights, or says where they lie, or belongs to a training run's state."""
+    return path.suffix in (".safetensors", ".bin", ".pt", ".pth") or path.name.endswith(".index.json")
+
+
 def stamp_of(path: Path) -> list[int]:
     """Size and time of change of a file; a file that was touched since has another one."""
     state = path.stat()
     return [state.st_size, state.st_mtime_ns]
 
 
-__all__ = ["Entry", "Span", "WeightStream", "as_bytes", "safetensors_entries", "stamp_of", "write_safetensors"]
+__all__ = [
+    "Entry",
+    "Span",
+    "WeightStream",
+    "as_bytes",
+    "is_weight_file",
+    "safetensors_entries",
+    "stamp_of",
+    "write_index",
+    "write_safetensors",
+]
