@@ -8,7 +8,8 @@ packs of 1,024 tokens and 48 tiles. Stock's habit is to pad random batches to th
 Every way takes all samples once, forward and backward (gradients add up), on equal weights, in a process of its own,
 in turn; of every batch the least disturbed round counts. Loss and gradient of all samples must agree to 1e-5.
 Figures are ratios of real tokens, not padding, per second of CPU time: above 1 packing trains faster. `filled` is the
-padded batches' share of real tokens, `1/filled` what leaving out the padding gains if nothing else costs or saves time.
+padded batches' share of real tokens, `1/filled` what leaving out the padding gains if nothing else costs or saves
+time.
 """
 
 import argparse
