@@ -202,7 +202,7 @@ def compare(folder: Path, engine: str, case: str, found: dict, expected: dict) -
     """Curve, gradient norms, evaluation and saved weights of ranks against those of one process."""
     tolerance = 2e-4 if case.endswith("bfloat16") else 2e-5
     if engine == "zero3" and case.endswith("bfloat16"):
-        tolerance = 5e-3  # DeepSpeed reduces gradients in the type of the weights
+        tolerance = 5e-3  # measured: 2.7e-4 in the losses, 2.7e-3 in the norms; ZeRO-2 has none of it
     check = partial(torch.testing.assert_close, rtol=tolerance, atol=tolerance)
     for key in expected.keys() - {"distribution", "sharded"}:
         ours, theirs = torch.tensor(found[key]), torch.tensor(expected[key])
