@@ -1,13 +1,19 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Which language models get their masks ready-made, and what those are."""
+"""Attention sample by sample, which language models get it, which get their masks ready-made, and what those are."""
 
+import pytest
 import torch
-from transformers import AutoModel, GptOssConfig, Qwen2Config
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AutoModel, GptOssConfig, Phi3Config, Qwen2Config
+from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
-from transformers_internvl.modeling.packed_masks import packed_masks
+from tests.tiny import tiny_batch, tiny_model
+from transformers_internvl.modeling import packed_masks as module
+from transformers_internvl.modeling.packed_masks import PackedCausalMask, packed_masks
 
 POSITIONS = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 0]])
 EMBEDDINGS = torch.zeros(1, 8, 16)
+LENGTHS = [3, 4, 2, 2, 5, 1, 1, 1]  # neighbours of one length, and padding, which is samples of one token
 
 
 def gpt_oss():
@@ -28,7 +34,7 @@ def gpt_oss():
 
 
 def test_masks_by_layer_type():
-    masks = packed_masks(gpt_oss(), EMBEDDINGS, None, POSITIONS, None)
+    masks = packed_masks(gpt_oss(), EMBEDDINGS, None, POSITIONS, None, {})
     sample = torch.tensor([0, 0, 0, 1, 1, 1, 1, 2])
     at = torch.arange(8)
     full = (sample[:, None] == sample) & (at[:, None] >= at)
@@ -40,10 +46,9 @@ def test_masks_by_layer_type():
 
 def test_nothing_is_done_where_it_is_not_needed():
     mask = torch.ones(1, 8)
-    assert packed_masks(gpt_oss(), EMBEDDINGS, mask, POSITIONS, None) is mask
-    assert packed_masks(gpt_oss(), EMBEDDINGS, None, None, None) is None
-    assert packed_masks(gpt_oss(), EMBEDDINGS, None, POSITIONS, object()) is None
-    assert packed_masks(Qwen2Config(), EMBEDDINGS, None, POSITIONS, None) is None
+    assert packed_masks(gpt_oss(), EMBEDDINGS, mask, POSITIONS, None, {}) is mask
+    assert packed_masks(gpt_oss(), EMBEDDINGS, None, None, None, {}) is None
+    assert packed_masks(gpt_oss(), EMBEDDINGS, None, POSITIONS, object(), {}) is None
 
 
 def test_the_language_model_would_not_keep_samples_apart_by_itself():
@@ -58,6 +63,117 @@ def test_the_language_model_would_not_keep_samples_apart_by_itself():
         with torch.no_grad():
             return model(inputs_embeds=inputs, position_ids=POSITIONS, attention_mask=mask, use_cache=False)[0][:, 3:]
 
-    masks = packed_masks(model.config, embeddings, None, POSITIONS, None)
+    masks = packed_masks(model.config, embeddings, None, POSITIONS, None, {})
     assert torch.allclose(last(embeddings, masks), last(other, masks), atol=1e-6)
     assert not torch.allclose(last(embeddings, None), last(other, None), atol=1e-3)
+
+
+def positions_of(lengths: list[int]) -> torch.Tensor:
+    return torch.cat([torch.arange(length) for length in lengths])[None]
+
+
+def states() -> list[torch.Tensor]:
+    """Query, key and value `(1, 4, L, 8)`."""
+    torch.manual_seed(0)
+    return [torch.randn(1, 4, sum(LENGTHS), 8, requires_grad=True) for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("config", "make"),
+    [
+        (Qwen2Config(), create_causal_mask),
+        (Phi3Config(sliding_window=5, pad_token_id=0), create_sliding_window_causal_mask),  # the longest sample's
+    ],
+)
+def test_it_is_the_mask_that_transformers_makes(config, make):
+    config._attn_implementation = "sdpa"
+    embeddings, positions = torch.zeros(1, sum(LENGTHS), 16), positions_of(LENGTHS)
+    found = packed_masks(config, embeddings, None, positions, None, {"use_cache": False})
+    expected = make(config, embeddings, None, None, position_ids=positions)
+    assert isinstance(found, PackedCausalMask) and repr(found) == f"PackedCausalMask({LENGTHS})"
+    assert found.shape == expected.shape and found.dtype == expected.dtype
+    assert torch.equal(found.dense(), expected)
+    assert torch.equal(~found, ~expected)  # any operation but attention has its values
+
+
+@pytest.mark.parametrize("scale", [None, 0.3])
+def test_attention_and_its_gradients_are_those_of_the_mask(scale):
+    mask, upstream = PackedCausalMask(LENGTHS), torch.randn(1, 4, sum(LENGTHS), 8)
+    results = []
+    for attn_mask in (mask, mask.dense()):
+        inputs = states()
+        output = scaled_dot_product_attention(*inputs, attn_mask=attn_mask, scale=scale)
+        results.append([output, *torch.autograd.grad(output, inputs, upstream)])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_attention_costs_the_pairs_of_each_sample(monkeypatch):
+    seen = []
+
+    def attention(query, key, value, **options):
+        assert options["is_causal"] and "attn_mask" not in options
+        seen.append((len(query), query.shape[2], key.shape[2]))
+        return scaled_dot_product_attention(query, key, value, **options)
+
+    mask, inputs = PackedCausalMask(LENGTHS), states()
+    monkeypatch.setattr(module, "scaled_dot_product_attention", attention)
+    module._attend(*inputs, attn_mask=mask)
+    assert seen == [(1, 3, 3), (1, 4, 4), (2, 2, 2), (1, 5, 5), (3, 1, 1)]
+
+
+def test_a_compiled_caller_sees_each_pack_as_it_is():
+    def attend(query, mask):
+        return scaled_dot_product_attention(query, query, query, attn_mask=mask)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(attend, backend="eager")
+    query = states()[0].detach()
+    for lengths in (LENGTHS, LENGTHS[::-1], [9, 10]):
+        assert torch.equal(compiled(query, PackedCausalMask(lengths)), attend(query, PackedCausalMask(lengths)))
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ({"attn_implementation": "eager"}, {}),
+        ({"attn_implementation": "flex_attention"}, {}),
+        ({"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}, {}),  # of 4 tokens
+        ({"is_causal": False}, {}),
+        ({}, {"is_causal": False}),
+        ({}, {"use_cache": True}),
+        ({}, {"use_cache": None}),  # the config's
+    ],
+)
+def test_language_models_make_other_masks_themselves(config, options):
+    config = Qwen2Config(**{"attn_implementation": "sdpa", "num_hidden_layers": 2, **config})
+    options = {"use_cache": False, **options}
+    assert packed_masks(config, EMBEDDINGS, None, POSITIONS, None, options) is None
+
+
+def test_no_mask_for_other_layers_more_rows_or_a_single_sample():
+    config = Qwen2Config(attn_implementation="sdpa", use_cache=False)
+    assert isinstance(packed_masks(config, EMBEDDINGS, None, POSITIONS, None, {}), PackedCausalMask)
+    rows = (EMBEDDINGS.expand(2, -1, -1), None, POSITIONS.expand(2, -1))
+    assert packed_masks(config, *rows, None, {}) is None
+    assert packed_masks(config, EMBEDDINGS, None, torch.arange(8)[None], None, {}) is None
+    config.layer_types = ["full_attention", "linear_attention"]
+    assert packed_masks(config, EMBEDDINGS, None, POSITIONS, None, {}) is None
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_gradient_checkpointing_leaves_the_gradients_as_they_are(reentrant):
+    """The second forward has the same mask."""
+    batch = tiny_batch([1])
+    batch = {"input_ids": batch["input_ids"], "pixel_values": batch["pixel_values"], "labels": batch["input_ids"]}
+    batch["position_ids"] = positions_of([8, 7, 5])
+    gradients = []
+    for checkpointing in (False, True):
+        model = tiny_model().train()
+        if checkpointing:
+            model.activation_checkpointing_enable({"use_reentrant": reentrant})
+        model(**batch).loss.backward()
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert (gradient is None) == (gradients[1][name] is None), name
+        assert gradient is None or torch.equal(gradient, gradients[1][name]), name

@@ -92,8 +92,10 @@ class SplitFused(ConversionOps):
         if model is None or full_name is None:
             return None
         names = [full_name.replace(patterns[0], pattern) for pattern in patterns]
-        known = dict(model.named_parameters())
-        return [known[name] for name in names] if all(name in known for name in names) else None
+        try:
+            return [model.get_parameter(name) for name in names]
+        except AttributeError:
+            return None
 
     @property
     def reverse_op(self) -> ConversionOps:

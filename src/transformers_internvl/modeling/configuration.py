@@ -143,6 +143,11 @@ class InternVLConfig(StockInternVLConfig):
         middleware_config (`dict` or [`QLlamaConfig`], *optional*):
             QLLaMA behind the tower, whose queries become image tokens, too. With `projector_type="two_mlp"`, and only
             then.
+        image_token_id (`int`, *optional*, defaults to 151667):
+            As stock's; `None` in a folder that was converted without a tokenizer: nobody knows it then.
+        authors_config (`dict`, *optional*):
+            What stood in `config.json` of the authors' folder that this model was converted from. Without effect
+            here: whoever converts the model back finds what the canonical fields cannot say.
 
     All other fields are stock's.
     """
@@ -158,6 +163,8 @@ class InternVLConfig(StockInternVLConfig):
     loss_reduction: str = "token"
     projector_type: str = "mlp"
     middleware_config: Any = None
+    image_token_id: int | None = 151667
+    authors_config: dict | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

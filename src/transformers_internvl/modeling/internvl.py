@@ -197,7 +197,9 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
 
         text_config = self.config.text_config
         outputs = self.language_model(
-            attention_mask=packed_masks(text_config, inputs_embeds, attention_mask, position_ids, past_key_values),
+            attention_mask=packed_masks(
+                text_config, inputs_embeds, attention_mask, position_ids, past_key_values, kwargs
+            ),
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,

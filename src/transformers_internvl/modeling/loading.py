@@ -2,6 +2,7 @@
 """What `from_pretrained` says when weights are damaged, missing or of another model."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,26 +90,34 @@ class LoadsStrictly(NamesDamagedFiles):
         strangers, missing = sorted(report["unexpected_keys"]), sorted(report["missing_keys"])
         if not strangers and not missing:
             return
-        lines = [f"The weights in {folder} are not those of the {cls.__name__} that its config.json describes."]
-        for what, keys in (("no place for", strangers), ("no weights for", missing)):
-            if keys:
-                lines.append(
-                    f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}."
-                )
-        if any("lora_" in key for key in strangers):
-            lines.append(
-                "They are LoRA weights that were never merged. Merge them with `internvl surgery merge-lora "
-                f"{folder} NEW_FOLDER`, or take them out as a peft adapter with `internvl surgery extract-lora "
-                f"{folder} NEW_FOLDER ADAPTER_FOLDER`."
-            )
-        else:
-            lines.append(cls._explain_misfit(strangers, missing))
-        raise ValueError(" ".join(lines))
+        raise ValueError(describe_misfit(cls, folder, strangers, missing))
 
     @classmethod
     def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:
         """What the user can do about weights without a place and places without weights."""
         return "Check that the folder is complete and that config.json belongs to these weights."
+
+
+def describe_misfit(
+    model_class: type, name: str | os.PathLike, strangers: Sequence[str], missing: Sequence[str]
+) -> str:
+    """What is wrong with weights that have no place in a model, and places without weights, and what to do."""
+    lines = [f"The weights in {name} are not those of the {model_class.__name__} that its config.json describes."]
+    for what, keys in (("no place for", strangers), ("no weights for", missing)):
+        if keys:
+            lines.append(
+                f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}."
+            )
+    if any("lora_" in key for key in strangers):
+        lines.append(
+            "They are LoRA weights that were never merged. Merge them with `internvl surgery merge-lora "
+            f"{name} NEW_FOLDER`, or take them out as a peft adapter with `internvl surgery extract-lora "
+            f"{name} NEW_FOLDER ADAPTER_FOLDER`."
+        )
+    else:
+        explain = getattr(model_class, "_explain_misfit", LoadsStrictly._explain_misfit)
+        lines.append(explain(list(strangers), list(missing)))
+    return " ".join(lines)
 
 
 def _damaged_files(folder: str | os.PathLike | None) -> str:
@@ -123,4 +132,4 @@ def _damaged_files(folder: str | os.PathLike | None) -> str:
     return ", ".join(damaged)
 
 
-__all__ = ["HUB_ARGUMENTS", "LoadsStrictly", "NamesDamagedFiles"]
+__all__ = ["HUB_ARGUMENTS", "LoadsStrictly", "NamesDamagedFiles", "describe_misfit"]

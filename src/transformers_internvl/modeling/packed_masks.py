@@ -1,19 +1,103 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Masks of packed samples, for language models that do not make them themselves.
+"""Masks of packed samples: those that cost only the samples' own pairs, and those that language models do not make.
 
-Most of transformers' language models see from `position_ids` where a packed sample begins. Those that make their masks
-without looking at positions would let samples see each other; they get their masks ready-made, one a layer type.
+Most of transformers' language models see from `position_ids` where a packed sample begins, and make a mask of all
+pairs of tokens. On `sdpa` they get a [`PackedCausalMask`] instead, which runs attention one sample at a time:
+
+      keys  a a a b b c
+        a   x . . . . .     3 + 2 + 1 tokens: three triangles are computed, not the square around them
+        a   x x . . . .
+        a   x x x . . .
+        b   . . . x . .
+        b   . . . x x .
+        c   . . . . . x
+
+Those that make their masks without looking at positions would let samples see each other; they get their masks
+ready-made, one a layer type.
+
+Shape letters: B rows, L tokens, H heads, n samples of one length l that follow each other, D width, d of a head.
 """
 
+from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
+from torch.utils._pytree import tree_map_only
 from transformers import PreTrainedConfig
-from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
+from transformers.masking_utils import (
+    create_causal_mask,
+    create_sliding_window_causal_mask,
+    find_packed_sequence_indices,
+)
+from transformers.utils import is_tracing
 
 # Model types whose forward does not hand positions to the mask functions (transformers 5.23).
 IGNORE_POSITIONS = ("gpt_oss",)
 _MASKS = {"full_attention": create_causal_mask, "sliding_attention": create_sliding_window_causal_mask}
+
+
+class PackedCausalMask(torch.Tensor):
+    """The mask `(1, 1, L, L)` of a row of packed samples, True where a token sees another, which holds no values.
+
+    `scaled_dot_product_attention` with it as `attn_mask` runs causal attention on every sample by itself. For any
+    other operation the values are made.
+
+    Args:
+        lengths: of the samples, in tokens, in their order.
+        device: where the mask is said to be.
+    """
+
+    runs: list[tuple[int, int]]  # (n, l): padding is a run of samples of one token
+
+    @staticmethod
+    def __new__(cls, lengths: list[int], device: torch.device | str = "cpu") -> "PackedCausalMask":
+        shape = (1, 1, sum(lengths), sum(lengths))
+        mask = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=torch.bool, device=device)
+        mask.runs = [(len(list(same)), length) for length, same in groupby(lengths)]
+        return mask
+
+    def dense(self) -> torch.Tensor:
+        """The same mask as an ordinary tensor."""
+        blocks = [torch.ones(length, length, dtype=torch.bool) for count, length in self.runs for _ in range(count)]
+        return torch.block_diag(*blocks).tril().to(self.device)[None, None]
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with torch._C.DisableTorchFunctionSubclass():
+            if func is scaled_dot_product_attention:
+                return _attend(*args, **(kwargs or {}))
+            return func(*args, **(kwargs or {}))
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = tree_map_only(cls, cls.dense, (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+    def __repr__(self, **options: Any) -> str:
+        return f"{type(self).__name__}({[length for count, length in self.runs for _ in range(count)]})"
+
+
+@torch.compiler.disable  # a compiled layer would be compiled anew for every pack
+def _attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: PackedCausalMask,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,  # the mask already says so
+    **options: Any,
+) -> torch.Tensor:
+    """`scaled_dot_product_attention` of `(1, H, L, d)`, run by run."""
+    tokens = [count * length for count, length in attn_mask.runs]
+    pieces = zip(*(states.split(tokens, dim=2) for states in (query, key, value)), strict=True)
+    outputs = []
+    for (count, _), piece in zip(attn_mask.runs, pieces, strict=True):
+        q, k, v = (states[0].unflatten(1, (count, -1)).transpose(0, 1) for states in piece)  # (n, H, l, d)
+        output = scaled_dot_product_attention(q, k, v, dropout_p=dropout_p, is_causal=True, **options)
+        outputs.append(output.transpose(1, 2).flatten(0, 1))  # (n * l, H, d)
+    return torch.cat(outputs).transpose(0, 1)[None]
 
 
 def packed_masks(
@@ -22,6 +106,7 @@ def packed_masks(
     attention_mask: Any,
     position_ids: torch.Tensor | None,
     past_key_values: Any,
+    options: Mapping[str, Any],
 ) -> Any:
     """What to give to a language model as `attention_mask`.
 
@@ -31,16 +116,41 @@ def packed_masks(
         attention_mask: of the caller; anything but None is left as it is.
         position_ids: `(B, L)`, which begin anew with every packed sample.
         past_key_values: with a cache nothing is packed.
+        options: other arguments of the language model, of which `use_cache` and `is_causal` are looked at.
 
     Returns:
-        `attention_mask`, or masks by layer type where samples would not be apart without them.
+        `attention_mask`, or what keeps samples apart where the language model would not, or not as cheaply.
     """
     if attention_mask is not None or past_key_values is not None or position_ids is None:
         return attention_mask
     if config.model_type not in IGNORE_POSITIONS:
+        return _by_sample(config, inputs_embeds, position_ids, options)
+    common = {"config": config, "inputs_embeds": inputs_embeds, "attention_mask": None, "past_key_values": None}
+    return {kind: _MASKS[kind](**common, position_ids=position_ids) for kind in set(config.layer_types)}
+
+
+def _by_sample(
+    config: PreTrainedConfig, inputs_embeds: torch.Tensor, position_ids: torch.Tensor, options: Mapping[str, Any]
+) -> PackedCausalMask | None:
+    """The mask of one packed row if it is that of every layer, else None: the language model makes its own."""
+    given = {name: options.get(name) for name in ("use_cache", "is_causal")}
+    given = {name: getattr(config, name, None) if value is None else value for name, value in given.items()}
+    kinds = getattr(config, "layer_types", None) or _MASKS
+    if (
+        config._attn_implementation != "sdpa"
+        or given["use_cache"]
+        or given["is_causal"] is False
+        or not set(kinds) <= set(_MASKS)
+        or len(inputs_embeds) != 1
+        or is_tracing(inputs_embeds)
+    ):
         return None
-    options = {"config": config, "inputs_embeds": inputs_embeds, "attention_mask": None, "past_key_values": None}
-    return {kind: _MASKS[kind](**options, position_ids=position_ids) for kind in set(config.layer_types)}
+    sample = find_packed_sequence_indices(position_ids)  # (1, L), None if there is one sample
+    if sample is None:
+        return None
+    lengths = torch.bincount(sample[0]).tolist()
+    window = getattr(config, "sliding_window", None)
+    return None if window is not None and max(lengths) > window else PackedCausalMask(lengths, inputs_embeds.device)
 
 
-__all__ = ["packed_masks"]
+__all__ = ["PackedCausalMask", "packed_masks"]
