@@ -134,7 +134,6 @@ def save_models(folder: Path) -> None:
 
 def train(engine: str, case: str, folder: Path, ranks: int) -> dict:
     """Three steps of plain gradient descent with clipped gradients; what can be compared of them."""
-    chunked_cross_entropy.CHUNK_ELEMENTS = 5 * 112  # several chunks of labels, and not equally many on every rank
     arguments = TrainingArguments(
         output_dir=str(folder / "runs"),
         per_device_train_batch_size=4 // ranks if case == DUAL_ENCODER else 1,
@@ -265,6 +264,7 @@ def launch(runs: list[str], folder: Path, python: str = sys.executable) -> dict[
 
 if __name__ == "__main__":
     folder, found = Path(sys.argv[1]), {}
+    chunked_cross_entropy.CHUNK_ELEMENTS = 5 * 112  # several chunks of labels, and not equally many on every rank
     for run in sys.argv[2:]:
         faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
         engine, case = run.split("/")
