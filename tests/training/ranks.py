@@ -134,7 +134,6 @@ def save_models(folder: Path) -> None:
 
 def train(engine: str, case: str, folder: Path, ranks: int) -> dict:
     """Three steps of plain gradient descent with clipped gradients; what can be compared of them."""
-    chunked_cross_entropy.CHUNK_ELEMENTS = 5 * 112  # several chunks of labels, and not equally many on every rank
     arguments = TrainingArguments(
         output_dir=str(folder / "runs"),
         per_device_train_batch_size=4 // ranks if case == DUAL_ENCODER else 1,
@@ -202,7 +201,7 @@ def compare(folder: Path, engine: str, case: str, found: dict, expected: dict) -
     """Curve, gradient norms, evaluation and saved weights of ranks against those of one process."""
     tolerance = 2e-4 if case.endswith("bfloat16") else 2e-5
     if engine == "zero3" and case.endswith("bfloat16"):
-        tolerance = 5e-3  # DeepSpeed reduces gradients in the type of the weights
+        tolerance = 5e-3  # measured: 2.7e-4 in the losses, 2.7e-3 in the norms; ZeRO-2 has none of it
     check = partial(torch.testing.assert_close, rtol=tolerance, atol=tolerance)
     for key in expected.keys() - {"distribution", "sharded"}:
         ours, theirs = torch.tensor(found[key]), torch.tensor(expected[key])
@@ -265,6 +264,7 @@ def launch(runs: list[str], folder: Path, python: str = sys.executable) -> dict[
 
 if __name__ == "__main__":
     folder, found = Path(sys.argv[1]), {}
+    chunked_cross_entropy.CHUNK_ELEMENTS = 5 * 112  # several chunks of labels, and not equally many on every rank
     for run in sys.argv[2:]:
         faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
         engine, case = run.split("/")
