@@ -7,6 +7,7 @@ With `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` in the environment, stock's own regist
 stays.
 """
 
+from .hub.model_card import create_model_card
 from .internvl_chat import InternVLChatModel
 from .internvl_llava import InternVLLlavaForConditionalGeneration
 from .modeling.configuration import InternVLConfig, InternVLVisionConfig
@@ -84,6 +85,7 @@ __all__ = [
     "InternVisionForSemanticSegmentation",
     "InternVisionModel",
     "QLlamaConfig",
+    "create_model_card",
     "format_box",
     "get_chat_template",
     "load_tokenizer",

@@ -19,12 +19,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.utils import cached_file, is_flash_attn_2_available
+from transformers.utils import is_flash_attn_2_available
 
+from .hub.arguments import find_file, pinned
 from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
-from .modeling.loading import HUB_ARGUMENTS, LoadsStrictly
+from .modeling.loading import LoadsStrictly
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
 from .processing.tokenization import as_trained
@@ -71,11 +72,12 @@ class InternVLChatModel(LoadsStrictly, HasCanonicalForm, InternVLForConditionalG
         """
         if kwargs.pop("use_flash_attn", False) and is_flash_attn_2_available():
             kwargs.setdefault("attn_implementation", "flash_attention_2")
-        where = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        if pretrained_model_name_or_path is not None:
-            model = loaded[0] if kwargs.get("output_loading_info", False) else loaded
-            model._read_token_ids(str(pretrained_model_name_or_path), where)
+        if pretrained_model_name_or_path is None:
+            return super().from_pretrained(None, *args, **kwargs)
+        where = pinned(pretrained_model_name_or_path, kwargs)
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **{**kwargs, **where})
+        model = loaded[0] if kwargs.get("output_loading_info", False) else loaded
+        model._read_token_ids(str(pretrained_model_name_or_path), where)
         return loaded
 
     @classmethod
@@ -265,14 +267,7 @@ def _added_token_ids(folder: str, where: dict[str, Any]) -> dict[str, int]:
     """Ids of the tokens that were added to the base vocabulary, by their text, from the files that may hold them."""
     ids: dict[str, int] = {}
     for name, read in _TOKEN_FILES.items():
-        path = cached_file(
-            folder,
-            name,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_gated_repo=False,
-            _raise_exceptions_for_connection_errors=False,
-            **where,
-        )
+        path = find_file(folder, name, **where)
         if path is not None:
             with open(path, encoding="utf-8") as file:
                 ids.update(read(json.load(file)))

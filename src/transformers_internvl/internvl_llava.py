@@ -17,13 +17,14 @@ import torch
 from transformers import PreTrainedConfig
 
 from .conversion.shapes import Shapes, intern_vit_fields, weight_shapes
+from .hub.arguments import pinned
 from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_chat import InternVisionConfig
 from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
 from .modeling.configuration_llava import InternVLLlavaConfig
 from .modeling.dual_encoder import InternVLDualEncoderModel
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
-from .modeling.loading import HUB_ARGUMENTS, LoadsStrictly
+from .modeling.loading import LoadsStrictly
 from .modeling.vision import InternVisionModel
 
 TOWER_PREFIX = "model.vision_tower.vision_tower."
@@ -69,8 +70,9 @@ class InternVLLlavaForConditionalGeneration(LoadsStrictly, HasCanonicalForm, Int
         folder = pretrained_model_name_or_path
         if folder is None:
             return super().from_pretrained(None, *args, **kwargs)
-        hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
-        config = kwargs.pop("config", None)
+        hub = pinned(folder, kwargs)
+        kwargs, config = {**kwargs, **hub}, kwargs.get("config")
+        kwargs.pop("config", None)
         if not isinstance(config, PreTrainedConfig):
             config, kwargs = cls.config_class.from_pretrained(config or folder, return_unused_kwargs=True, **kwargs)
         config, shapes = copy.deepcopy(config), weight_shapes(folder, TOWER_PREFIX, **hub)

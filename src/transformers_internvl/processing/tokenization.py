@@ -50,8 +50,10 @@ def as_trained(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
         return tokenizer
     legacy = tokenizer.init_kwargs.get("legacy")
     with suppress(OSError):  # the folder is gone since
+        if vocab_file := tokenizer.init_kwargs.get("vocab_file"):  # what lies beside it is of its revision
+            legacy = get_tokenizer_config(os.path.dirname(vocab_file)).get("legacy", legacy)
         # A folder, or a Hub id, whose files are in the cache; empty for a tokenizer that was built in Python.
-        if source := tokenizer.name_or_path:
+        elif source := tokenizer.name_or_path:
             legacy = get_tokenizer_config(source, local_files_only=True).get("legacy", legacy)
     return LlamaTokenizer.from_stock(copy.deepcopy(tokenizer), legacy=legacy is None or bool(legacy))
 
