@@ -85,8 +85,8 @@ def create_model_card(
 ) -> ModelCard:
     """The card of a model, a processor, or a model with adapters (`add_adapter` or PEFT's `get_peft_model`).
 
-    `push_to_hub` of this package's models and processors writes it where there is none. PEFT's own `push_to_hub` keeps
-    a card that is there already: `create_model_card(model, repo_id).push_to_hub(repo_id)` before it.
+    `push_to_hub` of this package's models and processors writes it where there is none. PEFT's own `push_to_hub` knows
+    nothing of it: `create_model_card(model, repo_id).push_to_hub(repo_id)` after it.
 
     Args:
         pushed: what goes into the repository.
@@ -99,7 +99,7 @@ def create_model_card(
     base = base_model or _name_or_path(pushed)
     adapter = _is_adapter(pushed)
     based_on = base if base and base != repo_id and _is_hub_id(base) else None
-    terms = {"license": license} if license else _license_of(base)
+    terms: dict[str, Any] = {"license": license} if license else _license_of(base)
     task, snippet = _task_and_snippet(pushed, repo_id, base, adapter)
     data = ModelCardData(
         pipeline_tag=task,
@@ -129,7 +129,8 @@ def complete_model_card(path: str | os.PathLike, pushed: Any, repo_id: str) -> N
         path: the card's file.
         pushed, repo_id: as of [`create_model_card`].
     """
-    card, ours = ModelCard.load(path, ignore_metadata_errors=True), create_model_card(pushed, repo_id)
+    card: Any = ModelCard.load(Path(path), ignore_metadata_errors=True)
+    ours: Any = create_model_card(pushed, repo_id)
     tags = [card.data.tags] if isinstance(card.data.tags, str) else card.data.tags or []
     for name, value in ours.data.to_dict().items():
         if not card.data.get(name):
@@ -149,8 +150,8 @@ class PushesWithCard:
         path = Path(working_dir) / "README.md"
         kept = _card_there(repo_id, kwargs.get("revision"), kwargs.get("token"))
         if path.is_file() and (kept is None or _ALONE in kept.content and not _is_processor(self)):
-            card = create_model_card(self, repo_id)
-            asked = ModelCard.load(path).data.tags or []
+            card: Any = create_model_card(self, repo_id)
+            asked = ModelCard.load(path).data.to_dict().get("tags", [])
             card.data.tags = list(dict.fromkeys([*card.data.tags, *asked]))
             card.save(path)
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)  # type: ignore[misc]
@@ -226,7 +227,7 @@ def _is_hub_id(name: str) -> bool:
     return "/" in name
 
 
-def _license_of(base: str | None) -> dict[str, str]:
+def _license_of(base: str | None) -> dict[str, Any]:
     """The licence that the card of the base model names, and where it stands if it is none of the Hub's list."""
     if base is None:
         return {}
@@ -239,7 +240,7 @@ def _license_of(base: str | None) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
-def _licence_text(terms: dict[str, str], base: str | None) -> str:
+def _licence_text(terms: dict[str, Any], base: str | None) -> str:
     if "license" in terms:
         return f"`{terms.get('license_name') or terms['license']}`" + (f", as that of `{base}`." if base else ".")
     return "Not stated" + (f": see that of `{base}`." if base else ".")
