@@ -223,6 +223,13 @@ def test_llavas_layout_through_the_auto_classes(form, tmp_path):
     assert answers[0] == answers[1] and answers[0]
 
 
+@pytest.mark.parametrize("dtype", ["auto", torch.bfloat16])
+def test_dtypes_through_the_class_itself(dtype, tmp_path):
+    write_folder(tmp_path)
+    model = ours.InternVLLlavaForConditionalGeneration.from_pretrained(tmp_path, dtype=dtype)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32 if dtype == "auto" else dtype}
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ With `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` in the environment, stock's own regist
 stays.
 """
 
+from .evaluation.device_map import internvl_device_map
 from .hub.model_card import create_model_card
 from .internvl_chat import InternVLChatModel
 from .internvl_llava import InternVLLlavaForConditionalGeneration
@@ -88,6 +89,7 @@ __all__ = [
     "create_model_card",
     "format_box",
     "get_chat_template",
+    "internvl_device_map",
     "load_tokenizer",
     "nano_path",
     "parse_grounding",

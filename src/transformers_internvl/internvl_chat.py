@@ -12,7 +12,6 @@ It stands above `modeling` and `processing` because `chat` needs both: the model
 Source: `modeling_internvl_chat.py` of the released checkpoints.
 """
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -21,14 +20,14 @@ from typing import Any
 import torch
 from transformers.utils import is_flash_attn_2_available
 
-from .hub.arguments import find_file, pinned
+from .hub.arguments import pinned
 from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
 from .modeling.loading import LoadsStrictly
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
-from .processing.tokenization import as_trained
+from .processing.tokenization import added_token_ids, as_trained, stop_first
 
 IMAGE_MARK, IMAGE_CONTEXT = "<image>", "<IMG_CONTEXT>"
 History = list[tuple[str, str]]
@@ -88,15 +87,13 @@ class InternVLChatModel(LoadsStrictly, HasCanonicalForm, InternVLForConditionalG
 
     def _read_token_ids(self, folder: str, where: dict[str, Any]) -> None:
         """Take the ids that the config lacks from the tokenizer files of the checkpoint, if it has any."""
-        ids = _added_token_ids(folder, where)
+        ids = added_token_ids(folder, **where)
         if self.config.image_token_id is None:
             self.config.image_token_id = ids.get(IMAGE_CONTEXT)
         row = TEMPLATES.get(self.config.template or "")
         stop = ids.get(row.stop) if row is not None else None
         if stop is not None and self.generation_config is not None:
-            known = self.generation_config.eos_token_id
-            known = known if isinstance(known, list) else [] if known is None else [known]
-            self.generation_config.eos_token_id = [stop, *(other for other in known if other != stop)]
+            self.generation_config.eos_token_id = stop_first(stop, self.generation_config.eos_token_id)
 
     # --- the authors' calling surface --------------------------------------------------------------------------------
 
@@ -261,27 +258,6 @@ def _without(spans: list[tuple[int, int]], holes: list[tuple[int, int]]) -> list
         pieces = [piece for a, b in spans for piece in ((a, min(b, start)), (max(a, end), b))]
         spans = sorted({(a, b) for a, b in pieces if a < b})
     return spans
-
-
-def _added_token_ids(folder: str, where: dict[str, Any]) -> dict[str, int]:
-    """Ids of the tokens that were added to the base vocabulary, by their text, from the files that may hold them."""
-    ids: dict[str, int] = {}
-    for name, read in _TOKEN_FILES.items():
-        path = find_file(folder, name, **where)
-        if path is not None:
-            with open(path, encoding="utf-8") as file:
-                ids.update(read(json.load(file)))
-    return ids
-
-
-# File -> how to read the added tokens from its content.
-_TOKEN_FILES = {
-    "added_tokens.json": lambda content: content,
-    "tokenizer_config.json": lambda content: {
-        token["content"]: int(index) for index, token in content.get("added_tokens_decoder", {}).items()
-    },
-    "tokenizer.json": lambda content: {token["content"]: token["id"] for token in content.get("added_tokens", [])},
-}
 
 
 __all__ = ["InternVLChatModel"]

@@ -16,18 +16,15 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig
 
-from .conversion.shapes import Shapes, intern_vit_fields, weight_shapes
+from .conversion.llava_tower import TOWER_PREFIX, find_sizes, tower_folder
+from .conversion.shapes import weight_shapes
 from .hub.arguments import pinned
 from .modeling.canonical import HasCanonicalForm
-from .modeling.configuration_chat import InternVisionConfig
-from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
 from .modeling.configuration_llava import InternVLLlavaConfig
 from .modeling.dual_encoder import InternVLDualEncoderModel
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.loading import LoadsStrictly
 from .modeling.vision import InternVisionModel
-
-TOWER_PREFIX = "model.vision_tower.vision_tower."
 
 
 class InternVLLlavaBody(InternVLModel):
@@ -71,12 +68,15 @@ class InternVLLlavaForConditionalGeneration(LoadsStrictly, HasCanonicalForm, Int
         if folder is None:
             return super().from_pretrained(None, *args, **kwargs)
         hub = pinned(folder, kwargs)
-        kwargs, config = {**kwargs, **hub}, kwargs.get("config")
-        kwargs.pop("config", None)
+        kwargs = {**kwargs, **hub}
+        dtype: dict[str, Any] = {
+            key: kwargs.pop(key) for key in ("dtype", "torch_dtype") if key in kwargs
+        }  # the model's, not a field
+        config = kwargs.pop("config", None)
         if not isinstance(config, PreTrainedConfig):
             config, kwargs = cls.config_class.from_pretrained(config or folder, return_unused_kwargs=True, **kwargs)
         config, shapes = copy.deepcopy(config), weight_shapes(folder, TOWER_PREFIX, **hub)
-        elsewhere = _tower_folder(config.mm_vision_tower, folder)
+        elsewhere = tower_folder(config.mm_vision_tower, folder)
         if shapes == {} and elsewhere is None:
             raise ValueError(
                 f"{folder} does not hold the weights of its vision tower, and {config.mm_vision_tower!r}, where "
@@ -84,47 +84,18 @@ class InternVLLlavaForConditionalGeneration(LoadsStrictly, HasCanonicalForm, Int
                 "pass `mm_vision_tower=` with its folder."
             )
         if not config.tower_is_given:
-            _find_sizes(config, shapes, elsewhere)
-        return super().from_pretrained(folder, *args, config=config, **{**hub, **kwargs})
+            find_sizes(config, shapes, elsewhere)
+        return super().from_pretrained(folder, *args, config=config, **{**hub, **dtype, **kwargs})
 
     @classmethod
     def _supply_missing(cls, folder: Any, model: Any, report: dict[str, Any]) -> None:
         """The tower's weights, from its own folder, if the checkpoint has none of them."""
         prefix = "model.vision_tower."
         places = {prefix + name for name, _ in model.model.vision_tower.named_parameters()}
-        elsewhere = folder and _tower_folder(model.config.mm_vision_tower, folder)
+        elsewhere = folder and tower_folder(model.config.mm_vision_tower, folder)
         if elsewhere and places <= set(report["missing_keys"]):
             _load_tower(model, elsewhere)
             report["missing_keys"] = [key for key in report["missing_keys"] if key not in places]
-
-
-def _tower_folder(name: str, checkpoint: str | os.PathLike) -> Path | None:
-    """The tower's own folder, if it is on this machine: as it is named, or beside the checkpoint."""
-    for folder in (Path(name), Path(checkpoint).resolve().parent / Path(name).name):
-        if (folder / "config.json").is_file():
-            return folder
-    return None
-
-
-def _find_sizes(config: InternVLLlavaConfig, shapes: Shapes | None, elsewhere: Path | None) -> None:
-    """Put the sizes of the tower that folder and weights tell in the place of those of its name."""
-    vision, middleware = config.vision_config, None
-    if elsewhere is not None and config.middleware_config is not None:
-        whole = InternVLDualEncoderConfig.from_pretrained(elsewhere)
-        vision, middleware = whole.vision_config, whole.qllama_config
-    elif elsewhere is not None:
-        vision = InternVisionConfig.from_pretrained(elsewhere)
-    if shapes:
-        part = "vision_model." if config.middleware_config is not None else ""
-        read = intern_vit_fields({k.removeprefix(part): shape for k, shape in shapes.items() if k.startswith(part)})
-        if elsewhere is None and "num_attention_heads" not in read:
-            raise ValueError(
-                f"The vision tower is {read['hidden_size']} wide, which none of the released ones is, and no weight "
-                "tells how many heads it has: write the tower's `vision_config` into config.json, or put the folder "
-                f"{config.mm_vision_tower!r} in its place."
-            )
-        vision = InternVisionConfig(**{**vision.to_dict(), **read})
-    config.set_tower(vision, middleware)
 
 
 @torch.no_grad()

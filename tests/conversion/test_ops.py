@@ -4,8 +4,17 @@
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers.core_model_loading import ConversionOps
 
-from transformers_internvl.conversion.ops import BesideBody, merge_groups, merge_thirds, split_groups, split_thirds
+from transformers_internvl.conversion import mappings
+from transformers_internvl.conversion.ops import (
+    BesideBody,
+    FusedConverter,
+    merge_groups,
+    merge_thirds,
+    split_groups,
+    split_thirds,
+)
 from transformers_internvl.modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM
 
 CONFIG = LlamaConfig(hidden_size=48, num_attention_heads=6, num_key_value_heads=2)
@@ -72,3 +81,21 @@ def test_an_internlm2_folder_loads_and_saves_under_its_own_names(tmp_path, bias)
     again.save_pretrained(tmp_path / "second")
     second = load_file(tmp_path / "second" / "model.safetensors")
     assert second.keys() == weights.keys() and all(torch.equal(second[key], weights[key]) for key in weights)
+
+
+class TakesTheFirst(ConversionOps):
+    """As some quantizers of transformers: what it is given beside one tensor is lost."""
+
+    def convert(self, input_dict, full_layer_name=None, **kwargs):
+        return {full_layer_name: -next(iter(input_dict.values()))}
+
+
+def test_every_part_of_a_fused_tensor_is_quantized():
+    converter = next(row for row in mappings.intern_vit() if isinstance(row, FusedConverter))
+    fused = torch.randn(12, 4)
+    converter.collected_tensors[converter.source_patterns[0]].append(fused)
+    converter.quantization_operation = TakesTheFirst()
+    found = converter.convert("layer.0.attention.q_proj.weight", hf_quantizer=object())
+    names = [f"layer.0.attention.{part}_proj.weight" for part in "qkv"]
+    assert list(found) == names
+    assert torch.equal(torch.cat([found[name] for name in names]), -fused)

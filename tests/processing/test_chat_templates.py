@@ -8,6 +8,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from transformers_internvl.processing.chat_templates import (
     TEMPLATES,
     THINKING_SYSTEM_MESSAGE,
+    find_chat_template,
     get_chat_template,
     split_thinking,
 )
@@ -200,3 +201,12 @@ def test_tools_have_no_place(name):
 )
 def test_split_thinking(answer, expected):
     assert split_thinking(answer) == expected
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("message", [None, "", 'Say "{hi}" \\n {% and %} go'])
+def test_a_template_is_found_by_its_text(name, message):
+    text = get_chat_template(name, system_message=message, image_placeholder="<IMG_CONTEXT>")
+    expected = None if message == TEMPLATES[name].system_message else message
+    assert find_chat_template(text) == (name, expected)
+    assert find_chat_template(text + " ") is None and find_chat_template("") is None

@@ -53,7 +53,7 @@ def test_plain_text_is_encoded_and_decoded_as_sentencepiece_does(folder, text):
 
 def test_save_and_reload(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
-    assert (tmp_path / "tokenizer.json").is_file() and not (tmp_path / "tokenizer.model").exists()
+    assert (tmp_path / "tokenizer.json").is_file() and (tmp_path / "tokenizer.model").is_file()
     again = InternLM2Tokenizer.from_pretrained(tmp_path)
     for text in [*TEXTS, SPELLED]:
         ids = tokenizer(text).input_ids
@@ -159,3 +159,11 @@ def test_copies_and_worker_processes_get_the_same_tokenizer(tokenizer):
     for text in [*TEXTS, SPELLED]:
         ids = tokenizer(text).input_ids
         assert again(text).input_ids == ids and again.decode(ids) == tokenizer.decode(ids)
+
+
+def test_the_model_file_is_saved_byte_for_byte(tmp_path):
+    source = golden_root() / "chat_internlm2"
+    AutoTokenizer.from_pretrained(source).save_pretrained(tmp_path / "one")
+    AutoTokenizer.from_pretrained(tmp_path / "one").save_pretrained(tmp_path / "two")
+    for folder in ("one", "two"):
+        assert (tmp_path / folder / "tokenizer.model").read_bytes() == (source / "tokenizer.model").read_bytes()

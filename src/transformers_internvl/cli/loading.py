@@ -2,6 +2,7 @@
 """What the verbs share: kinds of arguments, `--model`, what belongs to it, and where it runs."""
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -13,6 +14,25 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)
+
+
+def count(text: str) -> int:
+    """The type of an argument that is a whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def model_config(name: str) -> Any:
+    """The config of a folder, a file, a Hub id, or a release. Raises `UserError` where there is none."""
+    from transformers import AutoConfig
+
+    from ..evaluation.released import RELEASES, released_config
+
+    with blame_user(f"cannot read the config of {name}"):
+        if name in RELEASES and not os.path.exists(name):
+            return released_config(name)
+        return AutoConfig.from_pretrained(name)
 
 
 def add_model_argument(parser: argparse.ArgumentParser) -> None:

@@ -3,12 +3,11 @@
 
 import argparse
 import json
-import os
 from dataclasses import asdict
 from typing import Any
 
 from .errors import UserError, blame_user
-from .loading import positive
+from .loading import count, model_config, positive
 from .tables import percent, table
 
 
@@ -22,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder, a config.json, a Hub id, or the name of a released chat model such as InternVL3_5-8B, whose "
         "shape is known without a download",
     )
-    add("--tiles", type=_count, default=1, metavar="N", help="tiles of a chat model, else images (%(default)s)")
+    add("--tiles", type=count, default=1, metavar="N", help="tiles of a chat model, else images (%(default)s)")
     add("--image-size", type=positive, metavar="PX", help="their side in pixels (default: the config's)")
-    add("--text-length", type=_count, default=80, metavar="N", help="text tokens beside the image's (%(default)s)")
+    add("--text-length", type=count, default=80, metavar="N", help="text tokens beside the image's (%(default)s)")
     add("--mode", default="InternVL-G", help="of the dual encoder: InternVL-C or InternVL-G (%(default)s)")
     add("--study", action="store_true", help="the search space of the first paper instead of a model")
     add("--budget", type=positive, metavar="N", help="parameters of a candidate of the study (default: 6000000000)")
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _model(arguments: argparse.Namespace) -> str:
     from ..evaluation.profile import Work, profile
 
-    config = _config(arguments.model)
+    config = model_config(arguments.model)
     with blame_user(f"cannot profile {arguments.model}"):
         work = Work(arguments.tiles, arguments.image_size, arguments.text_length, arguments.mode)
         result = profile(config, work)
@@ -121,22 +120,3 @@ def _candidate(candidate: Any) -> dict[str, Any]:
         names = ("variant", "published_m_parameters", "published_g_macs")
         figures |= dict(zip(names, candidate.published, strict=True))
     return figures
-
-
-def _config(name: str) -> Any:
-    """The config of a folder, a file, a Hub id, or a release."""
-    from transformers import AutoConfig
-
-    from ..evaluation.released import RELEASES, released_config
-
-    with blame_user(f"cannot read the config of {name}"):
-        if name in RELEASES and not os.path.exists(name):
-            return released_config(name)
-        return AutoConfig.from_pretrained(name)
-
-
-def _count(text: str) -> int:
-    """The type of an argument that is a whole number from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
-    return int(text)

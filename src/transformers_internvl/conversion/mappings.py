@@ -9,9 +9,9 @@ Source: `modeling_intern_vit.py`, `modeling_internvl_chat.py`, `modeling_internl
 """
 
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
-from transformers.core_model_loading import WeightConverter, WeightRenaming, WeightTransform
+from transformers.core_model_loading import WeightRenaming, WeightTransform
 
-from .ops import BesideBody, SplitFused, merge_groups, merge_thirds, split_groups, split_thirds
+from .ops import BesideBody, FusedConverter, SplitFused, merge_groups, merge_thirds, split_groups, split_thirds
 
 
 def intern_vit() -> list[WeightTransform]:
@@ -29,7 +29,7 @@ def intern_vit() -> list[WeightTransform]:
         WeightRenaming(r"\.ls1", r"\.lambda_1"),
         WeightRenaming(r"\.ls2", r"\.lambda_2"),
         *(
-            WeightConverter(
+            FusedConverter(
                 f".attn.qkv.{kind}",
                 [f".attention.{part}_proj.{kind}" for part in "qkv"],
                 [SplitFused(split_thirds, merge_thirds)],
@@ -51,7 +51,7 @@ def internlm2() -> list[WeightTransform]:
         WeightRenaming(r"\.attention_norm\.", r"\.input_layernorm\."),
         WeightRenaming(r"\.ffn_norm\.", r"\.post_attention_layernorm\."),
         *(
-            WeightConverter(
+            FusedConverter(
                 f".attention.wqkv.{kind}",
                 [f".self_attn.{part}_proj.{kind}" for part in "qkv"],
                 [SplitFused(split_groups, merge_groups)],

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PretrainedConfig
-from transformers.core_model_loading import ConversionOps, WeightRenaming
+from transformers.core_model_loading import ConversionOps, WeightConverter, WeightRenaming
 
 Split = Callable[[torch.Tensor, Any], tuple[torch.Tensor, ...]]
 Merge = Callable[[list[torch.Tensor], Any], torch.Tensor]
@@ -92,8 +92,10 @@ class SplitFused(ConversionOps):
         if model is None or full_name is None:
             return None
         names = [full_name.replace(patterns[0], pattern) for pattern in patterns]
-        known = dict(model.named_parameters())
-        return [known[name] for name in names] if all(name in known for name in names) else None
+        try:
+            return [model.get_parameter(name) for name in names]
+        except AttributeError:
+            return None
 
     @property
     def reverse_op(self) -> ConversionOps:
@@ -122,6 +124,29 @@ class MergeFused(ConversionOps):
     @property
     def reverse_op(self) -> ConversionOps:
         return SplitFused(self.split, self.merge)
+
+
+class OneByOne(ConversionOps):
+    """An operation on one tensor, applied to each of several: quantizers may look at the first alone."""
+
+    def __init__(self, operation: ConversionOps):
+        self.operation = operation
+
+    def convert(self, input_dict: dict[str, Any], full_layer_name: str | None = None, **kwargs: Any) -> dict[str, Any]:
+        results: dict[str, Any] = {}
+        for name, tensor in input_dict.items():
+            results |= self.operation.convert({name: tensor}, full_layer_name=name, **kwargs)
+        return results
+
+
+class FusedConverter(WeightConverter):
+    """A converter of one fused tensor to several parameters, each of which is quantized by itself."""
+
+    def convert(self, layer_name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        operation: ConversionOps | None = getattr(self, "quantization_operation", None)
+        if operation is not None:
+            self.quantization_operation = OneByOne(operation)
+        return super().convert(layer_name, *args, **kwargs)
 
 
 def _gather_like(local: torch.Tensor, targets: list[Any]) -> torch.Tensor:
@@ -163,4 +188,14 @@ class BesideBody(WeightRenaming):
         return self.copy(self._original_target_patterns, self._original_source_patterns, inward=not self.inward)
 
 
-__all__ = ["BesideBody", "MergeFused", "SplitFused", "merge_groups", "merge_thirds", "split_groups", "split_thirds"]
+__all__ = [
+    "BesideBody",
+    "FusedConverter",
+    "MergeFused",
+    "OneByOne",
+    "SplitFused",
+    "merge_groups",
+    "merge_thirds",
+    "split_groups",
+    "split_thirds",
+]

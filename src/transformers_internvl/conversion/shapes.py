@@ -15,7 +15,7 @@ from ..hub.arguments import find_file
 Shapes = dict[str, tuple[int, ...]]
 
 # Weight file, and the index of one that is cut up, in the order in which transformers looks for them.
-_FILES = (
+WEIGHT_FILES = (
     ("model.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
@@ -37,7 +37,7 @@ def weight_shapes(name_or_path: str | os.PathLike, prefix: str = "", **hub_optio
     Raises:
         SafetensorError: a file is damaged.
     """
-    for whole, index in _FILES:
+    for whole, index in WEIGHT_FILES:
         path = find_file(name_or_path, whole, **hub_options)
         if path is not None:
             return _shapes_in([path], prefix)
@@ -96,4 +96,4 @@ def intern_vit_fields(shapes: Shapes) -> dict[str, Any]:
     return fields | ({"num_attention_heads": _HEADS[width]} if width in _HEADS else {})
 
 
-__all__ = ["Shapes", "intern_vit_fields", "weight_shapes"]
+__all__ = ["WEIGHT_FILES", "Shapes", "intern_vit_fields", "weight_shapes"]

@@ -331,15 +331,16 @@ def _vision_size(config: Any) -> int:
     return height
 
 
-def _chat_size(config: Any) -> int:
+def chat_tile_size(config: Any) -> int:
+    """The side of a chat model's tiles in pixels. Raises `ValueError` where they are no squares."""
     return getattr(config, "tile_size", None) or _vision_size(config.vision_config)
 
 
 # Kind of config -> side of its images, parts of its model.
 _KINDS: dict[type, tuple[Callable[[Any], int], Callable[[Any, Work], Iterable[Part]]]] = {
-    StockInternVLConfig: (_chat_size, _chat_parts),
+    StockInternVLConfig: (chat_tile_size, _chat_parts),
     InternVLDualEncoderConfig: (lambda config: _vision_size(config.vision_config), _dual_encoder_parts),
     StockInternVLVisionConfig: (_vision_size, _tower_parts),
 }
 
-__all__ = ["Part", "Profile", "Work", "build_on_meta", "profile"]
+__all__ = ["Part", "Profile", "Work", "build_on_meta", "chat_tile_size", "profile"]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers.utils import logging
 
+from .configuration import InternVLConfig
 from .internvl import InternVLForConditionalGeneration
 
 logger = logging.get_logger(__name__)
@@ -48,12 +49,7 @@ def as_canonical(model: InternVLForConditionalGeneration) -> InternVLForConditio
         model: with a configuration that has `to_canonical`.
     """
     config = model.config.to_canonical()
-    for field, stocks in _STOCK_BEHAVIOUR.items():
-        if getattr(config, field) != stocks:
-            logger.warning(
-                f"The canonical folder says `{field}: {getattr(config, field)}`: this package reads that, stock "
-                "transformers does not know the field and would compute something else."
-            )
+    warn_beyond_stock(config)
     with torch.device("meta"):
         canonical = InternVLForConditionalGeneration(config)
     canonical.load_state_dict(model.state_dict(), assign=True)
@@ -63,6 +59,16 @@ def as_canonical(model: InternVLForConditionalGeneration) -> InternVLForConditio
     return canonical.train(model.training)
 
 
+def warn_beyond_stock(config: InternVLConfig) -> None:
+    """Say which fields of a canonical configuration stock does not know, and would compute something else without."""
+    for field, stocks in _STOCK_BEHAVIOUR.items():
+        if getattr(config, field) != stocks:
+            logger.warning(
+                f"The canonical folder says `{field}: {getattr(config, field)}`: this package reads that, stock "
+                "transformers does not know the field and would compute something else."
+            )
+
+
 def copy_buffers(source: nn.Module, target: nn.Module) -> None:
     """Buffers that no state dict holds, such as rotary frequencies: taken over, not left on the meta device."""
     for name, buffer in source.named_buffers():
@@ -70,4 +76,4 @@ def copy_buffers(source: nn.Module, target: nn.Module) -> None:
         target.get_submodule(owner)._buffers[leaf] = buffer
 
 
-__all__ = ["HasCanonicalForm", "as_canonical", "copy_buffers"]
+__all__ = ["HasCanonicalForm", "as_canonical", "copy_buffers", "warn_beyond_stock"]

@@ -3,18 +3,21 @@
 
 Logits are made for some positions, used, and dropped. With a plain linear head, their gradient is taken on the spot:
 it is `softmax(logits) - onehot(target)`, so nothing has to be computed twice. Any other head (adapters, quantized,
-sharded, hooks) is called as the module it is and computed again in the backward pass.
+hooks) is called as the module it is and computed again in the backward pass. A head whose weights are spread over
+ranks (`sharding.py`) is called once, however many chunks the labels of a rank make.
 
 Shape letters: N positions, n positions of a chunk, D width, V vocabulary.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
+
+from .sharding import inside_call, is_sharded
 
 # Logits that are held at a time: 256 MiB in float32, 442 positions of a vocabulary of 151,674.
 CHUNK_ELEMENTS = 2**26
@@ -33,10 +36,7 @@ def cross_entropies_of(head: nn.Module, hidden_states: torch.Tensor, targets: to
     Returns:
         `(N,)` float32.
     """
-    parts = list(_chunks(head, hidden_states, targets))
-    if torch.is_grad_enabled() and len(parts) > 1:
-        return torch.cat([checkpoint(_entropies, head, *part, use_reentrant=False) for part in parts])
-    return torch.cat([_entropies(head, *part) for part in parts])
+    return _with_head(head, lambda opened, hidden: _in_chunks(opened, hidden, targets), hidden_states)
 
 
 def weighted_cross_entropy(
@@ -53,29 +53,71 @@ def weighted_cross_entropy(
     Returns:
         A scalar, float32.
     """
-    if torch.is_grad_enabled() and _is_plain_linear(head):
+    return _with_head(head, lambda opened, hidden: _weighted_sum(opened, hidden, targets, weights), hidden_states)
+
+
+class _Head(NamedTuple):
+    """A head in use: what makes logits, its weight `(V, D)` if they are a product with it and nothing else, and how
+    many positions it may be given at a time."""
+
+    forward: Callable[[torch.Tensor], torch.Tensor]
+    weight: nn.Parameter | None
+    rows: int
+
+
+def _with_head(
+    head: nn.Module, compute: Callable[[_Head, torch.Tensor], torch.Tensor], hidden_states: torch.Tensor
+) -> torch.Tensor:
+    """`compute` with the head and hidden states, where the head's weights are whole."""
+    rows = max(1, CHUNK_ELEMENTS // (getattr(head, "out_features", None) or 2**17))
+    if not is_sharded(head):
+        weight = head.weight if _is_product(head) and not _has_hooks(head) else None
+        return compute(_Head(head, weight, rows), hidden_states)
+    if any(True for _ in head.children()):  # they gather as often as they are called
+        rows = max(1, len(hidden_states))
+    return inside_call(
+        head,
+        lambda forward, inputs: compute(_Head(forward, head.weight if _is_product(head) else None, rows), inputs),
+        hidden_states,
+    )
+
+
+def _weighted_sum(
+    head: _Head, hidden_states: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    if torch.is_grad_enabled() and head.weight is not None:
         return _LinearCrossEntropy.apply(hidden_states, head.weight, targets, weights)
-    return (cross_entropies_of(head, hidden_states, targets) * weights).sum()
+    return (_in_chunks(head, hidden_states, targets) * weights).sum()
 
 
-def _chunks(head: nn.Module, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    vocabulary = getattr(head, "out_features", None) or 2**17
-    rows = max(1, CHUNK_ELEMENTS // vocabulary)
-    return zip(*(tensor.split(rows) for tensor in tensors), strict=True)
+def _in_chunks(head: _Head, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    parts = list(zip(hidden_states.split(head.rows), targets.split(head.rows), strict=True))
+    if torch.is_grad_enabled() and len(parts) > 1:
+        return torch.cat([checkpoint(_entropies, head.forward, *part, use_reentrant=False) for part in parts])
+    return torch.cat([_entropies(head.forward, *part) for part in parts])
 
 
-def _entropies(head: nn.Module, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return nn.functional.cross_entropy(head(hidden_states).float(), targets, reduction="none")
+def _entropies(
+    forward: Callable[[torch.Tensor], torch.Tensor], hidden_states: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    return nn.functional.cross_entropy(forward(hidden_states).float(), targets, reduction="none")
 
 
-def _is_plain_linear(head: nn.Module) -> bool:
-    """Whether calling the head is a product with its weight and nothing else."""
+def _is_product(head: nn.Module) -> bool:
+    """Whether the head's logits are a product with its weight, as that lies in memory."""
     return (
-        type(head) is nn.Linear
+        isinstance(head, nn.Linear)
+        and type(head).forward is nn.Linear.forward
         and head.bias is None
-        and type(head.weight) is nn.Parameter  # not quantized, not sharded
-        and "forward" not in vars(head)  # accelerate's offloading
-        and not (head._forward_hooks or head._forward_pre_hooks or head._backward_hooks or head._backward_pre_hooks)
+        and type(head.weight) is nn.Parameter  # not quantized, not split
+    )
+
+
+def _has_hooks(head: nn.Module) -> bool:
+    """Whether calling the head does more than its `forward`."""
+    return (
+        "forward" in vars(head)  # accelerate's offloading
+        or bool(head._forward_hooks or head._forward_pre_hooks or head._backward_hooks or head._backward_pre_hooks)
     )
 
 

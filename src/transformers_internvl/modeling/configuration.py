@@ -5,7 +5,7 @@ Every field added here has a default under which the model behaves as stock's do
 either library is read by the other. The authors' own formats are in `configuration_chat.py`.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
@@ -61,6 +61,18 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
 
     All other fields are stock's.
     """
+
+    base_model_fsdp_plan: ClassVar[dict[Any, str]] = {"encoder.layer.*": "free_full_weight"}
+    # The 6B towers normalize query and key over all heads, of which there are 25: no rank can do with some of them. So
+    # the weights of the attention are cut and their outputs gathered; the MLP is cut throughout.
+    base_model_tp_plan = {
+        "encoder.layer.*.attention.q_proj": "colwise_gather_output",
+        "encoder.layer.*.attention.k_proj": "colwise_gather_output",
+        "encoder.layer.*.attention.v_proj": "colwise_gather_output",
+        "encoder.layer.*.attention.projection_layer": "rowwise_split_input",
+        "encoder.layer.*.mlp.fc1": "colwise",
+        "encoder.layer.*.mlp.fc2": "rowwise",
+    }
 
     drop_path_rate: float | int = 0.0
     patch_dropout: float | int = 0.0
@@ -131,6 +143,11 @@ class InternVLConfig(StockInternVLConfig):
         middleware_config (`dict` or [`QLlamaConfig`], *optional*):
             QLLaMA behind the tower, whose queries become image tokens, too. With `projector_type="two_mlp"`, and only
             then.
+        image_token_id (`int`, *optional*, defaults to 151667):
+            As stock's; `None` in a folder that was converted without a tokenizer: nobody knows it then.
+        authors_config (`dict`, *optional*):
+            What stood in `config.json` of the authors' folder that this model was converted from. Without effect
+            here: whoever converts the model back finds what the canonical fields cannot say.
 
     All other fields are stock's.
     """
@@ -146,6 +163,8 @@ class InternVLConfig(StockInternVLConfig):
     loss_reduction: str = "token"
     projector_type: str = "mlp"
     middleware_config: Any = None
+    image_token_id: int | None = 151667
+    authors_config: dict | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

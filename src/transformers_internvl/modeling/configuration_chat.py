@@ -54,7 +54,7 @@ _ROPE_NAMES = {"su": "longrope"}
 _CHAT_KEYS = {"vision_feature_layer": "select_layer"}
 
 # What a chat configuration and the canonical one have in common.
-_CANONICAL_FIELDS = (
+CANONICAL_FIELDS = (
     "image_token_id",
     "image_seq_length",
     "downsample_ratio",
@@ -257,22 +257,34 @@ def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
 
 
 def canonical_config(config: InternVLConfig) -> InternVLConfig:
-    """A configuration in a layout of the authors, as a canonical one: without what is about tiling and prompts."""
-    vision = config.vision_config.to_dict()
-    keep = InternVLVisionConfig().to_dict()
+    """A configuration in a layout of the authors, as a canonical one: without what is about tiling and prompts.
+
+    All of it is kept aside in `authors_config`, for the way back.
+    """
     return InternVLConfig(
         text_config=canonical_text_fields(config.text_config),
-        vision_config={key: value for key, value in vision.items() if key in keep and key != "model_type"},
-        **{key: copy.deepcopy(getattr(config, key)) for key in _CANONICAL_FIELDS},
+        vision_config=canonical_tower_fields(config.vision_config),
+        **{key: copy.deepcopy(getattr(config, key)) for key in CANONICAL_FIELDS},
+        authors_config=_without_bookkeeping(config.to_diff_dict()),
     )
+
+
+def canonical_tower_fields(config: InternVLVisionConfig) -> dict[str, Any]:
+    """The fields of a tower that both layouts know, by their canonical names."""
+    keep = InternVLVisionConfig().to_dict().keys() - {"model_type"}
+    return {key: value for key, value in config.to_dict().items() if key in keep}
 
 
 def canonical_text_fields(config: PreTrainedConfig) -> dict[str, Any]:
     """What a language model's configuration says in a canonical one."""
-    fields = {key: value for key, value in config.to_dict().items() if key not in (*BOOKKEEPING, "architectures")}
+    fields = _without_bookkeeping(config.to_dict())
     if fields["model_type"] == "internlm2":  # Llama under another name, which stock does not know
         fields["model_type"] = "llama"
     return fields
+
+
+def _without_bookkeeping(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in (*BOOKKEEPING, "architectures")}
 
 
 def _architecture(model_type: str) -> str:
@@ -291,4 +303,12 @@ def _unknown_language_model(name: str) -> str:
     )
 
 
-__all__ = ["InternVLChatConfig", "InternVisionConfig", "LANGUAGE_MODELS", "canonical_config", "canonical_text_fields"]
+__all__ = [
+    "CANONICAL_FIELDS",
+    "InternVLChatConfig",
+    "InternVisionConfig",
+    "LANGUAGE_MODELS",
+    "canonical_config",
+    "canonical_text_fields",
+    "canonical_tower_fields",
+]

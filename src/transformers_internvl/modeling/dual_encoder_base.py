@@ -21,6 +21,9 @@ from transformers.utils.generic import can_return_tuple
 from .attention_pool import AttentionPoolAttention
 from .configuration_dual_encoder import InternVLDualEncoderConfig
 from .loading import LoadsStrictly
+from .quantized import KeepsPartsExact
+from .sharding import NamesOwnBlocks
+from .tensor_parallel import KeepsHeadsWhole
 
 MODES = ("InternVL-C", "InternVL-G")
 
@@ -52,7 +55,9 @@ class InternVLDualEncoderOutput(ModelOutput):
     vision_model_output: InternVLDualEncoderImageOutput | None = None
 
 
-class InternVLDualEncoderPreTrainedModel(LoadsStrictly, PreTrainedModel):
+class InternVLDualEncoderPreTrainedModel(
+    KeepsPartsExact, KeepsHeadsWhole, NamesOwnBlocks, LoadsStrictly, PreTrainedModel
+):
     """Loading, weight initialization and capabilities that the whole and its halves share."""
 
     config_class = InternVLDualEncoderConfig
@@ -65,6 +70,7 @@ class InternVLDualEncoderPreTrainedModel(LoadsStrictly, PreTrainedModel):
     _supports_sdpa = True
     _supports_attention_backend = True
     _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq"]
+    exact_modules = ("vision_model", "clip_projector", "clip_projector2", "itm_head", "qllama.lm_head")
     accepts_loss_kwargs = False  # losses are means over pairs: `Trainer` shall average them over accumulation steps
 
     @classmethod

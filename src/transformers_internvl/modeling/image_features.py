@@ -16,6 +16,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 
 from .configuration import InternVLConfig
 from .projector import pixel_shuffle
+from .sharding import is_sharded
 
 
 class EncodesImages:
@@ -46,7 +47,8 @@ class EncodesImages:
                 output. Blocks behind it are not run. Defaults to the config's.
             vision_feature_select_strategy: `"default"` drops the class token, which has no place in the grid.
             image_flags: `(T,)` or `(T, 1)`, 0 marks a dummy tile, which is left out. None: all are real.
-            vision_chunk_size: outside training, encode so many tiles at a time. Defaults to the config's.
+            vision_chunk_size: outside training, encode so many tiles at a time. Defaults to the config's. A tower that
+                is sharded over ranks takes them all at once.
 
         Returns:
             `pooler_output` `(T, n, D)`, the image tokens; `last_hidden_state` `(T, S, C)` of the layer that was used;
@@ -62,7 +64,8 @@ class EncodesImages:
             pixel_values = pixel_values[image_flags.reshape(-1).to(pixel_values.device) == 1]
         pixel_values = pixel_values.to(dtype=self.dtype)
         chunk = vision_chunk_size or self.config.vision_chunk_size
-        if self.training or chunk is None or len(pixel_values) <= chunk:
+        # Ranks with other numbers of tiles must call a sharded tower equally often: once.
+        if self.training or chunk is None or len(pixel_values) <= chunk or is_sharded(self.vision_tower):
             return self._encode(pixel_values, layer, **kwargs)
         return _join_chunks([self._encode(part, layer, **kwargs) for part in pixel_values.split(chunk)])
 

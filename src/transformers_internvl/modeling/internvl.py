@@ -25,11 +25,14 @@ from transformers.utils.generic import can_return_tuple
 from .configuration import InternVLConfig
 from .image_features import EncodesImages
 from .loading import NamesDamagedFiles
-from .losses import supervised_loss, token_losses
+from .losses import share_of_step, supervised_loss, token_losses
 from .middleware import InternVLMiddlewareTower, build_tower
 from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
 from .packed_masks import packed_masks
 from .projector import PROJECTORS, pixel_shuffle
+from .quantized import KeepsPartsExact
+from .sharding import NamesOwnBlocks, is_sharded
+from .tensor_parallel import KeepsHeadsWhole
 
 
 @dataclass
@@ -45,7 +48,8 @@ class InternVLCausalLMOutputWithPast(ModelOutput):
     """Outputs of [`InternVLForConditionalGeneration`].
 
     `logits` `(B, L, V)` are None when they were not computed (see `skip_logits`); `aux_loss` is the load-balancing
-    loss of a mixture of experts, already part of `loss`.
+    loss of a mixture of experts, already part of `loss`: with `num_items_in_batch`, in the share that this batch has
+    in the step.
     """
 
     loss: torch.Tensor | None = None
@@ -58,13 +62,14 @@ class InternVLCausalLMOutputWithPast(ModelOutput):
     router_logits: tuple[torch.Tensor, ...] | None = None
 
 
-class InternVLPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
+class InternVLPreTrainedModel(KeepsPartsExact, KeepsHeadsWhole, NamesOwnBlocks, NamesDamagedFiles, PreTrainedModel):
     """Capabilities shared by the InternVL models."""
 
     config: InternVLConfig
     base_model_prefix = "model"
     input_modalities = ("image", "text", "video")
     supports_gradient_checkpointing = True
+    _no_split_modules = ["InternVLTwoMLPProjector"]  # joins two outputs; tower and language model add their own
     _skip_keys_device_placement = ["past_key_values"]
     _supports_flash_attn = True
     _supports_sdpa = True
@@ -81,6 +86,8 @@ class InternVLPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
 
 class InternVLModel(EncodesImages, InternVLPreTrainedModel):
     """Tower, projector and language model, without a language modeling head."""
+
+    exact_modules = ("vision_tower", "multi_modal_projector")
 
     def __init__(self, config: InternVLConfig):
         if not isinstance(config, StockInternVLConfig):
@@ -181,11 +188,12 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
             image_features = image_features.repeat(image_copies, 1, 1) if image_copies > 1 else image_features
             mask = self.get_placeholder_mask(input_ids, inputs_embeds, image_features)
             inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
-        if self.training:
-            if image_features is None or len(image_features) == 0:
-                inputs_embeds = self._touch_vision(inputs_embeds)
-            if past_key_values is None and kwargs.get("use_cache") is None:
-                kwargs["use_cache"] = False  # a cache would hide where packed samples begin
+        if (image_features is None or len(image_features) == 0) and self._must_touch_vision(
+            past_key_values, mm_encoder_outputs
+        ):
+            inputs_embeds = self._touch_vision(inputs_embeds)
+        if self.training and past_key_values is None and kwargs.get("use_cache") is None:
+            kwargs["use_cache"] = False  # a cache would hide where packed samples begin
 
         text_config = self.config.text_config
         outputs = self.language_model(
@@ -204,17 +212,21 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
             router_logits=getattr(outputs, "router_logits", None),
         )
 
-    def _touch_vision(self, inputs_embeds: torch.Tensor) -> torch.Tensor:
-        """Let a text-only training step pass through tower and projector with weight zero.
+    def _must_touch_vision(self, past_key_values: Cache | None, mm_encoder_outputs: dict | None) -> bool:
+        """Whether a step without an image must pass through tower and projector nevertheless.
 
         Ranks of a distributed run must take part in the same collectives: one whose batch has no image would wait
-        forever.
+        forever. They reduce gradients of trained weights together, and gather sharded weights, trained or not: that,
+        too, in evaluation and for the prompt of a generation, but not where all ranks have their features already.
         """
-        trained = any(
-            p.requires_grad for part in (self.vision_tower, self.multi_modal_projector) for p in part.parameters()
-        )
-        if not trained or not torch.is_grad_enabled():
-            return inputs_embeds
+        parts = (self.vision_tower, self.multi_modal_projector)
+        if self.training and torch.is_grad_enabled() and any(p.requires_grad for m in parts for p in m.parameters()):
+            return True
+        decoding = past_key_values is not None and past_key_values.get_seq_length() > 0
+        return not decoding and mm_encoder_outputs is None and any(is_sharded(part) for part in parts)
+
+    def _touch_vision(self, inputs_embeds: torch.Tensor) -> torch.Tensor:
+        """Let a blank tile pass through tower and projector, with weight zero."""
         config = self.config.vision_config
         blank = inputs_embeds.new_zeros(1, config.num_channels, *config.image_size)
         features = self.get_image_features(blank, return_dict=True).pooler_output
@@ -226,6 +238,8 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
+    _fsdp_plan = {"lm_head": "keep_full_weight"}
+    exact_modules = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
     body_class = InternVLModel
 
     def __init__(self, config: InternVLConfig):
@@ -311,8 +325,16 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
             )
         if loss is not None and outputs.router_logits:
             aux_loss = self._balance(outputs.router_logits, attention_mask)
+            if self.is_activation_checkpointing and hidden_states.requires_grad and not aux_loss.requires_grad:
+                raise ValueError(
+                    "The load-balancing loss of the experts has no gradient: reentrant gradient checkpointing cuts it "
+                    'off. Set `gradient_checkpointing_kwargs={"use_reentrant": False}`.'
+                )
             if loss_reduction != "none":
-                loss = loss + self.config.text_config.router_aux_loss_coef * aux_loss.to(loss.device)
+                share = share_of_step(
+                    labels, loss_weight, kwargs.get("num_items_in_batch"), kwargs.get("shift_labels")
+                )
+                loss = loss + share * self.config.text_config.router_aux_loss_coef * aux_loss.to(loss.device)
 
         return InternVLCausalLMOutputWithPast(
             loss=loss,

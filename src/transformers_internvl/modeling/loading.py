@@ -2,10 +2,12 @@
 """What `from_pretrained` says when weights are damaged, missing or of another model."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
 
 from ..hub.model_card import PushesWithCard
 from .saved_names import AcceptsSavedNames
@@ -31,6 +33,23 @@ class NamesDamagedFiles(AcceptsSavedNames, PushesWithCard):
                 f"Weight file {damaged or 'of ' + str(pretrained_model_name_or_path)} is incomplete or damaged "
                 f"({error}). Download or copy it again."
             ) from error
+
+    @staticmethod
+    def _load_pretrained_model(
+        model: Any, state_dict: Any, checkpoint_files: Any, load_config: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As transformers'; under ZeRO-3, too, the model remembers only the rows of key maps that its weights came by.
+
+        Saving goes back by what is remembered. transformers (5.23) notes all rows under ZeRO-3, those of older layouts
+        included, which would lead to names that no loader knows.
+        """
+        loaded = PreTrainedModel._load_pretrained_model(
+            model, state_dict, checkpoint_files, load_config, *args, **kwargs
+        )
+        rows = getattr(model, "_weight_conversions", None)
+        if rows is not None and rows is load_config.weight_mapping:
+            model._weight_conversions = [row for row in rows if row.was_used()]
+        return loaded
 
 
 class LoadsStrictly(NamesDamagedFiles):
@@ -69,26 +88,34 @@ class LoadsStrictly(NamesDamagedFiles):
         strangers, missing = sorted(report["unexpected_keys"]), sorted(report["missing_keys"])
         if not strangers and not missing:
             return
-        lines = [f"The weights in {folder} are not those of the {cls.__name__} that its config.json describes."]
-        for what, keys in (("no place for", strangers), ("no weights for", missing)):
-            if keys:
-                lines.append(
-                    f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}."
-                )
-        if any("lora_" in key for key in strangers):
-            lines.append(
-                "They are LoRA weights that were never merged. Merge them with `internvl surgery merge-lora "
-                f"{folder} NEW_FOLDER`, or take them out as a peft adapter with `internvl surgery extract-lora "
-                f"{folder} NEW_FOLDER ADAPTER_FOLDER`."
-            )
-        else:
-            lines.append(cls._explain_misfit(strangers, missing))
-        raise ValueError(" ".join(lines))
+        raise ValueError(describe_misfit(cls, folder, strangers, missing))
 
     @classmethod
     def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:
         """What the user can do about weights without a place and places without weights."""
         return "Check that the folder is complete and that config.json belongs to these weights."
+
+
+def describe_misfit(
+    model_class: type, name: str | os.PathLike, strangers: Sequence[str], missing: Sequence[str]
+) -> str:
+    """What is wrong with weights that have no place in a model, and places without weights, and what to do."""
+    lines = [f"The weights in {name} are not those of the {model_class.__name__} that its config.json describes."]
+    for what, keys in (("no place for", strangers), ("no weights for", missing)):
+        if keys:
+            lines.append(
+                f"There is {what} {len(keys)} of them: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}."
+            )
+    if any("lora_" in key for key in strangers):
+        lines.append(
+            "They are LoRA weights that were never merged. Merge them with `internvl surgery merge-lora "
+            f"{name} NEW_FOLDER`, or take them out as a peft adapter with `internvl surgery extract-lora "
+            f"{name} NEW_FOLDER ADAPTER_FOLDER`."
+        )
+    else:
+        explain = getattr(model_class, "_explain_misfit", LoadsStrictly._explain_misfit)
+        lines.append(explain(list(strangers), list(missing)))
+    return " ".join(lines)
 
 
 def _damaged_files(folder: str | os.PathLike | None, subfolder: str) -> str:
@@ -104,4 +131,4 @@ def _damaged_files(folder: str | os.PathLike | None, subfolder: str) -> str:
     return ", ".join(damaged)
 
 
-__all__ = ["LoadsStrictly", "NamesDamagedFiles"]
+__all__ = ["LoadsStrictly", "NamesDamagedFiles", "describe_misfit"]

@@ -84,12 +84,41 @@ def supervised_loss(
     weights = weights.to(hidden_states.device, torch.float32)
 
     total = weights.flatten().sum() if num_items_in_batch is None else num_items_in_batch
-    if isinstance(total, torch.Tensor):
-        total = total.to(hidden_states.device).clamp(min=torch.finfo(torch.float32).tiny)
-    weights = weights / total  # before and not after: the head's gradient is large, and need not be divided then
+    # Before and not after: the head's gradient is large, and need not be divided then.
+    weights = weights / _positive(total, weights)
     if logits is None:
         return weighted_cross_entropy(head, hidden_states[supervised], targets[supervised], weights[supervised])
     return (cross_entropies(logits.flatten(0, 1), targets.flatten()) * weights.flatten()).sum()
+
+
+def share_of_step(
+    labels: torch.Tensor,
+    loss_weight: torch.Tensor | None = None,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    shift_labels: torch.Tensor | None = None,
+) -> torch.Tensor | float:
+    """How much a batch weighs among those of its optimizer step, by its labels.
+
+    The shares of a step's batches, over accumulation steps and ranks, add up to 1. What is no sum over labels, such as
+    a load-balancing loss, is averaged with them: it counts once a step, however many pieces the step is cut into.
+
+    Args: as of [`supervised_loss`].
+    """
+    if num_items_in_batch is None:
+        return 1.0
+    if shift_labels is None:
+        labels, loss_weight = labels[:, 1:], None if loss_weight is None else loss_weight[:, 1:]
+    else:
+        labels = shift_labels
+    weight = (labels != IGNORE_INDEX).sum() if loss_weight is None else loss_weight.sum()
+    return weight / _positive(num_items_in_batch, weight)
+
+
+def _positive(total: torch.Tensor | int, like: torch.Tensor) -> torch.Tensor | int:
+    """What a sum is divided by, where the sum lies."""
+    if not isinstance(total, torch.Tensor):
+        return total
+    return total.to(like.device).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def token_losses(hidden_states: torch.Tensor, head: nn.Module, labels: torch.Tensor) -> torch.Tensor:
@@ -111,4 +140,4 @@ def token_losses(hidden_states: torch.Tensor, head: nn.Module, labels: torch.Ten
     return nn.functional.pad(entropies, (1, 0))
 
 
-__all__ = ["cross_entropies", "supervised_loss", "token_losses", "token_weights"]
+__all__ = ["cross_entropies", "share_of_step", "supervised_loss", "token_losses", "token_weights"]

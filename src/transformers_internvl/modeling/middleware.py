@@ -36,6 +36,16 @@ class InternVLMiddlewareTower(nn.Module):
         self.qllama = QLlamaModel(config.middleware_config, text=False)
         queries = (1, config.middleware_config.num_query_token, config.middleware_config.hidden_size)
         self.query_tokens = nn.Parameter(torch.zeros(queries))
+        self._gather_from_parts()
+
+    def _gather_from_parts(self) -> None:
+        """What a model around this module asks its children for, and finds in those that are models themselves."""
+        parts: dict[str, Any] = {"vision_model": self.vision_model, "qllama": self.qllama}
+        self._no_split_modules = set().union(*(part._no_split_modules for part in parts.values()))
+        self._skip_keys_device_placement = set().union(*(p._skip_keys_device_placement for p in parts.values()))
+        self._tp_plan = {
+            f"{name}.{key}": style for name, part in parts.items() for key, style in part._tp_plan.items()
+        }
 
     def forward(
         self, pixel_values: torch.Tensor, num_layers: int | None = None, **kwargs: Any

@@ -57,7 +57,7 @@ class InternVLGenerationMixin(GenerationMixin):
         """As transformers'; what is looked up in the prompt ends where an image begins."""
         generator = super()._get_candidate_generator(*args, **kwargs)
         if has_no_embedding(self.config) and isinstance(generator, PromptLookupCandidateGenerator):
-            token = self.config.image_token_id
+            token: Any = self.config.image_token_id
             suppress = SuppressTokensLogitsProcessor([token], device=self.device)
             generator.vocab_size = token + 1  # of the scores by which it asks what is suppressed
             known = LogitsProcessorList([*(generator.logits_processor or []), suppress])

@@ -29,6 +29,7 @@ from .configuration import InternVLVisionConfig
 from .configuration_chat import InternVisionConfig
 from .loading import NamesDamagedFiles
 from .patch_dropout import PatchDropout
+from .sharding import NamesOwnBlocks
 
 
 class InternVLVisionRMSNorm(nn.Module):
@@ -263,7 +264,7 @@ class InternVLVisionModelOutputWithPooling(BaseModelOutputWithPooling):
     """The tower's `last_hidden_state` `(T, S, D)`, `pooler_output` `(T, D)`, `hidden_states` and `attentions`."""
 
 
-class InternVLVisionPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
+class InternVLVisionPreTrainedModel(NamesOwnBlocks, NamesDamagedFiles, PreTrainedModel):
     """Weight initialization and capabilities of the tower."""
 
     config: InternVLVisionConfig
@@ -271,7 +272,7 @@ class InternVLVisionPreTrainedModel(NamesDamagedFiles, PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image", "video")
     supports_gradient_checkpointing = True
-    _no_split_modules = ["InternVLVisionLayer"]
+    _no_split_modules = ["InternVLVisionLayer", "InternVLVisionEmbeddings", "AttentionPool", "ClassifierAttentionPool"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -356,9 +357,7 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
         hidden_states = self.encoder(hidden_states, num_layers, **kwargs)
         if num_layers is None or num_layers == len(self.encoder.layer):
             hidden_states = self.layernorm(hidden_states)
-        return InternVLVisionModelOutputWithPooling(
-            last_hidden_state=hidden_states, pooler_output=self.pool(hidden_states)
-        )
+        return InternVLVisionModelOutputWithPooling(hidden_states, self.pool(hidden_states))
 
 
 class InternVisionModel(InternVLVisionModel):

@@ -9,12 +9,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoProcessor
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.processing_utils import ProcessorMixin
 
 from ..hub.arguments import find_file, hub_arguments
 from ..hub.model_card import PushesWithCard
-from .chat_templates import get_chat_template
+from .chat_templates import TEMPLATES, find_chat_template, get_chat_template
 from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
 from .tokenization import load_tokenizer
 from .video_processing import InternVLVideoProcessor
@@ -141,6 +142,25 @@ def chat_settings(name_or_path: str | os.PathLike, **hub_options: Any) -> dict[s
     given = {name: value for name, value in fields.items() if value is not None}
     settings["image_processor"] = {**shared, **_CHAT_DEFAULTS, **given}
     return settings
+
+
+def chat_fields(name_or_path: str | os.PathLike, **hub_options: Any) -> dict[str, Any]:
+    """What the authors' config.json says about tiles and prompts, from processor files: the inverse of
+    [`chat_settings`].
+
+    Raises:
+        OSError: there are no such files.
+        ValueError: the chat template is none of the authors'.
+    """
+    processor = AutoProcessor.from_pretrained(name_or_path, **hub_options)
+    found = find_chat_template(processor.chat_template or "")
+    if found is None or TEMPLATES[found[0]].system_message is None:
+        raise ValueError(
+            f"The chat template of {name_or_path} is none of the authors', and it is not known which of theirs "
+            f"config.json should name ({', '.join(TEMPLATES)})."
+        )
+    tiles = {theirs: getattr(processor.image_processor, ours) for ours, theirs in _CHAT_FIELDS.items()}
+    return {"template": found[0], "system_message": found[1], **tiles}
 
 
 def as_stock_writes(settings: dict[str, Any]) -> dict[str, Any]:

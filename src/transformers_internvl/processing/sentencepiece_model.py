@@ -154,6 +154,12 @@ def _decode_bytes(raw: bytes | bytearray) -> str:
 class SlowDecodingTokenizer(TokenizersBackend):
     """A tokenizer on the `tokenizers` backend that decodes as the slow sentencepiece ones of transformers 4.37."""
 
+    def _save_pretrained(self, save_directory: Any, file_names: tuple[str, ...], **kwargs: Any) -> tuple[str, ...]:
+        files = super()._save_pretrained(save_directory, file_names, **kwargs)
+        if self.can_save_slow_tokenizer:  # byte for byte, for readers of the authors' layout
+            files += self.save_vocabulary(save_directory, kwargs.get("filename_prefix"))
+        return files
+
     def _decode_run(self, pieces: list[str]) -> str:
         """The text of pieces between two special tokens; here, as of a model that puts a space before every text."""
         return decode_pieces(pieces, strip_prefix=True)

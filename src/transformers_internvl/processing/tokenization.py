@@ -9,6 +9,7 @@ them is wrong.
 """
 
 import copy
+import json
 import os
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,7 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
+from ..hub.arguments import find_file
 from .sentencepiece_model import (
     SPACE,
     PrependScheme,
@@ -25,6 +27,16 @@ from .sentencepiece_model import (
     decode_pieces,
     pipeline,
 )
+from .tokenization_internlm2 import InternLM2Tokenizer
+
+# File -> how to read the added tokens from its content.
+_TOKEN_FILES = {
+    "added_tokens.json": lambda content: content,
+    "tokenizer_config.json": lambda content: {
+        token["content"]: int(index) for index, token in content.get("added_tokens_decoder", {}).items()
+    },
+    "tokenizer.json": lambda content: {token["content"]: token["id"] for token in content.get("added_tokens", [])},
+}
 
 
 def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedTokenizerBase:
@@ -38,6 +50,8 @@ def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrained
         OSError, ValueError: there is no tokenizer, or it cannot be read.
     """
     tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
+    if type(tokenizer) is transformers.TokenizersBackend and "spare_pieces" in tokenizer.init_kwargs:
+        return InternLM2Tokenizer.from_pretrained(name_or_path, **kwargs)  # a -hf folder names a class of stock's
     if type(tokenizer) is not transformers.LlamaTokenizer:
         return tokenizer
     legacy = kwargs.get("legacy", get_tokenizer_config(name_or_path, **kwargs).get("legacy"))
@@ -56,6 +70,23 @@ def as_trained(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
         elif source := tokenizer.name_or_path:
             legacy = get_tokenizer_config(source, local_files_only=True).get("legacy", legacy)
     return LlamaTokenizer.from_stock(copy.deepcopy(tokenizer), legacy=legacy is None or bool(legacy))
+
+
+def added_token_ids(folder: str | os.PathLike, **hub_options: Any) -> dict[str, int]:
+    """Ids of the tokens that were added to the base vocabulary, by their text, from the files that may hold them."""
+    ids: dict[str, int] = {}
+    for name, read in _TOKEN_FILES.items():
+        path = find_file(folder, name, **hub_options)
+        if path is not None:
+            with open(path, encoding="utf-8") as file:
+                ids.update(read(json.load(file)))
+    return ids
+
+
+def stop_first(stop: int, known: int | list[int] | None) -> list[int]:
+    """The ids at which generation ends: the stop token of the conversation template, then those that are known."""
+    others = known if isinstance(known, list) else [] if known is None else [known]
+    return [stop, *(other for other in others if other != stop)]
 
 
 class LlamaTokenizer(SlowDecodingTokenizer, transformers.LlamaTokenizer):

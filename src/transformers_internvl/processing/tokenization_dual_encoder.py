@@ -191,10 +191,7 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
         # What the last call padded and cut to is no property of the tokenizer.
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        files = super()._save_pretrained(save_directory, file_names, **kwargs)
-        if self.can_save_slow_tokenizer:  # for readers of the authors' layout
-            files += self.save_vocabulary(save_directory, kwargs.get("filename_prefix"))
-        return files
+        return super()._save_pretrained(save_directory, file_names, **kwargs)
 
 
 def _checked(texts: Any) -> Sequence[str]:

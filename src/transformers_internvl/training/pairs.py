@@ -58,10 +58,11 @@ class ContrastiveCollator:
         self.truncation, self.max_length = truncation, max_length or processor.tokenizer.model_max_length
         self.image_column, self.caption_column = image_column, caption_column
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
-        captions = self._captions(rows)
+    def __call__(self, rows: Sequence[Row | None]) -> dict[str, Any]:
+        present = [row for row in rows if row is not None]  # None was left out
+        captions = self._captions(present)
         length = self._length([self._ids(captions)])
-        batch = {"pixel_values": self._pixel_values(rows), **self._padded("", self._ids(captions), length)}
+        batch = {"pixel_values": self._pixel_values(present), **self._padded("", self._ids(captions), length)}
         batch["return_loss"] = True
         return batch if self.mode == "InternVL-C" else {**batch, "mode": self.mode}
 
@@ -126,8 +127,9 @@ class PretrainingCollator(ContrastiveCollator):
         super().__init__(processor, **options)
         self.prompt, self.label_prompt_end = prompt, label_prompt_end
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
-        captions = self._captions(rows)
+    def __call__(self, rows: Sequence[Row | None]) -> dict[str, Any]:
+        present = [row for row in rows if row is not None]  # None was left out
+        captions = self._captions(present)
         prompt = self._ids([self.prompt], prefix="", add_eos_token=False)[0]
         room = self.max_length - len(prompt) + 1  # the caption loses its begin token
         written = [prompt + ids[1:] for ids in self._ids(captions, room, prefix="", add_eos_token=True)]
@@ -135,7 +137,7 @@ class PretrainingCollator(ContrastiveCollator):
         plain = self._ids(captions, prefix="", add_eos_token=True)
         length = self._length([written, summarized, plain])
 
-        batch = {"pixel_values": self._pixel_values(rows), **self._padded("", written, length)}
+        batch = {"pixel_values": self._pixel_values(present), **self._padded("", written, length)}
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, IGNORE_INDEX)
         labels[:, : len(prompt) - self.label_prompt_end] = IGNORE_INDEX
         return {

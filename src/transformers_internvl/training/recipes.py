@@ -119,7 +119,11 @@ class Recipe:
         Raises:
             ValueError: ranks and batch per device do not divide the recipe's batch.
         """
-        ranks = int(os.environ.get("WORLD_SIZE", "1"))
+        return TrainingArguments(output_dir=str(output_dir), **self.argument_values(**overrides))
+
+    def argument_values(self, ranks: int | None = None, **overrides: Any) -> dict[str, Any]:
+        """The fields that `to_training_arguments` passes on, for so many ranks (None: `WORLD_SIZE` of torchrun)."""
+        ranks = int(os.environ.get("WORLD_SIZE", "1")) if ranks is None else ranks
         device_batch = overrides.setdefault("per_device_train_batch_size", 1)
         if "gradient_accumulation_steps" not in overrides:
             if self.batch_size % (ranks * device_batch):
@@ -143,7 +147,7 @@ class Recipe:
             "logging_steps": 1,
             "remove_unused_columns": False,
         }
-        return TrainingArguments(output_dir=str(output_dir), **{**values, **overrides})
+        return {**values, **overrides}
 
 
 def set_drop_path(model: PreTrainedModel, rate: float) -> None:

@@ -101,15 +101,25 @@ class JsonlRows:
         return len(self._begins)
 
     def __getitem__(self, index: int) -> ConversationRow | MessagesRow | PreferenceRow:
-        where = f"{self.path}, line {self._numbers[index]}"
+        return parse_row(self.fields(index), self.where(index), self.root)
+
+    def where(self, index: int) -> str:
+        """File and line of a row."""
+        return f"{self.path}, line {self._numbers[index]}"
+
+    def fields(self, index: int) -> Any:
+        """A row as it is written, which `parse_row` has not seen yet.
+
+        Raises:
+            UnusableSample: it is no JSON.
+        """
         with open(self.path, "rb") as file:  # not kept open: handles do not survive the start of workers
             file.seek(self._begins[index])
             line = file.readline()
         try:
-            data = json.loads(line)
+            return json.loads(line)
         except ValueError as error:  # bad JSON, or bytes that are no UTF-8
-            raise UnusableSample(where, f"not a JSON object: {error}") from error
-        return parse_row(data, where, self.root)
+            raise UnusableSample(self.where(index), f"not a JSON object: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,15 @@ class TableRows:
         return len(self.table)
 
     def __getitem__(self, index: int) -> ConversationRow | MessagesRow | PreferenceRow:
-        return parse_row(self.table[int(index)], f"{self.name}, row {index}", self.root)
+        return parse_row(self.fields(index), self.where(index), self.root)
+
+    def where(self, index: int) -> str:
+        """Table and number of a row."""
+        return f"{self.name}, row {index}"
+
+    def fields(self, index: int) -> Any:
+        """A row as it is in the table."""
+        return self.table[int(index)]
 
 
 def read_meta(path: str | os.PathLike) -> list[DataSet]:

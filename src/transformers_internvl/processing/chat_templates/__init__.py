@@ -21,6 +21,7 @@ __all__ = [
     "ChatTemplate",
     "chat_messages",
     "chat_prompt",
+    "find_chat_template",
     "get_chat_template",
     "split_thinking",
 ]
@@ -180,6 +181,24 @@ def get_chat_template(
         values["for_training"] = True
     header = [f"{{%- set {key} = {_jinja_literal(value)} %}}\n" for key, value in values.items()]
     return "".join(header) + _grammar(grammar)
+
+
+def find_chat_template(text: str) -> tuple[str, str | None] | None:
+    """Name and system message of a template that [`get_chat_template`] wrote, wherever it puts its images.
+
+    Returns:
+        None for any other template. A system message of None is the template's own.
+    """
+    heads = dict(re.findall(r"^\{%- set (\w+) = (.*) %\}$", text, re.MULTILINE))
+    values = {key: json.loads(heads[key]) for key in ("template_name", "image_placeholder") if key in heads}
+    name, message = values.get("template_name"), heads.get("system_message", "none")
+    if name not in TEMPLATES or len(values) < 2:
+        return None
+    system_message = None if message == "none" else json.loads(message)
+    if system_message == TEMPLATES[name].system_message:
+        system_message = None
+    known = get_chat_template(name, system_message=system_message, image_placeholder=values["image_placeholder"])
+    return (name, system_message) if known == text else None
 
 
 def _jinja_literal(value: str | bool | None) -> str:

@@ -1,0 +1,51 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""`internvl verify`: whether two checkpoints are the same model, and where they part."""
+
+import argparse
+import sys
+
+from .errors import blame_user
+from .tables import table
+
+MOST = 20  # differences that are printed without --all
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    add = parser.add_argument
+    add("first", metavar="A", help="a checkpoint of any InternVL format: a folder or a Hub id")
+    add("second", metavar="B", help="the other one")
+    add("--no-forward", action="store_true", help="compare files alone, and do not load the models")
+    add("--all", action="store_true", help=f"print every difference (default: the first {MOST})")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, print what was found, and return 0 for equal checkpoints and 1 for others."""
+    from transformers.utils import logging
+
+    from ..conversion.verify import compare_checkpoints
+    from .loading import quiet_unless_watched
+
+    logging.set_verbosity_error()
+    quiet_unless_watched()
+    with blame_user(f"cannot compare {arguments.first} and {arguments.second}"):
+        found = compare_checkpoints(
+            arguments.first, arguments.second, forward=not arguments.no_forward, progress=sys.stderr.isatty()
+        )
+    rows = [
+        [part.name, f"{part.tensors}", f"{part.numbers:,}", f"{part.differing}", f"{part.distance:.3g}"]
+        for part in found.parts.values()
+    ]
+    if rows:
+        print(table(["weights", "tensors", "numbers", "differing", "distance"], rows))
+    if found.logits is not None:
+        print(f"\noutputs  they differ by {found.logits[0]:.3g}; the largest is {found.logits[1]:.3g}")
+    for note in found.notes:
+        print(f"note     {note}")
+    shown = found.differences if arguments.all else found.differences[:MOST]
+    for line in shown:
+        print(f"differs  {line}")
+    if len(shown) < len(found.differences):
+        print(f"         ... and {len(found.differences) - len(shown)} more (--all)")
+    print("equal" if found.equal else f"different in {len(found.differences)} places")
+    return 0 if found.equal else 1

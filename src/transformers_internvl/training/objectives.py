@@ -1,0 +1,128 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""What a recipe's objective needs: which model, which data, which collator, which trainer. A row an objective."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import AutoModel, AutoModelForImageTextToText, AutoModelForPreTraining, Trainer
+
+from .collation import PackingCollator, PaddingCollator
+from .dataset import ChatDataset, PackedDataset
+from .mpo_trainer import MPOTrainer, PairCollator
+from .pairs import ContrastiveCollator, PretrainingCollator
+from .run_data import PairRows, read_sets
+from .run_options import RunOptions
+from .samples import SampleEncoder
+from .trainer import InternVLTrainer
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on.
+
+    Attributes:
+        samples: by number; `policy` of it knows what was left out.
+        stream: what the trainer reads: the samples, or packs of them.
+        collator: makes batches of it.
+        arguments: fields of `TrainingArguments` that go with it, unless the user says otherwise.
+    """
+
+    samples: Any
+    stream: Any
+    collator: Callable[[Any], dict[str, Any]]
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A row of the table.
+
+    Attributes:
+        auto_class: loads the model.
+        read: options, processor and seed to data.
+        trainer: runs it; `InternVLTrainer` where parts and depths may have learning rates of their own.
+        chats: whether its models are chat models, else dual encoders.
+    """
+
+    auto_class: Any
+    read: Callable[[RunOptions, Any, int], Data]
+    trainer: type[Trainer]
+    chats: bool
+
+
+class DualEncoderTrainer(InternVLTrainer):
+    """`InternVLTrainer` for losses that are means over a batch of pairs, whose labels are not to be counted."""
+
+    def step_weight(self, batches: list[Any]) -> None:
+        """Nothing: the losses are means already."""
+
+
+def chat_samples(options: RunOptions, processor: Any, seed: int) -> ChatDataset:
+    """The samples of a chat model's run, encoded one by one."""
+    recipe = options.recipe
+    encoder = SampleEncoder(processor, max_length=recipe.max_length, too_long=options.too_long)
+    sets = read_sets(options.data, recipe.max_tiles)
+    return ChatDataset(sets, encoder, mixing=options.mixing, seed=seed, policy=options.policy())
+
+
+def _read_chats(options: RunOptions, processor: Any, seed: int) -> Data:
+    recipe, samples = options.recipe, chat_samples(options, processor, seed)
+    pad = processor.tokenizer.pad_token_id or 0
+    if recipe.packed_tokens is None or recipe.packed_tiles is None:
+        collator = PaddingCollator(pad, reduction=recipe.loss_reduction)
+        return Data(samples, samples, collator, {})
+    endless = recipe.max_steps is not None  # else the packs of an epoch go out at its end
+    packs = PackedDataset(samples, recipe.packed_tokens, recipe.packed_tiles, endless=endless)
+    return Data(samples, packs, PackingCollator(recipe.loss_reduction, pad), {})
+
+
+def _read_preferences(options: RunOptions, processor: Any, seed: int) -> Data:
+    samples = chat_samples(options, processor, seed)
+    collator = PairCollator(processor.tokenizer.pad_token_id or 0)
+    return Data(samples, samples, collator, {})
+
+
+def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, Any, int], Data]:
+    def read(options: RunOptions, processor: Any, seed: int) -> Data:
+        rows = PairRows(read_sets(options.data), options.policy())
+        truncates = options.too_long == "cut"
+        made = collator(processor, truncation=truncates, max_length=options.recipe.max_length)
+        return Data(rows, rows, made, {"dataloader_drop_last": True})
+
+    return read
+
+
+OBJECTIVES = {
+    "sft": Objective(AutoModelForImageTextToText, _read_chats, InternVLTrainer, True),
+    "mpo": Objective(AutoModelForImageTextToText, _read_preferences, MPOTrainer, True),
+    "contrastive": Objective(AutoModel, _pairs_with(ContrastiveCollator), DualEncoderTrainer, False),
+    "generative": Objective(AutoModelForPreTraining, _pairs_with(PretrainingCollator), DualEncoderTrainer, False),
+}
+
+
+def objective_of(options: RunOptions) -> Objective:
+    """The row of a run.
+
+    Raises:
+        ValueError: there is none, or its trainer or its data cannot do what the recipe says.
+    """
+    recipe = options.recipe
+    if recipe.objective not in OBJECTIVES:
+        raise ValueError(
+            f"Objective {recipe.objective!r} of {recipe.name} cannot be run: the authors' loss for it (matching, and "
+            "comparing with soft targets by image) is not part of this package. Those that can: "
+            f"{', '.join(OBJECTIVES)}."
+        )
+    row = OBJECTIVES[recipe.objective]
+    if (recipe.part_learning_rates or recipe.layer_decay) and not issubclass(row.trainer, InternVLTrainer):
+        raise ValueError(
+            f"Objective {recipe.objective!r} trains all parts at one rate: leave out `part_learning_rates` and "
+            "`layer_decay`."
+        )
+    if recipe.packed_tokens is not None and recipe.objective != "sft":
+        raise ValueError(f"Objective {recipe.objective!r} cannot be packed: leave out `packed_tokens`.")
+    return row
+
+
+__all__ = ["OBJECTIVES", "Data", "DualEncoderTrainer", "Objective", "chat_samples", "objective_of"]

@@ -1,0 +1,100 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The memory that is reckoned is the memory that a step takes."""
+
+import gc
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from tests.tiny import TOKENS_PER_TILE, tiny_config
+from transformers_internvl import InternVLForConditionalGeneration
+from transformers_internvl.training import footprint as module
+from transformers_internvl.training.footprint import LiveMemory, Setup, Work, footprint, optimizer_bytes
+from transformers_internvl.training.freezing import set_trainable
+
+WORK = Work(rows=2, length=600, tiles=6, tile_size=56)
+SHAPES = {
+    "everything": (("vision", "projector", "language", "head"), None),
+    "projector": (("projector",), None),
+    "autocast": (("projector", "language", "head"), torch.bfloat16),
+}
+
+
+def build(trains=SHAPES["everything"][0], depth=2):
+    model = InternVLForConditionalGeneration(
+        tiny_config(
+            text={"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": depth, "vocab_size": 999},
+            vision={"hidden_size": 48, "intermediate_size": 128, "num_hidden_layers": depth},
+        )
+    )
+    set_trainable(model, trains)
+    return model
+
+
+def on_meta(*args, **kwargs):
+    with torch.device("meta"):
+        return build(*args, **kwargs)
+
+
+def measured(model, autocast, recomputes):
+    """The most that is alive in a real step, gradients included, weights not."""
+    model.train()
+    (model.activation_checkpointing_enable if recomputes else model.activation_checkpointing_disable)()
+    ids = torch.randint(2, 999, (WORK.rows, WORK.length))
+    ids[:, : WORK.tiles // WORK.rows * TOKENS_PER_TILE] = 1
+    labels = torch.randint(2, 999, ids.shape)
+    pixels = torch.randn(WORK.tiles, 3, 56, 56)
+    gc.collect()
+    with LiveMemory() as memory:
+        with torch.autocast("cpu", dtype=autocast) if autocast else nullcontext():
+            loss = model(input_ids=ids, pixel_values=pixels, labels=labels).loss
+        loss.backward()
+    return max(memory.peaks.values())
+
+
+@pytest.mark.parametrize("recomputes", [False, True])
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_real_step_takes_what_was_reckoned(name, recomputes):
+    trains, autocast = SHAPES[name]
+    found = footprint(on_meta(trains), WORK, Setup(autocast, optimizer="sgd"))
+    use = found.recomputed if recomputes else found.kept
+    assert found.weights == pytest.approx(sum(p.nbytes for p in build(trains).parameters()), rel=1e-3)
+    assert use.peak - found.weights == pytest.approx(measured(build(trains), autocast, recomputes), rel=0.1)
+
+
+def test_few_layers_stand_for_all(monkeypatch):
+    few = footprint(on_meta(depth=4), WORK)
+    monkeypatch.setattr(module, "FEW", 99)
+    assert footprint(on_meta(depth=4), WORK) == few
+
+
+def test_recomputing_saves_activations_and_sharding_the_rest():
+    plain = footprint(on_meta(), WORK)
+    assert plain.recomputed.activations < 0.5 * plain.kept.activations
+    assert plain.optimizer == 2 * plain.gradients and plain.gradients <= plain.weights
+    assert plain.weights < plain.recomputed.peak < plain.kept.peak
+    for shard, names in ((2, ("optimizer", "gradients")), (3, ("optimizer", "gradients", "weights"))):
+        shared = footprint(on_meta(), WORK, Setup(ranks=4, shard=shard))
+        for part in ("weights", "gradients", "optimizer"):
+            ratio = getattr(plain, part) / getattr(shared, part)
+            assert ratio == pytest.approx(4 if part in names else 1, rel=1e-3), (shard, part)
+        assert shared.kept.peak < plain.kept.peak
+
+
+def test_states_of_optimizers():
+    trained = list(on_meta().parameters())
+    count = sum(parameter.numel() for parameter in trained)
+    assert optimizer_bytes(trained, Setup()) == 8 * count
+    assert optimizer_bytes(trained, Setup(optimizer="sgd")) == 0
+    assert optimizer_bytes(trained, Setup(optimizer="adamw_8bit")) == 2 * count
+    half = list(on_meta().to(torch.bfloat16).parameters())
+    assert optimizer_bytes(half, Setup()) == 4 * count
+    assert optimizer_bytes(half, Setup(master_bytes=4)) == 12 * count
+
+
+def test_gradients_that_wait_and_a_reference_are_added():
+    plain, waiting = footprint(on_meta(), WORK), footprint(on_meta(), WORK, Setup(accumulates=True))
+    assert 0 < waiting.kept.peak - plain.kept.peak <= plain.gradients
+    pairs = footprint(on_meta(), Work(1, 600, 3, 56, copies=2), reference_bytes=1000)
+    assert pairs.reference == 1000 and pairs.kept.activations > 0.5 * plain.kept.activations
