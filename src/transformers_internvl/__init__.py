@@ -8,6 +8,7 @@ stays.
 """
 
 from .evaluation.device_map import internvl_device_map
+from .hub.model_card import create_model_card
 from .internvl_chat import InternVLChatModel
 from .internvl_llava import InternVLLlavaForConditionalGeneration
 from .modeling.configuration import InternVLConfig, InternVLVisionConfig
@@ -85,6 +86,7 @@ __all__ = [
     "InternVisionForSemanticSegmentation",
     "InternVisionModel",
     "QLlamaConfig",
+    "create_model_card",
     "format_box",
     "get_chat_template",
     "internvl_device_map",

@@ -20,10 +20,11 @@ from typing import Any
 import torch
 from transformers.utils import is_flash_attn_2_available
 
+from .hub.arguments import pinned
 from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
-from .modeling.loading import HUB_ARGUMENTS, LoadsStrictly
+from .modeling.loading import LoadsStrictly
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
 from .processing.tokenization import added_token_ids, as_trained, stop_first
@@ -70,11 +71,12 @@ class InternVLChatModel(LoadsStrictly, HasCanonicalForm, InternVLForConditionalG
         """
         if kwargs.pop("use_flash_attn", False) and is_flash_attn_2_available():
             kwargs.setdefault("attn_implementation", "flash_attention_2")
-        where = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        if pretrained_model_name_or_path is not None:
-            model = loaded[0] if kwargs.get("output_loading_info", False) else loaded
-            model._read_token_ids(str(pretrained_model_name_or_path), where)
+        if pretrained_model_name_or_path is None:
+            return super().from_pretrained(None, *args, **kwargs)
+        where = pinned(pretrained_model_name_or_path, kwargs)
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **{**kwargs, **where})
+        model = loaded[0] if kwargs.get("output_loading_info", False) else loaded
+        model._read_token_ids(str(pretrained_model_name_or_path), where)
         return loaded
 
     @classmethod

@@ -18,11 +18,12 @@ from transformers import PreTrainedConfig
 
 from .conversion.llava_tower import TOWER_PREFIX, find_sizes, tower_folder
 from .conversion.shapes import weight_shapes
+from .hub.arguments import pinned
 from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_llava import InternVLLlavaConfig
 from .modeling.dual_encoder import InternVLDualEncoderModel
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
-from .modeling.loading import HUB_ARGUMENTS, LoadsStrictly
+from .modeling.loading import LoadsStrictly
 from .modeling.vision import InternVisionModel
 
 
@@ -66,7 +67,8 @@ class InternVLLlavaForConditionalGeneration(LoadsStrictly, HasCanonicalForm, Int
         folder = pretrained_model_name_or_path
         if folder is None:
             return super().from_pretrained(None, *args, **kwargs)
-        hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
+        hub = pinned(folder, kwargs)
+        kwargs = {**kwargs, **hub}
         dtype: dict[str, Any] = {
             key: kwargs.pop(key) for key in ("dtype", "torch_dtype") if key in kwargs
         }  # the model's, not a field

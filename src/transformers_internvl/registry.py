@@ -174,12 +174,16 @@ def register() -> None:
 
 
 def _backbone_from_pretrained(cls: type, name: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
-    """`AutoBackbone.from_pretrained` that opens local folders: stock's asks the Hub for a repository of that name.
+    """`AutoBackbone.from_pretrained` for folders, and for Hub ids as of every other Auto class.
 
-    What is no folder goes to stock, what is one the way of every other Auto class.
+    Stock's first asks the Hub whether there is such a repository, without the caller's token and even offline, and
+    takes what it does not find for a model of timm. Of timm's own names, which have no slash, stock takes care.
     """
     asks_the_hub = AutoBackbone.__base__
-    opener = asks_the_hub.__base__ if os.path.isdir(name) else asks_the_hub
+    if not os.path.isdir(name) and "/" not in str(name):
+        return asks_the_hub.from_pretrained.__func__(cls, name, *args, **kwargs)
+    kwargs.pop("use_timm_backbone", None)
+    opener = asks_the_hub.__base__
     return opener.from_pretrained.__func__(cls, name, *args, **kwargs)
 
 

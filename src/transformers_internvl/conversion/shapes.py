@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers.utils import cached_file
+
+from ..hub.arguments import find_file
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -37,28 +38,17 @@ def weight_shapes(name_or_path: str | os.PathLike, prefix: str = "", **hub_optio
         SafetensorError: a file is damaged.
     """
     for whole, index in WEIGHT_FILES:
-        path = _find(name_or_path, whole, hub_options)
+        path = find_file(name_or_path, whole, **hub_options)
         if path is not None:
             return _shapes_in([path], prefix)
-        path = _find(name_or_path, index, hub_options)
+        path = find_file(name_or_path, index, **hub_options)
         if path is not None:
             with open(path, encoding="utf-8") as file:
                 places = json.load(file)["weight_map"]
             names = sorted({place for key, place in places.items() if key.startswith(prefix)})
-            parts = [_find(name_or_path, name, hub_options) for name in names]
+            parts = [find_file(name_or_path, name, **hub_options) for name in names]
             return _shapes_in([part for part in parts if part is not None], prefix)
     return None
-
-
-def _find(name_or_path: str | os.PathLike, name: str, options: dict[str, Any]) -> str | None:
-    return cached_file(
-        str(name_or_path),
-        name,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_connection_errors=False,
-        **options,
-    )
 
 
 def _shapes_in(paths: Iterable[str], prefix: str) -> Shapes:

@@ -9,13 +9,11 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
+from ..hub.model_card import PushesWithCard
 from .saved_names import AcceptsSavedNames
 
-# Arguments of `from_pretrained` that say where on the Hub a file is looked for.
-HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
-
-class NamesDamagedFiles(AcceptsSavedNames):
+class NamesDamagedFiles(AcceptsSavedNames, PushesWithCard):
     """Mixin in front of `PreTrainedModel`: a truncated or damaged shard is reported by its name."""
 
     @classmethod
@@ -30,7 +28,7 @@ class NamesDamagedFiles(AcceptsSavedNames):
         try:
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
         except SafetensorError as error:
-            damaged = _damaged_files(pretrained_model_name_or_path)
+            damaged = _damaged_files(pretrained_model_name_or_path, kwargs.get("subfolder", ""))
             raise OSError(
                 f"Weight file {damaged or 'of ' + str(pretrained_model_name_or_path)} is incomplete or damaged "
                 f"({error}). Download or copy it again."
@@ -120,10 +118,11 @@ def describe_misfit(
     return " ".join(lines)
 
 
-def _damaged_files(folder: str | os.PathLike | None) -> str:
+def _damaged_files(folder: str | os.PathLike | None, subfolder: str) -> str:
     """The files of a local folder that cannot be opened; empty for a Hub id."""
     damaged = []
-    for path in sorted(Path(folder or "").glob("*.safetensors")) if folder and Path(folder).is_dir() else []:
+    inside = Path(folder, subfolder) if folder and Path(folder).is_dir() else None
+    for path in sorted(inside.glob("*.safetensors")) if inside else []:
         try:
             with safe_open(path, framework="pt"):
                 pass
@@ -132,4 +131,4 @@ def _damaged_files(folder: str | os.PathLike | None) -> str:
     return ", ".join(damaged)
 
 
-__all__ = ["HUB_ARGUMENTS", "LoadsStrictly", "NamesDamagedFiles", "describe_misfit"]
+__all__ = ["LoadsStrictly", "NamesDamagedFiles", "describe_misfit"]

@@ -15,9 +15,11 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_utils import ChannelDimension, ImageInput, make_flat_list_of_images
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TextKwargs, Unpack
 
+from ..hub.arguments import hub_arguments
+from ..hub.model_card import PushesWithCard
 from .image_processing import NORMALIZE_TYPES
 from .pixels import naming, picture_pixels, to_levels
-from .processor_files import HUB_OPTIONS, check_tokenizer_files, chosen_options
+from .processor_files import check_tokenizer_files, chosen_options
 from .sources import open_image
 from .tokenization_dual_encoder import CAPTION_PROMPT, InternVLDualEncoderTokenizer
 
@@ -41,7 +43,7 @@ class InternVLDualEncoderProcessingKwargs(ProcessingKwargs, total=False):
     text_kwargs: InternVLDualEncoderTextKwargs
 
 
-class InternVLDualEncoderProcessor(ProcessorMixin):
+class InternVLDualEncoderProcessor(PushesWithCard, ProcessorMixin):
     """Image processor and tokenizer as one.
 
     ```python
@@ -63,6 +65,8 @@ class InternVLDualEncoderProcessor(ProcessorMixin):
 
     valid_processor_kwargs = InternVLDualEncoderProcessingKwargs
     text_kwargs = {"padding": True}
+
+    hub_task = "zero-shot-image-classification"
 
     def __init__(self, image_processor=None, tokenizer=None, **kwargs):
         super().__init__(image_processor, tokenizer, **kwargs)
@@ -122,8 +126,8 @@ class InternVLDualEncoderProcessor(ProcessorMixin):
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
         path = pretrained_model_name_or_path
         settings = cls.get_processor_dict(path, **kwargs)[0] if processor_dict is None else processor_dict
-        check_tokenizer_files(path)
-        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
+        hub = hub_arguments(kwargs)
+        check_tokenizer_files(path, **hub)
         image_options = chosen_options(kwargs, CLIPImageProcessorPil)
         image_settings = settings.get("image_processor") or _image_settings(path, **hub)
         others = {name: value for name, value in kwargs.items() if name not in image_options}

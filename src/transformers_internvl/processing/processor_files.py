@@ -13,6 +13,8 @@ from transformers import AutoProcessor
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.processing_utils import ProcessorMixin
 
+from ..hub.arguments import find_file, hub_arguments
+from ..hub.model_card import PushesWithCard
 from .chat_templates import TEMPLATES, find_chat_template, get_chat_template
 from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
 from .tokenization import load_tokenizer
@@ -20,7 +22,6 @@ from .video_processing import InternVLVideoProcessor
 
 FRAME_LABEL = "Frame{}: "
 
-HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 # How stock's processor calls the tokens that it asks its tokenizer for.
@@ -44,13 +45,15 @@ _OUR_PLACEHOLDER = '{%- set image_placeholder = "<image>" %}'
 _STOCK_PLACEHOLDER = '{%- set image_placeholder = "<IMG_CONTEXT>" %}'
 
 
-class ProcessorFiles(ProcessorMixin):
+class ProcessorFiles(PushesWithCard, ProcessorMixin):
     """Loading and saving of `InternVLProcessor`."""
+
+    hub_task = "image-text-to-text"
 
     @classmethod
     def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
         """The settings in the files of a checkpoint; those of the authors' layout are made from its config.json."""
-        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
+        hub = hub_arguments(kwargs)
         settings, unused = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
         settings |= cls._settings_of_config(settings, pretrained_model_name_or_path, **hub) or {}
         return settings, unused
@@ -66,14 +69,14 @@ class ProcessorFiles(ProcessorMixin):
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
         path = pretrained_model_name_or_path
         settings = cls.get_processor_dict(path, **kwargs)[0] if processor_dict is None else processor_dict
-        check_tokenizer_files(path)
+        check_tokenizer_files(path, **hub_arguments(kwargs))
         image_options = chosen_options(kwargs, InternVLImageProcessor)
         video_options = chosen_options(kwargs, InternVLVideoProcessor)
         others = {k: v for k, v in kwargs.items() if k not in {*image_options, *video_options}}
         tokenizer = load_tokenizer(path, **others)
         tokenizer.padding_side = "left"  # batches are generated from
 
-        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
+        hub = hub_arguments(kwargs)
         image_settings = settings.get("image_processor")
         if image_settings is None:
             image_settings, _ = InternVLImageProcessor.get_image_processor_dict(path, **hub)
@@ -185,12 +188,12 @@ def _tokens_per_tile(config: dict[str, Any]) -> int:
     return int((_tile_size(config) // patch) ** 2 * config.get("downsample_ratio", 0.5) ** 2)
 
 
-def check_tokenizer_files(name_or_path: str | os.PathLike) -> None:
-    """Raise `OSError` if a local folder holds no tokenizer, of which transformers would make an empty one."""
-    folder = Path(name_or_path)
-    if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+def check_tokenizer_files(name_or_path: str | os.PathLike, **hub_options: Any) -> None:
+    """Raise `OSError` if a checkpoint holds no tokenizer, of which transformers would make an empty one."""
+    if not any(find_file(name_or_path, name, **hub_options) for name in _TOKENIZER_FILES):
+        place = os.path.join(name_or_path, hub_options.get("subfolder") or "").rstrip(os.sep)
         raise OSError(
-            f"There is no tokenizer in {str(folder)!r}: expected one of {', '.join(_TOKENIZER_FILES)}. Copy the "
+            f"There is no tokenizer in {place!r}: expected one of {', '.join(_TOKENIZER_FILES)}. Copy the "
             "tokenizer files of the checkpoint into it; weights and config.json alone cannot read a prompt."
         )
 

@@ -13,13 +13,14 @@ from transformers import AddedToken, AutoConfig
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
+from ..hub.arguments import hub_arguments
 from . import text_as_data
 from .chat_templates import get_chat_template
 from .image_processing import NORMALIZE_TYPES
 from .image_processing_llava import InternVLLlavaImageProcessor
 from .placeholders import IMAGE_CONTEXT, VIDEO, Place, token_id
 from .processor import InternVLProcessor
-from .processor_files import HUB_OPTIONS, check_tokenizer_files, chosen_options
+from .processor_files import check_tokenizer_files, chosen_options
 from .text_as_data import Prompt
 from .tokenization import load_tokenizer
 
@@ -96,7 +97,8 @@ class InternVLLlavaProcessor(InternVLProcessor):
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):
         path = pretrained_model_name_or_path
         settings = cls.get_processor_dict(path, **kwargs)[0] if processor_dict is None else processor_dict
-        check_tokenizer_files(path)
+        hub = hub_arguments(kwargs)
+        check_tokenizer_files(path, **hub)
         image_options = chosen_options(kwargs, InternVLLlavaImageProcessor)
         tokenizer = load_tokenizer(path, **{k: v for k, v in kwargs.items() if k not in image_options})
         tokenizer.padding_side = "left"  # batches are generated from
@@ -104,7 +106,7 @@ class InternVLLlavaProcessor(InternVLProcessor):
             tokenizer.pad_token = tokenizer.unk_token  # as the authors' training code does
         if IMAGE_CONTEXT not in tokenizer.get_vocab():
             tokenizer.add_tokens([AddedToken(IMAGE_CONTEXT, special=True, normalized=False)], special_tokens=True)
-            _check_id(tokenizer, path, **{name: kwargs[name] for name in HUB_OPTIONS if name in kwargs})
+            _check_id(tokenizer, path, **hub)
         image_settings = settings["image_processor"]
         return [InternVLLlavaImageProcessor.from_dict(dict(image_settings), **image_options), tokenizer]
 

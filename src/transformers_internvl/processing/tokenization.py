@@ -17,8 +17,8 @@ from typing import Any
 import transformers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
-from transformers.utils import cached_file
 
+from ..hub.arguments import find_file
 from .sentencepiece_model import (
     SPACE,
     PrependScheme,
@@ -64,8 +64,10 @@ def as_trained(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
         return tokenizer
     legacy = tokenizer.init_kwargs.get("legacy")
     with suppress(OSError):  # the folder is gone since
+        if vocab_file := tokenizer.init_kwargs.get("vocab_file"):  # what lies beside it is of its revision
+            legacy = get_tokenizer_config(os.path.dirname(vocab_file)).get("legacy", legacy)
         # A folder, or a Hub id, whose files are in the cache; empty for a tokenizer that was built in Python.
-        if source := tokenizer.name_or_path:
+        elif source := tokenizer.name_or_path:
             legacy = get_tokenizer_config(source, local_files_only=True).get("legacy", legacy)
     return LlamaTokenizer.from_stock(copy.deepcopy(tokenizer), legacy=legacy is None or bool(legacy))
 
@@ -74,14 +76,7 @@ def added_token_ids(folder: str | os.PathLike, **hub_options: Any) -> dict[str, 
     """Ids of the tokens that were added to the base vocabulary, by their text, from the files that may hold them."""
     ids: dict[str, int] = {}
     for name, read in _TOKEN_FILES.items():
-        path = cached_file(
-            str(folder),
-            name,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_gated_repo=False,
-            _raise_exceptions_for_connection_errors=False,
-            **hub_options,
-        )
+        path = find_file(folder, name, **hub_options)
         if path is not None:
             with open(path, encoding="utf-8") as file:
                 ids.update(read(json.load(file)))

@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
+from ..hub.model_card import complete_model_card
 from .checkpoints import last_checkpoint, read_json, write_json
 from .dataset import ChatDataset, PackedDataset
 from .loading import EpochBatches, PackLoader, TrainingLoader, training_loader
@@ -300,6 +301,14 @@ class DataTrainer(Trainer):
         if _internal_call and output_dir is not None and self.args.should_save:
             (Path(output_dir) / TRAINER_STATE_NAME).unlink(missing_ok=True)
         super().save_model(output_dir, _internal_call)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """As `Trainer`'s, with what the card of a pushed model has: its task, its base model, a snippet that runs."""
+        super().create_model_card(*args, **kwargs)
+        if self.is_world_process_zero():
+            folder = Path(self.args.output_dir)
+            model = self.accelerator.unwrap_model(self.model)
+            complete_model_card(folder / "README.md", model, self.args.hub_model_id or folder.name)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """With the random numbers, the place in the data. Then all ranks have written what the checkpoint needs."""
