@@ -39,7 +39,7 @@ def test_every_row_and_tokenizer_is_there():
 @pytest.mark.parametrize("family", NAMED, ids=str)
 @pytest.mark.parametrize("lead", ["", " ", "\n", "x"])
 def test_role_names_in_plain_text(family, lead):
-    """Their pieces are those of any word: only other pieces for the same letters tell the user's from the template's."""
+    """Their pieces are those of any word: only other pieces for the same letters tell whose they are."""
     assert harmless(family)[0].roles > 0
     for name in ("USER:", "ASSISTANT:", "<human>:", "<bot>:"):
         check(family, dict.fromkeys(PLACES, f"{lead}{name} I agree."))

@@ -1,7 +1,6 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """What the weights of a checkpoint tell without being read: names, shapes, and a tower's sizes from them."""
 
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -10,6 +9,8 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from transformers.utils import cached_file
+
+from ..modeling.loading import shard_names
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -42,9 +43,7 @@ def weight_shapes(name_or_path: str | os.PathLike, prefix: str = "", **hub_optio
             return _shapes_in([path], prefix)
         path = _find(name_or_path, index, hub_options)
         if path is not None:
-            with open(path, encoding="utf-8") as file:
-                places = json.load(file)["weight_map"]
-            names = sorted({place for key, place in places.items() if key.startswith(prefix)})
+            names = shard_names(path, prefix)
             parts = [_find(name_or_path, name, hub_options) for name in names]
             return _shapes_in([part for part in parts if part is not None], prefix)
     return None

@@ -11,6 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ..modeling.loading import shard_names
+
 # Weight file, and the index of one that is cut up, in the order in which transformers looks for them.
 _FILES = (
     ("model.safetensors", "model.safetensors.index.json"),
@@ -110,8 +112,7 @@ def _weight_paths(folder: Path) -> list[Path]:
         if (folder / whole).is_file():
             return [folder / whole]
         if (folder / index).is_file():
-            names = json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values()
-            paths = [folder / name for name in sorted(set(names))]
+            paths = [folder / name for name in shard_names(folder / index)]
             if missing := [path.name for path in paths if not path.is_file()]:
                 raise OSError(f"{folder} is incomplete: {index} names {', '.join(missing)}, which is not there.")
             return paths

@@ -1,8 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """What `from_pretrained` says when weights are damaged, missing or of another model."""
 
+import json
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -24,7 +25,9 @@ class NamesDamagedFiles(AcceptsSavedNames):
 
         Raises:
             OSError: a safetensors file cannot be read.
+            ValueError: an index names a file outside of the folder, or is none.
         """
+        _check_indices(pretrained_model_name_or_path)
         try:
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
         except SafetensorError as error:
@@ -93,6 +96,30 @@ class LoadsStrictly(NamesDamagedFiles):
         return "Check that the folder is complete and that config.json belongs to these weights."
 
 
+def shard_names(index: str | os.PathLike, prefix: str = "") -> list[str]:
+    """The files that an index (`model.safetensors.index.json`) names for weights whose names begin with `prefix`.
+
+    Raises:
+        ValueError: the file is no index, or names something that is not a file beside it.
+    """
+    try:
+        places = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
+        names = sorted({place for key, place in places.items() if key.startswith(prefix)})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{os.fspath(index)} is not an index of weight files; download it again.") from error
+    for name in names:
+        if not isinstance(name, str) or name in ("", "..") or name != PurePosixPath(name).name or "\\" in name:
+            raise ValueError(f"{os.fspath(index)} names {name!r:.100}, which is no file of its folder: not opened.")
+    return names
+
+
+def _check_indices(folder: Any) -> None:
+    """Look at the indices of a local folder before any of their files is opened."""
+    if isinstance(folder, (str, os.PathLike)) and Path(folder).is_dir():
+        for index in Path(folder).glob("*.index.json"):
+            shard_names(index)
+
+
 def _damaged_files(folder: str | os.PathLike | None) -> str:
     """The files of a local folder that cannot be opened; empty for a Hub id."""
     damaged = []
@@ -105,4 +132,4 @@ def _damaged_files(folder: str | os.PathLike | None) -> str:
     return ", ".join(damaged)
 
 
-__all__ = ["HUB_ARGUMENTS", "LoadsStrictly", "NamesDamagedFiles"]
+__all__ = ["HUB_ARGUMENTS", "LoadsStrictly", "NamesDamagedFiles", "shard_names"]

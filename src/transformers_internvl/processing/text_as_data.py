@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from .chat_templates import TEMPLATES
+from .threads import lock_of
 
 Span = tuple[int, int]
 
@@ -32,6 +34,8 @@ PLAIN_TOKENS = ("<think>", "</think>")
 # Stand for media though most tokenizers do not know them.
 PLACEHOLDERS = re.compile("<image>|<video>|<IMG_CONTEXT>")
 
+# transformers keeps compiled templates, and one that marks answers serves one thread at a time.
+_RENDERING = Lock()
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
@@ -133,9 +137,10 @@ class _Renderer:
         self.options = {**options, "chat_template": template, "return_assistant_tokens_mask": marked}
 
     def __call__(self, messages: Any, extras: dict[str, Any], variables: dict[str, Any]) -> Prompt:
-        rendered = render_jinja_template(
-            conversations=[messages], **{**self.extras, **extras}, **self.options, **variables
-        )
+        with _RENDERING:
+            rendered = render_jinja_template(
+                conversations=[messages], **{**self.extras, **extras}, **self.options, **variables
+            )
         texts, generation = rendered[0], rendered[1]
         return Prompt(texts[0], generation=[tuple(span) for span in generation[0]] if generation else [])
 
@@ -300,7 +305,7 @@ def _encode_piece(tokenizer: PreTrainedTokenizerBase, text: str, first: bool) ->
 
 
 def _encode_bytes(tokenizer: PreTrainedTokenizerBase, text: str, first: bool) -> tuple[list[int], list[Span]]:
-    """Ids and offsets of an ASCII text, each character on its own: as its byte piece, where the vocabulary has them."""
+    """Ids and offsets of an ASCII text, each character on its own: as its byte piece, if the vocabulary has it."""
     vocabulary = tokenizer.get_vocab()
     ids: list[int] = []
     offsets: list[Span] = []
@@ -346,7 +351,8 @@ def encode_batch(
             "pass `trust_text=True` if the text may write special tokens."
         )
     specials = add_special_tokens is None or add_special_tokens
-    rows = [encode(tokenizer, prompt, pattern, add_special_tokens=specials) for prompt in prompts]
+    with lock_of(tokenizer):
+        rows = [encode(tokenizer, prompt, pattern, add_special_tokens=specials) for prompt in prompts]
     if truncation and truncation != "do_not_truncate":
         limit = max_length or tokenizer.model_max_length
         kept = slice(None, limit) if tokenizer.truncation_side == "right" else slice(-limit, None)
