@@ -186,6 +186,7 @@ class InternVLConfig(StockInternVLConfig):
 
         Chat models in the -hf layout have `text_config`, InternVL-14B (InternVL-C and InternVL-G) has `qllama_config`.
         """
+        check_sizes(config_dict)
         if "qllama_config" in config_dict:
             from .configuration_dual_encoder import InternVLDualEncoderConfig  # it builds on this file
 
