@@ -1,7 +1,6 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """What the weights of a checkpoint tell without being read: names, shapes, and a tower's sizes from them."""
 
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ import torch
 from safetensors import safe_open
 
 from ..hub.arguments import find_file
+from ..modeling.loading import weight_places
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -43,9 +43,7 @@ def weight_shapes(name_or_path: str | os.PathLike, prefix: str = "", **hub_optio
             return _shapes_in([path], prefix)
         path = find_file(name_or_path, index, **hub_options)
         if path is not None:
-            with open(path, encoding="utf-8") as file:
-                places = json.load(file)["weight_map"]
-            names = sorted({place for key, place in places.items() if key.startswith(prefix)})
+            names = sorted({place for key, place in weight_places(path).items() if key.startswith(prefix)})
             parts = [find_file(name_or_path, name, **hub_options) for name in names]
             return _shapes_in([part for part in parts if part is not None], prefix)
     return None

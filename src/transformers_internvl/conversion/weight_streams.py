@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ..modeling.loading import weight_places
 from .shapes import WEIGHT_FILES
 
 BUFFER = 1 << 20  # bytes: what fits into a processor's cache is checked and written fastest
@@ -237,7 +238,7 @@ def _listed_files(folder: Path) -> Iterator[tuple[Path, set[str] | None]]:
             return
         if (folder / index).is_file():
             places: dict[str, set[str]] = {}
-            for key, name in json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].items():
+            for key, name in weight_places(folder / index).items():
                 places.setdefault(name, set()).add(key)
             for name in sorted(places):
                 if not (folder / name).is_file():

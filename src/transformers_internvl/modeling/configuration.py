@@ -15,6 +15,7 @@ from transformers.models.internvl.configuration_internvl import InternVLConfig a
 from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as StockInternVLVisionConfig
 
 from .configuration_qllama import QLlamaConfig
+from .limits import check_sizes
 
 PIXEL_SHUFFLE_VERSIONS = ("v1", "v2")
 LOSS_REDUCTIONS = ("token", "sample", "square")
@@ -84,6 +85,7 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
     _out_indices: list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
+        check_sizes(vars(self))
         layers = {key: kwargs.pop(key, None) for key in ("out_features", "out_indices")}
         kwargs.pop("stage_names", None)  # derived
         super().__post_init__(**kwargs)
@@ -167,6 +169,7 @@ class InternVLConfig(StockInternVLConfig):
     authors_config: dict | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
+        check_sizes({**vars(self), **kwargs})
         super().__post_init__(**kwargs)
         if self.ps_version not in PIXEL_SHUFFLE_VERSIONS:
             raise ValueError(f"`ps_version` must be one of {PIXEL_SHUFFLE_VERSIONS}, got {self.ps_version!r}.")
@@ -190,7 +193,7 @@ class InternVLConfig(StockInternVLConfig):
                 "tower against texts, as in InternVL-C."
             )
         factor = 1 / self.downsample_ratio if self.downsample_ratio else 0
-        if factor < 1 or factor != int(factor):
+        if not 1 <= factor <= 1_000 or factor != int(factor):
             raise ValueError(
                 "`downsample_ratio` must be 1 over a whole number (0.5 merges 2 x 2 patches), got "
                 f"{self.downsample_ratio}."
@@ -202,6 +205,7 @@ class InternVLConfig(StockInternVLConfig):
 
         Chat models in the -hf layout have `text_config`, InternVL-14B (InternVL-C and InternVL-G) has `qllama_config`.
         """
+        check_sizes(config_dict)
         if "qllama_config" in config_dict:
             from .configuration_dual_encoder import InternVLDualEncoderConfig  # it builds on this file
 

@@ -244,11 +244,14 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
 
 def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
     """The authors' `llm_config` as the `text_config` of the model type that its `architectures[0]` names."""
+    rope = llm_config.get("rope_scaling") if isinstance(llm_config, dict) else ""
+    if rope is not None and not isinstance(rope, dict):
+        raise ValueError(f"`llm_config` and its `rope_scaling` must be dictionaries, got {llm_config!r:.100}.")
     architecture = (llm_config.get("architectures") or [None])[0]
     if architecture is None:
         architecture = _architecture(llm_config.get("model_type", ""))
-    if architecture not in LANGUAGE_MODELS:
-        raise ValueError(_unknown_language_model(architecture))
+    if str(architecture) not in LANGUAGE_MODELS:
+        raise ValueError(_unknown_language_model(str(architecture)))
     fields = copy.deepcopy({key: value for key, value in llm_config.items() if key not in BOOKKEEPING})
     rope = fields.get("rope_scaling")
     if rope and rope.get("type") in _ROPE_NAMES:

@@ -17,6 +17,7 @@ from transformers import PreTrainedConfig
 from .authors_keys import VISION_KEYS, KeepsAuthorsKeys, as_source
 from .configuration_chat import InternVisionConfig
 from .configuration_qllama import QLlamaConfig
+from .limits import check_sizes
 
 
 @strict
@@ -65,6 +66,7 @@ class InternVLDualEncoderConfig(KeepsAuthorsKeys):
     def __post_init__(self, **kwargs: Any) -> None:
         for key in ("auto_map", "hidden_size", "model_type"):  # remote code; QLLaMA's width; "internvl"
             kwargs.pop(key, None)
+        check_sizes(vars(self))
         sources = {part: as_source(getattr(self, part), names) for part, names in self.authors_parts.items()}
         super().__post_init__(**kwargs)
         vision, qllama = self.vision_config, self.qllama_config

@@ -1,9 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """What `from_pretrained` says when weights are damaged, missing or of another model."""
 
+import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -24,7 +25,9 @@ class NamesDamagedFiles(AcceptsSavedNames, PushesWithCard):
 
         Raises:
             OSError: a safetensors file cannot be read.
+            ValueError: an index names a file outside of the folder, or is none.
         """
+        _check_indices(pretrained_model_name_or_path)
         try:
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
         except SafetensorError as error:
@@ -118,6 +121,30 @@ def describe_misfit(
     return " ".join(lines)
 
 
+def weight_places(index: str | os.PathLike) -> dict[str, str]:
+    """Which file holds which weight, as an index (`model.safetensors.index.json`) says.
+
+    Raises:
+        ValueError: the file is no index, or names something that is not a file beside it.
+    """
+    try:
+        places = dict(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"])
+        names = set(places.values())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{os.fspath(index)} is not an index of weight files; download it again.") from error
+    for name in names:
+        if not isinstance(name, str) or name in ("", "..") or name != PurePosixPath(name).name or "\\" in name:
+            raise ValueError(f"{os.fspath(index)} names {name!r:.100}, which is no file of its folder: not opened.")
+    return places
+
+
+def _check_indices(folder: Any) -> None:
+    """Look at the indices of a local folder before any of their files is opened."""
+    if isinstance(folder, (str, os.PathLike)) and Path(folder).is_dir():
+        for index in Path(folder).glob("*.index.json"):
+            weight_places(index)
+
+
 def _damaged_files(folder: str | os.PathLike | None, subfolder: str) -> str:
     """The files of a local folder that cannot be opened; empty for a Hub id."""
     damaged = []
@@ -131,4 +158,4 @@ def _damaged_files(folder: str | os.PathLike | None, subfolder: str) -> str:
     return ", ".join(damaged)
 
 
-__all__ = ["LoadsStrictly", "NamesDamagedFiles", "describe_misfit"]
+__all__ = ["LoadsStrictly", "NamesDamagedFiles", "describe_misfit", "weight_places"]

@@ -8,12 +8,15 @@ Rounding is numpy's, halves to even.
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Literal
 
 import numpy as np
 
 Sampling = Literal["segments", "middle", "rand", "fps"]
+MAX_FRAMES = 100_000
+"""The most frames of a video that are asked for in earnest."""
 SAMPLINGS = ("segments", "middle", "rand", "fps")
 
 
@@ -111,21 +114,30 @@ def frame_indices(
             "`fps` and `bound` need the video's own frame rate, which is not known: pass "
             "`video_metadata=[{'fps': ..., 'total_num_frames': ...}]` or choose `num_frames` without them"
         )
+    if video_fps and not (0 < video_fps < math.inf and total_frames / video_fps < math.inf):
+        raise ValueError(f"says that it has {video_fps} frames a second, which cannot be")
     if sampling not in SAMPLINGS:
         raise ValueError(f"`sampling` is one of {list(SAMPLINGS)}, got {sampling!r}")
     first, last = _bounded(total_frames, video_fps, bound)
     count = last - first + 1
 
     if fps is not None:
-        if fps <= 0:
+        if not 0 < fps < math.inf:
             raise ValueError(f"`fps` must be positive, got {fps}")
         rate = float(video_fps or 0)
+        if count / rate * fps > MAX_FRAMES:
+            raise ValueError(
+                f"`fps={fps}` asks for more than {MAX_FRAMES} frames of {count / rate:.2f} s; lower it, or use "
+                "`num_frames`"
+            )
         chosen = [first + index for index in fps_indices(count, rate, fps, max_num_frames=max_num_frames)]
         if not chosen:
             raise ValueError(f"`fps={fps}` picks no frame of {count / rate:.2f} s; raise it, or use `num_frames`")
         return chosen
     if num_frames is None or num_frames < 1:
         raise ValueError(f"`num_frames` must be at least 1, or `fps` be given; got {num_frames} and {fps}")
+    if num_frames > MAX_FRAMES:
+        raise ValueError(f"`num_frames` is {num_frames}, more than the {MAX_FRAMES} that are supported; lower it")
     if sampling == "segments":
         return segment_indices(total_frames - 1, num_frames, fps=video_fps, bound=bound)
     if sampling == "middle":
@@ -139,6 +151,8 @@ def _bounded(total_frames: int, video_fps: float | None, bound: tuple[float, flo
     """The first and the last frame of `bound`."""
     if bound is None or video_fps is None:
         return 0, total_frames - 1
+    if len(bound) != 2 or not all(math.isfinite(second * video_fps) for second in bound):
+        raise ValueError(f"`bound` is (start, end) in seconds, got {bound!r}")
     start, end = bound
     first, last = max(0, round(start * video_fps)), min(round(end * video_fps), total_frames - 1)
     if not start <= end or first > last:

@@ -137,6 +137,7 @@ class InternVLImageProcessor(PilBackend):
         check_options(**{name: getattr(self, name) for name in ("size", "backend")})
 
     def _standardize_kwargs(self, normalize_type: str | None = None, **kwargs) -> dict:
+        check_pair(kwargs.get("size"))
         return with_statistics(super()._standardize_kwargs(**kwargs), normalize_type)
 
     def _validate_preprocess_kwargs(self, min_patches: int = 1, max_patches: int = 1, **kwargs) -> None:
@@ -256,6 +257,12 @@ class InternVLImageProcessor(PilBackend):
         return grid_tiles(*grid, use_thumbnail=options["use_thumbnail"])
 
 
+def check_pair(size: Any) -> None:
+    """Raise `ValueError` for a `size` in a list that is not a height and a width."""
+    if isinstance(size, (list, tuple)) and len(size) != 2:
+        raise ValueError(f"`size` must give height and width, got {size!r:.100}.")
+
+
 def with_statistics(kwargs: dict, normalize_type: str | None) -> dict:
     """`kwargs` with the `image_mean` and `image_std` of `normalize_type`; the shorthand itself is not kept."""
     if normalize_type is not None:
@@ -280,7 +287,7 @@ def check_options(
         raise ValueError(f"`backend` is one of {list(BACKENDS)}, got {backend!r}.")
     if data_format not in (None, ChannelDimension.FIRST):
         raise ValueError(f"Tiles are [channels, height, width]; `data_format={data_format!r}` is not available.")
-    if not (size.height and size.width):
+    if not (size.height and size.width and size.height > 0 and size.width > 0):
         raise ValueError(f"`size` must give 'height' and 'width' in pixels, got {dict(size)}.")
     if do_pad or (do_center_crop and crop_size != size):
         raise ValueError("Pictures are squashed onto tiles: `do_pad` and `do_center_crop` are not available.")

@@ -18,6 +18,9 @@ from transformers.image_utils import ChannelDimension, PILImageResampling, infer
 from .resampling import Affine, Target, resize_by_torch, resize_like_pillow, writable, write_levels
 from .sources import DECODING_ERRORS
 
+MAX_VALUES = 2**32
+"""The most values that one picture or video may become: 16 GiB, some 7,000 tiles of 448 pixels."""
+
 
 @contextmanager
 def naming(item: str) -> Iterator[None]:
@@ -132,6 +135,7 @@ def pad_to_square(pixels: np.ndarray, mean: float | Sequence[float] | None) -> n
     """Centre the picture on a square of the color `int(255 * mean)`."""
     channels, height, width = pixels.shape
     side = max(height, width)
+    check_room(1, channels, side, side)
     color = [int(255 * value) for value in np.broadcast_to(np.asarray(mean, dtype=np.float64), channels)]
     square = np.empty((channels, side, side), dtype=pixels.dtype)
     square[:] = np.asarray(color, dtype=pixels.dtype)[:, None, None]
@@ -167,8 +171,18 @@ def empty_tiles(
     count: int, channels: int, height: int, width: int, pixels: np.ndarray, affine: Affine | None, device
 ) -> torch.Tensor:
     """Room for tiles: float32, or if levels are left alone, of the pixels' own type."""
+    check_room(count, channels, height, width)
     dtype = torch.from_numpy(np.empty(0, pixels.dtype)).dtype if affine is None else torch.float32
     return torch.empty(count, channels, height, width, dtype=dtype, device=device)
+
+
+def check_room(count: int, channels: int, height: int, width: int) -> None:
+    """Raise `ValueError` if so many values cannot be meant, before memory is taken for them."""
+    if count * channels * height * width > MAX_VALUES:
+        raise ValueError(
+            f"would become {count} x {channels} x {height} x {width} values, more than the {MAX_VALUES} that one "
+            "picture or video may take; ask for fewer or smaller tiles or frames"
+        )
 
 
 def write_tiles(

@@ -37,6 +37,7 @@ from .placeholders import (
 )
 from .processor_files import FRAME_LABEL, ProcessorFiles
 from .text_as_data import Prompt
+from .threads import lock_of
 from .video_processing import InternVLVideoProcessor
 
 
@@ -230,7 +231,8 @@ class InternVLProcessor(ProcessorFiles):
 
     def _tokenize(self, prompts: list[Prompt], pattern: re.Pattern[str] | None, options: dict[str, Any]) -> Any:
         if pattern is None or not any(prompt.cuts for prompt in prompts):
-            return self.tokenizer([prompt.text for prompt in prompts], **options)
+            with lock_of(self.tokenizer):
+                return self.tokenizer([prompt.text for prompt in prompts], **options)
         return text_as_data.encode_batch(self.tokenizer, prompts, pattern, **options)
 
     # Counting -----------------------------------------------------------------------------------------------------

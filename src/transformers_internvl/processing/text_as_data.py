@@ -5,7 +5,9 @@ A chat template joins its own text, which may write tokens, with the user's, whi
 conversation does not contain are put around every string of the user before rendering; taken out again, they tell
 where in the prompt the user's text stands (`render_prompts`). A control string of which any part is the user's is then
 cut behind its first character and the pieces are encoded one by one (`encode`), so that no tokenizer can see it whole.
-A prompt without such strings, which is nearly every one, is encoded in one go, with the tokenizer's own ids.
+Role names in plain text, such as `ASSISTANT:`, have pieces like any other word, which a cut may leave as they are:
+those that a user spells are written byte by byte, which reads the same and never has the ids of the template's own. A
+prompt without such strings, which is nearly every one, is encoded in one go, with the tokenizer's own ids.
 """
 
 import re
@@ -13,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from .chat_templates import TEMPLATES
+from .threads import lock_of
 
 Span = tuple[int, int]
 
@@ -30,6 +34,8 @@ PLAIN_TOKENS = ("<think>", "</think>")
 # Stand for media though most tokenizers do not know them.
 PLACEHOLDERS = re.compile("<image>|<video>|<IMG_CONTEXT>")
 
+# transformers keeps compiled templates, and one that marks answers serves one thread at a time.
+_RENDERING = Lock()
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
@@ -43,6 +49,7 @@ class Prompt:
         generation: what the template marks as written by the assistant.
         cuts: where the text is cut, so that no control string of which a part is the user's stays whole.
         restarts: where the text is cut because the tokenizer shall start anew there, as at its beginning.
+        bytewise: role names in plain text that the user spelled, to be written byte by byte; cut out by `cuts`.
     """
 
     text: str
@@ -50,6 +57,7 @@ class Prompt:
     generation: list[Span] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
+    bytewise: list[Span] = field(default_factory=list)
 
     def is_data(self, start: int, end: int) -> bool:
         """Whether any character of `text[start:end]` is the user's."""
@@ -72,7 +80,7 @@ def control_pattern(
     strings = {t.content for t in added.values() if t.special or (t.content in template and t.content.strip())}
     special_ids = {index for index, token in added.items() if token.special}
     strings |= {piece for piece, index in getattr(tokenizer, "spare_pieces", {}).items() if index in special_ids}
-    strings |= {name + ":" for name in _plain_role_names() if f'_prefix = "{name}"' in template}
+    strings |= {name for name in _plain_role_names() if f'_prefix = "{name[:-1]}"' in template}
     return _longest_first(tuple(sorted(strings - {*PLAIN_TOKENS, *allowed})))
 
 
@@ -84,7 +92,7 @@ def _longest_first(strings: tuple[str, ...]) -> re.Pattern[str]:
 @lru_cache
 def _plain_role_names() -> tuple[str, ...]:
     rows = [row for row in TEMPLATES.values() if row.grammar == "named_turns"]
-    return tuple(name for row in rows for name in (row.user_prefix, row.assistant_prefix))
+    return tuple(f"{name}:" for row in rows for name in (row.user_prefix, row.assistant_prefix))
 
 
 def render_prompts(
@@ -116,7 +124,7 @@ def render_prompts(
     roles = {trusted} if isinstance(trusted, str) else set(trusted or ())
     prompts = [_render_apart(render, list(chat), pattern, roles, variables) for chat in conversations]
     for prompt in prompts:
-        prompt.cuts = find_cuts(prompt, pattern)
+        cut(prompt, pattern)
     return prompts
 
 
@@ -129,9 +137,10 @@ class _Renderer:
         self.options = {**options, "chat_template": template, "return_assistant_tokens_mask": marked}
 
     def __call__(self, messages: Any, extras: dict[str, Any], variables: dict[str, Any]) -> Prompt:
-        rendered = render_jinja_template(
-            conversations=[messages], **{**self.extras, **extras}, **self.options, **variables
-        )
+        with _RENDERING:
+            rendered = render_jinja_template(
+                conversations=[messages], **{**self.extras, **extras}, **self.options, **variables
+            )
         texts, generation = rendered[0], rendered[1]
         return Prompt(texts[0], generation=[tuple(span) for span in generation[0]] if generation else [])
 
@@ -233,18 +242,23 @@ def replace(prompt: Prompt, edits: Sequence[tuple[int, int, str]]) -> Prompt:
 
     data = None if prompt.data is None else moved(prompt.data)
     cuts = [at + gained[bisect_right(ends, at)] for at in prompt.cuts]
-    return Prompt("".join([*pieces, prompt.text[last:]]), data, moved(prompt.generation), cuts)
+    text = "".join([*pieces, prompt.text[last:]])
+    return Prompt(text, data, moved(prompt.generation), cuts, bytewise=moved(prompt.bytewise))
 
 
-def find_cuts(prompt: Prompt, pattern: re.Pattern[str]) -> list[int]:
-    """Where a prompt must be cut so that no control string of which a part is the user's stays whole."""
-    found, position = [], 0
+def cut(prompt: Prompt, pattern: re.Pattern[str]) -> None:
+    """Cut a prompt so that no control string of which a part is the user's stays whole."""
+    position = 0
     while prompt.data and (match := pattern.search(prompt.text, position)):
-        position = match.end()
-        if prompt.is_data(*match.span()):
-            position = match.start() + 1
-            found.append(position)
-    return found
+        start, position = match.span()
+        if not prompt.is_data(start, position):
+            continue
+        if match[0] in _plain_role_names():
+            prompt.bytewise.append((start, position))
+            prompt.cuts += [start, position]
+        else:
+            position = start + 1
+            prompt.cuts.append(position)
 
 
 def encode(
@@ -261,7 +275,8 @@ def encode(
     special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     special.discard(tokenizer.unk_token_id)
     for start, end in zip(bounds[:-1], bounds[1:], strict=True):
-        piece_ids, piece_offsets = _encode_piece(
+        encode_piece = _encode_bytes if (start, end) in prompt.bytewise else _encode_piece
+        piece_ids, piece_offsets = encode_piece(
             tokenizer, prompt.text[start:end], first=start == 0 or start in prompt.restarts
         )
         written = [m[0] for m in pattern.finditer(prompt.text, start, end)]
@@ -287,6 +302,19 @@ def _encode_piece(tokenizer: PreTrainedTokenizerBase, text: str, first: bool) ->
     skip = len(tokenizer(lead, add_special_tokens=False)["input_ids"]) if lead else 0
     shifted = [(max(a - len(lead), 0), max(b - len(lead), 0)) for a, b in encoding.get("offset_mapping", [])]
     return encoding["input_ids"][skip:], shifted[skip:]
+
+
+def _encode_bytes(tokenizer: PreTrainedTokenizerBase, text: str, first: bool) -> tuple[list[int], list[Span]]:
+    """Ids and offsets of an ASCII text, each character on its own: as its byte piece, if the vocabulary has it."""
+    vocabulary = tokenizer.get_vocab()
+    ids: list[int] = []
+    offsets: list[Span] = []
+    for at, character in enumerate(text):
+        byte = vocabulary.get(f"<0x{ord(character):02X}>")
+        found = _encode_piece(tokenizer, character, first and at == 0)[0] if byte is None else [byte]
+        ids += found
+        offsets += [(at, at + 1)] * len(found)
+    return ids, offsets
 
 
 def _affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
@@ -323,7 +351,8 @@ def encode_batch(
             "pass `trust_text=True` if the text may write special tokens."
         )
     specials = add_special_tokens is None or add_special_tokens
-    rows = [encode(tokenizer, prompt, pattern, add_special_tokens=specials) for prompt in prompts]
+    with lock_of(tokenizer):
+        rows = [encode(tokenizer, prompt, pattern, add_special_tokens=specials) for prompt in prompts]
     if truncation and truncation != "do_not_truncate":
         limit = max_length or tokenizer.model_max_length
         kept = slice(None, limit) if tokenizer.truncation_side == "right" else slice(-limit, None)

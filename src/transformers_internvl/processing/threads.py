@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Work on pictures in as many threads as torch is set to use, each of them on a part of its own.
+"""Threads: work on pictures in as many threads as torch is set to use, each of them on a part of its own.
 
 torch would split every single operation over its threads. Those here take microseconds, so that meeting after each
 costs more than it gains, and far more where other work keeps a core busy. Large parts need to meet only once.
@@ -11,12 +11,24 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
-from threading import Barrier, Lock
+from threading import Barrier, Lock, RLock
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
 _MOST = 16  # more threads than this have no use for one picture
 _creation = Lock()
+_tokenizer_locks: WeakKeyDictionary[Any, RLock] = WeakKeyDictionary()
+
+
+def lock_of(tokenizer: Any) -> RLock:
+    """The lock to hold while a tokenizer encodes: it is set to each call's padding and cutting, and then runs.
+
+    Kept beside the tokenizers, since what has a lock can be neither copied nor pickled.
+    """
+    with _creation:
+        return _tokenizer_locks.setdefault(tokenizer, RLock())
 
 
 def thread_count() -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from transformers.tokenization_utils_base import BatchEncoding, TruncationStrategy
 
 from .sentencepiece_model import PrependScheme, SentencePieceModel, pipeline, template_ends
+from .threads import lock_of
 from .tokenization import LlamaTokenizer
 
 TEXT_PREFIX = "summarize:"
@@ -162,9 +163,10 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
         texts = _checked([text] if isinstance(text, str) else text)
         if text_pair is not None or options.get("is_split_into_words"):
             raise ValueError("InternVL-14B encodes texts one by one, whole: give strings, no pairs and no word lists.")
-        ends = self.add_eos_token if add_eos_token is None else add_eos_token
+        with lock_of(self):  # not in the middle of another thread's call without it
+            ends = self.add_eos_token if add_eos_token is None else add_eos_token
         whole = [_prefixed(entry, prefix, ends) for entry in texts]
-        with self._ending(ends):
+        with lock_of(self), self._ending(ends):
             batch = super()._encode_plus(
                 whole[0] if isinstance(text, str) and return_tensors is None else whole,
                 truncation_strategy=truncation_strategy,

@@ -77,6 +77,8 @@ class VideoReader:
         if not self._container.streams.video:
             raise ValueError("has no video stream")
         self._stream = self._container.streams.video[0]
+        if not hasattr(self._stream, "width"):
+            raise ValueError("has a video stream of no known codec")
 
     def _index(self) -> tuple[list[Any], list[int]]:
         """The presentation times of all frames in order, and those of key frames; no keys if times are not known."""

@@ -27,7 +27,7 @@ from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoMetadata
 
 from .frame_sampling import SAMPLINGS, frame_indices
-from .image_processing import NORMALIZE_TYPES, check_options, with_statistics
+from .image_processing import NORMALIZE_TYPES, check_options, check_pair, with_statistics
 from .pixels import empty_tiles, naming, picture_pixels, picture_size, scale_and_shift, to_levels, write_tiles
 from .sources import open_image
 from .video_decoding import VideoReader
@@ -106,6 +106,7 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
             raise ValueError(f"`sampling` is one of {list(SAMPLINGS)}, got {self.sampling!r}.")
 
     def _standardize_kwargs(self, normalize_type: str | None = None, **kwargs) -> dict:
+        check_pair(kwargs.get("size"))
         return with_statistics(super()._standardize_kwargs(**kwargs), normalize_type)
 
     def _validate_preprocess_kwargs(self, **kwargs) -> None:

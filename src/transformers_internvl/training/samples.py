@@ -141,7 +141,7 @@ class SampleEncoder:
         if not self.trust_text:
             allowed = text_as_data.control_pattern(self.processor.tokenizer, "", REGION_TOKENS)
             prompt.data = [(0, len(text))]
-            prompt.cuts = text_as_data.find_cuts(prompt, allowed)
+            text_as_data.cut(prompt, allowed)
         places = [Place(m.start(), m.end(), m[0][1:-1]) for m in _MEDIA.finditer(text)]
         sample = self._sample(prompt, pattern, places, images, videos, None, options)
         of_images = torch.tensor(self.processor.image_token_ids)
