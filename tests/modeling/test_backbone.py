@@ -174,7 +174,5 @@ def test_gradient_checkpointing_gives_the_same_gradients(folder, pixels):
 
 
 def test_names_that_are_no_folder_go_to_the_hub():
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
-    with pytest.raises(OfflineModeIsEnabled):
+    with pytest.raises(OSError, match="connect to .*huggingface"):
         AutoBackbone.from_pretrained("nobody/nothing")

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -74,8 +76,11 @@ def main(arguments: list[str]) -> int:
         shutil.copytree(suite, folder / "tests")
         shutil.copytree(HERE / "overlay", folder, dirs_exist_ok=True)
         results = {}
-        for classes in ("transformers", "transformers_internvl"):
-            results[classes], report = run(folder, classes)
+        both = ("transformers", "transformers_internvl")
+        with ThreadPoolExecutor() as pool:
+            outcomes = list(pool.map(partial(run, folder), both))
+        for classes, (counts, report) in zip(both, outcomes, strict=True):
+            results[classes] = counts
             print(classes, results[classes], flush=True)
             if results[classes]["failed"] or "error" in str(results[classes]) or not results[classes]["passed"]:
                 print(report)
