@@ -1,8 +1,6 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Stock's common model suite, on the classes that the variable STOCK_SUITE_CLASSES names: `module`."""
+"""Stock's common model suite."""
 
-import importlib
-import os
 import unittest
 
 import torch
@@ -13,9 +11,9 @@ from .. import test_modeling_common
 from ..generation.test_utils import GenerationTesterMixin
 from ..test_configuration_common import ConfigTester
 from ..test_modeling_common import ModelTesterMixin, floats_tensor, ids_tensor
+from .given import given_classes
 
-module = importlib.import_module(os.environ["STOCK_SUITE_CLASSES"])
-CONFIG, BODY, GENERATING = module.InternVLConfig, module.InternVLModel, module.InternVLForConditionalGeneration
+CONFIG, GENERATING, BODY = given_classes()
 
 # The suite decides by class name, in these tables, which class takes labels.
 test_modeling_common.MODEL_MAPPING_NAMES.setdefault("internvl", BODY.__name__)
