@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Run stock transformers' own suites on stock's InternVL classes and on ours, and compare.
+"""Run stock transformers' own suites on our classes and, with `--long`, on stock's, and compare.
 
     python tests/stock/run.py [folder of an unpacked sdist's tests/] [--suite NAME ...] [--long]
 
@@ -86,7 +86,7 @@ def fetch(into: Path) -> Path:
 def run(folder: Path, side: Side) -> Result:
     """One suite on one side, in a process of its own."""
     began = time.monotonic()
-    environment = {**os.environ, "STOCK_SUITE_CLASSES": side.resolvable(), "TRANSFORMERS_VERBOSITY": "error"}
+    environment = {**os.environ, "STOCK_SUITE_CLASSES": side.resolvable()}
     record = folder / f"{side.package}-{side.suite.name}.xml"
     command = [sys.executable, "-m", "pytest", f"tests/internvl/{side.suite.driver}", "-q", "-W", "ignore"]
     command += ["-p", "no:cacheprovider", "--rootdir", str(folder), "-c", os.devnull, f"--junitxml={record}"]
@@ -144,7 +144,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tests", nargs="?", type=Path, help="an unpacked sdist's tests/; fetched if not given")
     parser.add_argument("--suite", nargs="+", choices=[suite.name for suite in SUITES], help="only these")
-    parser.add_argument("--long", action="store_true", help="the long ones, too")
+    parser.add_argument("--long", action="store_true", help="the long ones, too, and stock's classes")
     arguments = parser.parse_args()
     chosen = [
         suite
@@ -152,7 +152,8 @@ def main() -> int:
         if (suite.name in arguments.suite if arguments.suite else arguments.long or not suite.long)
     ]
     ours = {suite: Side(suite, "transformers_internvl", suite.ours) for suite in chosen}
-    stock = {suite: Side(suite, "transformers", suite.stock) for suite in chosen if suite.stock}
+    compared = [suite for suite in chosen if suite.stock and arguments.long]
+    stock = {suite: Side(suite, "transformers", suite.stock) for suite in compared}
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(AT_ONCE) as pool:
         folder = Path(scratch) / "run"
         shutil.copytree(arguments.tests or fetch(Path(scratch) / "sdist"), folder / "tests")
