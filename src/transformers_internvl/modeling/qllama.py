@@ -253,7 +253,7 @@ class QLlamaModel(LlamaModel):
         Returns:
             `(B, N, D)`.
         """
-        queries = query_tokens.expand(len(vision_hidden_states), -1, -1)
+        queries = query_tokens.expand(vision_hidden_states.shape[0], -1, -1)
         outputs = self(inputs_embeds=queries, vision_hidden_states=vision_hidden_states, use_cache=False)
         return outputs.last_hidden_state
 
