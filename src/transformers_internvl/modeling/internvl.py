@@ -23,7 +23,7 @@ from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, tor
 from transformers.utils.generic import can_return_tuple
 
 from .configuration import InternVLConfig
-from .image_features import EncodesImages
+from .image_features import EncodesImages, real_first
 from .loading import NamesDamagedFiles
 from .losses import share_of_step, supervised_loss, token_losses
 from .middleware import InternVLMiddlewareTower, build_tower
@@ -183,10 +183,10 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = embed_known(self.get_input_embeddings(), input_ids, self.config)  # (B, L, D)
 
-        encoded, late_flags = (mm_encoder_outputs or {}).get("image"), None
-        if image_flags is not None and pixel_values is not None and is_torchdynamo_compiling():
-            # How many tiles are real is data, which no graph can have as a shape: they all go through the tower.
-            image_flags, late_flags = None, image_flags.reshape(-1).repeat(image_copies) == 1
+        # How many tiles are real is data, which no graph has as a shape: compiled, they all go through the tower.
+        late_flags = image_flags if pixel_values is not None and is_torchdynamo_compiling() else None
+        image_flags = image_flags if late_flags is None else None
+        encoded = (mm_encoder_outputs or {}).get("image")
         if pixel_values is not None and (image_flags is None or image_flags.any()):
             encoded = self.get_image_features(
                 pixel_values,
@@ -201,9 +201,8 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         if image_features is not None:
             image_features = image_features.repeat(image_copies, 1, 1) if image_copies > 1 else image_features
             num_tiles = None
-            if late_flags is not None:  # real tiles first, in their order: only so many are scattered
-                image_features = image_features[late_flags.to(image_features.device).sort(descending=True, stable=True)[1]]
-                num_tiles = late_flags.sum()
+            if late_flags is not None:
+                image_features, num_tiles = real_first(image_features, late_flags.reshape(-1).repeat(image_copies))
             mask = self.get_placeholder_mask(input_ids, inputs_embeds, image_features, num_tiles)
             inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
         if (image_features is None or image_features.shape[0] == 0) and self._must_touch_vision(

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import GenerationMixin, LogitsProcessorList, SuppressTokensLogitsProcessor
+from transformers import LogitsProcessorList, SuppressTokensLogitsProcessor
 from transformers.generation.candidate_generator import CandidateGenerator, PromptLookupCandidateGenerator
 
 from .configuration import InternVLConfig
+from .exact_decoding import DecodesExactly
 
 STAND_IN = 0  # `<unk>` in Llama's vocabulary
 
@@ -44,7 +45,7 @@ class HidesImageTokens(LogitsProcessorList):
         return super().__call__(input_ids.masked_fill(input_ids == self.token, STAND_IN), scores, **kwargs)
 
 
-class InternVLGenerationMixin(GenerationMixin):
+class InternVLGenerationMixin(DecodesExactly):
     """transformers' generation; where an image token has no embedding, nothing looks for its score."""
 
     config: InternVLConfig
