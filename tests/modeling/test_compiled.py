@@ -251,6 +251,22 @@ def test_captions_are_neither_split_nor_drafted():
         model.generate(dual.images(1), prompt, **common, assistant_model=model.qllama)
 
 
+@pytest.mark.parametrize("how", ["prompt_lookup", "assistant"])
+def test_nobody_drafts_an_image_token(model, how):
+    """The prompt ends with the token that stands in front of its picture, and the assistant likes image tokens."""
+    batch = tiny_batch([2])
+    batch["input_ids"][0, -1] = batch["input_ids"][0, 0]
+    free = {key: value for key, value in GREEDY.items() if key != "suppress_tokens"}
+    if how == "prompt_lookup":
+        drafts = {"prompt_lookup_num_tokens": 3}
+    else:
+        drafts = {"assistant_model": tiny_model(seed=3, **ONE_LAYER)}
+        drafts["assistant_model"].lm_head.weight.data[:IMAGE_TOKEN] = 0
+        drafts["assistant_model"].lm_head.weight.data[IMAGE_TOKEN + 1 :] = 0
+    expected = model.generate(**batch, **free)
+    assert torch.equal(model.generate(**batch, **free, **drafts), expected)
+
+
 def test_assistants_of_another_size_and_without_pictures(model):
     batch = tiny_batch([2])
     expected = model.generate(**batch, **GREEDY)
