@@ -119,8 +119,9 @@ def test_a_streamer_gets_every_token(model):
     assert streamer.ids == sequence[0].tolist()
 
 
-def test_dynamic_rotary_base_forgets_longer_sequences():
-    model = tiny_model(text=LLAMA_DYNAMIC)
+@pytest.mark.parametrize("kind", ["internlm2", "llama"])  # as in the authors' layout, and in the canonical one
+def test_dynamic_rotary_base_forgets_longer_sequences(kind):
+    model = tiny_model(text={**LLAMA_DYNAMIC, "model_type": kind})
     short, long = tiny_batch([1], length=18), tiny_batch([1], length=60)
     with torch.no_grad():
         before = model(**short).logits

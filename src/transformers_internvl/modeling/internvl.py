@@ -24,6 +24,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration import InternVLConfig
 from .image_features import EncodesImages, real_first
+from .internlm2 import forget_lengths
 from .loading import NamesDamagedFiles
 from .losses import share_of_step, supervised_loss, token_losses
 from .middleware import InternVLMiddlewareTower, build_tower
@@ -99,6 +100,7 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         self.vision_tower = build_tower(config)
         self.multi_modal_projector = PROJECTORS[config.projector_type](config)
         self.language_model = AutoModel.from_config(config.text_config)
+        forget_lengths(self.language_model)
         self.post_init()
 
     def get_placeholder_mask(
