@@ -57,3 +57,13 @@ def test_adapters_are_kept_as_the_page_says(tmp_path, monkeypatch):
     exec(code, variables)
     assert type(variables["again"]) is type(variables["merged"])
     assert (tmp_path / "adapter" / "adapter_config.json").is_file() and (tmp_path / "merged" / "config.json").is_file()
+
+
+def test_a_model_is_compiled_and_exported_as_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("compile.md", "python")
+    names: dict = {}
+    exec(compile(code, "compile.md", "exec"), names)
+    answers = {name: names[name].tolist() for name in ("static", "chunked", "lookup", "compiled")}
+    assert all(answer == answers["static"] for answer in answers.values()), answers
+    assert (tmp_path / "exported" / "model.pt2").is_file()

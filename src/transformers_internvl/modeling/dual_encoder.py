@@ -207,7 +207,7 @@ class InternVLDualEncoderModel(EncodesText, InternVLDualEncoderPreTrainedModel, 
     def _behind_queries(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Queries in front of texts: embeddings `(B, N + L, D)` and their padding mask `(B, N + L)`."""
         text = self.get_input_embeddings()(input_ids)  # (B, L, D)
-        queries = self.query_tokens.to(text.device).expand(len(text), -1, -1)
+        queries = self.query_tokens.to(text.device).expand(text.shape[0], -1, -1)
         real = attention_mask.new_ones(queries.shape[:2])
         return torch.cat([queries, text], dim=1), torch.cat([real, attention_mask], dim=1)
 

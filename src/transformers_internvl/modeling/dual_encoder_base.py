@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
 from transformers.processing_utils import Unpack
-from transformers.utils import TransformersKwargs
+from transformers.utils import TransformersKwargs, torch_compilable_check
 from transformers.utils.generic import can_return_tuple
 
 from .attention_pool import AttentionPoolAttention
@@ -165,11 +165,11 @@ class EncodesText:
         """
         if attention_mask is None:
             attention_mask = input_ids > 0
-        empty = ~attention_mask.bool().any(dim=-1)
-        if empty.any():
-            raise ValueError(
-                f"Text {int(empty.nonzero()[0])} of the batch has no token: its `attention_mask` is zero."
-            )
+        real = attention_mask.bool().any(dim=-1)  # (T,)
+        torch_compilable_check(
+            real.all(),
+            lambda: f"Text {int(real.long().argmin())} of the batch has no token: its `attention_mask` is zero.",
+        )
         outputs = self.qllama.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **kwargs)
         return BaseModelOutputWithPooling(
             last_hidden_state=outputs.last_hidden_state,
@@ -187,7 +187,7 @@ class EncodesText:
         mask = attention_mask.to(hidden_states.device).bool()
         positions = torch.arange(mask.shape[1], device=mask.device)
         last = (positions * mask).argmax(dim=-1)  # (T,)
-        rows = torch.arange(len(hidden_states), device=last.device)
+        rows = torch.arange(hidden_states.shape[0], device=last.device)
         return hidden_states[rows, last] @ self.text_projection.to(hidden_states.device)
 
 

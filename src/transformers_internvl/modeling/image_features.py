@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
-from transformers.utils import TransformersKwargs
+from transformers.utils import TransformersKwargs, is_torchdynamo_compiling
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 
 from .configuration import InternVLConfig
@@ -48,7 +48,7 @@ class EncodesImages:
             vision_feature_select_strategy: `"default"` drops the class token, which has no place in the grid.
             image_flags: `(T,)` or `(T, 1)`, 0 marks a dummy tile, which is left out. None: all are real.
             vision_chunk_size: outside training, encode so many tiles at a time. Defaults to the config's. A tower that
-                is sharded over ranks takes them all at once.
+                is sharded over ranks, compiled together with the rest, or exported, takes them all at once.
 
         Returns:
             `pooler_output` `(T, n, D)`, the image tokens; `last_hidden_state` `(T, S, C)` of the layer that was used;
@@ -64,8 +64,10 @@ class EncodesImages:
             pixel_values = pixel_values[image_flags.reshape(-1).to(pixel_values.device) == 1]
         pixel_values = pixel_values.to(dtype=self.dtype)
         chunk = vision_chunk_size or self.config.vision_chunk_size
-        # Ranks with other numbers of tiles must call a sharded tower equally often: once.
-        if self.training or chunk is None or len(pixel_values) <= chunk or is_sharded(self.vision_tower):
+        # Ranks with other numbers of tiles must call a sharded tower equally often: once. And a graph has no loops: it
+        # would hold the whole tower once a chunk, and be another one for every number of chunks.
+        whole = self.training or is_torchdynamo_compiling() or is_sharded(self.vision_tower)
+        if whole or chunk is None or len(pixel_values) <= chunk:
             return self._encode(pixel_values, layer, **kwargs)
         return _join_chunks([self._encode(part, layer, **kwargs) for part in pixel_values.split(chunk)])
 
@@ -98,6 +100,20 @@ def _single_layer(layer: int | list[int] | None) -> int:
     raise ValueError(f"`vision_feature_layer` must be one layer: the projector has room for one, got {layer}.")
 
 
+def real_first(features: torch.Tensor, image_flags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put dummy tiles last, the others stay in their order.
+
+    Args:
+        features: `(T, n, D)`, of all tiles.
+        image_flags: `(T,)`, 0 marks a dummy tile.
+
+    Returns:
+        `(T, n, D)`, and how many tiles are real, `()`.
+    """
+    dummy = (image_flags != 1).long().to(features.device)
+    return features[dummy.sort(stable=True).indices], (1 - dummy).sum()
+
+
 def _join_chunks(chunks: list[BaseModelOutputWithPooling]) -> BaseModelOutputWithPooling:
     """The outputs of several chunks of tiles as the output of all of them."""
     joined = type(chunks[0])()
@@ -110,4 +126,4 @@ def _join_chunks(chunks: list[BaseModelOutputWithPooling]) -> BaseModelOutputWit
     return joined
 
 
-__all__ = ["EncodesImages"]
+__all__ = ["EncodesImages", "real_first"]

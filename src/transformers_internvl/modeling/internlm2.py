@@ -58,6 +58,13 @@ class InternLM2RotaryEmbedding(LlamaRotaryEmbedding):
         return torch.where(length > limit, 1.0 / base**exponents, inv_freq)
 
 
+def forget_lengths(model: nn.Module) -> None:
+    """Give a Llama under dynamic NTK scaling, which is InternLM2 in the canonical layout, these rotary positions."""
+    rotary = getattr(model, "rotary_emb", None)
+    if type(rotary) is LlamaRotaryEmbedding and rotary.rope_type == "dynamic":
+        model.rotary_emb = InternLM2RotaryEmbedding(rotary.config)
+
+
 class InternLM2Model(LlamaModel):
     """The InternLM2 decoder, without a language modeling head."""
 
@@ -84,4 +91,4 @@ class InternLM2ForCausalLM(LlamaForCausalLM):
         self.post_init()
 
 
-__all__ = ["InternLM2Config", "InternLM2ForCausalLM", "InternLM2Model"]
+__all__ = ["InternLM2Config", "InternLM2ForCausalLM", "InternLM2Model", "forget_lengths"]

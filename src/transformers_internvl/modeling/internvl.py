@@ -19,11 +19,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutp
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 from transformers.processing_utils import Unpack
-from transformers.utils import TransformersKwargs, torch_compilable_check
+from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, torch_compilable_check
 from transformers.utils.generic import can_return_tuple
 
 from .configuration import InternVLConfig
-from .image_features import EncodesImages
+from .image_features import EncodesImages, real_first
+from .internlm2 import forget_lengths
 from .loading import NamesDamagedFiles
 from .losses import share_of_step, supervised_loss, token_losses
 from .middleware import InternVLMiddlewareTower, build_tower
@@ -99,24 +100,35 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         self.vision_tower = build_tower(config)
         self.multi_modal_projector = PROJECTORS[config.projector_type](config)
         self.language_model = AutoModel.from_config(config.text_config)
+        forget_lengths(self.language_model)
         self.post_init()
 
     def get_placeholder_mask(
-        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, image_features: torch.Tensor
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor,
+        image_features: torch.Tensor,
+        num_tiles: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Where the image tokens go: `(B, L, 1)`, True at placeholders, of which there must be as many as features."""
+        """Where the image tokens go: `(B, L, 1)`, True at placeholders, of which there must be as many as features.
+
+        Args:
+            num_tiles: how many of the features' tiles are meant, `()`. None: all.
+        """
         if image_features.shape[-1] != inputs_embeds.shape[-1]:
             raise ValueError(
                 f"Image features are {image_features.shape[-1]} wide, the language model is {inputs_embeds.shape[-1]}"
                 ": they were computed by another model, or are the tower's, not the projector's."
             )
         mask = self._find_placeholders(input_ids, inputs_embeds)
-        placeholders, features = mask.sum(), image_features.shape[0] * image_features.shape[1]
+        tiles, per_tile = image_features.shape[0] if num_tiles is None else num_tiles, image_features.shape[1]
+        features = image_features.numel() // image_features.shape[-1] if num_tiles is None else num_tiles * per_tile
+        placeholders = mask.sum()
         torch_compilable_check(
-            placeholders * inputs_embeds.shape[-1] == image_features.numel(),
+            placeholders == features,
             lambda: (
                 f"Image features and image tokens do not match, tokens: {placeholders}, features: {features} "
-                f"({image_features.shape[0]} tiles of {image_features.shape[1]}). Every tile needs its own run of "
+                f"({tiles} tiles of {per_tile}). Every tile needs its own run of "
                 "<IMG_CONTEXT> in the prompt: let the processor expand it, and do not truncate the result."
             ),
         )
@@ -161,7 +173,8 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         Args:
             input_ids: `(B, L)` with `config.image_token_id` at every image token; or `inputs_embeds` `(B, L, D)`.
             pixel_values: `(T, 3, height, width)`: the tiles of all rows, in the order of their placeholders.
-            image_flags: `(T,)`, 0 marks dummy tiles.
+            image_flags: `(T,)`, 0 marks dummy tiles, which are not encoded. In a compiled or exported model they are,
+                and stand behind the others in `image_hidden_states`.
             mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
             image_copies: how often the rows go through all tiles; each is encoded once.
         """
@@ -172,6 +185,9 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = embed_known(self.get_input_embeddings(), input_ids, self.config)  # (B, L, D)
 
+        # How many tiles are real is data, which no graph has as a shape: compiled, they all go through the tower.
+        late_flags = image_flags if pixel_values is not None and is_torchdynamo_compiling() else None
+        image_flags = image_flags if late_flags is None else None
         encoded = (mm_encoder_outputs or {}).get("image")
         if pixel_values is not None and (image_flags is None or image_flags.any()):
             encoded = self.get_image_features(
@@ -186,9 +202,12 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         )
         if image_features is not None:
             image_features = image_features.repeat(image_copies, 1, 1) if image_copies > 1 else image_features
-            mask = self.get_placeholder_mask(input_ids, inputs_embeds, image_features)
+            num_tiles = None
+            if late_flags is not None:
+                image_features, num_tiles = real_first(image_features, late_flags.reshape(-1).repeat(image_copies))
+            mask = self.get_placeholder_mask(input_ids, inputs_embeds, image_features, num_tiles)
             inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
-        if (image_features is None or len(image_features) == 0) and self._must_touch_vision(
+        if (image_features is None or image_features.shape[0] == 0) and self._must_touch_vision(
             past_key_values, mm_encoder_outputs
         ):
             inputs_embeds = self._touch_vision(inputs_embeds)
@@ -224,8 +243,13 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         parts = (self.vision_tower, self.multi_modal_projector)
         if self.training and torch.is_grad_enabled() and any(p.requires_grad for m in parts for p in m.parameters()):
             return True
-        decoding = past_key_values is not None and past_key_values.get_seq_length() > 0
-        return not decoding and mm_encoder_outputs is None and any(is_sharded(part) for part in parts)
+        if mm_encoder_outputs is not None:
+            return False
+        seen = 0 if past_key_values is None else past_key_values.get_seq_length()
+        if isinstance(seen, int) and seen > 0:
+            return False
+        # A static cache has its length on the device: asking for it stops the device, and ends a compiled graph.
+        return any(is_sharded(part) for part in parts) and bool(seen == 0)
 
     def _touch_vision(self, inputs_embeds: torch.Tensor) -> torch.Tensor:
         """Let a blank tile pass through tower and projector, with weight zero."""

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import GenerationMixin, LogitsProcessorList, SuppressTokensLogitsProcessor
+from transformers import LogitsProcessorList, SuppressTokensLogitsProcessor
 from transformers.generation.candidate_generator import CandidateGenerator, PromptLookupCandidateGenerator
 
 from .configuration import InternVLConfig
+from .exact_decoding import DecodesExactly
 
 STAND_IN = 0  # `<unk>` in Llama's vocabulary
 
@@ -44,7 +45,7 @@ class HidesImageTokens(LogitsProcessorList):
         return super().__call__(input_ids.masked_fill(input_ids == self.token, STAND_IN), scores, **kwargs)
 
 
-class InternVLGenerationMixin(GenerationMixin):
+class InternVLGenerationMixin(DecodesExactly):
     """transformers' generation; where an image token has no embedding, nothing looks for its score."""
 
     config: InternVLConfig
@@ -53,15 +54,18 @@ class InternVLGenerationMixin(GenerationMixin):
         processors = super()._get_logits_processor(*args, **kwargs)
         return HidesImageTokens(processors, self.config) if has_no_embedding(self.config) else processors
 
-    def _get_candidate_generator(self, *args: Any, **kwargs: Any) -> CandidateGenerator:
-        """As transformers'; what is looked up in the prompt ends where an image begins."""
-        generator = super()._get_candidate_generator(*args, **kwargs)
-        if has_no_embedding(self.config) and isinstance(generator, PromptLookupCandidateGenerator):
-            token: Any = self.config.image_token_id
+    def _get_candidate_generator(self, **kwargs: Any) -> CandidateGenerator:
+        """As transformers'; nobody drafts an image token, which together with the prompt would want features."""
+        token: Any = self.config.image_token_id
+        logits_processor = kwargs.pop("logits_processor")
+        if token is not None:
             suppress = SuppressTokensLogitsProcessor([token], device=self.device)
+            logits_processor = LogitsProcessorList([*(logits_processor or []), suppress])
+        if has_no_embedding(self.config):
+            logits_processor = HidesImageTokens(logits_processor, self.config)
+        generator = super()._get_candidate_generator(logits_processor=logits_processor, **kwargs)
+        if has_no_embedding(self.config) and isinstance(generator, PromptLookupCandidateGenerator):
             generator.vocab_size = token + 1  # of the scores by which it asks what is suppressed
-            known = LogitsProcessorList([*(generator.logits_processor or []), suppress])
-            generator.logits_processor = HidesImageTokens(known, self.config)
         return generator
 
 

@@ -141,8 +141,8 @@ def _by_sample(
         or given["use_cache"]
         or given["is_causal"] is False
         or not set(kinds) <= set(_MASKS)
-        or len(inputs_embeds) != 1
         or is_tracing(inputs_embeds)
+        or len(inputs_embeds) != 1
     ):
         return None
     sample = find_packed_sequence_indices(position_ids)  # (1, L), None if there is one sample

@@ -31,6 +31,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_qllama import QLlamaConfig
+from .exact_decoding import DecodesExactly
 from .vision import eager_attention_forward
 
 # --- who sees whom ---------------------------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ class QLlamaModel(LlamaModel):
         Returns:
             `(B, N, D)`.
         """
-        queries = query_tokens.expand(len(vision_hidden_states), -1, -1)
+        queries = query_tokens.expand(vision_hidden_states.shape[0], -1, -1)
         outputs = self(inputs_embeds=queries, vision_hidden_states=vision_hidden_states, use_cache=False)
         return outputs.last_hidden_state
 
@@ -289,7 +290,7 @@ class QLlamaModel(LlamaModel):
         return nn.functional.pad(mask, (0, room), value=torch.finfo(mask.dtype).min)
 
 
-class QLlamaForCausalLM(LlamaForCausalLM):
+class QLlamaForCausalLM(DecodesExactly, LlamaForCausalLM):
     """QLLaMA with its language modeling head; generates behind embeddings that begin with the queries."""
 
     config_class = QLlamaConfig

@@ -119,7 +119,7 @@ class InternVLVisionEmbeddings(nn.Module):
                 raise ValueError("`bool_masked_pos` needs a tower with `use_mask_token=True` in its config.")
             masked = bool_masked_pos.unsqueeze(-1).to(hidden_states.dtype)  # (T, h*w, 1)
             hidden_states = hidden_states * (1 - masked) + self.mask_token * masked
-        classes = self.cls_token.expand(len(hidden_states), -1, -1)
+        classes = self.cls_token.expand(hidden_states.shape[0], -1, -1)
         hidden_states = torch.cat([classes, hidden_states], dim=1)  # (T, S, D)
         if self.position_embeddings is not None:
             hidden_states = hidden_states + interpolate_positions(self.position_embeddings, height, width)

@@ -1,0 +1,97 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Ways of decoding that would give other tokens than one step after the other: they are refused.
+
+Chunked prefill and speculation (an assistant, prompt lookup) rest on this: a token's keys are the same, however many
+tokens go through the model together. With a rotary base that depends on the length so far they are not, beyond the
+length from which it does:
+
+    dynamic NTK (InternLM2)     every further token changes the base
+    LongRoPE (Phi-3)            one step, from short factors to long ones
+
+    prompt of 20, limit 16      at once      all keys with the base of 20
+                                in fours     keys 0-15 with the base of 16, 16-19 with that of 20
+
+And transformers (5.23) splits and drafts by ids, which a prompt of embeddings does not have.
+"""
+
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, GenerationMixin, PreTrainedConfig
+from transformers.generation.candidate_generator import CandidateGenerator
+
+# Rope type -> where the limit stands, and whether all is well again when the prompt alone is beyond it.
+_LIMITS = {
+    "dynamic": (lambda config, rope: config.max_position_embeddings, False),
+    "longrope": (lambda config, rope: rope["original_max_position_embeddings"], True),
+}
+
+
+def _limit(config: PreTrainedConfig) -> tuple[int | None, bool]:
+    """From how many positions on a language model's rotary base changes, None: never; and the second of `_LIMITS`."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") not in _LIMITS:
+        return None, False
+    limit, settles = _LIMITS[rope["rope_type"]]
+    return limit(config, rope), settles
+
+
+class DecodesExactly(GenerationMixin):
+    """transformers' generation, without those of its ways that would change an answer in silence."""
+
+    config: PreTrainedConfig
+
+    def _prefill(
+        self,
+        input_ids: torch.Tensor,
+        generation_config: GenerationConfig,
+        model_kwargs: dict[str, Any],
+        is_first_iteration: bool = True,
+    ) -> Any:
+        chunk = generation_config.prefill_chunk_size
+        if chunk is not None and not generation_config.is_assistant:
+            self._refuse_chunks(chunk, input_ids, model_kwargs)
+        return super()._prefill(input_ids, generation_config, model_kwargs, is_first_iteration)
+
+    def _refuse_chunks(self, chunk: int, input_ids: torch.Tensor, model_kwargs: dict[str, Any]) -> None:
+        embeds = model_kwargs.get("inputs_embeds")
+        length = input_ids.shape[1] if embeds is None else embeds.shape[1]
+        if embeds is not None and not length == input_ids.shape[1] <= chunk:
+            raise ValueError(
+                f"`prefill_chunk_size={chunk}` splits a prompt by its ids, but this one comes as `inputs_embeds` "
+                f"{tuple(embeds.shape)}: leave `prefill_chunk_size` out."
+            )
+        limit, _ = _limit(self.config.get_text_config())
+        if limit is not None and length > limit and chunk < length:
+            raise ValueError(
+                f"The rotary base of this language model depends on the length beyond {limit} positions, so "
+                f"`prefill_chunk_size={chunk}` would change the answer to a prompt of {length}: leave it out."
+            )
+
+    def _get_candidate_generator(
+        self, *, generation_config: GenerationConfig, input_ids: torch.Tensor, **kwargs: Any
+    ) -> CandidateGenerator:
+        """Refuses where candidates that are checked together would not be those of single steps."""
+        embeds = kwargs["model_kwargs"].get("inputs_embeds")
+        if embeds is not None and generation_config.prompt_lookup_num_tokens is None:
+            raise ValueError(
+                "An assistant drafts from a prompt's ids, but this one comes as `inputs_embeds` "
+                f"{tuple(embeds.shape)}: leave the assistant out."
+            )
+        if generation_config.assistant_early_exit is not None:
+            raise ValueError(
+                "`assistant_early_exit` is not for models with a vision tower: transformers looks for their number of "
+                "layers in the wrong place. Take a smaller `assistant_model`, or `prompt_lookup_num_tokens`."
+            )
+        length = input_ids.shape[1] if embeds is None else embeds.shape[1]
+        limit, settles = _limit(self.config.get_text_config())
+        if limit is not None and generation_config.max_length > limit and not (settles and length > limit):
+            raise ValueError(
+                f"The rotary base of this language model depends on the length beyond {limit} positions, so "
+                f"checking several tokens at once (assistant, prompt lookup) could change the answer of up to "
+                f"{generation_config.max_length}: leave them out, or keep prompt and `max_new_tokens` within {limit}."
+            )
+        return super()._get_candidate_generator(generation_config=generation_config, input_ids=input_ids, **kwargs)
+
+
+__all__ = ["DecodesExactly"]
