@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="ID_OR_FOLDER",
-        help="a checkpoint to serve, by its id or its folder's name; may be given several times (default: the embedded "
-        "nano model, as `nano`)",
+        help="a checkpoint to serve, by its id or its folder's name; may be given several times (default: the "
+        "embedded nano model, as `nano`)",
     )
     add("--host", default="127.0.0.1", help="the address to listen at (%(default)s: this machine only)")
     add("--port", type=_port, default=8000, help="the port; 0 takes a free one (%(default)s)")

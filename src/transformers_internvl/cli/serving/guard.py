@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What stands before the server: bodies and numbers of requests are bounded, and it is noticed when a client leaves."""
+"""What stands before the server: it bounds bodies and numbers of requests, and notices when a client leaves."""
 
 import asyncio
 import threading

@@ -141,19 +141,20 @@ class _Connection(http.client.HTTPConnection):
         self.limits = limits
         self.encrypted = scheme == "https"
         self.aborted = False
+        self.wire: socket.socket | None = None  # `sock` is None as soon as the response has it
 
     def connect(self) -> None:
         address = _address(self.host, self.port, self.limits.hosts)
         self.sock = socket.create_connection((address, self.port), timeout=self.limits.seconds)
         if self.encrypted:
             self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+        self.wire = self.sock
 
     def abort(self) -> None:
         self.aborted = True
-        sock = self.sock
-        if sock is not None:
+        if self.wire is not None:
             try:
-                sock.shutdown(socket.SHUT_RDWR)
+                self.wire.shutdown(socket.SHUT_RDWR)
             except OSError:
                 return  # closed already
 
