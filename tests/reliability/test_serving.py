@@ -1,6 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The short form of `tests.reliability.serving`: one server process, every kind of request, `internvl chat --url`."""
 
+import asyncio
+import json
 import re
 import threading
 import time
@@ -27,10 +29,12 @@ from tests.reliability.serving import (
     running_server,
 )
 from transformers_internvl.cli import main
+from transformers_internvl.cli.serving.app import Served, ServedModels
 from transformers_internvl.cli.serving.generation import Answer
+from transformers_internvl.cli.serving.guard import Guard
 from transformers_internvl.cli.serving.media import Limits, read_source
 from transformers_internvl.cli.serving.requests import RequestError
-from transformers_internvl.nano import sample_images
+from transformers_internvl.nano import nano_path, sample_images
 from transformers_internvl.nano.drawing import draw
 
 NUMBER, COUNT = draw("number", 5), draw("count", 6)
@@ -284,12 +288,13 @@ def test_mistakes_with_a_server_are_one_line(url, arguments, reason, capsys):
     "arguments, reason",
     [
         (["--model", "no/such/model"], "cannot load the processor of no/such/model"),
-        (["--host", "203.0.113.1"], "cannot listen at 203.0.113.1:8000"),
+        (["--host", "203.0.113.1"], "cannot listen at 203.0.113.1:0"),
         (["--device", "nonsense"], "--device nonsense"),
+        (["--model", str(nano_path()), "--model", f"{nano_path()}/"], "Two models have one name"),
     ],
 )
 def test_mistakes_at_the_start_are_one_line(arguments, reason, capsys):
-    code = main(["serve", *arguments])
+    code = main(["serve", "--port", "0", *arguments])
     captured = capsys.readouterr()
     assert code == 2 and captured.out == "" and captured.err.count("\n") == 1 and reason in captured.err
 
@@ -322,3 +327,54 @@ def answered(pieces, stops):
 def test_what_may_become_a_stop_text_is_held_back(pieces, stops, text_, count):
     sent, answer = answered(pieces, stops)
     assert "".join(sent) == answer.text == text_ and answer.total_tokens == count
+
+
+def test_one_of_several_models_is_named():
+    models = ServedModels({name: Served(None, None) for name in ("one", "two")})
+    assert models.find("two")[0] == "two"
+    with pytest.raises(RequestError, match="None is not served here; there is one, two") as error:
+        models.find(None)
+    assert error.value.status == 404
+
+
+def test_too_large_and_too_many_requests_are_refused():
+    """Three requests at a guard for two bodies of 10 bytes; the application holds the first until all have come."""
+    held_back = asyncio.Event()
+
+    async def app(scope, receive, send):
+        assert (await receive())["body"] == b"0123456789"
+        await held_back.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def request(guard, *chunks):
+        sent, messages = [], [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+        messages[-1]["more_body"] = False
+
+        async def receive():
+            if messages:
+                return messages.pop(0)
+            return await asyncio.Event().wait()
+
+        async def send(message):
+            sent.append(message)
+
+        await guard({"type": "http", "method": "POST", "headers": []}, receive, send)
+        return sent
+
+    async def all_three():
+        guard = Guard(app, most_bytes=10, most_requests=2)
+        first = asyncio.create_task(request(guard, b"01234", b"56789"))
+        await asyncio.sleep(0)
+        large = await request(guard, b"0123456789", b"0")
+        second = asyncio.create_task(request(guard, b"0123456789"))
+        await asyncio.sleep(0)
+        many = await request(guard, b"0123456789")
+        held_back.set()
+        assert [sent[0]["status"] for sent in (await first, await second)] == [200, 200]
+        assert guard.waiting == 0
+        return [(sent[0]["status"], json.loads(sent[1]["body"])["error"]["message"]) for sent in (large, many)]
+
+    assert asyncio.run(all_three()) == [
+        (413, "The request has more than 10 bytes."),
+        (503, "2 requests wait already: try again later."),
+    ]
