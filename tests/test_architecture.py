@@ -26,7 +26,7 @@ LAYERS = [
     {"cli"},
 ]
 # What only some users have installed, or what costs start-up time: never imported by importing the package.
-NOT_ON_IMPORT = {"av", "cv2", "decord", "fastapi", "matplotlib", "peft", "torchcodec", "torchvision", "trl"}
+NOT_ON_IMPORT = {"av", "cv2", "decord", "fastapi", "matplotlib", "openai", "peft", "torchcodec", "torchvision", "trl"}
 HEADER = "# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0."
 
 

@@ -19,6 +19,7 @@ VERBS = {
     "plan": "show which part of a chat model goes on which device, and whether it fits",
     "profile": "show what a model costs: parameters and multiply-accumulates of its parts",
     "retrieve": "measure retrieval between pictures or videos and their texts",
+    "serve": "answer requests in the form of OpenAI's API",
     "surgery": "take checkpoints apart and put them together: towers, language models, tokens, adapters",
     "train": "train a model by one of the authors' recipes, or show what that takes",
     "verify": "say whether two checkpoints are the same model, whatever their layouts, and where they part",

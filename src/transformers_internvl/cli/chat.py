@@ -1,14 +1,18 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`internvl chat`: one answer, or a conversation where no question is given."""
+"""`internvl chat`: one answer, or a conversation where no question is given; by a model here or by a server."""
 
 import argparse
+import base64
+import mimetypes
+import os
 import sys
 from typing import Any
 
-from .errors import blame_user
+from .errors import UserError, blame_user
 from .loading import (
     add_model_argument,
     add_place_arguments,
+    load_chat_model,
     load_processor,
     model_name,
     place,
@@ -22,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("question", nargs="?", help="the question; without one, questions are read from stdin, a line each")
     add_model_argument(parser)
+    add(
+        "--url",
+        metavar="URL",
+        help="ask the server there, such as http://127.0.0.1:8000/v1 of `internvl serve`; --model is then the name of "
+        "one of its models (needs the extra `serve`)",
+    )
     add("--image", action="append", default=[], metavar="PATH_OR_URL", help="a picture; may be given several times")
     add("--video", action="append", default=[], metavar="PATH_OR_URL", help="a video (needs the extra `video`)")
     add("--system", metavar="TEXT", help="the system message instead of the template's own")
@@ -31,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Load the model and answer."""
-    conversation = Conversation(arguments)
+    """Load the model, or ask the server, and answer."""
+    conversation = Conversation(arguments) if arguments.url is None else RemoteConversation(arguments)
     if arguments.question is not None:
         conversation.ask(arguments.question)
         return
@@ -55,14 +65,12 @@ class Conversation:
     """A model and what was said so far; answers are written to stdout as they come."""
 
     def __init__(self, arguments: argparse.Namespace):
-        from transformers import AutoModelForImageTextToText
-
         quiet_unless_watched()
         name = model_name(arguments)
         self.processor = load_processor(name)
         with blame_user(f"cannot load the model {name}"):
             device, dtype = place(arguments.device, arguments.dtype)
-            self.model = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype).to(device).eval()
+        self.model = load_chat_model(name, device, dtype)
         self.max_new_tokens = arguments.max_new_tokens
         self.processor_kwargs = {} if arguments.max_patches is None else {"max_patches": arguments.max_patches}
         self.messages: list[dict[str, Any]] = []
@@ -92,6 +100,64 @@ class Conversation:
         ids = self.model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, streamer=streamer)
         answer = self.processor.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         self.messages.append({"role": "assistant", "content": [{"type": "text", "text": answer.strip()}]})
+
+
+class RemoteConversation:
+    """The same with a model behind an OpenAI-compatible server: pictures and videos of this machine are sent."""
+
+    def __init__(self, arguments: argparse.Namespace):
+        with blame_user("asking a server needs `pip install 'transformers_internvl[serve]'`"):
+            import openai
+        if arguments.device is not None or arguments.dtype != "auto":
+            raise UserError("--device and --dtype are the server's to choose: leave them out with --url.")
+        self.errors = openai.OpenAIError
+        # A server without keys takes any; the client wants one.
+        self.client = openai.OpenAI(base_url=arguments.url, api_key=os.environ.get("OPENAI_API_KEY", "none"))
+        self.model = arguments.model
+        self.options: dict[str, Any] = {"max_tokens": arguments.max_new_tokens, "temperature": 0}
+        if arguments.max_patches is not None:
+            self.options["extra_body"] = {"chat_template_kwargs": {"max_patches": arguments.max_patches}}
+        self.messages: list[Any] = []
+        if arguments.system is not None:
+            self.messages.append({"role": "system", "content": arguments.system})
+        with blame_user("cannot use what was given"):
+            self.media = [_sent("image_url", source) for source in arguments.image]
+            self.media += [_sent("video_url", source) for source in arguments.video]
+
+    def ask(self, question: str) -> None:
+        """Write the answer to `question` as it comes."""
+        self.messages.append({"role": "user", "content": [*self.media, {"type": "text", "text": question}]})
+        self.media = []
+        answer = ""
+        try:
+            if self.model is None:
+                self.model = self._only_model()
+            stream = self.client.chat.completions.create(
+                model=self.model, messages=self.messages, stream=True, **self.options
+            )
+            for chunk in stream:
+                piece = chunk.choices[0].delta.content if chunk.choices else None
+                print(piece or "", end="", flush=True)
+                answer += piece or ""
+        except self.errors as error:
+            raise UserError(f"the server at {self.client.base_url} gave no answer: {error}") from error
+        print()
+        self.messages.append({"role": "assistant", "content": answer.strip()})
+
+    def _only_model(self) -> str:
+        names = [model.id for model in self.client.models.list()]
+        if len(names) != 1:
+            raise UserError(f"The server has several models: choose one with --model ({', '.join(names)}).")
+        return names[0]
+
+
+def _sent(kind: str, source: str) -> dict[str, Any]:
+    """A picture or video as requests carry it: its URL, or its bytes."""
+    if not source.startswith(("http://", "https://", "data:")):
+        mime = mimetypes.guess_type(source)[0] or "application/octet-stream"
+        with open(source, "rb") as file:
+            source = f"data:{mime};base64,{base64.b64encode(file.read()).decode()}"
+    return {"type": kind, kind: {"url": source}}
 
 
 def _item(kind: str, source: str) -> dict[str, str]:

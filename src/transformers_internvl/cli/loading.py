@@ -62,6 +62,14 @@ def load_processor(name: str) -> Any:
         return AutoProcessor.from_pretrained(name)
 
 
+def load_chat_model(name: str, device: Any, dtype: Any) -> Any:
+    """The chat model of a checkpoint, ready to answer. Raises `UserError` where there is none."""
+    from transformers import AutoModelForImageTextToText
+
+    with blame_user(f"cannot load the model {name}"):
+        return AutoModelForImageTextToText.from_pretrained(name, dtype=dtype).to(device).eval()
+
+
 def add_place_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `--device` and `--dtype`."""
     add = parser.add_argument
