@@ -134,7 +134,8 @@ class InternVLLlavaConfig(InternVLConfig):
         if self.projector_type == "two_mlp" and self.middleware_config is None:
             self.middleware_config = {}
         super().__post_init__(**kwargs)
-        self.architectures = self.architectures or [ARCHITECTURE]
+        if getattr(self, "architectures", None) is None:
+            self.architectures = [ARCHITECTURE]
         self.image_seq_length = self._tokens_per_image()
         if self.image_token_id is None:
             self.image_token_id = self.text_config.vocab_size

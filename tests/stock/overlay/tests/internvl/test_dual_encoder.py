@@ -23,7 +23,6 @@ class PartTest(ModelTesterMixin):
     """What holds for the whole and for each half."""
 
     inputs: tuple[str, ...]
-    has_attentions = False  # of one stack, with one length: the towers' own suites test them
 
     test_can_init_all_missing_weights = leniently(ModelTesterMixin.test_can_init_all_missing_weights)
     test_correct_missing_keys = leniently(ModelTesterMixin.test_correct_missing_keys)
@@ -37,6 +36,7 @@ class PartTest(ModelTesterMixin):
 
 class WholeTest(PartTest, unittest.TestCase):
     all_model_classes = (WHOLE,)
+    has_attentions = False  # those of the halves are in the outputs of the halves
     inputs = ("pixel_values", "input_ids", "attention_mask")
     _is_composite = True
 
