@@ -38,6 +38,17 @@ TOKENIZERS = (
     "transformers_internvl.processing.tokenization:LlamaTokenizer",
     "InternVLDualEncoderTokenizer",
 )
+SERVING = (  # pipelines
+    "InternVLForConditionalGeneration",
+    "InternVLModel",
+    "InternVLChatModel",
+    "InternVLDualEncoderModel",
+    "InternLM2ForCausalLM",
+    "InternLM2Model",
+    "InternVLVisionModel",
+    "InternVisionModel",
+    "InternVisionForImageClassification",
+)
 DUAL_ENCODER = tuple(f"InternVLDualEncoder{part}" for part in ("Config", "Model", "VisionModel", "TextModel"))
 
 # The slowest first: two run at a time. Short forms prefer the authors' layout, whose weights are cut while they load.
@@ -52,6 +63,7 @@ SUITES = (
     Suite("tower authors", "test_tower.py", ours=AUTHORS_TOWER),
     Suite("language model", "test_language_model.py", ours=INTERNLM2),
     Suite("tokenizers", "test_tokenizer.py", ours=TOKENIZERS),
+    Suite("pipelines", "test_pipelines.py", ours=SERVING),
     # Stock's own processors of text and videos cannot be made without torchvision.
     Suite("processors", "test_processor.py", ours=PROCESSORS),
     Suite(
