@@ -55,7 +55,7 @@ DUAL_ENCODER = tuple(f"InternVLDualEncoder{part}" for part in ("Config", "Model"
 SUITES = (
     Suite("parallel", "test_parallel.py", ours=CHAT, stock=CHAT, long=True),
     Suite("parallel authors", "test_parallel.py", ours=AUTHORS_CHAT),
-    Suite("dual encoder", "test_dual_encoder.py", ours=DUAL_ENCODER),
+    Suite("dual encoder", "test_dual_encoder.py", ours=DUAL_ENCODER, long=True),
     Suite("model", "test_model.py", ours=CHAT, stock=CHAT),
     Suite("model authors", "test_model.py", ours=AUTHORS_CHAT),
     Suite("model llava", "test_model.py", ours=LLAVA_CHAT, long=True),
