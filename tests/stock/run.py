@@ -106,10 +106,15 @@ def _outcomes(record: Path) -> dict[str, str]:
     kinds = {"failure": "failed", "error": "failed", "skipped": "skipped"}
     outcomes: dict[str, str] = {}
     for case in ElementTree.parse(record).iter("testcase"):
-        marks = [f"{kinds[mark.tag]}: {mark.get('message', '')}" for mark in case if mark.tag in kinds]
+        marks = [f"{kinds[mark.tag]}: {_why(mark)}" for mark in case if mark.tag in kinds]
         test = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}"
         outcomes[test] = min([*marks, outcomes.get(test, "passed")], key=_severity)
     return outcomes
+
+
+def _why(mark: ElementTree.Element) -> str:
+    """The message; of a failure the report, too, as pytest may shorten the message."""
+    return mark.get("message", "") + ("" if mark.tag == "skipped" else f"\n{mark.text}")
 
 
 def _severity(outcome: str) -> int:
@@ -130,7 +135,7 @@ def compare(suite: Suite, ours: Result, stock: Result | None, rows: list[Row]) -
     outcomes = {**dict.fromkeys(passed, "missing"), **ours.outcomes}
     print("".join(f"    passes on stock's only: {test}\n" for test in passed if outcomes[test] != "passed"), end="")
     wrong = [
-        f"{suite.name} | {test} | {outcome}"
+        f"{suite.name} | {test} | {outcome.partition(chr(10))[0]}"
         for test, outcome in outcomes.items()
         if outcome != "passed" and not any(row.allows(suite.name, test, outcome) for row in rows)
     ]
