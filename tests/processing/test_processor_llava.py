@@ -11,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 from sentencepiece import SentencePieceProcessor
-from transformers import AutoProcessor
+from transformers import AutoProcessor, LlavaImageProcessorPil
 
 import transformers_internvl as ours
 from tests.llava import TOKENIZER, VOCABULARY, llava_config, picture, write_folder, write_tokenizer
+from transformers_internvl.processing.media import image_tiles
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 SIZES = [(80, 50), (50, 81), (336, 336), (337, 336), (1, 1), (700, 20)]
@@ -244,3 +245,23 @@ def test_a_folder_of_another_layout(tmp_path):
     write_tokenizer(tmp_path)
     with pytest.raises(ValueError, match="no processor_config.json.*'internvl'.*not of LLaVA's layout"):
         ours.InternVLLlavaProcessor.from_pretrained(tmp_path)
+
+
+def test_stocks_image_processor_serves_too(processor):
+    """What `AutoImageProcessor` loads from a saved folder: it does not count tiles."""
+    ours = {"image_processor": processor.image_processor, "tokenizer": processor.tokenizer}
+    stock = {**ours, "image_processor": LlavaImageProcessorPil.from_dict(processor.image_processor.to_dict())}
+    inputs = [
+        type(processor)(**parts, image_seq_length=4)(images=picture(80, 50), text="<image>", return_tensors="pt")
+        for parts in (ours, stock)
+    ]
+    assert inputs[0].keys() == inputs[1].keys()
+    assert all(torch.equal(inputs[0][name], inputs[1][name]) for name in inputs[0])
+
+
+def test_tiles_that_nobody_counted_are_refused():
+    def tiling(images, **options):
+        return {"pixel_values": [None] * 3}
+
+    with pytest.raises(ValueError, match="3 tiles of 2 images"):
+        image_tiles(tiling, [["a"], ["b"]], None, {})

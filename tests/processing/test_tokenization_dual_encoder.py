@@ -265,3 +265,8 @@ def test_it_goes_to_worker_processes(tokenizer):
     again = pickle.loads(pickle.dumps(tokenizer))
     assert type(again) is InternVLDualEncoderTokenizer
     assert again(["a </s>"]).data == copy.deepcopy(tokenizer)(["a </s>"]).data == tokenizer(["a </s>"]).data
+
+
+def test_an_unknown_padding_side_is_refused():
+    with pytest.raises(ValueError, match="padding_side.*'middle'"):
+        InternVLDualEncoderTokenizer.from_pretrained(FOLDER, padding_side="middle")

@@ -86,7 +86,8 @@ def fetch(into: Path) -> Path:
 def run(folder: Path, side: Side) -> Result:
     """One suite on one side, in a process of its own."""
     began = time.monotonic()
-    environment = {**os.environ, "STOCK_SUITE_CLASSES": side.resolvable()}
+    golden = Path(os.environ.get("INTERNVL_GOLDEN", HERE.parent / "golden")).resolve()
+    environment = {**os.environ, "STOCK_SUITE_CLASSES": side.resolvable(), "INTERNVL_GOLDEN": str(golden)}
     record = folder / f"{side.package}-{side.suite.name}.xml"
     command = [sys.executable, "-m", "pytest", f"tests/internvl/{side.suite.driver}", "-q", "-W", "ignore"]
     command += ["-p", "no:cacheprovider", "--rootdir", str(folder), "-c", os.devnull, f"--junitxml={record}"]

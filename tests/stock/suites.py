@@ -32,6 +32,23 @@ TOWER_HEADS = tuple(
 )
 AUTHORS_TOWER = tuple(name.replace("InternVLVision", "InternVision") for name in TOWER + TOWER_HEADS)
 INTERNLM2 = ("InternLM2Config", "InternLM2ForCausalLM", "InternLM2Model")
+PROCESSORS = tuple(f"InternVL{kind}Processor" for kind in ("", "Llava", "DualEncoder"))
+TOKENIZERS = (
+    "InternLM2Tokenizer",
+    "transformers_internvl.processing.tokenization:LlamaTokenizer",
+    "InternVLDualEncoderTokenizer",
+)
+SERVING = (  # pipelines
+    "InternVLForConditionalGeneration",
+    "InternVLModel",
+    "InternVLChatModel",
+    "InternVLDualEncoderModel",
+    "InternLM2ForCausalLM",
+    "InternLM2Model",
+    "InternVLVisionModel",
+    "InternVisionModel",
+    "InternVisionForImageClassification",
+)
 DUAL_ENCODER = tuple(f"InternVLDualEncoder{part}" for part in ("Config", "Model", "VisionModel", "TextModel"))
 
 # The slowest first: two run at a time. Short forms prefer the authors' layout, whose weights are cut while they load.
@@ -45,6 +62,17 @@ SUITES = (
     Suite("tower", "test_tower.py", ours=TOWER + TOWER_HEADS, stock=TOWER, long=True),
     Suite("tower authors", "test_tower.py", ours=AUTHORS_TOWER),
     Suite("language model", "test_language_model.py", ours=INTERNLM2),
+    Suite("tokenizers", "test_tokenizer.py", ours=TOKENIZERS),
+    Suite("pipelines", "test_pipelines.py", ours=SERVING),
+    # Stock's own processors of text and videos cannot be made without torchvision.
+    Suite("processors", "test_processor.py", ours=PROCESSORS),
+    Suite(
+        "image processors",
+        "test_image_processor.py",
+        ours=("InternVLImageProcessor", "InternVLLlavaImageProcessor"),
+        stock=("GotOcr2ImageProcessorPil", "LlavaImageProcessorPil"),
+    ),
+    Suite("video processors", "test_video_processor.py", ours=("InternVLVideoProcessor",)),
     Suite("training", "test_training.py", ours=CHAT, stock=CHAT, long=True),
     Suite("training authors", "test_training.py", ours=AUTHORS_CHAT, long=True),
 )

@@ -84,7 +84,7 @@ def image_tiles(
         return {}, []
     if overrides is None or not any(overrides):
         outputs = dict(image_processor([sample for sample in samples if sample], **options))
-        return outputs, [int(count) for count in outputs.pop("num_patches")]
+        return outputs, _counts(outputs.pop("num_patches", None), samples, outputs["pixel_values"])
     parts = []
     images = [(image, len(sample)) for sample in samples for image in sample]
     for (image, in_sample), override in zip(images, overrides, strict=True):
@@ -96,6 +96,19 @@ def image_tiles(
         parts.append(image_processor([image], **own))
     outputs = {name: joined([part[name] for part in parts]) for name in parts[0] if name != "num_patches"}
     return outputs, [int(part["num_patches"][0]) for part in parts]
+
+
+def _counts(num_patches: Any, samples: list[list[Any]], pixel_values: Any) -> list[int]:
+    """The number of tiles of each image; a processor that does not tell has to have one for each."""
+    if num_patches is not None:
+        return [int(count) for count in num_patches]
+    images = sum(len(sample) for sample in samples)
+    if len(pixel_values) != images:
+        raise ValueError(
+            f"The image processor made {len(pixel_values)} tiles of {images} images and returned no `num_patches`: it "
+            "is not known which tiles belong to which image. Use the image processor of the checkpoint."
+        )
+    return [1] * images
 
 
 def video_frames(

@@ -91,7 +91,7 @@ class InternVLProcessor(ProcessorFiles):
         self.start_image_token_id = token_id(tokenizer, START_IMAGE)
         self.end_image_token_id = token_id(tokenizer, END_IMAGE)
         self.image_token_id = token_id(tokenizer, IMAGE_CONTEXT)
-        self.video_token = VIDEO
+        self.video_token: str | None = VIDEO
         self.video_token_id = tokenizer.get_vocab().get(VIDEO)
 
     @property

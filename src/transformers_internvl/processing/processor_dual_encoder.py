@@ -83,8 +83,8 @@ class InternVLDualEncoderProcessor(ProcessorBase):
             images: one or a list: PIL images, arrays, tensors, paths, URLs or base64.
             text: with `task="compare"` one text or a list, as many as you like; `summarize:` and the end token are
                 added. With `task="caption"` the prompt, or one for each image; None is `English caption:`.
-            task: `"compare"`, or None: for `forward`, `get_image_features` and `get_text_features`; texts are padded on the
-                right. `"caption"`: for `generate`; prompts are left open, and padded on the left.
+            task: `"compare"`, or None: for `forward`, `get_image_features` and `get_text_features`; texts are padded
+                on the right. `"caption"`: for `generate`; prompts are left open, and padded on the left.
             kwargs: `return_tensors`, and options of the tokenizer and the image processor.
 
         Returns:

@@ -94,7 +94,14 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *inputs: Any, **kwargs: Any) -> Any:
-        """As transformers'. What the authors' code sets by hand is set, save where `kwargs` say otherwise."""
+        """As transformers'. What the authors' code sets by hand is set, save where `kwargs` say otherwise.
+
+        Raises:
+            ValueError: `padding_side` is neither `"left"` nor `"right"`.
+        """
+        side = kwargs.get("padding_side", cls.padding_side)
+        if side not in ("left", "right"):
+            raise ValueError(f'`padding_side` must be "left" or "right", got {side!r}.')
         tokenizer = super().from_pretrained(pretrained_model_name_or_path, *inputs, **kwargs)
         for name in _RULES:
             if name in kwargs:

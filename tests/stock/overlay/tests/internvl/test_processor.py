@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Stock's common suite of processors, on each layout that a processor is loaded from.
 
-The expectations that depend on a class, which stock's own file for InternVL overrides too, are set here: pixels of
-videos come as `pixel_values`, a tile a row.
+Stock's own file for InternVL, which the source distribution lacks, has other expectations about videos than the
+common suite, since their pixels come as `pixel_values`; so has this one.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import transformers_internvl
 
-from ..test_processing_common import MODALITY_INPUT_DATA, ProcessorTesterMixin, url_to_local_path
+from ..test_processing_common import ProcessorTesterMixin, url_to_local_path
 from .given import given_classes, golden
 
 CHAT, LLAVA, DUAL = given_classes()
@@ -32,12 +32,10 @@ LLAVA_CONFIG = {
 }
 
 
-class ChatTester(ProcessorTesterMixin):
-    """Pictures of one tile, two tokens a tile."""
+class SmallTester(ProcessorTesterMixin):
+    """Two tokens a picture, unless a subclass says otherwise."""
 
-    processor_class = CHAT
-    videos_input_name = "pixel_values"
-    options = {"size": {"height": 28, "width": 28}, "max_patches": 1}
+    options: dict
 
     @staticmethod
     def prepare_processor_dict():
@@ -46,6 +44,14 @@ class ChatTester(ProcessorTesterMixin):
     @classmethod
     def _setup_from_pretrained(cls, model_id, **kwargs):
         return cls.processor_class.from_pretrained(model_id, **cls.options, **cls.prepare_processor_dict(), **kwargs)
+
+
+class ChatTester(SmallTester):
+    """Pictures of one tile; pixels of videos stand where those of pictures do, a frame a row."""
+
+    processor_class = CHAT
+    videos_input_name = "pixel_values"
+    options = {"size": {"height": 28, "width": 28}, "max_patches": 1}
 
     def _test_apply_chat_template(self, modality, batch_size, return_tensors, input_name, processor_name, input_data):
         if modality != "video":
@@ -114,9 +120,9 @@ class AuthorsInternLM2Test(AuthorsTester, unittest.TestCase):
     config, tokenizer = "chat_internlm2", "internlm2"
 
 
-class LlavaTest(ChatTester, unittest.TestCase):
+class LlavaTest(SmallTester, unittest.TestCase):
     processor_class = LLAVA
-    videos_text_kwargs_max_length = None
+    options = {"size": {"shortest_edge": 28}, "crop_size": {"height": 28, "width": 28}}
 
     @classmethod
     def setUpClass(cls):
@@ -124,8 +130,6 @@ class LlavaTest(ChatTester, unittest.TestCase):
             Path(cls.model_id, "config.json").write_text(json.dumps(LLAVA_CONFIG))
             shutil.copytree(golden("labels", "tokenizers", "llama"), cls.model_id, dirs_exist_ok=True)
             super().setUpClass()
-
-    options = {"size": {"shortest_edge": 28}, "crop_size": {"height": 28, "width": 28}}
 
 
 class DualEncoderTest(ProcessorTesterMixin, unittest.TestCase):

@@ -3,10 +3,15 @@
 
 import unittest
 
+# Not from the top level, where it is a dummy as long as torchvision is missing; the suite gets it from there.
+from transformers.models.auto.video_processing_auto import AutoVideoProcessor
+
+from .. import test_video_processing_common
 from ..test_video_processing_common import VideoProcessingTestMixin, prepare_video_inputs
 from .given import given_classes
 
 (VIDEO_PROCESSOR,) = given_classes()
+test_video_processing_common.AutoVideoProcessor = AutoVideoProcessor
 
 
 class Tester:
@@ -39,6 +44,13 @@ class VideoProcessorTest(VideoProcessingTestMixin, unittest.TestCase):
     def setUp(self):
         super().setUp()
         self.video_processor_tester = Tester()
+
+    def test_video_processor_from_dict_with_kwargs(self):
+        """The common one asks for sizes of a class that crops."""
+        processor = self.fast_video_processing_class.from_dict(self.video_processor_dict)
+        self.assertEqual(dict(processor.size), {"height": 18, "width": 18})
+        processor = self.fast_video_processing_class.from_dict(self.video_processor_dict, size=42)
+        self.assertEqual(dict(processor.size), {"height": 42, "width": 42})
 
     @property
     def video_processor_dict(self):
