@@ -43,9 +43,10 @@ class InternVLMiddlewareTower(nn.Module):
         parts: dict[str, Any] = {"vision_model": self.vision_model, "qllama": self.qllama}
         self._no_split_modules = set().union(*(part._no_split_modules for part in parts.values()))
         self._skip_keys_device_placement = set().union(*(p._skip_keys_device_placement for p in parts.values()))
-        self._tp_plan = {
-            f"{name}.{key}": style for name, part in parts.items() for key, style in part._tp_plan.items()
-        }
+        for plan in ("_tp_plan", "_fsdp_plan"):
+            rules = ((name, key, style) for name, part in parts.items() for key, style in getattr(part, plan).items())
+            there = {f"{name}.{key}": style for name, key, style in rules if hasattr(parts[name], key.split(".")[0])}
+            setattr(self, plan, there)
 
     def forward(
         self, pixel_values: torch.Tensor, num_layers: int | None = None, **kwargs: Any

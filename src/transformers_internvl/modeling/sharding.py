@@ -46,6 +46,88 @@ def inside_call(module: nn.Module, compute: Callable[[Callable, torch.Tensor], A
             module.forward = replaced
 
 
+def share_ranks(source: Any, target: Any) -> None:
+    """Tell a model that its tensors are spread over ranks as those of `source`, whose tensors they are.
+
+    `save_pretrained` asks for it before it gathers them.
+    """
+    spread = getattr(source.config, "distributed_config", None)
+    if spread is not None:
+        target.config.distributed_config = spread
+        target._device_mesh = source._device_mesh
+
+
+class LoadsOntoRanks:
+    """Mixin in front of `PreTrainedModel`: what `from_pretrained(distributed_config=...)` of FSDP2 leaves open."""
+
+    # What users call beside `forward`, and what needs weights that FSDP2 gathers for `forward` alone.
+    _called_besides_forward = ("generate", "get_image_features", "get_text_features", "encode_image", "encode_text")
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As transformers'; scalars, which FSDP2 refuses, are whole on every rank."""
+        loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        spread = getattr(model.config, "distributed_config", None)
+        if model._mesh_manager is not None and spread.dp_size > 1:
+            _replicate_scalars(
+                model,
+                model._mesh_manager.get_mesh(("dp_replicate", "fsdp") if spread.dp_replicate_size > 1 else "fsdp"),
+            )
+        return loaded
+
+    @classmethod
+    def maybe_distribute_model(cls, model: Any, distributed_config: Any, mesh_manager: Any) -> Any:
+        """As transformers', which calls this before it reads weights; scalars stay as they are until it has."""
+        scalars = _scalars(model)
+        for module, name, _ in scalars:
+            del module._parameters[name]
+        model = super().maybe_distribute_model(model, distributed_config, mesh_manager)  # type: ignore[misc]
+        for module, name, scalar in scalars:
+            module.register_parameter(name, scalar)
+        from torch.distributed.fsdp import register_fsdp_forward_method
+
+        for name in cls._called_besides_forward:
+            if hasattr(model, name):
+                register_fsdp_forward_method(model, name)  # nothing but for FSDP2
+        return model
+
+
+def _scalars(model: nn.Module) -> list[tuple[nn.Module, str, nn.Parameter]]:
+    """Parameters without dimensions: their owner, their name in it, and they."""
+    named = ((owner, name, p) for owner in model.modules() for name, p in owner.named_parameters(recurse=False))
+    return [(owner, name, parameter) for owner, name, parameter in named if parameter.ndim == 0]
+
+
+def _replicate_scalars(model: nn.Module, mesh: Any) -> None:
+    """Make scalars distributed tensors as all others are: optimizers and the clipping of gradients take no mixture."""
+    from torch.distributed.tensor import DTensor, Replicate
+
+    for owner, name, scalar in _scalars(model):
+        copies = DTensor.from_local(scalar.detach(), mesh, [Replicate()] * mesh.ndim, run_check=False)
+        owner.register_parameter(name, nn.Parameter(copies, requires_grad=scalar.requires_grad))
+
+
+def on_every_rank(scalar: torch.Tensor) -> torch.Tensor:
+    """A parameter without dimensions for computing with it; its gradient is the mean over ranks, as FSDP2's are."""
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(scalar, DTensor):
+        return scalar
+    mesh = scalar.device_mesh
+    local = scalar.to_local()
+
+    def average(gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.clone()
+        for dimension in range(mesh.ndim):
+            torch.distributed.all_reduce(gradient, group=mesh.get_group(dimension))
+        return gradient / mesh.size()
+
+    if local.requires_grad:
+        local.register_hook(average)
+    return local
+
+
 class NamesOwnBlocks:
     """Mixin in front of `PreTrainedModel`: `_no_split_modules` names only what the model has.
 
@@ -59,4 +141,4 @@ class NamesOwnBlocks:
         self._no_split_modules &= {type(module).__name__ for module in self.modules()}  # type: ignore[attr-defined]
 
 
-__all__ = ["NamesOwnBlocks", "inside_call", "is_sharded"]
+__all__ = ["LoadsOntoRanks", "NamesOwnBlocks", "inside_call", "is_sharded", "on_every_rank", "share_ranks"]
