@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
 import transformers_internvl  # noqa: F401  (registers the classes)
 from tests.parity.golden import golden_cases
@@ -27,7 +27,8 @@ def batch(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load(path: Path, **kwargs):
-    model = AutoModel.from_pretrained(path, **kwargs).eval()
+    canonical = AutoConfig.from_pretrained(path).model_type == "internvl"  # its AutoModel has no head
+    model = (AutoModelForImageTextToText if canonical else AutoModel).from_pretrained(path, **kwargs).eval()
     ids = path / "ids.json"
     if ids.exists() and model.config.image_token_id is None:
         model.config.image_token_id = json.loads(ids.read_text())["image_token_id"]

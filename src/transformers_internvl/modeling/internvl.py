@@ -31,7 +31,7 @@ from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embe
 from .packed_masks import packed_masks
 from .projector import PROJECTORS, pixel_shuffle
 from .quantized import KeepsPartsExact
-from .sharding import LoadsOntoRanks, NamesOwnBlocks, is_sharded
+from .sharding import NamesOwnBlocks, SpreadsOverRanks, is_sharded
 from .tensor_parallel import KeepsHeadsWhole
 
 
@@ -63,7 +63,7 @@ class InternVLCausalLMOutputWithPast(ModelOutput):
 
 
 class InternVLPreTrainedModel(
-    KeepsPartsExact, KeepsHeadsWhole, LoadsOntoRanks, NamesOwnBlocks, NamesDamagedFiles, PreTrainedModel
+    KeepsPartsExact, KeepsHeadsWhole, SpreadsOverRanks, NamesOwnBlocks, NamesDamagedFiles, PreTrainedModel
 ):
     """Capabilities shared by the InternVL models."""
 

@@ -45,7 +45,7 @@ class InternVLMiddlewareTower(nn.Module):
         self._skip_keys_device_placement = set().union(*(p._skip_keys_device_placement for p in parts.values()))
         for plan in ("_tp_plan", "_fsdp_plan"):
             rules = ((name, key, style) for name, part in parts.items() for key, style in getattr(part, plan).items())
-            there = {f"{name}.{key}": style for name, key, style in rules if hasattr(parts[name], key.split(".")[0])}
+            there = {f"{name}.{key}": style for name, key, style in rules if getattr(parts[name], key.split(".")[0])}
             setattr(self, plan, there)
 
     def forward(

@@ -57,8 +57,8 @@ def share_ranks(source: Any, target: Any) -> None:
         target._device_mesh = source._device_mesh
 
 
-class LoadsOntoRanks:
-    """Mixin in front of `PreTrainedModel`: what `from_pretrained(distributed_config=...)` of FSDP2 leaves open."""
+class SpreadsOverRanks:
+    """Mixin in front of `PreTrainedModel`: what transformers leaves open of models whose weights are spread out."""
 
     # What users call beside `forward`, and what needs weights that FSDP2 gathers for `forward` alone.
     _called_besides_forward = ("generate", "get_image_features", "get_text_features", "encode_image", "encode_text")
@@ -68,12 +68,10 @@ class LoadsOntoRanks:
         """As transformers'; scalars, which FSDP2 refuses, are whole on every rank."""
         loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        spread = getattr(model.config, "distributed_config", None)
-        if model._mesh_manager is not None and spread.dp_size > 1:
-            _replicate_scalars(
-                model,
-                model._mesh_manager.get_mesh(("dp_replicate", "fsdp") if spread.dp_replicate_size > 1 else "fsdp"),
-            )
+        spread = model.config.distributed_config if model._mesh_manager is not None else None
+        if spread is not None and spread.dp_size > 1:
+            names = ("dp_replicate", "fsdp") if spread.dp_replicate_size > 1 else "fsdp"
+            _replicate_scalars(model, model._mesh_manager.get_mesh(names))
         return loaded
 
     @classmethod
@@ -91,6 +89,15 @@ class LoadsOntoRanks:
             if hasattr(model, name):
                 register_fsdp_forward_method(model, name)  # nothing but for FSDP2
         return model
+
+    def gather_sharded_state_dict_for_save(self, model_to_save: Any, *args: Any, **kwargs: Any) -> dict:
+        """As transformers', which gathers tied weights one by one: they are one tensor again, and written once."""
+        weights = super().gather_sharded_state_dict_for_save(model_to_save, *args, **kwargs)  # type: ignore[misc]
+        live = dict(model_to_save.named_parameters(remove_duplicate=False))
+        for copy, original in (model_to_save.all_tied_weights_keys or {}).items():
+            if copy in weights and original in weights and live[copy] is live[original]:
+                weights[copy] = weights[original]
+        return weights
 
 
 def _scalars(model: nn.Module) -> list[tuple[nn.Module, str, nn.Parameter]]:
@@ -141,4 +148,4 @@ class NamesOwnBlocks:
         self._no_split_modules &= {type(module).__name__ for module in self.modules()}  # type: ignore[attr-defined]
 
 
-__all__ = ["LoadsOntoRanks", "NamesOwnBlocks", "inside_call", "is_sharded", "on_every_rank", "share_ranks"]
+__all__ = ["NamesOwnBlocks", "SpreadsOverRanks", "inside_call", "is_sharded", "on_every_rank", "share_ranks"]
