@@ -33,8 +33,8 @@ MESHES = {
 CANONICAL = {f"canonical {name}": name for name in ("chat_internlm2", "chat_qwen3")}
 LLAVA = {"llava": "mlp2x_gelu", "llava_qllama": "two_mlp"}
 LAYOUTS = (*FOLDERS, *CANONICAL, *LLAVA)
-# Layouts of which the short form makes a step on every mesh: fused projections, experts, tied weights, both towers.
-SHORT = ("chat_internlm2", "chat_qwen3_moe", "chat_qwen3_tied", "intern_vit_6b", "internvl_14b")
+# Layouts that the short form, too, spreads in every way: fused projections, tied weights, a scalar.
+SHORT = ("chat_internlm2", "chat_qwen3_tied", "internvl_14b")
 RATE = 0.1
 
 

@@ -1,12 +1,13 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Ranks that share a model load, generate, train and save what one process does: the short form of `distributed.py`."""
+"""Ranks that share a model do what one process does: the short form of `distributed.py`."""
 
 import pytest
 
-from tests.modeling.distributed import LAYOUTS, SHORT, faults, run
+from tests.modeling.distributed import LAYOUTS, MESHES, SHORT, faults, run
 
-# Two ranks take every layout, four only some, each a launch.
-CASES = [(name, mesh) for mesh in ("tp", "fsdp") for name in LAYOUTS] + [(name, "fsdp x tp") for name in SHORT]
+# Every layout on two ranks, in turns by either way; some by both, and on four.
+CASES = [(name, ("tp", "fsdp")[number % 2]) for number, name in enumerate(LAYOUTS)]
+CASES += [(name, mesh) for name in SHORT for mesh in MESHES if (name, mesh) not in CASES]
 
 
 @pytest.fixture(scope="module")
