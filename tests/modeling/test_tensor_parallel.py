@@ -2,9 +2,12 @@
 """Plans of tensor parallelism; `test_distributed.py` runs them on ranks."""
 
 import pytest
+import torch
 from transformers import AutoConfig
 
+from tests import llava
 from tests.sharding import CHAT, FOLDERS, TOWERS
+from transformers_internvl import InternVLDualEncoderConfig, InternVLDualEncoderTextModel, InternVLLlavaConfig
 from transformers_internvl.evaluation.profile import build_on_meta
 from transformers_internvl.modeling.tensor_parallel import with_whole_heads
 
@@ -30,3 +33,14 @@ def test_heads_stay_together_where_they_cannot_be_shared_out(ranks):
     assert plan[f"{layer}self_attn.o_proj"] == "rowwise_split_input"
     assert f"{layer}self_attn.q_norm" in model.tp_plan and f"{layer}self_attn.q_norm" not in plan
     assert plan[f"{layer}mlp.up_proj"] == "colwise"
+
+
+def test_models_inside_plain_modules_are_shared_out_too():
+    with torch.device("meta"):
+        half = InternVLDualEncoderTextModel(InternVLDualEncoderConfig())
+    assert half.tp_plan["qllama.model.layers.*.mlp.up_proj"] == "colwise"
+    assert "qllama.model.layers.*" in half._fsdp_plan
+    chat = build_on_meta(InternVLLlavaConfig(**llava.llava_config("two_mlp")))
+    for part in ("vision_model.encoder.layer.*", "qllama.layers.*"):
+        assert f"model.vision_tower.{part}" in chat._fsdp_plan
+        assert any(name.startswith(f"model.vision_tower.{part}") for name in chat.tp_plan)

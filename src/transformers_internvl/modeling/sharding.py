@@ -46,6 +46,21 @@ def inside_call(module: nn.Module, compute: Callable[[Callable, torch.Tensor], A
             module.forward = replaced
 
 
+def gather_plans(holder: nn.Module, parts: dict[str, Any]) -> None:
+    """Give a plain module the plans of the models inside it, as far as they name parts that are there.
+
+    A model asks its own children only.
+
+    Args:
+        holder: gets `_tp_plan` and `_fsdp_plan`.
+        parts: name in the holder -> model.
+    """
+    for plan in ("_tp_plan", "_fsdp_plan"):
+        rules = ((name, key, rule) for name, part in parts.items() for key, rule in getattr(part, plan).items())
+        there = {f"{name}.{key}": rule for name, key, rule in rules if getattr(parts[name], key.split(".")[0])}
+        setattr(holder, plan, there)
+
+
 def share_ranks(source: Any, target: Any) -> None:
     """Tell a model that its tensors are spread over ranks as those of `source`, whose tensors they are.
 
@@ -148,4 +163,12 @@ class NamesOwnBlocks:
         self._no_split_modules &= {type(module).__name__ for module in self.modules()}  # type: ignore[attr-defined]
 
 
-__all__ = ["NamesOwnBlocks", "SpreadsOverRanks", "inside_call", "is_sharded", "on_every_rank", "share_ranks"]
+__all__ = [
+    "NamesOwnBlocks",
+    "SpreadsOverRanks",
+    "gather_plans",
+    "inside_call",
+    "is_sharded",
+    "on_every_rank",
+    "share_ranks",
+]
