@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
+import transformers_internvl  # noqa: F401  (registers the classes)
 from tests.parity.golden import golden_cases
 
 CHAT, TOWERS, DUAL = (golden_cases(prefix) for prefix in ("chat_", "intern_vit_", "internvl_14b"))
@@ -26,7 +27,8 @@ def batch(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load(path: Path, **kwargs):
-    model = AutoModel.from_pretrained(path, **kwargs).eval()
+    canonical = AutoConfig.from_pretrained(path).model_type == "internvl"  # its AutoModel has no head
+    model = (AutoModelForImageTextToText if canonical else AutoModel).from_pretrained(path, **kwargs).eval()
     ids = path / "ids.json"
     if ids.exists() and model.config.image_token_id is None:
         model.config.image_token_id = json.loads(ids.read_text())["image_token_id"]
@@ -41,14 +43,18 @@ def answers(model, path: Path) -> dict[str, torch.Tensor]:
     if path in DUAL:
         return {"logits": model(**inputs).logits_per_image}
     real = inputs["attention_mask"].bool()
-    found = {"logits": model(**inputs).logits[real]}
+    found = {}
     if not getattr(model.config.text_config, "output_router_logits", False):  # stock cannot generate with it
         found["ids"] = model.generate(**inputs, max_new_tokens=4, do_sample=False).float()
-    return found
+    return {**found, "logits": model(**inputs).logits[real]}
+
+
+def llava_batch(model) -> dict[str, torch.Tensor]:
+    ids = torch.tensor([[1, *[model.config.image_token_id] * model.config.image_seq_length, 5, 6, 7]])
+    pixels = torch.randn(1, 3, 336, 336, generator=torch.Generator().manual_seed(0))
+    return {"input_ids": ids, "pixel_values": pixels}
 
 
 @torch.no_grad()
 def llava_answers(model) -> dict[str, torch.Tensor]:
-    ids = torch.tensor([[1, *[model.config.image_token_id] * model.config.image_seq_length, 5, 6, 7]])
-    torch.manual_seed(0)
-    return {"logits": model(input_ids=ids, pixel_values=torch.randn(1, 3, 336, 336)).logits}
+    return {"logits": model(**llava_batch(model)).logits}

@@ -2,12 +2,12 @@
 """The dual encoder by itself; its numbers are judged in `tests/parity/test_internvl_14b.py`."""
 
 import json
-import os
-import subprocess
+import re
 import sys
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -17,6 +17,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from tests.ranks import launch
 from transformers_internvl import (
     InternVLDualEncoderConfig,
     InternVLDualEncoderForPreTraining,
@@ -442,39 +443,29 @@ def test_texts_of_different_shapes_are_refused():
         tiny_model(InternVLDualEncoderForPreTraining)(**batch)
 
 
-RANK = """
-import sys, torch, torch.distributed as dist
-from tests.modeling.test_dual_encoder import images, texts, tiny_model
-rank, folder = int(sys.argv[1]), sys.argv[2]
-torch.set_num_threads(1)
-dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-mine = slice(2 * rank, 2 * rank + 2)
-model = tiny_model(label_smoothing=0.1).train()
-outputs = model(images(4)[mine], texts(6, 5, 4, 6)[mine], mode="InternVL-G", return_loss=True)
-outputs.loss.backward()
-for parameter in model.parameters():
-    if parameter.grad is not None:  # as DDP does
-        dist.all_reduce(parameter.grad)
-        parameter.grad /= 2
-loss = outputs.loss.detach()
-dist.all_reduce(loss)
-if rank == 0:
-    torch.save({"loss": loss / 2, **{n: p.grad for n, p in model.named_parameters()}}, f"{folder}/result.pt")
-try:
-    model(images(rank + 1), texts(*[5] * (rank + 1)), return_loss=True)
-except ValueError as error:
-    assert "same number of pairs, got [1, 2]" in str(error), error
-else:
-    raise SystemExit("ranks with different batches were accepted")
-dist.destroy_process_group()
-"""
+def one_of_two(folder):
+    """What each of two ranks does in the next test."""
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    mine = slice(2 * rank, 2 * rank + 2)
+    model = tiny_model(label_smoothing=0.1).train()
+    outputs = model(images(4)[mine], texts(6, 5, 4, 6)[mine], mode="InternVL-G", return_loss=True)
+    outputs.loss.backward()
+    for parameter in model.parameters():
+        if parameter.grad is not None:  # as DDP does
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= 2
+    loss = outputs.loss.detach()
+    dist.all_reduce(loss)
+    if rank == 0:
+        torch.save({"loss": loss / 2, **{n: p.grad for n, p in model.named_parameters()}}, f"{folder}/result.pt")
+    with pytest.raises(ValueError, match=re.escape("same number of pairs, got [1, 2]")):
+        model(images(rank + 1), texts(*[5] * (rank + 1)), return_loss=True)
+    dist.destroy_process_group()
 
 
 def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-c", RANK]
-    ranks = [subprocess.Popen([*command, str(rank), str(tmp_path)], env=environment) for rank in range(2)]
-    assert [rank.wait(timeout=240) for rank in ranks] == [0, 0]
+    launch(2, tmp_path, "tests.modeling.test_dual_encoder", str(tmp_path))
     together = torch.load(tmp_path / "result.pt")
 
     model = tiny_model(label_smoothing=0.1).train()
@@ -486,3 +477,7 @@ def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path):
             assert together[name] is None
         else:
             torch.testing.assert_close(together[name], parameter.grad, rtol=1e-4, atol=5e-6, msg=lambda t: name + t)  # noqa: B023
+
+
+if __name__ == "__main__":
+    one_of_two(sys.argv[1])

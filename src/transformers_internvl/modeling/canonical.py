@@ -10,6 +10,7 @@ from transformers.utils import logging
 
 from .configuration import InternVLConfig
 from .internvl import InternVLForConditionalGeneration
+from .sharding import share_ranks
 
 logger = logging.get_logger(__name__)
 
@@ -56,6 +57,7 @@ def as_canonical(model: InternVLForConditionalGeneration) -> InternVLForConditio
     canonical.tie_weights()
     copy_buffers(model, canonical)
     canonical.generation_config = model.generation_config
+    share_ranks(model, canonical)
     return canonical.train(model.training)
 
 

@@ -179,6 +179,7 @@ class InternVLConfig(StockInternVLConfig):
     All other fields are stock's.
     """
 
+    base_model_fsdp_plan: ClassVar[dict[Any, str]] = {}  # tower and language model have their own
     sub_configs_defaults = {
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2"),
         "vision_config": InternVLVisionConfig,

@@ -9,7 +9,7 @@ Source: `configuration_internvl.py` of the released checkpoints.
 """
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -41,6 +41,7 @@ class InternVLDualEncoderConfig(KeepsAuthorsKeys):
     """
 
     model_type = "internvl_dual_encoder"
+    base_model_fsdp_plan: ClassVar[dict[Any, str]] = {}  # tower and QLLaMA have their own
     authors_parts = {"vision_config": VISION_KEYS, "qllama_config": {}}
     keys_to_ignore_at_inference = [
         "text_model_output",

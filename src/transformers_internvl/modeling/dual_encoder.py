@@ -32,7 +32,7 @@ from .dual_encoder_base import (
     check_mode,
 )
 from .qllama import QLlamaForCausalLM, QLlamaModel
-from .sharding import gather_plans
+from .sharding import gather_plans, on_every_rank
 from .vision import InternVisionModel
 
 
@@ -249,7 +249,7 @@ class InternVLDualEncoderModel(EncodesText, InternVLDualEncoderPreTrainedModel, 
         texts = self.get_text_features(input_ids, attention_mask, return_dict=True, **kwargs)
         image_embeds = nn.functional.normalize(images.pooler_output)
         text_embeds = nn.functional.normalize(texts.pooler_output).to(image_embeds.device)
-        scale = self.logit_scale.exp().to(image_embeds.device)
+        scale = on_every_rank(self.logit_scale).exp().to(image_embeds.device)
         logits = scale * image_embeds @ text_embeds.T  # (B, T)
         loss = None
         if return_loss:

@@ -22,7 +22,7 @@ from .attention_pool import AttentionPoolAttention
 from .configuration_dual_encoder import InternVLDualEncoderConfig
 from .loading import LoadsStrictly
 from .quantized import KeepsPartsExact
-from .sharding import NamesOwnBlocks
+from .sharding import NamesOwnBlocks, SpreadsOverRanks
 from .tensor_parallel import KeepsHeadsWhole
 
 MODES = ("InternVL-C", "InternVL-G")
@@ -56,7 +56,7 @@ class InternVLDualEncoderOutput(ModelOutput):
 
 
 class InternVLDualEncoderPreTrainedModel(
-    KeepsPartsExact, KeepsHeadsWhole, NamesOwnBlocks, LoadsStrictly, PreTrainedModel
+    KeepsPartsExact, KeepsHeadsWhole, SpreadsOverRanks, NamesOwnBlocks, LoadsStrictly, PreTrainedModel
 ):
     """Loading, weight initialization and capabilities that the whole and its halves share."""
 

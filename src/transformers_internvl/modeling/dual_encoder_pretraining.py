@@ -25,6 +25,7 @@ from .contrastive import contrastive_loss, draw_hard_negatives, mean_cross_entro
 from .dual_encoder import InternVLDualEncoderModel
 from .losses import IGNORE_INDEX, supervised_loss
 from .qllama import contrastive_mask, generation_mask, matching_mask
+from .sharding import on_every_rank
 
 Mask = Callable[[torch.Tensor, int, torch.dtype], torch.Tensor]
 
@@ -93,7 +94,7 @@ class InternVLDualEncoderForPreTraining(InternVLDualEncoderModel):
         itc_queries, itc_text = self._run(vision, summarize_input_ids, summarize_attention_mask, contrastive_mask)
         image_embeds = nn.functional.normalize(self.clip_projector2(itc_queries))
         text_embeds = nn.functional.normalize(self._project_text(itc_text, summarize_attention_mask))
-        scale = self.logit_scale.exp()
+        scale = on_every_rank(self.logit_scale).exp()
         empty = positive_attention_mask.sum(dim=-1) == EMPTY_CAPTION
         loss_itc = contrastive_loss(image_embeds, text_embeds, scale, self.config.label_smoothing, empty)
 

@@ -32,7 +32,7 @@ from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embe
 from .packed_masks import packed_masks
 from .projector import PROJECTORS, pixel_shuffle
 from .quantized import KeepsPartsExact
-from .sharding import NamesOwnBlocks, is_sharded
+from .sharding import NamesOwnBlocks, SpreadsOverRanks, is_sharded
 from .tensor_parallel import KeepsHeadsWhole
 
 
@@ -63,7 +63,9 @@ class InternVLCausalLMOutputWithPast(ModelOutput):
     router_logits: tuple[torch.Tensor, ...] | None = None
 
 
-class InternVLPreTrainedModel(KeepsPartsExact, KeepsHeadsWhole, NamesOwnBlocks, NamesDamagedFiles, PreTrainedModel):
+class InternVLPreTrainedModel(
+    KeepsPartsExact, KeepsHeadsWhole, SpreadsOverRanks, NamesOwnBlocks, NamesDamagedFiles, PreTrainedModel
+):
     """Capabilities shared by the InternVL models."""
 
     config: InternVLConfig

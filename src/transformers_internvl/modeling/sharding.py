@@ -47,15 +47,107 @@ def inside_call(module: nn.Module, compute: Callable[[Callable, torch.Tensor], A
 
 
 def gather_plans(holder: nn.Module, parts: dict[str, Any]) -> None:
-    """Give a plain module the plans of the models inside it: a model asks its own children only.
+    """Give a plain module the plans of the models inside it, as far as they name parts that are there.
+
+    A model asks its own children only.
 
     Args:
         holder: gets `_tp_plan` and `_fsdp_plan`.
         parts: name in the holder -> model.
     """
     for plan in ("_tp_plan", "_fsdp_plan"):
-        rules = {f"{name}.{key}": rule for name, part in parts.items() for key, rule in getattr(part, plan).items()}
-        setattr(holder, plan, rules)
+        rules = ((name, key, rule) for name, part in parts.items() for key, rule in getattr(part, plan).items())
+        there = {f"{name}.{key}": rule for name, key, rule in rules if getattr(parts[name], key.split(".")[0])}
+        setattr(holder, plan, there)
+
+
+def share_ranks(source: Any, target: Any) -> None:
+    """Tell a model that its tensors are spread over ranks as those of `source`, whose tensors they are.
+
+    `save_pretrained` asks for it before it gathers them.
+    """
+    spread = getattr(source.config, "distributed_config", None)
+    if spread is not None:
+        target.config.distributed_config = spread
+        target._device_mesh = source._device_mesh
+
+
+class SpreadsOverRanks:
+    """Mixin in front of `PreTrainedModel`: what transformers leaves open of models whose weights are spread out."""
+
+    # What users call beside `forward`, and what needs weights that FSDP2 gathers for `forward` alone.
+    _called_besides_forward = ("generate", "get_image_features", "get_text_features", "encode_image", "encode_text")
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As transformers'; scalars, which FSDP2 refuses, are whole on every rank."""
+        loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        spread = model.config.distributed_config if model._mesh_manager is not None else None
+        if spread is not None and spread.dp_size > 1:
+            names = ("dp_replicate", "fsdp") if spread.dp_replicate_size > 1 else "fsdp"
+            _replicate_scalars(model, model._mesh_manager.get_mesh(names))
+        return loaded
+
+    @classmethod
+    def maybe_distribute_model(cls, model: Any, distributed_config: Any, mesh_manager: Any) -> Any:
+        """As transformers', which calls this before it reads weights; scalars stay as they are until it has."""
+        scalars = _scalars(model)
+        for module, name, _ in scalars:
+            del module._parameters[name]
+        model = super().maybe_distribute_model(model, distributed_config, mesh_manager)  # type: ignore[misc]
+        for module, name, scalar in scalars:
+            module.register_parameter(name, scalar)
+        from torch.distributed.fsdp import register_fsdp_forward_method
+
+        for name in cls._called_besides_forward:
+            if hasattr(model, name):
+                register_fsdp_forward_method(model, name)  # nothing but for FSDP2
+        return model
+
+    def gather_sharded_state_dict_for_save(self, model_to_save: Any, *args: Any, **kwargs: Any) -> dict:
+        """As transformers', which gathers tied weights one by one: they are one tensor again, and written once."""
+        weights = super().gather_sharded_state_dict_for_save(model_to_save, *args, **kwargs)  # type: ignore[misc]
+        live = dict(model_to_save.named_parameters(remove_duplicate=False))
+        for copy, original in (model_to_save.all_tied_weights_keys or {}).items():
+            if copy in weights and original in weights and live[copy] is live[original]:
+                weights[copy] = weights[original]
+        return weights
+
+
+def _scalars(model: nn.Module) -> list[tuple[nn.Module, str, nn.Parameter]]:
+    """Parameters without dimensions: their owner, their name in it, and they."""
+    named = ((owner, name, p) for owner in model.modules() for name, p in owner.named_parameters(recurse=False))
+    return [(owner, name, parameter) for owner, name, parameter in named if parameter.ndim == 0]
+
+
+def _replicate_scalars(model: nn.Module, mesh: Any) -> None:
+    """Make scalars distributed tensors as all others are: optimizers and the clipping of gradients take no mixture."""
+    from torch.distributed.tensor import DTensor, Replicate
+
+    for owner, name, scalar in _scalars(model):
+        copies = DTensor.from_local(scalar.detach(), mesh, [Replicate()] * mesh.ndim, run_check=False)
+        owner.register_parameter(name, nn.Parameter(copies, requires_grad=scalar.requires_grad))
+
+
+def on_every_rank(scalar: torch.Tensor) -> torch.Tensor:
+    """A parameter without dimensions for computing with it; its gradient is the mean over ranks, as FSDP2's are."""
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(scalar, DTensor):
+        return scalar
+    mesh = scalar.device_mesh
+    local = scalar.to_local()
+
+    def average(gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.clone()
+        for dimension in range(mesh.ndim):
+            torch.distributed.all_reduce(gradient, group=mesh.get_group(dimension))
+        return gradient / mesh.size()
+
+    if local.requires_grad:
+        local.register_hook(average)
+    return local
 
 
 class NamesOwnBlocks:
@@ -71,4 +163,12 @@ class NamesOwnBlocks:
         self._no_split_modules &= {type(module).__name__ for module in self.modules()}  # type: ignore[attr-defined]
 
 
-__all__ = ["NamesOwnBlocks", "gather_plans", "inside_call", "is_sharded"]
+__all__ = [
+    "NamesOwnBlocks",
+    "SpreadsOverRanks",
+    "gather_plans",
+    "inside_call",
+    "is_sharded",
+    "on_every_rank",
+    "share_ranks",
+]

@@ -1,0 +1,20 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Ranks that share a model do what one process does: the short form of `distributed.py`."""
+
+import pytest
+
+from tests.modeling.distributed import LAYOUTS, MESHES, SHORT, faults, run
+
+# Every layout on two ranks, in turns by either way; some by both, and on four.
+CASES = [(name, ("tp", "fsdp")[number % 2]) for number, name in enumerate(LAYOUTS)]
+CASES += [(name, mesh) for name in SHORT for mesh in MESHES if (name, mesh) not in CASES]
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    return run(CASES, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.parametrize(("name", "mesh"), CASES)
+def test_ranks_do_what_one_process_does(reports, name, mesh):
+    assert list(faults(reports[f"{name} {mesh}"])) == []
