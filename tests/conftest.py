@@ -1,7 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Every test runs offline, with our classes registered."""
+"""Every test runs offline, with our classes registered; the files that take longest come first."""
 
 import os
+from pathlib import Path
 
 # The models here are so small that a second thread mostly waits, on a busy machine for long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,3 +11,28 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import transformers_internvl  # noqa: E402, F401
+
+# Seconds of a quiet core, measured. With `--dist loadfile` a long file that came last would leave a worker alone.
+LONG = {
+    "nano/test_dense.py": 120,
+    "test_notebooks.py": 70,
+    "test_hub.py": 55,
+    "training/test_at_scale.py": 44,
+    "cli/test_train.py": 40,
+    "nano/test_dual_encoder.py": 30,
+    "training/test_feature_cache.py": 30,
+    "training/test_trainer.py": 25,
+    "training/test_data_ranks.py": 23,
+    "training/test_resume.py": 20,
+}
+
+
+def pytest_configure(config):
+    # Else pytest-xdist would begin with the files of many tests, and end with these, which have few.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    seconds = {Path(__file__).parent / name: taken for name, taken in LONG.items()}
+    items.sort(key=lambda item: -seconds.get(item.path, 0))

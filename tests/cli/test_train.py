@@ -5,10 +5,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests import ranks
 from tests.parity.golden import golden_root
 from tests.training.drawn import short, write_data
 from transformers_internvl import nano_path
@@ -17,8 +17,6 @@ from transformers_internvl.cli.train import spell_out
 from transformers_internvl.evaluation.released import released_config
 from transformers_internvl.training.recipes import recipe_names
 from transformers_internvl.training.report import RunReport, read_log
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -148,15 +146,14 @@ def test_mistakes_are_one_line(words, reason, capsys, tmp_path, monkeypatch):
     assert code == 2 and out == "" and err.count("\n") == 1 and reason in err
 
 
-def test_two_ranks_give_the_losses_of_one(folder, capsys):
+def test_two_ranks_give_the_losses_of_one(folder, capsys, tmp_path):
     fields = {"learning_rate": 1e-3, "drop_path": 0, "batch_size": 4, "max_steps": 2}
     assert train(capsys, "internvl2.5-1b-full", *typed(folder, **fields))[0] == 0
     words = typed(folder, **{**fields, "output": str(folder / "two")})
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--rdzv-backend=c10d"]
-    command += ["--rdzv-endpoint=localhost:0", "-m", "transformers_internvl.cli", "train", "internvl2.5-1b-full"]
-    result = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert "parameters train on 2 devices" in result.stderr
+    codes = ranks.run(2, tmp_path, "transformers_internvl.cli", "train", "internvl2.5-1b-full", *words)
+    logs = [(tmp_path / f"log.{rank}.txt").read_text() for rank in range(2)]
+    assert codes == [0, 0], logs
+    assert "parameters train on 2 devices" in logs[0]
     one, two = read_log(folder / "out"), read_log(folder / "two")
     assert [row["tokens"] for row in two] == [row["tokens"] for row in one]
     assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-4)

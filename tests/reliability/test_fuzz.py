@@ -104,8 +104,9 @@ def test_an_index_stays_in_its_folder(tmp_path, name):
     for read in (weight_places, lambda path: WeightStream(path.parent)):
         with pytest.raises(ValueError, match="not opened"):
             read(index)
-    with pytest.raises(ValueError, match="not opened"):
-        InternVLChatModel.from_pretrained(tmp_path)
+    for place in ({}, {"subfolder": tmp_path.name}):
+        with pytest.raises(ValueError, match="not opened"):
+            InternVLChatModel.from_pretrained(tmp_path.parent if place else tmp_path, **place)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": 3}', "[" * 100_000])

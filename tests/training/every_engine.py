@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.training.ranks import CASES, DUAL_ENCODER, check_sharding, compare, launch, save_models, train
+from tests.training.ranks import CASES, DUAL_ENCODER, check_sharding, compare, save_models, train, train_on_two
 from transformers_internvl.training.configs import ENGINES
 
 
@@ -20,7 +20,7 @@ def main(engines: list[str]) -> None:
         for engine in engines:
             # The others take no model with a scalar, such as the dual encoder's temperature.
             cases = [case for case in CASES if case != DUAL_ENCODER or engine == "ddp"]
-            for run, ours in launch([f"{engine}/{case}" for case in cases], folder).items():
+            for run, ours in train_on_two([f"{engine}/{case}" for case in cases], folder).items():
                 case = run.split("/")[1]
                 check_sharding(engine, case, ours["sharded"])
                 compare(folder, engine, case, ours, alone[case])

@@ -15,9 +15,6 @@ import json
 import os
 import random
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -32,6 +29,7 @@ from PIL import Image
 from transformers import AutoConfig, AutoModel, TrainerCallback, TrainingArguments, set_seed
 
 from tests.parity.golden import golden_root
+from tests.ranks import run
 from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.training.dataset import ChatDataset, PackedDataset
@@ -41,7 +39,6 @@ from transformers_internvl.training.samples import SampleEncoder
 from transformers_internvl.training.trainer import InternVLTrainer
 
 QWEN2 = golden_root() / "chat_qwen2"
-ROOT = Path(__file__).resolve().parents[2]
 
 # Case -> ranks, packed or not, options of `TrainingArguments`.
 CASES: dict[str, tuple[int, bool, dict[str, Any]]] = {
@@ -234,28 +231,6 @@ def child(case: str, folder: str, kill_after: float) -> None:
     part = Path(folder) / f"result.{trainer.args.process_index}.part"
     part.write_text(json.dumps(result), encoding="utf-8")
     part.rename(part.with_suffix(".json"))
-
-
-def run(ranks: int, folder: Path, *arguments: str) -> list[int]:
-    """Start `python -m ARGUMENTS` once a rank, with gloo between them; their exit codes. They log into `folder`."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    processes = []
-    for rank in range(ranks):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TRANSFORMERS_VERBOSITY": "error"}
-        if ranks > 1:
-            environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
-            environment |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-        with open(folder / f"log.{rank}.txt", "a", encoding="utf-8") as log:
-            command = [sys.executable, "-m", *arguments]
-            processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
-    while None in (codes := [process.poll() for process in processes]):
-        if any(codes):
-            for process in processes:  # the others wait for the one that is gone
-                process.kill()
-        time.sleep(0.02)
-    return codes
 
 
 def results(case: str, folder: Path) -> list[dict[str, Any]] | None:

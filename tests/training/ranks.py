@@ -9,7 +9,6 @@ FOLDER holds a folder `models/CASE` for every case; what the runs find goes to `
 import faulthandler
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from transformers.distributed import DistributedConfig
 
 from tests.modeling import test_dual_encoder
 from tests.parity.golden import golden_root
+from tests.ranks import launch
 from tests.tiny import tiny_model
 from transformers_internvl.modeling import chunked_cross_entropy
 from transformers_internvl.training.configs import engine_config
@@ -34,7 +34,6 @@ from transformers_internvl.training.freezing import freeze
 from transformers_internvl.training.lora import lora_config
 from transformers_internvl.training.trainer import InternVLTrainer
 
-ROOT = Path(__file__).resolve().parents[2]
 HANGS_AFTER = 120  # seconds
 
 # Samples of three steps, four a step. Where two ranks take turns, one has text only and the other pictures, and the
@@ -251,14 +250,9 @@ def launched_with(config: str) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(("ACCELERATE_", "FSDP_"))}
 
 
-def launch(runs: list[str], folder: Path, python: str = sys.executable) -> dict[str, dict]:
+def train_on_two(runs: list[str], folder: Path) -> dict[str, dict]:
     """Train on two ranks; what each run found. A rank that hangs is stopped, and says where it was."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    command = [python, "-W", "ignore", "-m", "torch.distributed.run", "--nproc_per_node=2"]
-    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "tests.training.ranks", str(folder)]
-    result = subprocess.run([*command, *runs], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(result.stderr[-6000:])
+    launch(2, folder, __name__, str(folder), *runs)
     return json.loads((folder / "found.json").read_text())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.ranks import check_sharding, compare, launch, launched_with, save_models, train
+from tests.training.ranks import check_sharding, compare, launched_with, save_models, train, train_on_two
 from transformers_internvl.training import configs
 
 # Engine -> how accelerate calls it, and the cases; `python -m tests.training.every_engine` runs all cases on all.
@@ -20,7 +20,7 @@ RUNS = {
 def test_two_ranks_are_one(tmp_path):
     save_models(tmp_path)
     runs = [f"{engine}/{case}" for engine, (_, cases) in RUNS.items() for case in cases]
-    for run, found in launch(runs, tmp_path).items():
+    for run, found in train_on_two(runs, tmp_path).items():
         engine, case = run.split("/")
         assert found["distribution"].endswith(RUNS[engine][0])
         check_sharding(engine, case, found["sharded"])

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.kills import once_each, outcome, run, samples, stopped_and_resumed, trainer_of
+from tests.ranks import launch
+from tests.training.kills import once_each, outcome, samples, stopped_and_resumed, trainer_of
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory) -> list[dict]:
     """What each rank of `main` found."""
     folder = tmp_path_factory.mktemp("ranks")
-    codes = run(2, folder, "tests.training.test_data_ranks", str(folder))
-    assert codes == [0, 0], "\n".join((folder / f"log.{rank}.txt").read_text()[-3000:] for rank in range(2))
+    launch(2, folder, "tests.training.test_data_ranks", str(folder))
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 

@@ -3,7 +3,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader
 from transformers import AutoModel, TrainingArguments
 
 from tests.parity.golden import golden_root
+from tests.ranks import launch
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.image_processing import InternVLImageProcessor
@@ -31,7 +31,6 @@ from transformers_internvl.training.records import DataSet, TableRows
 from transformers_internvl.training.samples import SampleEncoder
 from transformers_internvl.training.trainer import InternVLTrainer
 
-ROOT = Path(__file__).resolve().parents[2]
 QWEN2 = golden_root() / "chat_qwen2"
 
 
@@ -374,13 +373,7 @@ def test_features_of_another_width_are_refused():
 
 
 def test_two_ranks_share_a_cache(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
-    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "tests.training.test_feature_cache"]
-    result = subprocess.run(
-        [*command, str(tmp_path)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    launch(2, tmp_path, "tests.training.test_feature_cache", str(tmp_path))
     found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     for plain, cached, seen in found:
         assert cached == pytest.approx(plain, rel=1e-6)

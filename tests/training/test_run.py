@@ -14,7 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoModelForPreTraining, A
 from tests.training.drawn import short, write_data
 from transformers_internvl import nano_path
 from transformers_internvl.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
-from transformers_internvl.training.report import RunReport, read_log, smoothed
+from transformers_internvl.training.report import RunReport, read_log, smoothed, smoothing
 from transformers_internvl.training.run import RUN_FILE, discard_unfinished, prepare
 from transformers_internvl.training.run_data import read_sets
 from transformers_internvl.training.run_options import read_options
@@ -187,6 +187,12 @@ def test_sets_take_the_limit_of_the_recipe_where_they_have_none(folder):
 def test_the_smooth_curve_has_no_bias_towards_its_beginning():
     assert smoothed([3.0, 3.0, 3.0]) == pytest.approx([3.0] * 3)
     assert smoothed([1.0, 0.0], weight=0.5) == pytest.approx([1.0, 1 / 3])
+
+
+def test_the_smooth_curve_of_a_short_run_does_not_lag():
+    assert [smoothing(count) for count in (1, 10, 20, 100, 9000)] == pytest.approx([0, 0, 0.5, 0.9, 0.9])
+    falling = [9.0, 5.0, 2.0]
+    assert smoothed(falling, smoothing(3)) == falling
 
 
 def test_without_matplotlib_a_sentence_says_so(folder, monkeypatch):

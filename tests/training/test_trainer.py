@@ -3,7 +3,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,13 +14,13 @@ from torch.distributed.fsdp import fully_shard
 from transformers import Trainer, TrainingArguments
 
 from tests.parity.golden import golden_root
+from tests.ranks import launch
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl.modeling import chunked_cross_entropy
 from transformers_internvl.modeling.losses import REDUCTIONS, token_weights
 from transformers_internvl.training.mpo import RunningMean
 from transformers_internvl.training.trainer import InternVLTrainer, weight_of
 
-ROOT = Path(__file__).resolve().parents[2]
 LABELLED = [1, 12, 4, 9, 2, 14, 3, 7]  # labels of each sample
 
 
@@ -102,11 +101,7 @@ def test_token_weights_are_what_trainer_counts(tmp_path):
 
 def test_two_ranks_give_the_curve_of_one(tmp_path):
     out = tmp_path / "two.json"
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"]
-    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "tests.training.test_trainer", str(out)]
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr[-3000:]
+    launch(2, tmp_path, "tests.training.test_trainer", str(out))
     found = json.loads(out.read_text())
     assert found.pop("mean of rewards") == {"value": 0.5, "count": 2}
     assert found.pop("FSDP2, head with the rest") < 1e-6

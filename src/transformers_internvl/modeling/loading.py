@@ -27,7 +27,7 @@ class NamesDamagedFiles(AcceptsSavedNames, PushesWithCard):
             OSError: a safetensors file cannot be read.
             ValueError: an index names a file outside of the folder, or is none.
         """
-        _check_indices(pretrained_model_name_or_path)
+        _check_indices(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
         try:
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
         except SafetensorError as error:
@@ -138,10 +138,10 @@ def weight_places(index: str | os.PathLike) -> dict[str, str]:
     return places
 
 
-def _check_indices(folder: Any) -> None:
+def _check_indices(folder: Any, subfolder: str) -> None:
     """Look at the indices of a local folder before any of their files is opened."""
     if isinstance(folder, (str, os.PathLike)) and Path(folder).is_dir():
-        for index in Path(folder).glob("*.index.json"):
+        for index in Path(folder, subfolder).glob("*.index.json"):
             weight_places(index)
 
 

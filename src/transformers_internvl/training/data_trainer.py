@@ -15,6 +15,7 @@ far they are:
 import math
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -40,7 +41,7 @@ DATA_STATE = "data_state_{rank}.json"
 Batch = dict[str, Any]
 
 
-class DataTrainer(Trainer):
+class DataTrainer(Trainer, ABC):
     """`Trainer` for `ChatDataset`, `PackedDataset` and tables of messages; other data go `Trainer`'s own way.
 
     Of our data sets each rank and worker reads a share. Every sample of an epoch comes once: ranks that have run out
@@ -95,17 +96,17 @@ class DataTrainer(Trainer):
 
     # What kinds of training differ in.
 
+    @abstractmethod
     def default_collator(self, dataset: Any) -> Any:
         """The collator that fits a data set of ours; None for another one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def empty_batch(self) -> Batch:
         """A batch without samples, which the model can compute on. `compute_loss` pops `is_empty` and gives 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step_weight(self, batches: list[Batch]) -> torch.Tensor | None:
         """What the batches of an optimizer step on this rank count in the denominator of its loss."""
-        raise NotImplementedError
 
     def take_up(self, checkpoint: str) -> None:
         """Read what a trainer of its own kind keeps in a checkpoint, besides weights, optimizer and data."""

@@ -11,6 +11,7 @@ in open packs, and nothing depends on the global random numbers, or changes them
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -52,7 +53,7 @@ class EpochBatches:
         return batch
 
 
-class TrainingLoader:
+class TrainingLoader(ABC):
     """What both loaders share. Iterating gives the rest of the epoch, or after `finished = True` the next one.
 
     Args:
@@ -84,32 +85,33 @@ class TrainingLoader:
         return self.batches
 
     @property
+    @abstractmethod
     def entries(self) -> int:
         """How many entries an epoch has, on all ranks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def batches_per_epoch(self) -> int:
         """How many batches each rank has in an epoch, or about how many."""
-        raise NotImplementedError
 
+    @abstractmethod
     def entries_out(self) -> int:
         """How many entries of this rank went out in batches since the first epoch began."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _rewind(self) -> None:
         """Go to the begin of the epoch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read(self) -> Iterator[tuple[Batch | None, Any]]:
         """The batches from here on, each with what `_note` is told when it has been given away."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _note(self, place: Any) -> None:
-        raise NotImplementedError
+        """Remember the place behind the batch that has been given away."""
 
+    @abstractmethod
     def _identity(self) -> dict[str, Any]:
         """What must not have changed for a place to mean the same."""
-        raise NotImplementedError
 
     def _place(self) -> dict[str, Any]:
         raise NotImplementedError

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 LOG_FILE, PLOT_FILE = "log.jsonl", "loss.png"
-SMOOTHING = 0.9  # weight of the past in the smooth curve
+SMOOTHING = 0.9  # weight of the past in the smooth curve, at most
 _FIRST = ("step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "tiles", "tokens_per_second")
 
 
@@ -170,12 +170,17 @@ def draw_curve(rows: list[dict[str, Any]], path: str | os.PathLike) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(steps, losses, color="#9db4d3", linewidth=1, label="loss", marker="." if len(rows) == 1 else None)
-    axes.plot(steps, smoothed(losses), color="#1f4e8c", linewidth=2, label="smoothed")
+    axes.plot(steps, smoothed(losses, smoothing(len(rows))), color="#1f4e8c", linewidth=2, label="smoothed")
     axes.set(xlabel="step", ylabel="loss")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
+
+
+def smoothing(count: int) -> float:
+    """The weight of the past for so many values: a mean over about a tenth of them, so that it does not lag."""
+    return min(SMOOTHING, max(0.0, 1 - 10 / count))
 
 
 def smoothed(values: list[float], weight: float = SMOOTHING) -> list[float]:
@@ -187,4 +192,4 @@ def smoothed(values: list[float], weight: float = SMOOTHING) -> list[float]:
     return means
 
 
-__all__ = ["LOG_FILE", "PLOT_FILE", "RunReport", "draw_curve", "read_log", "smoothed"]
+__all__ = ["LOG_FILE", "PLOT_FILE", "RunReport", "draw_curve", "read_log", "smoothed", "smoothing"]
