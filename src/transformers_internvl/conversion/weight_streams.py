@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..modeling.loading import weight_places
+from .pickled import load_tensors
 from .shapes import WEIGHT_FILES
 
 BUFFER = 1 << 20  # bytes: what fits into a processor's cache is checked and written fastest
@@ -185,13 +186,13 @@ class _BinFile:
         if self.weights is None or self.seen > MAPPED:
             self.weights, self.seen = None, 0
             try:
-                self.weights = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
+                self.weights = load_tensors(self.path, map_location="cpu", mmap=True)
             except RuntimeError:  # written before torch 1.6: no zip file, which cannot be mapped
-                self.weights = torch.load(self.path, map_location="cpu", weights_only=True)
+                self.weights = load_tensors(self.path, map_location="cpu")
         return self.weights  # type: ignore[return-value]
 
     def entries(self) -> dict[str, Entry]:
-        known = torch.load(self.path, map_location="meta", weights_only=True)
+        known = load_tensors(self.path, map_location="meta")
         if strangers := [str(key) for key, weight in known.items() if not isinstance(weight, torch.Tensor)]:
             raise ValueError(f"{self.path} holds more than named weights: {', '.join(strangers[:5])}.")
         return {key: Entry(self.path, key, weight.dtype, tuple(weight.shape)) for key, weight in known.items()}
