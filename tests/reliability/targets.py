@@ -132,7 +132,7 @@ def _pictures() -> tuple[bytes, ...]:
 
 
 @lru_cache
-def _clip() -> bytes:
+def encoded_clip() -> bytes:
     import av
 
     file = io.BytesIO()
@@ -176,7 +176,7 @@ def picture_request(rng: random.Random) -> None:
 
 
 def video(rng: random.Random) -> None:
-    InternVLVideoProcessor(size=TILE)(mutated_bytes(_clip(), rng), max_image_pixels=2**22, return_tensors="pt")
+    InternVLVideoProcessor(size=TILE)(mutated_bytes(encoded_clip(), rng), max_image_pixels=2**22, return_tensors="pt")
 
 
 def video_request(rng: random.Random) -> None:

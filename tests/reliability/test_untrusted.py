@@ -135,7 +135,7 @@ def test_pickled_weights_do_not_run(name, tmp_path, mark):
     else:
         torch.save({"w": Harm(mark)}, folder / file)
     if name == "index":
-        (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"w": file}}))
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": {"w": file}}))
     assert main(["verify", str(folder), str(golden_root() / "chat_qwen2")]) == 2
     assert main(["convert", str(folder), str(tmp_path / "out"), "--to", "hf"]) == 2
     with pytest.raises(OSError, match="holds more than weights"):

@@ -180,7 +180,8 @@ class _BinFile:
     """A file of `torch.save`, mapped while it is read and now and then mapped anew, lest it stay in memory."""
 
     def __init__(self, path: Path):
-        self.path, self.weights, self.seen = path, None, 0
+        self.path, self.seen = path, 0
+        self.weights: dict[str, torch.Tensor] | None = None
 
     def _open(self) -> dict[str, torch.Tensor]:
         if self.weights is None or self.seen > MAPPED:
@@ -189,7 +190,7 @@ class _BinFile:
                 self.weights = load_tensors(self.path, map_location="cpu", mmap=True)
             except RuntimeError:  # written before torch 1.6: no zip file, which cannot be mapped
                 self.weights = load_tensors(self.path, map_location="cpu")
-        return self.weights  # type: ignore[return-value]
+        return self.weights
 
     def entries(self) -> dict[str, Entry]:
         known = load_tensors(self.path, map_location="meta")
