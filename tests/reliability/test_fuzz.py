@@ -141,6 +141,13 @@ def test_what_is_no_index(tmp_path, text):
         weight_places(tmp_path / "index.json")
 
 
+def test_an_index_without_metadata(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"w": "w.safetensors"}}')
+    (tmp_path / "config.json").write_bytes((golden_root() / "chat_qwen2/config.json").read_bytes())
+    with pytest.raises(ValueError, match="no `metadata`"):
+        InternVLChatModel.from_pretrained(tmp_path)
+
+
 # --- bombs -----------------------------------------------------------------------------------------------------------
 
 

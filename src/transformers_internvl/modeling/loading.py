@@ -149,6 +149,8 @@ def _check_indices(folder: Any) -> None:
     if isinstance(folder, (str, os.PathLike)) and Path(folder).is_dir():
         for index in Path(folder).glob("*.index.json"):
             weight_places(index)
+            if not isinstance(json.loads(index.read_text(encoding="utf-8")).get("metadata"), dict):
+                raise ValueError(f"{index} has no `metadata`, which transformers asks for; write `{{}}` there.")
 
 
 def _damaged_files(folder: str | os.PathLike | None, subfolder: str) -> str:
