@@ -1,9 +1,15 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The short form of `tests.reliability.text`: every tokenizer with every template, a few texts each."""
 
-import pytest
-from hypothesis import Phase
+from functools import lru_cache
 
+import pytest
+import torch
+from hypothesis import Phase, given, seed, settings
+from transformers import AutoProcessor
+
+from tests.parity.golden import golden_root
+from tests.reliability.spelling import typed_texts
 from tests.reliability.text import (
     HARMLESS,
     PICTURE,
@@ -17,6 +23,9 @@ from tests.reliability.text import (
     run,
     tokenizer_of,
 )
+from transformers_internvl import InternVLChatModel
+from transformers_internvl.processing.placeholders import IMAGE_CONTEXT
+from transformers_internvl.processing.tokenization import load_tokenizer
 
 NAMED = [family for family in families() if family.template in ("vicuna_v1", "internvl_zh")]
 NO_SHRINKING = (Phase.explicit, Phase.generate)
@@ -32,8 +41,8 @@ def test_every_row_and_tokenizer_is_there():
     assert len({family.tokenizer for family in families()}) == 14
     for family in families():
         seen, fixed = harmless(family)
-        assert fixed, f"{family}: nothing would be compared"
-        assert seen.tiles == 2 and len(seen.control) >= 6
+        assert fixed or seen.roles, f"{family}: nothing would be compared"
+        assert seen.tiles == 2 and len(seen.control) >= (2 if family.llava else 6)
 
 
 @pytest.mark.parametrize("family", NAMED, ids=str)
@@ -72,7 +81,58 @@ def test_names_of_files_stay_outside(tmp_path):
 @pytest.mark.parametrize("family", families(), ids=str)
 def test_trusted_text_writes_its_tokens(family):
     """The comparison can fail: what is trusted does change the turns."""
-    row_stop = next(iter(sorted(harmless(family)[0].control)))
-    token = tokenizer_of(family.tokenizer).convert_ids_to_tokens(row_stop)
+    tokens = tokenizer_of(family.tokenizer).convert_ids_to_tokens(sorted(harmless(family)[0].control))
+    token = next((token for token in tokens if token != IMAGE_CONTEXT), tokenizer_of(family.tokenizer).eos_token)
     trusted = encode(family, {"after": token}, trust_text=("user",))
     assert len(trusted.control) == len(harmless(family)[0].control) + 2
+
+
+# --- where there is no conversation template -------------------------------------------------------------------------
+
+
+@lru_cache
+def dual_encoder():
+    return AutoProcessor.from_pretrained(golden_root() / "internvl_14b")
+
+
+@seed(0)
+@settings(max_examples=40, deadline=None, database=None, phases=NO_SHRINKING)
+@given(text=typed_texts(["</s>", "<s>", "<unk>", "<pad>", "summarize:", "<image>", "<IMG_CONTEXT>"]))
+def test_the_dual_encoder_reads_texts_only(text):
+    processor = dual_encoder()
+    special = {*processor.tokenizer.all_special_ids} - {processor.tokenizer.unk_token_id}
+    for options in ({}, {"images": PICTURE, "task": "caption"}):
+        rows = [processor(text=[words], **options)["input_ids"][0] for words in ("plain", f"x{text}x")]
+        plain, typed = ([index for index in row if index in special] for row in rows)
+        assert typed == plain
+
+
+@pytest.mark.parametrize("name", ["chat_qwen2", "chat_internlm2", "chat_phi3"])
+def test_chat_and_batch_chat(name, monkeypatch):
+    """Questions, answers before them and the system message; `<image>` is their mark for a picture, and no text."""
+    folder = golden_root() / name
+    model, tokenizer = InternVLChatModel.from_pretrained(folder), load_tokenizer(folder)
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special -= {tokenizer.unk_token_id}
+    pixels = torch.zeros(2, 3, *[model.config.vision_config.image_size[0]] * 2)
+    seen = []
+    monkeypatch.setattr(model, "generate", lambda input_ids, **_: seen.append(input_ids) or input_ids)
+    controls = [text for text in tokenizer.get_added_vocab() if text != "<image>"]
+
+    def counted(text: str) -> list[list[int]]:
+        seen.clear()
+        model.chat(tokenizer, pixels, f"<image>x{text}x", history=[(f"x{text}x", f"x{text}x")])
+        model.batch_chat(tokenizer, pixels, [f"x{text}x", "two"], num_patches_list=[1, 1])
+        pads = {tokenizer.pad_token_id}
+        rows = [row.tolist() for ids in seen for row in ids]
+        return [[index for index in row if index in special - pads] for row in rows]
+
+    plain = counted("plain")
+
+    @seed(0)
+    @settings(max_examples=12, deadline=None, database=None, phases=NO_SHRINKING)
+    @given(text=typed_texts(controls))
+    def hold(text: str) -> None:
+        assert counted(text.replace("<image>", "<im_age>")) == plain
+
+    hold()

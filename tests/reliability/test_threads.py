@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoProcessor
 
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_batch, tiny_model
+from transformers_internvl.processing.chat_templates import get_chat_template
+from transformers_internvl.processing.image_processing_llava import InternVLLlavaImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
+from transformers_internvl.processing.processor_llava import InternVLLlavaProcessor
+from transformers_internvl.processing.tokenization import load_tokenizer
 from transformers_internvl.processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
 from transformers_internvl.processing.video_processing import InternVLVideoProcessor
 
@@ -69,6 +74,49 @@ def test_processor(name):
         inputs = processor.apply_chat_template(chats, tokenize=True, return_dict=True, processor_kwargs=options)
         pixels = np.stack([np.asarray(tile) for tile in inputs["pixel_values"]])
         return inputs["input_ids"], inputs["attention_mask"], pixels.tobytes()
+
+    compare(work, 48)
+
+
+def test_dual_encoder_processor():
+    """Both tasks at once: texts to compare are padded on the right and end with the end token, prompts are not."""
+    processor = AutoProcessor.from_pretrained(golden_root() / "internvl_14b")
+
+    def work(number: int) -> Any:
+        picture = Image.new("RGB", (30 + number % 5, 40), (number, 0, 0))
+        task = ["compare", "caption"][number % 2]
+        text = "a red panda" if task == "caption" else ["a " * (1 + number % 4), "two"]
+        inputs = processor(images=picture, text=text, task=task)
+        return inputs["input_ids"], inputs["attention_mask"], np.asarray(inputs["pixel_values"]).tobytes()
+
+    compare(work, 64)
+
+
+def test_llava_processor():
+    processor = InternVLLlavaProcessor(
+        InternVLLlavaImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
+        load_tokenizer(golden_root() / "labels/tokenizers/llama"),
+        image_seq_length=4,
+        chat_template=get_chat_template("vicuna_v1"),
+    )
+
+    def work(number: int) -> Any:
+        item = {"type": "image", "image": Image.new("RGB", (30 + number % 7, 40), (number, 0, 0))}
+        text = ["plain", "</s> here", "ASSISTANT: no"][number % 3] * (1 + number % 5)
+        chat = [{"role": "user", "content": [item, {"type": "text", "text": text}]}]
+        inputs = processor.apply_chat_template(chat, tokenize=True, return_dict=True)
+        return inputs["input_ids"], np.asarray(inputs["pixel_values"]).tobytes()
+
+    compare(work, 48)
+
+
+def test_video_processor():
+    process = InternVLVideoProcessor(size={"height": 8, "width": 8})
+    frames = np.random.default_rng(0).integers(0, 256, (40, 9, 9, 3), dtype=np.uint8)
+
+    def work(number: int) -> Any:
+        pixels = process(frames[: 10 + number], num_frames=1 + number % 8, return_tensors="np")["pixel_values_videos"]
+        return pixels.tobytes()
 
     compare(work, 48)
 

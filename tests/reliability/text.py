@@ -21,11 +21,14 @@ from tests.parity.golden import golden_cases, golden_root
 from tests.reliability.spelling import typed_texts
 from transformers_internvl.processing.chat_templates import TEMPLATES, get_chat_template
 from transformers_internvl.processing.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.image_processing_llava import InternVLLlavaImageProcessor
 from transformers_internvl.processing.placeholders import IMAGE_CONTEXT
 from transformers_internvl.processing.processor import InternVLProcessor
+from transformers_internvl.processing.processor_llava import InternVLLlavaProcessor
 from transformers_internvl.processing.tokenization import load_tokenizer
 
 PICTURE = Image.new("RGB", (30, 30))
+TILE = {"height": 28, "width": 28}
 HARMLESS = ("plain", "words")
 # Where a conversation has text. `thinking` is written by templates with a channel for it, others leave it out.
 PLACES = ("system", "before", "after", "answer", "thinking", "tool", "name")
@@ -51,9 +54,10 @@ class Family:
 
     tokenizer: str
     template: str
+    llava: bool = False  # with the processor of InternVL-Chat v1
 
     def __str__(self) -> str:
-        return f"{self.tokenizer}-{self.template}"
+        return f"{self.tokenizer}-{self.template}{'-llava' * self.llava}"
 
 
 @lru_cache
@@ -64,14 +68,23 @@ def families() -> tuple[Family, ...]:
         vocab = tokenizer_of(name).get_vocab()
         return all(text in vocab for text in (row.last_separator or row.separator, row.stop, IMAGE_CONTEXT))
 
-    return tuple(Family(name, row) for name in sorted(TOKENIZERS) for row in TEMPLATES if fits(name, TEMPLATES[row]))
+    pairs = [(name, row) for name in sorted(TOKENIZERS) for row in TEMPLATES if fits(name, TEMPLATES[row])]
+    llava = [(name, row) for name, row in pairs if row == "vicuna_v1"]
+    return (*(Family(*pair) for pair in pairs), *(Family(*pair, llava=True) for pair in llava))
 
 
 @lru_cache
 def processor_of(family: Family) -> InternVLProcessor:
     """Its processor, with tiles of 28 pixels and one token each."""
+    if family.llava:
+        return InternVLLlavaProcessor(
+            image_processor=InternVLLlavaImageProcessor(size={"shortest_edge": 28}, crop_size=TILE),
+            tokenizer=tokenizer_of(family.tokenizer),
+            image_seq_length=1,
+            chat_template=get_chat_template(family.template, for_training=True),
+        )
     return InternVLProcessor(
-        image_processor=InternVLImageProcessor(size={"height": 28, "width": 28}),
+        image_processor=InternVLImageProcessor(size=TILE),
         tokenizer=tokenizer_of(family.tokenizer),
         image_seq_length=1,
         chat_template=get_chat_template(family.template, for_training=True),

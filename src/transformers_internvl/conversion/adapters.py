@@ -60,9 +60,14 @@ class Adapter:
         folder = Path(folder)
         if not (folder / "adapter_config.json").is_file() or not (folder / _WEIGHTS).is_file():
             raise ValueError(f"{folder} is no adapter: expected adapter_config.json and {_WEIGHTS} in it.")
-        config = PeftConfig.from_pretrained(str(folder))
+        try:
+            config = PeftConfig.from_pretrained(str(folder))
+        except (AttributeError, LookupError) as error:  # of no known kind, or no object
+            raise ValueError(f"{folder}/adapter_config.json cannot be read: {error!r}") from error
         if not isinstance(config, LoraConfig):
             raise ValueError(f"{folder} holds an adapter of type {config.peft_type}, expected LORA.")
+        if not all(isinstance(rows, (dict, type(None))) for rows in (config.alpha_pattern, config.rank_pattern)):
+            raise ValueError(f"{folder}/adapter_config.json: `alpha_pattern` and `rank_pattern` should be objects.")
         return cls.from_tensors(config, load_file(folder / _WEIGHTS))
 
     @classmethod

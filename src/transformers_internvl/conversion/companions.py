@@ -6,7 +6,6 @@ card) lie in its subfolder `authors`, byte for byte, where nothing looks for the
 """
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ..processing.chat_templates import TEMPLATES
 from ..processing.placeholders import IMAGE_CONTEXT, VIDEO
 from ..processing.processor_files import check_tokenizer_files
 from ..processing.tokenization import added_token_ids, load_tokenizer, stop_first
+from .copying import copy_file
 from .layouts import Checkpoint, authors_fields, read_json
 
 logger = logging.get_logger(__name__)
@@ -50,8 +50,7 @@ def copy_others(source: Path, target: Path, skip: tuple[str, ...] = ()) -> None:
     """Copy what [`other_files`] names, but what lies under a name in `skip`."""
     for inside in other_files(source):
         if inside.parts[0] not in skip:
-            (target / inside).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / inside, target / inside)
+            copy_file(source, inside, target / inside)
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -214,7 +213,7 @@ def auto_map(source: Checkpoint, target: Path, like: Path | None = None) -> dict
 def copy_if_there(source: Path, target: Path, name: str) -> None:
     """Copy a file that a folder may have."""
     if (source / name).is_file():
-        shutil.copyfile(source / name, target / name)
+        copy_file(source, name, target / name)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from .atomic import atomic_folder
+from .copying import copy_file
 from .weight_streams import WeightStream, is_weight_file
 
 CONFIG = "config.json"
@@ -118,10 +119,9 @@ def copy_companions(source: Path, folder: Path) -> None:
     """Copy what lies beside the weights: configurations, tokenizer, processor, code, model card."""
     for path in sorted(source.iterdir()):
         if path.is_file() and not is_weight_file(path):
-            shutil.copyfile(path, folder / path.name)
-    templates = source / "additional_chat_templates"
-    if templates.is_dir():
-        shutil.copytree(templates, folder / templates.name)
+            copy_file(source, path.name, folder / path.name)
+    for path in sorted((source / "additional_chat_templates").glob("*.jinja")):
+        copy_file(source, path.relative_to(source), folder / path.relative_to(source))
 
 
 def save_weights(model: PreTrainedModel, folder: Path, max_shard_size: str | int) -> None:

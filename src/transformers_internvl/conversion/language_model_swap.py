@@ -3,7 +3,6 @@
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from ..processing.chat_templates import TEMPLATES, get_chat_template
 from ..processing.processor_files import write_for_stock
 from ..processing.tokenization import load_tokenizer
+from .copying import copy_file
 from .folders import changed_copy, load_exactly, local_folder, read_json, write_json
 from .transplant import replace_language_model
 from .vocabulary import IMAGE_TOKENS, add_tokens, write_tokens
@@ -81,7 +81,7 @@ def replace_language_model_folder(
             (folder / name).unlink(missing_ok=True)
         for name in (*_TOKENIZER_FILES, _GENERATION):
             if (origin / name).is_file():
-                shutil.copyfile(origin / name, folder / name)
+                copy_file(origin, name, folder / name)
         _stop_at(folder, tokenizer.convert_tokens_to_ids(TEMPLATES[template].stop))
         if in_config:
             copy.model.config.template = template

@@ -12,10 +12,10 @@ import os
 import re
 from pathlib import Path
 
-import torch
 from huggingface_hub import save_torch_state_dict
 
 from ..modeling.configuration_dual_encoder import InternVLDualEncoderConfig
+from .pickled import load_tensors
 
 # Name in the file -> name in the released folders. A name that no row matches is an error.
 _ROWS = (
@@ -53,7 +53,7 @@ def convert_internvl_c(
     Raises:
         ValueError: the file holds weights that are not InternVL-C's, or lacks some.
     """
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    state = load_tensors(checkpoint, map_location="cpu", mmap=True)
     state = state.get("module", state)
     strangers = [name for name in state if not _COMPUTED.search(name) and _released_name(name) is None]
     weights = {new: state[old] for old in state if (new := _released_name(old)) and not _COMPUTED.search(old)}

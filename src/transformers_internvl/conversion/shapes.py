@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from safetensors import safe_open
 
 from ..hub.arguments import find_file
 from ..modeling.loading import weight_places
+from .pickled import load_tensors
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -57,7 +57,7 @@ def _shapes_in(paths: Iterable[str], prefix: str) -> Shapes:
                 names = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (no dictionary)
                 found = {key: file.get_slice(key).get_shape() for key in names}
         else:
-            weights = torch.load(path, map_location="meta", weights_only=True)
+            weights = load_tensors(path, map_location="meta")
             found = {key: weight.shape for key, weight in weights.items() if key.startswith(prefix)}
         shapes.update({key.removeprefix(prefix): tuple(shape) for key, shape in found.items()})
     return shapes

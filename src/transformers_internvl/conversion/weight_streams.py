@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..modeling.loading import weight_places
+from .pickled import load_tensors
 from .shapes import WEIGHT_FILES
 
 BUFFER = 1 << 20  # bytes: what fits into a processor's cache is checked and written fastest
@@ -179,19 +180,20 @@ class _BinFile:
     """A file of `torch.save`, mapped while it is read and now and then mapped anew, lest it stay in memory."""
 
     def __init__(self, path: Path):
-        self.path, self.weights, self.seen = path, None, 0
+        self.path, self.seen = path, 0
+        self.weights: dict[str, torch.Tensor] | None = None
 
     def _open(self) -> dict[str, torch.Tensor]:
         if self.weights is None or self.seen > MAPPED:
             self.weights, self.seen = None, 0
             try:
-                self.weights = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
+                self.weights = load_tensors(self.path, map_location="cpu", mmap=True)
             except RuntimeError:  # written before torch 1.6: no zip file, which cannot be mapped
-                self.weights = torch.load(self.path, map_location="cpu", weights_only=True)
-        return self.weights  # type: ignore[return-value]
+                self.weights = load_tensors(self.path, map_location="cpu")
+        return self.weights
 
     def entries(self) -> dict[str, Entry]:
-        known = torch.load(self.path, map_location="meta", weights_only=True)
+        known = load_tensors(self.path, map_location="meta")
         if strangers := [str(key) for key, weight in known.items() if not isinstance(weight, torch.Tensor)]:
             raise ValueError(f"{self.path} holds more than named weights: {', '.join(strangers[:5])}.")
         return {key: Entry(self.path, key, weight.dtype, tuple(weight.shape)) for key, weight in known.items()}

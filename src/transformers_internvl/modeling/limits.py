@@ -26,6 +26,7 @@ LIMITS = {
     "num_experts": 100_000,
     "num_local_experts": 100_000,
     "num_query_token": 1_000_000,
+    "image_seq_length": 1_000_000,
     "max_position_embeddings": 1_000_000_000,
 }
 _SMALLEST = {"num_hidden_layers": 0, "force_image_size": 0, "num_experts": 0, "num_local_experts": 0}

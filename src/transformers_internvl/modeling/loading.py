@@ -3,6 +3,7 @@
 
 import json
 import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,6 +36,11 @@ class NamesDamagedFiles(AcceptsSavedNames, PushesWithCard):
             raise OSError(
                 f"Weight file {damaged or 'of ' + str(pretrained_model_name_or_path)} is incomplete or damaged "
                 f"({error}). Download or copy it again."
+            ) from error
+        except pickle.UnpicklingError as error:
+            raise OSError(
+                f"A weight file of {pretrained_model_name_or_path} is damaged, or holds more than weights: it is not "
+                "loaded, since a pickle can run any code. Take the checkpoint's safetensors files."
             ) from error
 
     @staticmethod
@@ -143,6 +149,8 @@ def _check_indices(folder: Any, subfolder: str) -> None:
     if isinstance(folder, (str, os.PathLike)) and Path(folder).is_dir():
         for index in Path(folder, subfolder).glob("*.index.json"):
             weight_places(index)
+            if not isinstance(json.loads(index.read_text(encoding="utf-8")).get("metadata"), dict):
+                raise ValueError(f"{index} has no `metadata`, which transformers asks for; write `{{}}` there.")
 
 
 def _damaged_files(folder: str | os.PathLike | None, subfolder: str) -> str:

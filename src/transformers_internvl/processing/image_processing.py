@@ -287,8 +287,8 @@ def check_options(
         raise ValueError(f"`backend` is one of {list(BACKENDS)}, got {backend!r}.")
     if data_format not in (None, ChannelDimension.FIRST):
         raise ValueError(f"Tiles are [channels, height, width]; `data_format={data_format!r}` is not available.")
-    if not (size.height and size.width and size.height > 0 and size.width > 0):
-        raise ValueError(f"`size` must give 'height' and 'width' in pixels, got {dict(size)}.")
+    if size is None or not (size.height and size.width and size.height > 0 and size.width > 0):
+        raise ValueError(f"`size` must give 'height' and 'width' in pixels, got {size and dict(size)}.")
     if do_pad or (do_center_crop and crop_size != size):
         raise ValueError("Pictures are squashed onto tiles: `do_pad` and `do_center_crop` are not available.")
 

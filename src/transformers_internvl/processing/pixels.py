@@ -45,6 +45,12 @@ def picture_size(image: Any, layout: str | ChannelDimension | None, max_pixels: 
             layout = layout or infer_channel_dimension_format(image, num_channels=(1, 3, 4))
             shape = shape[1:] if layout == ChannelDimension.FIRST else shape[:2]
         height, width = shape
+    check_pixels(width, height, max_pixels)
+    return width, height
+
+
+def check_pixels(width: int, height: int, max_pixels: int | None) -> None:
+    """Raise `ValueError` if there is nothing to see, or too much."""
     if width < 1 or height < 1:
         raise ValueError(f"has no pixels ({width} x {height})")
     if max_pixels is not None and width * height > max_pixels:
@@ -52,7 +58,6 @@ def picture_size(image: Any, layout: str | ChannelDimension | None, max_pixels: 
             f"has {width} x {height} pixels, more than the {max_pixels} allowed; shrink it first or raise "
             "`max_image_pixels`"
         )
-    return width, height
 
 
 def picture_pixels(image: Any, to_rgb: bool | None = True, layout: str | ChannelDimension | None = None) -> np.ndarray:

@@ -14,6 +14,7 @@ from .text_as_data import Prompt
 
 START_IMAGE, END_IMAGE, IMAGE_CONTEXT = "<img>", "</img>", "<IMG_CONTEXT>"
 IMAGE, VIDEO = "<image>", "<video>"
+MAX_SEQ_LENGTH = 1_000_000  # tokens of one tile; released models have 64 to 1,024
 
 _PATTERN = re.compile(f"(?P<image>{IMAGE}|{IMAGE_CONTEXT})|(?P<video>{VIDEO})")
 _SPELLINGS = {"image": f"{IMAGE} or {IMAGE_CONTEXT}", "video": VIDEO}
@@ -118,6 +119,16 @@ def check_image_tokens(input_ids: Any, replaced: list[list[dict[str, Any]]], ima
                 f"image tokens, of which {found} are left in its ids. Truncation would cut an image in two: "
                 "raise or leave out `max_length`, or lower `max_patches`."
             )
+
+
+def checked_length(image_seq_length: Any) -> int:
+    """The tokens of one tile, unless that is no number that can be meant: `ValueError`."""
+    if type(image_seq_length) is not int or not 1 <= image_seq_length <= MAX_SEQ_LENGTH:
+        raise ValueError(
+            f"`image_seq_length`, the tokens of one tile, must be a whole number from 1 to {MAX_SEQ_LENGTH}, got "
+            f"{image_seq_length!r:.80}."
+        )
+    return image_seq_length
 
 
 def token_id(tokenizer: Any, token: str) -> int:

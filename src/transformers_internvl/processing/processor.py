@@ -31,6 +31,7 @@ from .placeholders import (
     Place,
     by_sample,
     check_image_tokens,
+    checked_length,
     expand,
     find_places,
     token_id,
@@ -85,7 +86,7 @@ class InternVLProcessor(ProcessorFiles):
         super().__init__(image_processor, tokenizer, video_processor, chat_template=chat_template, **kwargs)
         # Stock's processor always cuts into tiles, whatever its image processor is set to; ours carries its own mind.
         self.images_kwargs = {} if isinstance(image_processor, InternVLImageProcessor) else {"crop_to_patches": True}
-        self.image_seq_length = image_seq_length
+        self.image_seq_length = checked_length(image_seq_length)
         self.frame_label = frame_label
         self.start_image_token, self.end_image_token, self.image_token = START_IMAGE, END_IMAGE, IMAGE_CONTEXT
         self.start_image_token_id = token_id(tokenizer, START_IMAGE)

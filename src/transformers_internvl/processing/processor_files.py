@@ -64,7 +64,13 @@ class ProcessorFiles(ProcessorBase):
     def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
         """The settings in the files of a checkpoint; those of the authors' layout are made from its config.json."""
         hub = hub_arguments(kwargs)
-        settings, unused = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
+        try:
+            settings, unused = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
+        except AttributeError as error:  # the file holds something else
+            raise ValueError(f"processor_config.json must hold an object of settings: {error}") from error
+        for part in ("image_processor", "video_processor"):
+            if not isinstance(settings.get(part), (dict, type(None))):
+                raise ValueError(f"`{part}` in processor_config.json must be an object, got {settings[part]!r:.80}.")
         settings |= cls._settings_of_config(settings, pretrained_model_name_or_path, **hub) or {}
         return settings, unused
 

@@ -15,6 +15,12 @@ DECODING_ERRORS = (OSError, SyntaxError, EOFError, Image.DecompressionBombError)
 """What Pillow raises on data that is no picture, breaks off, or is too large to be honest."""
 
 
+MAX_DOWNLOAD = 2**31
+"""The most bytes that a URL may give, unpacked: 2 GiB."""
+
+_WHITE_SPACE = b" \t\n\r\v\f"
+
+
 def open_source(source: str | os.PathLike | bytes, timeout: float | None = 60.0) -> BinaryIO:
     """A readable binary file for a path, an `http(s)` URL, a `data:` URI, base64 text, or bytes as they are.
 
@@ -30,7 +36,7 @@ def open_source(source: str | os.PathLike | bytes, timeout: float | None = 60.0)
         return open(text, "rb")
     payload = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        return BytesIO(base64.b64decode("".join(payload.split()), validate=True))
+        return BytesIO(base64.b64decode(payload.encode("ascii").translate(None, _WHITE_SPACE), validate=True))
     except (binascii.Error, ValueError) as error:
         shown = text if len(text) <= 240 else f"{text[:120]}…{text[-120:]}"  # a path, or broken base64
         raise FileNotFoundError(f"Neither a file, an http(s) URL, a data URI nor base64 text: {shown!r}.") from error
@@ -51,9 +57,14 @@ def open_image(source: str | os.PathLike | bytes, timeout: float | None = 60.0) 
 def _fetch(url: str, timeout: float | None) -> bytes:
     from huggingface_hub.utils import httpx  # the client that transformers uses as well
 
+    content = bytearray()
     try:
-        response = httpx.get(url, timeout=timeout, follow_redirects=True)
-        response.raise_for_status()
+        with httpx.stream("GET", url, timeout=timeout, follow_redirects=True) as response:
+            response.raise_for_status()
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > MAX_DOWNLOAD:  # whatever the header said
+                    raise OSError(f"Cannot fetch {url}: it gives more than {MAX_DOWNLOAD} bytes.")
     except httpx.HTTPError as error:
         raise OSError(f"Cannot fetch {url}: {error}") from error
-    return response.content
+    return bytes(content)

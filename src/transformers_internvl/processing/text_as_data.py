@@ -138,9 +138,12 @@ class _Renderer:
 
     def __call__(self, messages: Any, extras: dict[str, Any], variables: dict[str, Any]) -> Prompt:
         with _RENDERING:
-            rendered = render_jinja_template(
-                conversations=[messages], **{**self.extras, **extras}, **self.options, **variables
-            )
+            try:
+                rendered = render_jinja_template(
+                    conversations=[messages], **{**self.extras, **extras}, **self.options, **variables
+                )
+            except (OverflowError, RecursionError) as error:  # bounds of the sandbox, which jinja does not type
+                raise ValueError(f"The chat template does not end within its bounds: {error}") from error
         texts, generation = rendered[0], rendered[1]
         return Prompt(texts[0], generation=[tuple(span) for span in generation[0]] if generation else [])
 

@@ -11,8 +11,9 @@ them is wrong.
 import copy
 import json
 import os
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from typing import Any, TextIO
 
 import transformers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -49,7 +50,8 @@ def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrained
     Raises:
         OSError, ValueError: there is no tokenizer, or it cannot be read.
     """
-    tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
+    with _Reading(name_or_path):
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
     if type(tokenizer) is transformers.TokenizersBackend and "spare_pieces" in tokenizer.init_kwargs:
         return InternLM2Tokenizer.from_pretrained(name_or_path, **kwargs)  # a -hf folder names a class of stock's
     if type(tokenizer) is not transformers.LlamaTokenizer:
@@ -72,6 +74,21 @@ def as_trained(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     return LlamaTokenizer.from_stock(copy.deepcopy(tokenizer), legacy=legacy is None or bool(legacy))
 
 
+class _Reading(AbstractContextManager):
+    """Raise `ValueError` for what tokenizer files of the wrong shape end in: among them plain `Exception`, which is
+    what the `tokenizers` library raises."""
+
+    def __init__(self, source: str | os.PathLike):
+        self.source = source
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if kind is Exception or isinstance(error, (ArithmeticError, AttributeError, LookupError, RecursionError)):
+            raise ValueError(
+                f"The tokenizer files of {os.fspath(self.source)!r} cannot be read ({error!r:.200}): damaged, "
+                "or of a newer version."
+            ) from error
+
+
 def added_token_ids(folder: str | os.PathLike, **hub_options: Any) -> dict[str, int]:
     """Ids of the tokens that were added to the base vocabulary, by their text, from the files that may hold them."""
     ids: dict[str, int] = {}
@@ -79,7 +96,17 @@ def added_token_ids(folder: str | os.PathLike, **hub_options: Any) -> dict[str, 
         path = find_file(folder, name, **hub_options)
         if path is not None:
             with open(path, encoding="utf-8") as file:
-                ids.update(read(json.load(file)))
+                ids |= _read_ids(path, read, file)
+    return ids
+
+
+def _read_ids(path: str, read: Callable[[Any], dict[str, int]], file: TextIO) -> dict[str, int]:
+    try:
+        ids = {str(text): index for text, index in read(json.load(file)).items()}
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} does not list added tokens as transformers does: {error!r}.") from error
+    if not all(type(index) is int and index >= 0 for index in ids.values()):
+        raise ValueError(f"{path} gives tokens ids that are no whole numbers from 0.")
     return ids
 
 

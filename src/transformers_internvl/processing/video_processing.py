@@ -28,7 +28,17 @@ from transformers.video_utils import VideoMetadata
 
 from .frame_sampling import SAMPLINGS, frame_indices
 from .image_processing import NORMALIZE_TYPES, check_options, check_pair, with_statistics
-from .pixels import empty_tiles, naming, picture_pixels, picture_size, scale_and_shift, to_levels, write_tiles
+from .pixels import (
+    check_pixels,
+    check_room,
+    empty_tiles,
+    naming,
+    picture_pixels,
+    picture_size,
+    scale_and_shift,
+    to_levels,
+    write_tiles,
+)
 from .sources import open_image
 from .video_decoding import VideoReader
 
@@ -162,6 +172,9 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
             chosen = list(range(reader.metadata.total_num_frames))
             if sample_indices_fn is not None:
                 chosen = [int(index) for index in sample_indices_fn(metadata=reader.metadata)]
+            height, width = reader.metadata.height, reader.metadata.width
+            check_pixels(width, height, self.max_image_pixels)
+            check_room(len(chosen), height, width, 3)
             frames = dict(reader.frames(chosen))
             reader.metadata.frames_indices = chosen
             return np.stack([frames[index] for index in chosen]), reader.metadata
@@ -298,6 +311,8 @@ def _video_tiles(
     places: dict[int, list[int]] = {}
     for place, index in enumerate(indices):
         places.setdefault(index, []).append(place)
+    if not video.decoded:  # what the file declares, before a decoder takes memory for it
+        check_pixels(video.metadata.width, video.metadata.height, max_image_pixels)
     tiles = None
     for index, frame in video.frames(places):
         with naming(f"frame {index}"):

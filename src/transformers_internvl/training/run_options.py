@@ -180,7 +180,11 @@ def _coerced(name: str, value: Any) -> Any:
     if name == "recipe" or name in OWN_FIELDS:
         return value if value is None else str(value)
     kind = _RECIPE_FIELDS.get(name) or argument_types()[name]
-    converted = _as_type(yaml.safe_load(value) if isinstance(value, str) and value else value, kind)
+    try:
+        read = yaml.safe_load(value) if isinstance(value, str) and value else value
+    except yaml.YAMLError:
+        read = value  # a text with signs that YAML gives a meaning, or none
+    converted = _as_type(read, kind)
     if converted is _MISFIT and isinstance(value, str):  # `no` is false to YAML, and a name to some fields
         converted = _as_type(value, kind)
     if converted is _MISFIT:
