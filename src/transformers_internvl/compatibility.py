@@ -110,8 +110,6 @@ RELIED_ON: dict[str, dict[str, str]] = {
             TokenizersBackend._decode TokenizersBackend._encode_plus TokenizersBackend._save_pretrained
             TokenizersBackend._tokenizer TokenizersBackend.convert_to_native_format
             TokenizersBackend.update_post_processor """,
-        "transformers.trainer_callback": "PrinterCallback ProgressCallback",
-        "transformers.trainer_utils": "PREFIX_CHECKPOINT_DIR",
         "transformers.utils": """
             cached_file can_return_tuple is_flash_attn_2_available is_tracing logging TensorType
             torch_compilable_check TransformersKwargs """,
@@ -125,7 +123,8 @@ RELIED_ON: dict[str, dict[str, str]] = {
     "transformers_internvl.training": {  # seconds of imports that only trainers need
         "transformers.trainer": """
             Trainer.__init__:_signature_columns Trainer.__init__:_train_batch_size Trainer._prepare_inputs
-            Trainer._save_rng_state Trainer._set_signature_columns_if_needed TRAINER_STATE_NAME """,
+            Trainer._save_rng_state Trainer._set_signature_columns_if_needed PREFIX_CHECKPOINT_DIR
+            TRAINER_STATE_NAME """,
     },
 }
 
