@@ -88,8 +88,9 @@ class InternVLChatModel(LoadsStrictly, HasCanonicalForm, InternVLForConditionalG
     def _read_token_ids(self, folder: str, where: dict[str, Any]) -> None:
         """Take the ids that the config lacks from the tokenizer files of the checkpoint, if it has any."""
         ids = added_token_ids(folder, **where)
+        self.config.image_token_of_tokenizer = ids.get(IMAGE_CONTEXT)
         if self.config.image_token_id is None:
-            self.config.image_token_id = ids.get(IMAGE_CONTEXT)
+            self.config.image_token_id = self.config.image_token_of_tokenizer
         row = TEMPLATES.get(self.config.template or "")
         stop = ids.get(row.stop) if row is not None else None
         if stop is not None and self.generation_config is not None:

@@ -176,3 +176,11 @@ def test_gradient_checkpointing_gives_the_same_gradients(folder, pixels):
 def test_names_that_are_no_folder_go_to_the_hub():
     with pytest.raises(OSError, match="connect to .*huggingface"):
         AutoBackbone.from_pretrained("nobody/nothing")
+
+
+def test_the_config_says_which_layers_come_out_where_none_were_chosen():
+    config = InternVisionConfig(num_hidden_layers=8)
+    assert (config.out_indices, config.out_features, config.chooses_layers) == ([8], ["stage8"], False)
+    config.use_fpn, config.num_hidden_layers = True, 12
+    assert (config.out_indices, config.out_features[0]) == ([3, 6, 9, 12], "stage3")
+    assert "out_indices" not in config.to_dict()

@@ -10,7 +10,7 @@ from transformers.models.internvl.configuration_internvl import InternVLConfig a
 
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_config
-from transformers_internvl import InternVisionConfig, InternVLChatConfig, InternVLConfig
+from transformers_internvl import InternVisionConfig, InternVLChatConfig, InternVLConfig, InternVLLlavaConfig
 
 # What a released config (InternVL3-1B) carries besides what the model needs.
 JUNK = {
@@ -171,3 +171,21 @@ def test_values_that_cannot_be_are_refused(changes, message):
 def test_a_third_partys_language_model_is_refused_by_name():
     with pytest.raises(ValueError, match="'mistral'.*third-party"):
         InternVLChatConfig(text_config={"model_type": "mistral"})
+
+
+def test_an_image_token_that_was_set_is_saved_and_one_of_the_tokenizer_is_not(released, tmp_path):
+    config = InternVLChatConfig(**released)
+    config.image_token_id = 7
+    config.save_pretrained(tmp_path)
+    assert AutoConfig.from_pretrained(tmp_path).image_token_id == 7
+    config.image_token_of_tokenizer = 7
+    config.save_pretrained(tmp_path)
+    assert "image_token_id" not in json.loads((tmp_path / "config.json").read_text())
+
+
+@pytest.mark.parametrize("config_class", [InternVLChatConfig, InternVLLlavaConfig])
+def test_what_is_loaded_again_has_the_same_fields(config_class, tmp_path):
+    config = config_class(vision_config={"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4})
+    config.save_pretrained(tmp_path)
+    again = config_class.from_pretrained(tmp_path).to_dict()
+    assert again == {**config.to_dict(), "transformers_version": again["transformers_version"]}

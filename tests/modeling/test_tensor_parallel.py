@@ -13,6 +13,7 @@ from transformers import AutoConfig
 
 from tests import llava
 from tests.sharding import CHAT, FOLDERS, TOWERS, answers, batch, llava_answers, load
+from transformers_internvl import InternVLDualEncoderConfig, InternVLDualEncoderTextModel, InternVLLlavaConfig
 from transformers_internvl.evaluation.profile import build_on_meta
 from transformers_internvl.modeling.tensor_parallel import with_whole_heads
 
@@ -114,3 +115,14 @@ def test_heads_stay_together_where_they_cannot_be_shared_out(ranks):
 
 if __name__ == "__main__":
     work(Path(sys.argv[1]))
+
+
+def test_models_inside_plain_modules_are_shared_out_too():
+    with torch.device("meta"):
+        half = InternVLDualEncoderTextModel(InternVLDualEncoderConfig())
+    assert half.tp_plan["qllama.model.layers.*.mlp.up_proj"] == "colwise"
+    assert "qllama.model.layers.*" in half._fsdp_plan
+    chat = build_on_meta(InternVLLlavaConfig(**llava.llava_config("two_mlp")))
+    for part in ("vision_model.encoder.layer.*", "qllama.layers.*"):
+        assert f"model.vision_tower.{part}" in chat._fsdp_plan
+        assert any(name.startswith(f"model.vision_tower.{part}") for name in chat.tp_plan)

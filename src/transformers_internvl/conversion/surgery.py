@@ -78,7 +78,7 @@ def truncate_layers(model: Model, num_layers: int) -> Model:
     if num_layers < needed:
         raise ValueError(f"{type(model).__name__} reads the output of block {needed}: keep at least {needed} blocks.")
 
-    features = tower.config.out_features
+    features = tower.config.out_features if tower.config.chooses_layers else None
     tower.encoder.layer = tower.encoder.layer[:num_layers]
     tower.config.num_hidden_layers = num_layers
     for layer, rate in zip(tower.encoder.layer, drop_path_rates(tower.config), strict=True):
@@ -106,7 +106,7 @@ def _last_layer_read(model: PreTrainedModel, tower: InternVLVisionModel, depth: 
     if layers is not None:
         layers = layers if isinstance(layers, (list, tuple)) else [layers]
         return max(_from_front(layer, depth) for layer in layers)
-    if tower.config.out_features is not None:
+    if tower.config.chooses_layers:
         return max(map(tower.config.stage_names.index, tower.config.out_features))
     return 0 if model is tower else depth
 

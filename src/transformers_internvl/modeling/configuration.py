@@ -20,6 +20,7 @@ from .limits import check_sizes
 PIXEL_SHUFFLE_VERSIONS = ("v1", "v2")
 LOSS_REDUCTIONS = ("token", "sample", "square")
 CLASSIFIER_POOLINGS = ("cls_patch_concat", "attention_pooling")
+PYRAMID_LEVELS = 4
 PROJECTOR_TYPES = ("mlp", "mlp2x_gelu", "two_mlp")
 
 # What heads and backbones add to a tower's configuration: written only where it differs from these.
@@ -116,6 +117,30 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
     def stage_names(self) -> list[str]:
         """Names of the layers that `out_features` may choose from."""
         return ["stem", *(f"stage{index}" for index in range(1, self.num_hidden_layers + 1))]
+
+    @property
+    def chooses_layers(self) -> bool:
+        """Whether `out_features` or `out_indices` was given; otherwise both say what `None` stands for."""
+        return self._out_features is not None
+
+    @property
+    def out_features(self) -> list[str]:
+        """Names of the layers that a backbone returns, or a segmentation head reads."""
+        return self._out_features or [self.stage_names[index] for index in self.out_indices]
+
+    @out_features.setter
+    def out_features(self, names: list[str] | None) -> None:
+        self.set_output_features_output_indices(names, None)
+
+    @property
+    def out_indices(self) -> list[int]:
+        """The same by number."""
+        quarters = [self.num_hidden_layers * part // PYRAMID_LEVELS for part in range(1, PYRAMID_LEVELS + 1)]
+        return self._out_indices or (quarters if self.use_fpn else quarters[-1:])
+
+    @out_indices.setter
+    def out_indices(self, indices: list[int] | tuple[int, ...] | None) -> None:
+        self.set_output_features_output_indices(None, indices)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields; those of heads and backbones only where they differ from the defaults."""

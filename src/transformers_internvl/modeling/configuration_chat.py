@@ -47,6 +47,8 @@ LANGUAGE_MODELS = {
     "GptOssForCausalLM": LanguageModel("gpt_oss", series_3_5=True),
 }
 
+TOWER_ARCHITECTURE = "InternVisionModel"
+
 # Rotary scaling by the name of its time -> by today's.
 _ROPE_NAMES = {"su": "longrope"}
 
@@ -132,7 +134,7 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
         system_message (`str`, *optional*): System message in place of the template's own; `None` keeps the template's.
         image_token_id (`int`, *optional*):
             Id of `<IMG_CONTEXT>`. The released `config.json` files do not hold it: the model's `from_pretrained` reads
-            it from the tokenizer files beside them.
+            it from the tokenizer files beside them. One that was set here is saved.
         loss_reduction (`str`, *optional*): As in [`InternVLConfig`]; `None` takes what the series was trained with.
         tie_word_embeddings (`bool`):
             Not an argument: false up to series 3.0 whatever the file says, `llm_config`'s own from 3.5 on.
@@ -169,6 +171,7 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.auto_map = {}
+        self.image_token_of_tokenizer: int | None = None  # what the model read there
         llm_config = kwargs.pop("llm_config", None)
         if isinstance(llm_config, PreTrainedConfig):
             llm_config = llm_config.to_dict()
@@ -188,6 +191,8 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
         super().__post_init__(**kwargs)
         if follow_series and self.series_3_5:
             self.loss_reduction = "square"
+        self.vision_config.architectures = [TOWER_ARCHITECTURE]
+        self.text_config.architectures = [_architecture(self.text_config.model_type)]
         self.text_config.tie_word_embeddings = self.series_3_5 and bool(self.text_config.tie_word_embeddings)
         self.tie_word_embeddings = self.text_config.tie_word_embeddings
         self.image_seq_length = self._tokens_per_tile()
@@ -223,16 +228,20 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """The canonical fields."""
-        return {key: value for key, value in super().to_dict().items() if key != "auto_map"}
+        private = ("auto_map", "image_token_of_tokenizer")
+        return {key: value for key, value in super().to_dict().items() if key not in private}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """What `save_pretrained` writes: the authors' keys, `llm_config` and `vision_config` as they were read."""
         fields = super().to_diff_dict()
         fields["llm_config"] = fields.pop("text_config")
         fields["llm_config"]["architectures"] = [_architecture(self.text_config.model_type)]
-        fields["vision_config"]["architectures"] = ["InternVisionModel"]
-        for key in ("image_seq_length", "vision_feature_select_strategy", "projector_hidden_act", "image_token_id"):
+        fields["vision_config"]["architectures"] = [TOWER_ARCHITECTURE]
+        for key in ("image_seq_length", "vision_feature_select_strategy", "projector_hidden_act"):
             fields.pop(key, None)  # the authors' code has no such key: it derives them
+        if self.image_token_id == self.image_token_of_tokenizer:
+            fields.pop("image_token_id", None)  # nor this one; it stands in the tokenizer beside the weights
+        fields.pop("image_token_of_tokenizer", None)
         derived = {"vision_chunk_size": 16, "projector_type": "mlp", "middleware_config": None}
         derived["loss_reduction"] = "square" if self.series_3_5 else "token"
         for key, value in derived.items():

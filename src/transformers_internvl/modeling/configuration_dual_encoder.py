@@ -102,6 +102,11 @@ class InternVLDualEncoderConfig(KeepsAuthorsKeys):
             )
         return {**fields, "model_type": cls.model_type}, kwargs
 
+    @property
+    def text_config(self) -> PreTrainedConfig:
+        """The text half's configuration, by transformers' name."""
+        return self.qllama_config
+
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
         """The text half's configuration, whether it encodes or decodes."""
         return self.qllama_config

@@ -36,6 +36,7 @@ TOWERS = (
     Tower(("intern_vit_6b", "internvit_6b", "InternViT-6B", "internvit6b"), "mlp2x_gelu"),
     Tower(("internvl_14b", "intern_vl_14b", "InternVL-14B", "internvl14b"), "two_mlp"),
 )
+ARCHITECTURE = "LlavaLlamaForCausalLM"
 IMAGE_SIZE, LARGE_IMAGE_SIZE = 336, 448
 
 # What a tower's name contains -> how it differs from InternViT-6B-224px; the first row that fits counts.
@@ -120,6 +121,8 @@ class InternVLLlavaConfig(InternVLConfig):
         self.vision_feature_layer = kwargs.pop("mm_vision_select_layer", self.vision_feature_layer)
         self.projector_type = kwargs.pop("mm_projector_type", tower.projector_type)
         _refuse_options(self, tower, kwargs)
+        for key in ("mm_hidden_size", "mm_vision_select_feature"):  # the tower's width, and what else would be refused
+            kwargs.pop(key, None)
         if self.text_config is None:
             self.text_config = {key: kwargs.pop(key) for key in _TEXT_KEYS & kwargs.keys()}
             self.text_config["tie_word_embeddings"] = self.tie_word_embeddings
@@ -131,6 +134,7 @@ class InternVLLlavaConfig(InternVLConfig):
         if self.projector_type == "two_mlp" and self.middleware_config is None:
             self.middleware_config = {}
         super().__post_init__(**kwargs)
+        self.architectures = self.architectures or [ARCHITECTURE]
         self.image_seq_length = self._tokens_per_image()
         if self.image_token_id is None:
             self.image_token_id = self.text_config.vocab_size
@@ -189,7 +193,7 @@ class InternVLLlavaConfig(InternVLConfig):
         read = self._as_read if self._source else {}
         written = merge_into_source(self._source, read, self.text_config.to_dict(), {})
         written.update({key: authors_value(key, value) for key, value in now.items()})
-        written["architectures"] = ["LlavaLlamaForCausalLM"]
+        written["architectures"] = [ARCHITECTURE]
         written["torch_dtype"] = written.pop("dtype", written.get("torch_dtype"))
         written["mm_vision_select_layer"] = self.vision_feature_layer
         written["mm_projector_type"] = self.projector_type

@@ -32,6 +32,7 @@ from .dual_encoder_base import (
     check_mode,
 )
 from .qllama import QLlamaForCausalLM, QLlamaModel
+from .sharding import gather_plans
 from .vision import InternVisionModel
 
 
@@ -120,6 +121,7 @@ class _TextBody(nn.Module):
     def __init__(self, config: InternVLDualEncoderConfig):
         super().__init__()
         self.model = QLlamaModel(config.qllama_config, cross_attention=False)
+        gather_plans(self, {"model": self.model})
 
     def get_input_embeddings(self) -> nn.Module:
         return self.model.get_input_embeddings()

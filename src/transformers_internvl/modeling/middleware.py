@@ -17,6 +17,7 @@ from torch import nn
 
 from .configuration import InternVLConfig
 from .qllama import QLlamaModel
+from .sharding import gather_plans
 from .vision import InternVLVisionModel, InternVLVisionModelOutputWithPooling, build_vision_tower
 
 
@@ -43,9 +44,7 @@ class InternVLMiddlewareTower(nn.Module):
         parts: dict[str, Any] = {"vision_model": self.vision_model, "qllama": self.qllama}
         self._no_split_modules = set().union(*(part._no_split_modules for part in parts.values()))
         self._skip_keys_device_placement = set().union(*(p._skip_keys_device_placement for p in parts.values()))
-        self._tp_plan = {
-            f"{name}.{key}": style for name, part in parts.items() for key, style in part._tp_plan.items()
-        }
+        gather_plans(self, parts)
 
     def forward(
         self, pixel_values: torch.Tensor, num_layers: int | None = None, **kwargs: Any

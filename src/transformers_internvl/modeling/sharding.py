@@ -46,6 +46,18 @@ def inside_call(module: nn.Module, compute: Callable[[Callable, torch.Tensor], A
             module.forward = replaced
 
 
+def gather_plans(holder: nn.Module, parts: dict[str, Any]) -> None:
+    """Give a plain module the plans of the models inside it: a model asks its own children only.
+
+    Args:
+        holder: gets `_tp_plan` and `_fsdp_plan`.
+        parts: name in the holder -> model.
+    """
+    for plan in ("_tp_plan", "_fsdp_plan"):
+        rules = {f"{name}.{key}": rule for name, part in parts.items() for key, rule in getattr(part, plan).items()}
+        setattr(holder, plan, rules)
+
+
 class NamesOwnBlocks:
     """Mixin in front of `PreTrainedModel`: `_no_split_modules` names only what the model has.
 
@@ -59,4 +71,4 @@ class NamesOwnBlocks:
         self._no_split_modules &= {type(module).__name__ for module in self.modules()}  # type: ignore[attr-defined]
 
 
-__all__ = ["NamesOwnBlocks", "inside_call", "is_sharded"]
+__all__ = ["NamesOwnBlocks", "gather_plans", "inside_call", "is_sharded"]

@@ -18,11 +18,9 @@ from transformers.backbone_utils import BackboneMixin
 from transformers.modeling_outputs import BackboneOutput
 from transformers.utils import can_return_tuple
 
-from .configuration import InternVLVisionConfig
+from .configuration import PYRAMID_LEVELS, InternVLVisionConfig
 from .configuration_chat import InternVisionConfig
 from .vision import InternVLVisionModel
-
-LEVELS = 4
 
 
 class InternVLVisionMapLayerNorm(nn.LayerNorm):  # transformers initializes norms by their names
@@ -63,13 +61,11 @@ class InternVLVisionBackbone(BackboneMixin, InternVLVisionModel):
     """
 
     def __init__(self, config: InternVLVisionConfig):
-        if config.out_features is None:
-            depth = config.num_hidden_layers
-            quarters = [depth * part // LEVELS for part in range(1, LEVELS + 1)]
-            config.set_output_features_output_indices(None, quarters if config.use_fpn else None)
-        if config.use_fpn and len(config.out_features) != LEVELS:
+        config.set_output_features_output_indices(config.out_features, config.out_indices)
+        if config.use_fpn and len(config.out_features) != PYRAMID_LEVELS:
             raise ValueError(
-                f"`use_fpn` builds a pyramid of {LEVELS} maps, got the layers {config.out_features}: choose {LEVELS}."
+                f"`use_fpn` builds a pyramid of {PYRAMID_LEVELS} maps, got the layers {config.out_features}: choose "
+                f"{PYRAMID_LEVELS}."
             )
         if config.patch_dropout:
             raise ValueError(

@@ -114,7 +114,7 @@ class InternVLVisionForSemanticSegmentation(InternVLVisionHeadModel):
 
     def __init__(self, config: InternVLVisionConfig):
         super().__init__(config)
-        layers = config.out_features or config.stage_names[-1:]
+        layers = config.out_features
         if len(layers) != 1:
             raise ValueError(f"A linear segmentation head reads one layer, got `out_features` {layers}: choose one.")
         self.num_layers = config.stage_names.index(layers[0])

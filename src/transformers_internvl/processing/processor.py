@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_utils import ImageInput
-from transformers.processing_utils import MultiModalData, ProcessingKwargs, TextKwargs, Unpack
+from transformers.processing_utils import MultiModalData, ProcessingKwargs, Unpack
 from transformers.utils import TensorType
 from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoInput, make_batched_videos
@@ -110,11 +110,6 @@ class InternVLProcessor(ProcessorFiles):
                 raise TypeError(f"Expected a video processor, got {type(argument).__name__}.")
             return VideoProcessorMixin
         return super().check_argument_for_proper_class(argument_name, argument)
-
-    def _merge_kwargs(self, ModelProcessorKwargs=ProcessingKwargs, tokenizer_init_kwargs=None, **kwargs):
-        # Stock hands the tokenizer's settings to every part, but `backend` means something else to images.
-        defaults = {k: v for k, v in (tokenizer_init_kwargs or {}).items() if k in TextKwargs.__annotations__}
-        return super()._merge_kwargs(ModelProcessorKwargs, tokenizer_init_kwargs=defaults, **kwargs)
 
     # Prompts and media to inputs ----------------------------------------------------------------------------------
 

@@ -13,13 +13,12 @@ from transformers import CLIPImageProcessorPil
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_utils import ChannelDimension, ImageInput, make_flat_list_of_images
-from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TextKwargs, Unpack
+from transformers.processing_utils import ProcessingKwargs, TextKwargs, Unpack
 
 from ..hub.arguments import hub_arguments
-from ..hub.model_card import PushesWithCard
 from .image_processing import NORMALIZE_TYPES
 from .pixels import naming, picture_pixels, to_levels
-from .processor_files import check_tokenizer_files, chosen_options
+from .processor_files import ProcessorBase, check_tokenizer_files, chosen_options
 from .sources import open_image
 from .tokenization_dual_encoder import CAPTION_PROMPT, InternVLDualEncoderTokenizer
 
@@ -37,13 +36,13 @@ class InternVLDualEncoderTextKwargs(TextKwargs, total=False):
     add_eos_token: bool | None
 
 
-class InternVLDualEncoderProcessingKwargs(ProcessingKwargs, total=False):
+class InternVLDualEncoderProcessorKwargs(ProcessingKwargs, total=False):
     """Options of the processor, the tokenizer's own among them."""
 
     text_kwargs: InternVLDualEncoderTextKwargs
 
 
-class InternVLDualEncoderProcessor(PushesWithCard, ProcessorMixin):
+class InternVLDualEncoderProcessor(ProcessorBase):
     """Image processor and tokenizer as one.
 
     ```python
@@ -63,7 +62,7 @@ class InternVLDualEncoderProcessor(PushesWithCard, ProcessorMixin):
         tokenizer: [`InternVLDualEncoderTokenizer`].
     """
 
-    valid_processor_kwargs = InternVLDualEncoderProcessingKwargs
+    valid_processor_kwargs = InternVLDualEncoderProcessorKwargs
     text_kwargs = {"padding": True}
 
     hub_task = "zero-shot-image-classification"
@@ -75,8 +74,8 @@ class InternVLDualEncoderProcessor(PushesWithCard, ProcessorMixin):
         self,
         images: ImageInput | None = None,
         text: str | list[str] | None = None,
-        task: str = "compare",
-        **kwargs: Unpack[InternVLDualEncoderProcessingKwargs],
+        task: str | None = None,
+        **kwargs: Unpack[InternVLDualEncoderProcessorKwargs],
     ) -> BatchFeature:
         """Encode pictures, texts, or both.
 
@@ -84,7 +83,7 @@ class InternVLDualEncoderProcessor(PushesWithCard, ProcessorMixin):
             images: one or a list: PIL images, arrays, tensors, paths, URLs or base64.
             text: with `task="compare"` one text or a list, as many as you like; `summarize:` and the end token are
                 added. With `task="caption"` the prompt, or one for each image; None is `English caption:`.
-            task: `"compare"`: for `forward`, `get_image_features` and `get_text_features`; texts are padded on the
+            task: `"compare"`, or None: for `forward`, `get_image_features` and `get_text_features`; texts are padded on the
                 right. `"caption"`: for `generate`; prompts are left open, and padded on the left.
             kwargs: `return_tensors`, and options of the tokenizer and the image processor.
 
@@ -96,6 +95,7 @@ class InternVLDualEncoderProcessor(PushesWithCard, ProcessorMixin):
             ValueError: an unknown task, neither images nor texts, a picture that cannot be read, a text that is too
                 long (see the tokenizer), or for captions no images or another number of prompts than of images.
         """
+        task = "compare" if task is None else task
         if task not in TASKS:
             raise ValueError(f"`task` must be one of {', '.join(map(repr, TASKS))}, got {task!r}.")
         if images is None and text is None:
@@ -104,7 +104,7 @@ class InternVLDualEncoderProcessor(PushesWithCard, ProcessorMixin):
         if task == "caption":
             text = _prompts(text, given)
             kwargs = {"prefix": "", "add_eos_token": False, "padding_side": "left", **kwargs}
-        options = self._merge_kwargs(**kwargs)
+        options = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         data: dict[str, Any] = {}
         if given is not None:
             data.update(self._pixel_values(given, options["images_kwargs"]))

@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import AutoProcessor
 from transformers.configuration_utils import PreTrainedConfig
-from transformers.processing_utils import ProcessorMixin
+from transformers.processing_utils import ProcessorMixin, TextKwargs
 
 from ..hub.arguments import find_file, hub_arguments
 from ..hub.model_card import PushesWithCard
@@ -45,7 +45,17 @@ _OUR_PLACEHOLDER = '{%- set image_placeholder = "<image>" %}'
 _STOCK_PLACEHOLDER = '{%- set image_placeholder = "<IMG_CONTEXT>" %}'
 
 
-class ProcessorFiles(PushesWithCard, ProcessorMixin):
+class ProcessorBase(PushesWithCard, ProcessorMixin):
+    """What all processors of this package share."""
+
+    def _merge_kwargs(self, ModelProcessorKwargs=None, tokenizer_init_kwargs=None, **kwargs):
+        # Stock hands the tokenizer's settings to every part, but `backend` means something else to images.
+        defaults = {k: v for k, v in (tokenizer_init_kwargs or {}).items() if k in TextKwargs.__annotations__}
+        options = ModelProcessorKwargs or self.valid_processor_kwargs
+        return super()._merge_kwargs(options, tokenizer_init_kwargs=defaults, **kwargs)
+
+
+class ProcessorFiles(ProcessorBase):
     """Loading and saving of `InternVLProcessor`."""
 
     hub_task = "image-text-to-text"

@@ -18,7 +18,7 @@ from . import text_as_data
 from .chat_templates import get_chat_template
 from .image_processing import NORMALIZE_TYPES
 from .image_processing_llava import InternVLLlavaImageProcessor
-from .placeholders import IMAGE_CONTEXT, VIDEO, Place, token_id
+from .placeholders import IMAGE_CONTEXT, Place, token_id
 from .processor import InternVLProcessor
 from .processor_files import check_tokenizer_files, chosen_options
 from .text_as_data import Prompt
@@ -56,7 +56,7 @@ class InternVLLlavaProcessor(InternVLProcessor):
         self.images_kwargs: dict[str, Any] = {}
         self.image_seq_length = image_seq_length
         self.image_token, self.image_token_id = IMAGE_CONTEXT, token_id(tokenizer, IMAGE_CONTEXT)
-        self.video_token, self.video_token_id = VIDEO, None
+        self.video_token = self.video_token_id = None
 
     @property
     def image_token_ids(self) -> list[int]:

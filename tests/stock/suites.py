@@ -1,0 +1,50 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The one table: which of stock's suites runs on which classes. A new suite is a new row."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One of our drivers, and the classes that it puts through stock's suite.
+
+    Attributes:
+        name: what `--suite` and `not_passed.txt` call it.
+        driver: a file below `overlay/tests/internvl/`; it gets the classes from `given.given_classes()`.
+        ours: classes by name, in the order in which the driver takes them; `module:Name` if not public.
+        stock: stock's classes for the same places; None if it has none. They run with `--long` only.
+        long: runs with `--long` only.
+    """
+
+    name: str
+    driver: str
+    ours: tuple[str, ...]
+    stock: tuple[str, ...] | None = None
+    long: bool = False
+
+
+CHAT = ("InternVLConfig", "InternVLForConditionalGeneration", "InternVLModel")
+AUTHORS_CHAT = ("InternVLChatConfig", "InternVLChatModel")  # `AutoModel` gives that class, too
+LLAVA_CHAT = ("InternVLLlavaConfig", "InternVLLlavaForConditionalGeneration")
+TOWER = ("InternVLVisionConfig", "InternVLVisionModel")
+TOWER_HEADS = tuple(
+    f"InternVLVision{head}" for head in ("ForImageClassification", "ForSemanticSegmentation", "Backbone")
+)
+AUTHORS_TOWER = tuple(name.replace("InternVLVision", "InternVision") for name in TOWER + TOWER_HEADS)
+INTERNLM2 = ("InternLM2Config", "InternLM2ForCausalLM", "InternLM2Model")
+DUAL_ENCODER = tuple(f"InternVLDualEncoder{part}" for part in ("Config", "Model", "VisionModel", "TextModel"))
+
+# The slowest first: two run at a time.
+SUITES = (
+    Suite("parallel", "test_parallel.py", ours=CHAT, stock=CHAT),
+    Suite("parallel authors", "test_parallel.py", ours=AUTHORS_CHAT),
+    Suite("dual encoder", "test_dual_encoder.py", ours=DUAL_ENCODER),
+    Suite("model", "test_model.py", ours=CHAT, stock=CHAT),
+    Suite("model authors", "test_model.py", ours=AUTHORS_CHAT),
+    Suite("model llava", "test_model.py", ours=LLAVA_CHAT, long=True),
+    Suite("tower", "test_tower.py", ours=TOWER + TOWER_HEADS, stock=TOWER),
+    Suite("tower authors", "test_tower.py", ours=AUTHORS_TOWER),
+    Suite("language model", "test_language_model.py", ours=INTERNLM2),
+    Suite("training", "test_training.py", ours=CHAT, stock=CHAT, long=True),
+    Suite("training authors", "test_training.py", ours=AUTHORS_CHAT, long=True),
+)
