@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-# Library -> the lowest and the highest version that the tests have passed on (`python tests/versions.py`).
+# Library -> the lowest and the highest version that tests have run on (`python tests/versions.py`).
 TESTED: dict[str, tuple[str, str]] = {
     "accelerate": ("1.10.1", "1.15.0"),
     "huggingface_hub": ("1.31.0", "2.4.0"),
