@@ -18,6 +18,7 @@ MAX_LINES = 400
 # Imports point from a later row to an earlier one, never within a row; a part may import itself. Modules that stand
 # beside the parts (`registry`, `internvl_chat`, ...) are the part "top".
 LAYERS = [
+    {"compatibility"},
     {"hub"},
     {"modeling", "processing"},
     {"training", "evaluation", "conversion"},

@@ -9,10 +9,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers import trainer as stock_trainer
 from transformers.utils import logging
 
+from ..compatibility import require
+
+require("transformers_internvl.training")
+PREFIX_CHECKPOINT_DIR: str = stock_trainer.PREFIX_CHECKPOINT_DIR
+TRAINER_STATE_NAME: str = stock_trainer.TRAINER_STATE_NAME
 logger = logging.get_logger(__name__)
 
 
@@ -55,4 +59,11 @@ def last_checkpoint(folder: str | os.PathLike) -> str | None:
     return None
 
 
-__all__ = ["is_complete", "last_checkpoint", "read_json", "write_json"]
+__all__ = [
+    "PREFIX_CHECKPOINT_DIR",
+    "TRAINER_STATE_NAME",
+    "is_complete",
+    "last_checkpoint",
+    "read_json",
+    "write_json",
+]

@@ -26,10 +26,9 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
 
 from ..hub.model_card import complete_model_card
-from .checkpoints import last_checkpoint, read_json, write_json
+from .checkpoints import TRAINER_STATE_NAME, last_checkpoint, read_json, write_json
 from .dataset import ChatDataset, PackedDataset
 from .loading import EpochBatches, PackLoader, TrainingLoader, training_loader
 from .records import DataSet, TableRows

@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoProcessor, Trainer, TrainingArguments
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers import AutoProcessor, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 
-from .checkpoints import is_complete, last_checkpoint
+from .checkpoints import PREFIX_CHECKPOINT_DIR, is_complete, last_checkpoint
 from .objectives import Data, objective_of
 from .report import RunReport
 from .run_options import RunOptions, read_options, write_options
