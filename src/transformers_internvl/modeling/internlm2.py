@@ -7,6 +7,8 @@ head, which `conversion/mappings.py` undoes at load time. So there is a configur
 few subclasses, and next to no model code. This is the pattern for any other language model that is Llama in disguise.
 """
 
+from typing import Any
+
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
@@ -60,7 +62,7 @@ class InternLM2RotaryEmbedding(LlamaRotaryEmbedding):
 
 def forget_lengths(model: nn.Module) -> None:
     """Give a Llama under dynamic NTK scaling, which is InternLM2 in the canonical layout, these rotary positions."""
-    rotary = getattr(model, "rotary_emb", None)
+    rotary: Any = getattr(model, "rotary_emb", None)
     if type(rotary) is LlamaRotaryEmbedding and rotary.rope_type == "dynamic":
         model.rotary_emb = InternLM2RotaryEmbedding(rotary.config)
 

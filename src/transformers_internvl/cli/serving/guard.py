@@ -38,7 +38,7 @@ class Guard:
             body = await asyncio.wait_for(self._body(receive), BODY_SECONDS)
             if body is not None:
                 await self._watched(scope, body, receive, send)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             await _refuse(RequestError(f"The body took longer than {BODY_SECONDS:g} s.", 408), scope, receive, send)
         except RequestError as error:
             await _refuse(error, scope, receive, send)
