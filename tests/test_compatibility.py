@@ -129,7 +129,7 @@ def private_attributes(tree: ast.AST) -> tuple[set[str], set[str]]:
             (made if isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self" else used).add(node.attr)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "object.__setattr__"):
             used.update(str(word.value) for word in node.args if isinstance(word, ast.Constant))
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             made.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             made.add(node.id)

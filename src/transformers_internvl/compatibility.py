@@ -53,12 +53,14 @@ RELIED_ON: dict[str, dict[str, str]] = {
             WeightTransform.rename_source_key WeightTransform.reverse_transform WeightTransform.scope_prefix
             WeightTransform.was_used """,
         "transformers.distributed.mixin": """
-            DistributedMixin._fsdp_plan DistributedMixin._resolve_parallel_plans DistributedMixin._tp_plan """,
+            DistributedMixin._device_mesh DistributedMixin._fsdp_plan DistributedMixin._mesh_manager
+            DistributedMixin._resolve_parallel_plans DistributedMixin._tp_plan """,
         "transformers.feature_extraction_utils": "BatchFeature",
         "transformers.generation.candidate_generator": "CandidateGenerator PromptLookupCandidateGenerator",
         "transformers.generation.configuration_utils": "GenerationConfig.__init__:_from_model_config",
         "transformers.generation.utils": """
-            GenerationMixin._get_candidate_generator GenerationMixin._get_logits_processor """,
+            GenerationMixin._get_candidate_generator GenerationMixin._get_logits_processor
+            GenerationMixin._prefill """,
         "transformers.image_processing_backends": "PilBackend PilBackend._preprocess",
         "transformers.image_processing_utils": """
             BaseImageProcessor._preprocess_image_like_inputs BaseImageProcessor._standardize_kwargs
@@ -111,14 +113,24 @@ RELIED_ON: dict[str, dict[str, str]] = {
             TokenizersBackend._tokenizer TokenizersBackend.convert_to_native_format
             TokenizersBackend.update_post_processor """,
         "transformers.utils": """
-            cached_file can_return_tuple is_flash_attn_2_available is_tracing logging TensorType
-            torch_compilable_check TransformersKwargs """,
+            cached_file can_return_tuple is_flash_attn_2_available is_torchdynamo_compiling is_tracing logging
+            TensorType torch_compilable_check TransformersKwargs """,
         "transformers.utils.chat_template_utils": "render_jinja_template",
         "transformers.utils.generic": "can_return_tuple merge_with_config_defaults",
         "transformers.utils.hub": "hf_api PushToHubMixin._upload_modified_files resolve_revision",
         "transformers.utils.output_capturing": "capture_outputs",
         "transformers.video_processing_utils": "VideoProcessorMixin",
         "transformers.video_utils": "make_batched_videos VideoInput VideoMetadata",
+    },
+    "transformers_internvl.cli.serving": {  # needs the packages of the extra `serve`
+        "transformers.cli.serving.chat_completion": """
+            ChatCompletionHandler ChatCompletionHandler._build_generation_config
+            ChatCompletionHandler._non_streaming ChatCompletionHandler._streaming
+            ChatCompletionHandler._validate_request """,
+        "transformers.cli.serving.model_manager": "ModelManager",
+        "transformers.cli.serving.server": "build_server",
+        "transformers.cli.serving.utils": """
+            _StreamError BaseGenerateManager GenerationState InferenceThread set_torch_seed """,
     },
     "transformers_internvl.training": {  # seconds of imports that only trainers need
         "transformers.trainer": """

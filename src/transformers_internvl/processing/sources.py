@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from io import BytesIO
 from typing import BinaryIO
@@ -36,10 +35,15 @@ def open_source(source: str | os.PathLike | bytes, timeout: float | None = 60.0)
         return open(text, "rb")
     payload = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        return BytesIO(base64.b64decode(payload.encode("ascii").translate(None, _WHITE_SPACE), validate=True))
-    except (binascii.Error, ValueError) as error:
+        return BytesIO(decode_base64(payload))
+    except ValueError as error:
         shown = text if len(text) <= 240 else f"{text[:120]}…{text[-120:]}"  # a path, or broken base64
         raise FileNotFoundError(f"Neither a file, an http(s) URL, a data URI nor base64 text: {shown!r}.") from error
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes of base64 text, white space allowed. Raises `ValueError` for other text."""
+    return base64.b64decode(text.encode("ascii").translate(None, _WHITE_SPACE), validate=True)
 
 
 def open_image(source: str | os.PathLike | bytes, timeout: float | None = 60.0) -> Image.Image:

@@ -35,11 +35,12 @@ class Guard:
         try:
             if self.waiting > self.most_requests:
                 raise RequestError(f"{self.most_requests} requests wait already: try again later.", status=503)
-            body = await asyncio.wait_for(self._body(receive), BODY_SECONDS)
+            try:
+                body = await asyncio.wait_for(self._body(receive), BODY_SECONDS)
+            except TimeoutError as error:
+                raise RequestError(f"The body took longer than {BODY_SECONDS:g} s.", status=408) from error
             if body is not None:
                 await self._watched(scope, body, receive, send)
-        except TimeoutError:
-            await _refuse(RequestError(f"The body took longer than {BODY_SECONDS:g} s.", 408), scope, receive, send)
         except RequestError as error:
             await _refuse(error, scope, receive, send)
         finally:

@@ -6,8 +6,6 @@ services of the machine and its network. So only public addresses are asked, the
 that is connected to, and every step of a redirection is looked at anew. Paths are never opened.
 """
 
-import base64
-import binascii
 import http.client
 import ipaddress
 import socket
@@ -20,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 from PIL import Image
 
-from ...processing.sources import DECODING_ERRORS
+from ...processing.sources import DECODING_ERRORS, decode_base64
 from .requests import RequestError
 
 _REDIRECTIONS = (301, 302, 303, 307, 308)
@@ -63,8 +61,8 @@ def read_source(url: str, limits: Limits) -> bytes:
     if not (head.startswith("data:") and comma and head.endswith(";base64")):
         raise RequestError(f"A picture or video must be an http(s) URL or data:...;base64,..., got {url!r:.80}.")
     try:
-        return base64.b64decode("".join(payload.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
+        return decode_base64(payload)
+    except ValueError as error:
         raise RequestError(f"The base64 text of {head[:80]} is broken: {error}.") from error
 
 
