@@ -51,6 +51,11 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def gathered(model) -> dict[str, torch.Tensor]:
+    """The whole parameters, as they are now."""
+    return {key: whole(value.detach()).clone() for key, value in model.named_parameters()}
+
+
 def objective(model, name: str, turn: int) -> torch.Tensor:
     """A loss to train; ranks that hold different data take different turns."""
     if name in LLAVA or name in CANONICAL or FOLDERS[name] in CHAT:
@@ -96,39 +101,42 @@ def compare(name: str, mesh: str, scratch: Path) -> dict:
     """One layout on one mesh: what differs from one process."""
     from transformers.distributed import DistributedConfig
 
-    folder = FOLDERS.get(name, scratch / name)
-    alone, shared = load(folder), load(folder, distributed_config=DistributedConfig(**MESHES[mesh][1]))
-    got = dict(shared.named_parameters())
-    expected = dict(alone.named_parameters())
-    report = {"names": sorted(got.keys() ^ expected.keys())}
-    held = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in got.values())
-    report["share"] = held / sum(p.numel() for p in expected.values())
-    report["loaded"] = [key for key, value in expected.items() if not torch.equal(whole(got[key]), value)]
-
+    folder, first = FOLDERS.get(name, scratch / name), distributed.get_rank() == 0
+    shared = load(folder, distributed_config=DistributedConfig(**MESHES[mesh][1]))
+    alone = load(folder) if first else None  # one rank compares, all of them gather
+    held = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in shared.parameters())
+    loaded = gathered(shared)
     here = scratch / mesh / name
-    first = distributed.get_rank() == 0
-    ours = saved(shared, here / "shared", name)
-    theirs = saved(alone, here / "alone", name) if first else ours
-    report["saved"] = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    files, answered = saved(shared, here / "shared", name), numbers(shared, name)
+
+    turns = MESHES[mesh][1].get("fsdp_size", 1)
+    mine = distributed.get_rank() // MESHES[mesh][1].get("tp_size", 1)
+    total = torch.tensor(train(shared, [objective(shared, name, mine)], clip=mesh == "fsdp"))
+    distributed.all_reduce(total)
+    trained = gathered(shared)
+    if alone is None:
+        return {}
+
+    start = {key: value.detach().clone() for key, value in alone.named_parameters()}
+    report = {"names": sorted(loaded.keys() ^ start.keys())}
+    report["share"] = held / sum(value.numel() for value in start.values())
+    report["loaded"] = [key for key, value in start.items() if not torch.equal(loaded[key], value)]
+    theirs = saved(alone, here / "alone", name)
+    report["saved"] = sorted(key for key in files.keys() | theirs.keys() if files.get(key) != theirs.get(key))
     report["files"] = len(theirs)
 
-    answered, known = numbers(shared, name), numbers(alone, name)
+    known = numbers(alone, name)
     scale = max(float(value.abs().max()) for key, value in known.items() if key != "ids")
     report["ids"] = [] if "ids" not in known or torch.equal(known["ids"], answered["ids"]) else ["generated ids"]
     apart = {key: float((answered[key] - value).abs().max()) / scale for key, value in known.items() if key != "ids"}
     report["numbers"] = max(apart.values())
 
-    turns = MESHES[mesh][1].get("fsdp_size", 1)
-    mine = distributed.get_rank() // MESHES[mesh][1].get("tp_size", 1)
-    loss = train(shared, [objective(shared, name, mine)], clip=mesh == "fsdp")
-    total = torch.tensor(loss)
-    distributed.all_reduce(total)
     of_one = train(alone, [objective(alone, name, turn) for turn in range(turns)], clip=mesh == "fsdp")
     report["loss"] = abs(total.item() / distributed.get_world_size() - of_one) / max(abs(of_one), 1.0)
-    got, start = dict(shared.named_parameters()), dict(load(folder).named_parameters())
+    expected = dict(alone.named_parameters())
     moved = {key: float((value - start[key]).abs().max()) for key, value in expected.items()}
     report["moved"] = sum(value > 0 for value in moved.values()) / len(moved)
-    wrong = {key: float((whole(got[key]) - value).abs().max()) for key, value in expected.items()}
+    wrong = {key: float((trained[key] - value).abs().max()) for key, value in expected.items()}
     report["step"] = max(wrong.values()) / max(moved.values())
     report["worst"] = max(wrong, key=wrong.get)
     return report
