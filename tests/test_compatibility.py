@@ -172,7 +172,8 @@ def test_private_names_that_we_override_are_listed():
             for name in vars(kind) if kind.__module__.startswith("transformers_internvl") else ():
                 owners = [base for base in kind.__mro__[1:] if name in vars(base)]
                 theirs = [base for base in owners if base.__module__.split(".")[0] in LIBRARIES - {"torch"}]
-                if private(name) and theirs and name not in WORDS | {"_abc_impl"}:  # which Python makes
+                cached = name == "_abc_impl" or name.endswith("_cached_value")  # Python and transformers make these
+                if private(name) and theirs and not cached and name not in WORDS:
                     wrong.add(f"{kind.__name__}.{name} overrides {theirs[-1].__module__}.{theirs[-1].__qualname__}")
     assert not wrong, "write these into the table of compatibility.py"
 
