@@ -16,7 +16,7 @@ from typing import Any
 TESTED: dict[str, tuple[str, str]] = {
     "accelerate": ("1.10.1", "1.15.0"),
     "huggingface_hub": ("1.31.0", "2.4.0"),
-    "torch": ("2.9.0", "2.15.0"),
+    "torch": ("2.13.0", "2.15.0"),
     "transformers": ("5.23.0", "5.23.0"),
 }
 
