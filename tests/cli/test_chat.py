@@ -3,13 +3,12 @@
 
 import io
 
-import av
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from tests.clips import write_clip
 from tests.parity.golden import golden_root
 from transformers_internvl.cli import VERBS, main
 
@@ -65,13 +64,7 @@ def test_text_alone_and_system_message(capsys):
 @pytest.fixture
 def video(tmp_path):
     path = tmp_path / "clip.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=4)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for shade in range(0, 240, 40):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), shade, np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    write_clip(path, range(0, 240, 40))
     return path
 
 

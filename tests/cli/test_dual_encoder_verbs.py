@@ -3,10 +3,9 @@
 
 import json
 
-import av
-import numpy as np
 import pytest
 
+from tests.clips import write_clip
 from tests.evaluation.dual_encoder import MODEL, draw_classes, model_and_processor, write_pairs
 from tests.parity.golden import golden_root
 from transformers_internvl.cli import main
@@ -46,13 +45,7 @@ def clips(tmp_path):
     for name, shade in (("dark", 30), ("bright", 220)):
         path = tmp_path / "clips" / name / "clip.mp4"
         path.parent.mkdir(parents=True)
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("mpeg4", rate=4)
-            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-            for _ in range(4):
-                frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), shade, np.uint8), format="rgb24")
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
+        write_clip(path, [shade] * 4, size=(64, 64))
         lines.append({"video": f"clips/{name}/clip.mp4", "caption": f"a {name} dog"})
     (tmp_path / "clips.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return tmp_path

@@ -2,10 +2,10 @@
 """Vectors of pictures, texts and videos: those of the model's own methods, whatever the batches."""
 
 import av
-import numpy as np
 import pytest
 import torch
 
+from tests.clips import write_clip
 from tests.evaluation.dual_encoder import COLORS, drawing, model_and_processor, write_pairs
 from transformers_internvl.evaluation import embedding
 from transformers_internvl.evaluation.captioning import caption_images
@@ -74,13 +74,7 @@ def test_long_texts_are_cut_on_request():
 def clip(tmp_path):
     """A video of 9 frames that get brighter."""
     path = tmp_path / "clip.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=4)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        for shade in range(0, 252, 28):
-            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), shade, np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    write_clip(path, range(0, 252, 28), size=(64, 64))
     return path
 
 

@@ -2,7 +2,6 @@
 import doctest
 import random
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -10,6 +9,7 @@ from PIL import Image
 from transformers import PreTrainedConfig
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
+from tests.clips import write_clip
 from transformers_internvl.processing import frame_sampling
 from transformers_internvl.processing.frame_sampling import frame_indices, random_indices
 from transformers_internvl.processing.image_processing import InternVLImageProcessor
@@ -22,14 +22,7 @@ RATE = 10
 
 def write_video(path, frames: int, codec: str = "libx264", options: dict | None = None) -> None:
     """Frame i is gray of level 3 i."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=RATE, options=options or {})
-        stream.width, stream.height = 64, 48
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        for index in range(frames):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 3 * index, dtype=np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    write_clip(path, range(0, 3 * frames, 3), rate=RATE, codec=codec, options=options)
 
 
 def shown(pixels: np.ndarray) -> int:

@@ -23,6 +23,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from transformers import GenerationConfig
 
+from tests.clips import clip_bytes
 from tests.parity.golden import golden_root
 from transformers_internvl import InternVLChatConfig, InternVLConfig
 from transformers_internvl.conversion.adapters import Adapter
@@ -133,17 +134,7 @@ def _pictures() -> tuple[bytes, ...]:
 
 @lru_cache
 def encoded_clip() -> bytes:
-    import av
-
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("mpeg4", rate=5)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        for number in range(6):
-            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 40 * number, np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return file.getvalue()
+    return clip_bytes(range(0, 240, 40), size=(32, 32), rate=5)
 
 
 @lru_cache

@@ -7,14 +7,12 @@ import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
 from pathlib import Path
 
-import av
-import numpy as np
 import openai
 import pytest
 
+from tests.clips import clip_bytes
 from tests.reliability.serving import (
     RUBBISH,
     ask,
@@ -150,20 +148,8 @@ def test_a_small_picture_on_request(client):
     assert ask(client, given, extra_body={"chat_template_kwargs": {"max_patches": 1}}) == expected
 
 
-def clip():
-    file = BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("mpeg4", rate=4)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for shade in range(0, 240, 40):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), shade, np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return file.getvalue()
-
-
 def test_a_video(client):
-    data = clip()
+    data = clip_bytes(range(0, 240, 40))
     expected = direct(said({"type": "video", "video": data}, text("How many?")), num_frames=4)
     given = said(sent(data_uri(data, "video/mp4"), "video_url"), text("How many?"))
     assert ask(client, given, extra_body={"chat_template_kwargs": {"num_frames": 4}}) == expected
