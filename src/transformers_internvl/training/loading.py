@@ -113,11 +113,13 @@ class TrainingLoader(ABC):
     def _identity(self) -> dict[str, Any]:
         """What must not have changed for a place to mean the same."""
 
+    @abstractmethod
     def _place(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """Behind the last batch that was given away, within the epoch."""
 
+    @abstractmethod
     def _go_to(self, place: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Take up at a place."""
 
     def state_dict(self) -> dict[str, Any]:
         """Behind the last batch that was given away: plain numbers, for JSON."""
