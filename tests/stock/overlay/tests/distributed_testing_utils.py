@@ -1,10 +1,11 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Stands in for a module that the source distribution lacks: processes that share a model, on this machine's CPUs.
 
-They are forked, so that they need not import everything again; therefore the process that starts them must not have
-run a backward pass.
+They are forked from a process that has imported what all of them need, and started no thread: one that forks while a
+thread looks up an address leaves the lock of that to processes that wait for it without end.
 """
 
+import multiprocessing
 import os
 import socket
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch.multiprocessing import start_processes
+
+DRIVER = "tests.internvl.test_parallel"  # it changes names of the suites, for the processes too
 
 
 def _get_distributed_backend() -> str:
@@ -32,7 +35,8 @@ def _set_rank_device(rank: int) -> None:
 
 
 def _start_rank_processes(fn: Callable, args: tuple = (), nprocs: int = 1) -> None:
-    start_processes(fn, args=args, nprocs=nprocs, join=True, start_method="fork")
+    multiprocessing.set_forkserver_preload([DRIVER])
+    start_processes(fn, args=args, nprocs=nprocs, join=True, start_method="forkserver")
 
 
 def run_distributed(world_size: int = 2) -> Callable[[Callable], Callable]:
