@@ -16,20 +16,23 @@ import transformers_internvl  # noqa: E402, F401
 # leave a worker alone.
 LONG = {
     "modeling/test_distributed.py": 65,
-    "nano/test_dense.py": 65,
     "modeling/test_compiled.py": 60,
     "test_hub.py": 55,
-    "test_notebooks.py": 50,
-    "training/test_at_scale.py": 45,
+    "training/test_at_scale.py": 40,
     "training/test_data_trainer.py": 40,
     "training/test_feature_cache.py": 40,
-    "training/test_resume.py": 40,
-    "cli/test_train.py": 40,
+    "cli/test_train.py": 35,
     "nano/test_dual_encoder.py": 35,
+    "nano/test_dense.py": 30,
+    "training/test_resume.py": 30,
     "test_docs.py": 30,
     "reliability/test_serving.py": 30,
+    "conversion/test_convert.py": 30,
+    "test_notebooks.py": 25,
     "training/test_trainer.py": 25,
     "training/test_data_ranks.py": 20,
+    "conversion/test_operations.py": 20,
+    "training/test_footprint.py": 15,
 }
 
 

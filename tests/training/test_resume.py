@@ -1,12 +1,15 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Runs that are stopped in mid-epoch and resumed; `python -m tests.training.kills` is the long form, with kills."""
+"""Runs that are stopped in mid-epoch and resumed; `python -m tests.training.kills` is the long form, with kills.
+
+Packs without workers are resumed by `test_data_ranks.py`.
+"""
 
 import pytest
 
 from tests.training.kills import once_each, outcome, stopped_and_resumed, trainer_of
 
 
-@pytest.mark.parametrize("case", ["packed", "packed, two workers", "rows"])
+@pytest.mark.parametrize("case", ["packed, two workers", "rows"])
 def test_stopped_and_resumed_is_as_if_never_stopped(case, tmp_path):
     whole = trainer_of(case, tmp_path / "whole", save_strategy="no")
     whole.train()
