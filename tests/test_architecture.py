@@ -3,6 +3,7 @@
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,11 +38,16 @@ def level(part: str) -> int:
     return next(index for index, layer in enumerate(LAYERS) if part in layer)
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports_of(path: Path) -> list[tuple[int, str]]:
     """(line, module) of every import of our own package in a file, as a dotted name below the package."""
     package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -55,10 +61,6 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
 @pytest.fixture(params=FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def source(request):
     return request.param
-
-
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def places(path: Path, nodes: list[ast.AST]) -> list[str]:
@@ -93,7 +95,7 @@ def test_a_file_is_one_story(source):
 def test_header_and_docstring(source):
     text = source.read_text(encoding="utf-8")
     assert text.startswith(HEADER + "\n")
-    assert ast.get_docstring(ast.parse(text)), f"{source.relative_to(ROOT)} has no module docstring"
+    assert ast.get_docstring(tree_of(source)), f"{source.relative_to(ROOT)} has no module docstring"
 
 
 def test_prints_only_on_the_command_line(source):
