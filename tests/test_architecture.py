@@ -6,8 +6,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 import transformers_internvl
 
 ROOT = Path(transformers_internvl.__file__).resolve().parent
@@ -58,24 +56,31 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
     return [(line, name.removeprefix(prefix)) for line, name in found if name.startswith(prefix)]
 
 
-@pytest.fixture(params=FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def source(request):
-    return request.param
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
-def places(path: Path, nodes: list[ast.AST]) -> list[str]:
-    return [f"{path.relative_to(ROOT)}:{node.lineno}" for node in nodes]
-
-
-def test_imports_point_one_way(source):
-    if source == ROOT / "__init__.py":  # the front door shows names of every part
-        return
-    own = part_of(".".join(source.relative_to(ROOT).with_suffix("").parts))
-    wrong = [
-        f"{source.relative_to(ROOT)}:{line} imports {module}"
-        for line, module in imports_of(source)
-        if part_of(module) != own and level(part_of(module)) >= level(own)
+def places(kinds, is_wrong=lambda node: True, files: list[Path] = FILES) -> list[str]:
+    """Where nodes of some kinds break a rule."""
+    return [
+        f"{named(path)}:{node.lineno}"
+        for path in files
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, kinds) and is_wrong(node)
     ]
+
+
+def test_imports_point_one_way():
+    wrong = []
+    for path in FILES:
+        if path == ROOT / "__init__.py":  # the front door shows names of every part
+            continue
+        own = part_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        wrong += [
+            f"{named(path)}:{line} imports {module}"
+            for line, module in imports_of(path)
+            if part_of(module) != own and level(part_of(module)) >= level(own)
+        ]
     assert not wrong
 
 
@@ -87,43 +92,40 @@ def test_the_scanner_sees_both_kinds_of_imports(tmp_path, monkeypatch):
     assert imports_of(path) == [(1, "cli.main"), (2, "modeling.vision"), (3, "nano")]
 
 
-def test_a_file_is_one_story(source):
-    lines = source.read_text(encoding="utf-8").count("\n")
-    assert lines <= MAX_LINES, f"{source.relative_to(ROOT)} has {lines} lines, the limit is {MAX_LINES}; split it."
+def test_a_file_is_one_story():
+    lines = {named(path): path.read_text(encoding="utf-8").count("\n") for path in FILES}
+    long = {name: count for name, count in lines.items() if count > MAX_LINES}
+    assert not long, f"the limit is {MAX_LINES} lines; split them"
 
 
-def test_header_and_docstring(source):
-    text = source.read_text(encoding="utf-8")
-    assert text.startswith(HEADER + "\n")
-    assert ast.get_docstring(tree_of(source)), f"{source.relative_to(ROOT)} has no module docstring"
+def test_header_and_docstring():
+    assert not [named(path) for path in FILES if not path.read_text(encoding="utf-8").startswith(HEADER + "\n")]
+    assert not [named(path) for path in FILES if not ast.get_docstring(tree_of(path))]
 
 
-def test_prints_only_on_the_command_line(source):
-    if source.relative_to(ROOT).parts[0] == "cli":
-        return
-    calls = [node for node in ast.walk(tree_of(source)) if isinstance(node, ast.Call)]
-    assert not places(source, [node for node in calls if getattr(node.func, "id", None) == "print"])
+def test_prints_only_on_the_command_line():
+    files = [path for path in FILES if path.relative_to(ROOT).parts[0] != "cli"]
+    assert not places(ast.Call, lambda node: getattr(node.func, "id", None) == "print", files)
 
 
-def test_no_assert(source):
-    assert not places(source, [node for node in ast.walk(tree_of(source)) if isinstance(node, ast.Assert)])
+def test_no_assert():
+    assert not places(ast.Assert)
 
 
-def test_no_blind_except(source):
-    handlers = [node for node in ast.walk(tree_of(source)) if isinstance(node, ast.ExceptHandler)]
+def test_no_blind_except():
     blind = {"Exception", "BaseException"}
-    wrong = [node for node in handlers if node.type is None or getattr(node.type, "id", None) in blind]
-    assert not places(source, wrong)
+    assert not places(ast.ExceptHandler, lambda node: node.type is None or getattr(node.type, "id", None) in blind)
 
 
-def test_public_names_are_documented(source):
+def test_public_names_are_documented():
     wrong = [
-        node
-        for node in tree_of(source).body
+        f"{named(path)}:{node.lineno}"
+        for path in FILES
+        for node in tree_of(path).body
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_")
         if not ast.get_docstring(node)
     ]
-    assert not places(source, wrong)
+    assert not wrong
 
 
 def test_every_public_name_can_be_imported():
