@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 from packaging.version import Version
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 
 import transformers_internvl
 from transformers_internvl.compatibility import RELIED_ON, TESTED, relied_on, require
@@ -159,7 +159,27 @@ def test_private_attributes_are_our_own_or_listed():
     assert not wrong, "write these into the table of compatibility.py, or use what is documented"
 
 
-def test_private_names_that_we_override_are_listed():
+def undocumented_overrides(kind: type) -> set[str]:
+    """Names that a class, or a mixin of ours above it, takes over from a library that does not document them.
+
+    Documented are public names of classes that their library has at its top level, and those of torch's modules.
+    """
+    found = set()
+    for place, ours in enumerate(kind.__mro__):
+        for name in vars(ours) if ours.__module__.split(".")[0] in ("transformers_internvl", "tests") else ():
+            owners = [base for base in kind.__mro__[place + 1 :] if name in vars(base)]
+            libraries = [(base.__module__.split(".")[0], base) for base in owners]
+            theirs = [(library, base) for library, base in libraries if library in LIBRARIES - {"torch"}]
+            cached = name == "_abc_impl" or name.endswith("_cached_value")  # Python and transformers make these
+            promised = not private(name) and any(
+                library == "torch" or hasattr(sys.modules[library], base.__name__) for library, base in libraries
+            )
+            if theirs and not name.startswith("__") and not cached and not promised:
+                found.add(f"{ours.__name__} overrides {theirs[-1][1].__module__} {theirs[-1][1].__qualname__}.{name}")
+    return found
+
+
+def test_undocumented_names_that_we_override_are_listed():
     """A hook that its library renames would never be called again."""
     modules = [
         importlib.import_module(name) for name in list(sys.modules) if name.startswith("transformers_internvl.")
@@ -169,12 +189,8 @@ def test_private_names_that_we_override_are_listed():
     wrong = set()
     for module in modules:
         for kind in filter(inspect.isclass, vars(module).values()):
-            for name in vars(kind) if kind.__module__.startswith("transformers_internvl") else ():
-                owners = [base for base in kind.__mro__[1:] if name in vars(base)]
-                theirs = [base for base in owners if base.__module__.split(".")[0] in LIBRARIES - {"torch"}]
-                cached = name == "_abc_impl" or name.endswith("_cached_value")  # Python and transformers make these
-                if private(name) and theirs and not cached and name not in WORDS:
-                    wrong.add(f"{kind.__name__}.{name} overrides {theirs[-1].__module__}.{theirs[-1].__qualname__}")
+            if kind.__module__.startswith("transformers_internvl"):
+                wrong |= {row for row in undocumented_overrides(kind) if row.rpartition(".")[2] not in WORDS}
     assert not wrong, "write these into the table of compatibility.py"
 
 
@@ -202,3 +218,26 @@ def test_the_scanner_sees_what_it_should():
     }
     used, made = private_attributes(tree)
     assert used == {"_theirs", "_spelled"} and "_own" in made
+
+
+def test_the_scanner_sees_overrides_of_mixins():
+    class Mixin:  # its own bases do not say what it overrides
+        def maybe_distribute_model(self):
+            """A public name of a class that transformers keeps to itself."""
+
+        def _init_weights(self):
+            """A private one."""
+
+        def save_pretrained(self):
+            """What everyone may override."""
+
+        def forward(self):
+            """So is this."""
+
+    class Model(Mixin, PreTrainedModel):
+        pass
+
+    assert undocumented_overrides(Model) == {
+        "Mixin overrides transformers.distributed.mixin DistributedMixin.maybe_distribute_model",
+        "Mixin overrides transformers.modeling_utils PreTrainedModel._init_weights",
+    }

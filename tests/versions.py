@@ -1,12 +1,14 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The fast part of the tests on the lowest or the newest versions that `pyproject.toml` allows.
+"""The fast part of the tests on the lowest or newest versions that `pyproject.toml` allows, or on those in between.
 
     python tests/versions.py --lowest
+    python tests/versions.py --pinned --python python3.12
     python tests/versions.py --newest --python python3.13
 
 Makes an environment of its own (8 GB with the CUDA build of PyTorch, which Linux gets from the index), prints what is
 in it, and removes it at the end. `--lowest` installs every dependency at its floor; if floors contradict each other
-or what the dependencies themselves ask for, pip says so, and they have to be raised.
+or what the dependencies themselves ask for, pip says so, and they have to be raised. `--pinned` installs what
+`constraints.txt` says, on a Python that the other runs do not have.
 """
 
 import argparse
@@ -67,6 +69,7 @@ def main() -> int:
     end = parser.add_mutually_exclusive_group(required=True)
     end.add_argument("--lowest", action="store_true", help="every dependency at its floor")
     end.add_argument("--newest", action="store_true", help="every dependency as new as the index has it")
+    end.add_argument("--pinned", action="store_true", help="the versions of constraints.txt")
     parser.add_argument("--python", default=sys.executable, help="the interpreter; this one if not given")
     options = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
@@ -75,7 +78,11 @@ def main() -> int:
         run(options.python, "-m", "venv", folder)
         python = Path(folder, "bin", "python")
         run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip")
-        exact = [f"{name}=={version}" for name, version in floors().items()] if options.lowest else []
+        exact = []
+        if options.lowest:
+            exact = [f"{name}=={version}" for name, version in floors().items()]
+        elif options.pinned:
+            exact = ["-c", "constraints.txt"]
         run(python, "-m", "pip", "install", "--quiet", "--no-cache-dir", "-e", ".[test]", *exact)
         run(python, "-m", "pip", "list")
         tests = [python, "-m", "pytest", "-n", "auto", "--dist", "loadfile", *FAST]

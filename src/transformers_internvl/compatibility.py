@@ -54,7 +54,8 @@ RELIED_ON: dict[str, dict[str, str]] = {
             WeightTransform.was_used """,
         "transformers.distributed.mixin": """
             DistributedMixin._device_mesh DistributedMixin._fsdp_plan DistributedMixin._mesh_manager
-            DistributedMixin._resolve_parallel_plans DistributedMixin._tp_plan """,
+            DistributedMixin._resolve_parallel_plans DistributedMixin._tp_plan
+            DistributedMixin.gather_sharded_state_dict_for_save DistributedMixin.maybe_distribute_model """,
         "transformers.feature_extraction_utils": "BatchFeature",
         "transformers.generation.candidate_generator": "CandidateGenerator PromptLookupCandidateGenerator",
         "transformers.generation.configuration_utils": "GenerationConfig.__init__:_from_model_config",
@@ -83,8 +84,10 @@ RELIED_ON: dict[str, dict[str, str]] = {
             PreTrainedModel._load_pretrained_model PreTrainedModel._no_split_modules
             PreTrainedModel._skip_keys_device_placement PreTrainedModel._supports_attention_backend
             PreTrainedModel._supports_flash_attn PreTrainedModel._supports_flex_attn PreTrainedModel._supports_sdpa
-            PreTrainedModel._tied_weights_keys PreTrainedModel.loss_function.fset:_loss_function
-            PreTrainedModel.post_init:all_tied_weights_keys """,
+            PreTrainedModel._tied_weights_keys PreTrainedModel.get_input_embeddings
+            PreTrainedModel.get_output_embeddings PreTrainedModel.loss_function.fset:_loss_function
+            PreTrainedModel.post_init:all_tied_weights_keys PreTrainedModel.set_input_embeddings
+            PreTrainedModel.set_output_embeddings """,
         "transformers.models.auto": """
             auto_factory._BaseAutoBackboneClass.from_pretrained auto_factory._BaseAutoModelClass._model_mapping
             CONFIG_MAPPING MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -119,18 +122,22 @@ RELIED_ON: dict[str, dict[str, str]] = {
         "transformers.utils.generic": "can_return_tuple merge_with_config_defaults",
         "transformers.utils.hub": "hf_api PushToHubMixin._upload_modified_files resolve_revision",
         "transformers.utils.output_capturing": "capture_outputs",
-        "transformers.video_processing_utils": "VideoProcessorMixin",
+        "transformers.video_processing_utils": """
+            VideoProcessorMixin VideoProcessorMixin.fetch_videos VideoProcessorMixin.return_metadata
+            VideoProcessorMixin.sample_frames """,
         "transformers.video_utils": "make_batched_videos VideoInput VideoMetadata",
     },
     "transformers_internvl.cli.serving": {  # needs the packages of the extra `serve`
         "transformers.cli.serving.chat_completion": """
             ChatCompletionHandler ChatCompletionHandler._build_generation_config
             ChatCompletionHandler._non_streaming ChatCompletionHandler._streaming
-            ChatCompletionHandler._validate_request """,
-        "transformers.cli.serving.model_manager": "ModelManager",
+            ChatCompletionHandler._validate_request ChatCompletionHandler.handle_request """,
+        "transformers.cli.serving.model_manager": "ModelManager ModelManager.get_gen_models",
         "transformers.cli.serving.server": "build_server",
         "transformers.cli.serving.utils": """
-            _StreamError BaseGenerateManager GenerationState InferenceThread set_torch_seed """,
+            _StreamError BaseGenerateManager BaseGenerateManager.generate_non_streaming
+            BaseGenerateManager.generate_streaming BaseGenerateManager.stop GenerationState InferenceThread
+            set_torch_seed """,
     },
     "transformers_internvl.training": {  # seconds of imports that only trainers need
         "transformers.trainer": """
