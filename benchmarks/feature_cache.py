@@ -11,14 +11,11 @@ optimizer; with the cache that is naming the tiles by their pixels and reading o
 all steps must agree. Figures are ours over stock's: below 1 we need less.
 """
 
-import argparse
-import json
-import sys
 import tempfile
 import time
 
 import torch
-from peers import build, in_a_process
+from peers import build, command_line, in_turn, least_disturbed, require_equal
 from peft import get_peft_model
 
 from transformers_internvl.training.collation import PaddingCollator, Sample
@@ -65,7 +62,6 @@ def sample() -> Sample:
 
 def measure(way: str, count: int, layers: int) -> dict[str, list[list[float]]]:
     """Two epochs over `count` samples in this process: seconds and losses of the steps, by epoch."""
-    torch.set_num_threads(1)
     for part in ("text_config", "vision_config"):
         CONFIG[part]["num_hidden_layers"] = layers
     model = build("stock" if way == "stock" else "ours", CONFIG)
@@ -96,36 +92,20 @@ def _epoch(model, optimizer, samples, collate, prepare) -> dict[str, list[float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two layers, one round: a smoke test, not a measurement")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        way, count, layers = arguments.one
-        print(json.dumps(measure(way, int(count), int(layers))))
-        return
-    layers, rounds = (2, 1) if arguments.quick else (24, arguments.rounds)
-    found: dict[str, list[dict[str, list[list[float]]]]] = {way: [] for way in WAYS}
-    for _ in range(rounds):
-        for way, results in found.items():
-            results.append(in_a_process(__file__, way, 2 * BATCH, layers))
-    for step in zip(*(sum(result["losses"], []) for results in found.values() for result in results), strict=True):
-        if max(step) - min(step) > 1e-5 * max(step):
-            sys.exit(f"The losses of a step differ: {step}")
-    best = {way: [_least_disturbed(results, epoch) for epoch in range(2)] for way, results in found.items()}
+    about = __doc__.splitlines()[0]
+    arguments = command_line(about, "two layers, one round", 2, measure, (str, int, int))
+    layers, rounds = 2 if arguments.quick else 24, arguments.rounds
+    found = in_turn(__file__, rounds, {way: (way, 2 * BATCH, layers) for way in WAYS})
+    steps = zip(*(sum(result["losses"], []) for results in found.values() for result in results), strict=True)
+    for number, losses in enumerate(steps):
+        require_equal(f"loss of step {number}", losses)
     print(
         f"torch {torch.__version__}, one thread, {layers} + {layers} layers, {2 * BATCH} pictures, {rounds} round(s)"
     )
     print(f"{'epoch':<8}{'without cache':>15}{'with cache':>12}   (ours / stock)")
     for epoch in range(2):
-        ratios = [best[way][epoch] / best["stock"][epoch] for way in ("ours", "cached")]
-        print(f"{epoch + 1:<8}{ratios[0]:>15.2f}{ratios[1]:>12.2f}")
-
-
-def _least_disturbed(rounds: list[dict[str, list[list[float]]]], epoch: int) -> float:
-    """Seconds of an epoch: the fastest round of every step."""
-    return sum(min(steps) for steps in zip(*(result["seconds"][epoch] for result in rounds), strict=True))
+        best = {way: least_disturbed(result["seconds"][epoch] for result in results) for way, results in found.items()}
+        print(f"{epoch + 1:<8}{best['ours'] / best['stock']:>15.2f}{best['cached'] / best['stock']:>12.2f}")
 
 
 if __name__ == "__main__":

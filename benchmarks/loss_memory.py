@@ -9,14 +9,11 @@ model at its peak (resident set, Linux), gradients included. The losses must agr
 below 1 we need less.
 """
 
-import argparse
-import json
-import sys
 import time
 from pathlib import Path
 
 import torch
-from peers import build, in_a_process
+from peers import build, command_line, in_turn, require_equal
 
 VOCABULARY = 151674
 IMAGE_TOKEN, TOKENS_PER_TILE = 7, 256
@@ -79,30 +76,18 @@ def measure(whose: str, labelled: float, length: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one short round: a smoke test, not a measurement")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        whose, labelled, length = arguments.one
-        print(json.dumps(measure(whose, float(labelled), int(length))))
-        return
-    length, rounds = (400, 1) if arguments.quick else (LENGTH, arguments.rounds)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {length} tokens")
+    about = __doc__.splitlines()[0]
+    arguments = command_line(about, "one short round", 5, measure, (str, float, int))
+    length, rounds = 400 if arguments.quick else LENGTH, arguments.rounds
+    print(f"torch {torch.__version__}, one thread, {length} tokens")
     print(f"{'labelled':<34}{'memory':>9}{'time':>9}{'runs':>7}   (ours / stock)")
     for name, labelled in WORKLOADS.items():
-        found: dict[str, list[dict[str, float]]] = {"ours": [], "stock": []}
-        for _ in range(rounds):
-            for whose, results in found.items():
-                results.append(in_a_process(__file__, whose, labelled, length))
-        losses = [result["loss"] for results in found.values() for result in results]
-        if max(losses) - min(losses) > 1e-5 * max(losses):
-            sys.exit(f"The losses differ: {losses}")
-        best = {
-            w: {key: min(r[key] for r in results) for key in ("memory", "seconds")} for w, results in found.items()
-        }
-        memory, seconds = (best["ours"][key] / best["stock"][key] for key in ("memory", "seconds"))
+        found = in_turn(__file__, rounds, {whose: (whose, labelled, length) for whose in ("ours", "stock")})
+        require_equal(f"loss, {name}", [result["loss"] for results in found.values() for result in results])
+        memory, seconds = (
+            min(result[key] for result in found["ours"]) / min(result[key] for result in found["stock"])
+            for key in ("memory", "seconds")
+        )
         print(f"{name:<34}{memory:>9.2f}{seconds:>9.2f}{rounds:>7}", flush=True)
 
 

@@ -12,14 +12,12 @@ padded batches' share of real tokens, `1/filled` what leaving out the padding ga
 time.
 """
 
-import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
 import torch
-from peers import build, in_a_process
+from peers import build, command_line, in_turn, least_disturbed, require_equal
 
 from transformers_internvl.training.collation import PackingCollator, PaddingCollator, Sample, as_piece, take_piece
 from transformers_internvl.training.packing import Packer, Piece
@@ -123,33 +121,16 @@ def measure(whose: str, size: int, count: int) -> dict[str, object]:
     }
 
 
-def least_disturbed(rounds: list[dict[str, object]]) -> float:
-    """Seconds for all samples: the fastest round of every batch."""
-    return sum(min(times) for times in zip(*(result["seconds"] for result in rounds), strict=True))
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one round of few samples: a smoke test, no measurement")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        whose, size, count = arguments.one
-        print(json.dumps(measure(whose, int(size), int(count))))
-        return
-    count, rounds = (8, 1) if arguments.quick else (48, arguments.rounds)
-    found: dict[tuple[str, int], list[dict[str, object]]] = {("ours", 0): []}
-    found |= {(whose, size): [] for size in BATCH_SIZES for whose in ("stock", "ours")}
-    for _ in range(rounds):
-        for (whose, size), results in found.items():
-            results.append(in_a_process(__file__, whose, size, count))
+    about = __doc__.splitlines()[0]
+    arguments = command_line(about, "one round of few samples", 5, measure, (str, int, int))
+    count, rounds = 8 if arguments.quick else 48, arguments.rounds
+    ways = [("ours", 0), *((whose, size) for size in BATCH_SIZES for whose in ("stock", "ours"))]
+    found = in_turn(__file__, rounds, {way: (*way, count) for way in ways})
     for name in ("loss", "gradient"):
-        values = [result[name] for results in found.values() for result in results]
-        if max(values) - min(values) > 1e-5 * max(values):
-            sys.exit(f"The work was not equal, {name}: {values}")
-    seconds = {way: least_disturbed(results) for way, results in found.items()}
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {count} samples, {rounds} round(s)")
+        require_equal(name, [result[name] for results in found.values() for result in results])
+    seconds = {way: least_disturbed(result["seconds"] for result in results) for way, results in found.items()}
+    print(f"torch {torch.__version__}, one thread, {count} samples, {rounds} round(s)")
     print("tokens per second, packed over padded, by the size of the padded batches")
     print(f"{'size':<6}{'filled':>8}{'1/filled':>9}{'over stock':>12}{'over ours':>11}")
     for size in BATCH_SIZES:

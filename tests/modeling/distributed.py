@@ -28,7 +28,9 @@ MESHES = {
     "tp": (2, {"tp_size": 2, "tp_plan": "auto"}),
     "fsdp": (2, {"fsdp_size": 2}),
     "fsdp x tp": (4, {"fsdp_size": 2, "tp_size": 2, "tp_plan": "auto"}),
+    "hsdp": (4, {"dp_replicate_size": 2, "fsdp_size": 2}),
 }
+CLIPPED = ("fsdp", "hsdp")  # torch's clipping takes gradients of one mesh alone
 # The canonical form of golden folders, one with fused projections and one of several others; and LLaVA's form.
 CANONICAL = {f"canonical {name}": name for name in ("chat_internlm2", "chat_qwen3")}
 LLAVA = {"llava": "mlp2x_gelu", "llava_qllama": "two_mlp"}
@@ -109,9 +111,9 @@ def compare(name: str, mesh: str, scratch: Path) -> dict:
     here = scratch / mesh / name
     files, answered = saved(shared, here / "shared", name), numbers(shared, name)
 
-    turns = MESHES[mesh][1].get("fsdp_size", 1)
-    mine = distributed.get_rank() // MESHES[mesh][1].get("tp_size", 1)
-    total = torch.tensor(train(shared, [objective(shared, name, mine)], clip=mesh == "fsdp"))
+    copies = MESHES[mesh][1].get("tp_size", 1)  # ranks that share a batch
+    turns, mine = distributed.get_world_size() // copies, distributed.get_rank() // copies
+    total = torch.tensor(train(shared, [objective(shared, name, mine)], clip=mesh in CLIPPED))
     distributed.all_reduce(total)
     trained = gathered(shared)
     if alone is None:
@@ -131,7 +133,7 @@ def compare(name: str, mesh: str, scratch: Path) -> dict:
     apart = {key: float((answered[key] - value).abs().max()) / scale for key, value in known.items() if key != "ids"}
     report["numbers"] = max(apart.values())
 
-    of_one = train(alone, [objective(alone, name, turn) for turn in range(turns)], clip=mesh == "fsdp")
+    of_one = train(alone, [objective(alone, name, turn) for turn in range(turns)], clip=mesh in CLIPPED)
     report["loss"] = abs(total.item() / distributed.get_world_size() - of_one) / max(abs(of_one), 1.0)
     expected = dict(alone.named_parameters())
     moved = {key: float((value - start[key]).abs().max()) for key, value in expected.items()}

@@ -3,11 +3,11 @@
 
 import pytest
 
-from tests.modeling.distributed import LAYOUTS, MESHES, SHORT, faults, run
+from tests.modeling.distributed import LAYOUTS, SHORT, faults, run
 
 # Every layout on two ranks, in turns by either way; some by both, and on four.
 CASES = [(name, ("tp", "fsdp")[number % 2]) for number, name in enumerate(LAYOUTS)]
-CASES += [(name, mesh) for name in SHORT for mesh in MESHES if (name, mesh) not in CASES]
+CASES += [(name, mesh) for name in SHORT for mesh in ("tp", "fsdp", "fsdp x tp") if (name, mesh) not in CASES]
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ RUNS = {
     "ddp": ("MULTI_CPU", ["experts", "dual encoder"]),
     "fsdp2": ("FSDP", ["frozen tower", "checkpointing", "adapters on bfloat16", "InternLM2"]),
     "native": ("MULTI_CPU", ["full", "adapters"]),
+    "tp": ("MULTI_XPU", ["dual encoder", "experts"]),
 }
 
 

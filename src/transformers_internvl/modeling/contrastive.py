@@ -21,6 +21,7 @@ def contrastive_loss(
     logit_scale: torch.Tensor,
     label_smoothing: float = 0.0,
     ignore: torch.Tensor | None = None,
+    copies: int = 1,
 ) -> torch.Tensor:
     """Which text belongs to which image, and the other way round, among the pairs of all ranks.
 
@@ -34,6 +35,7 @@ def contrastive_loss(
         label_smoothing: how much of the target is spread over all pairs.
         ignore: `(B,)`, True where a pair is no question of its own (an empty caption). It still is an answer to choose
             from.
+        copies: how many ranks in a row hold the same pairs, as those of tensor parallelism do. They count once.
 
     Returns:
         The mean of both directions, float32; zero when every pair is ignored.
@@ -47,11 +49,12 @@ def contrastive_loss(
             f"{tuple(image_embeds.shape)} and {tuple(text_embeds.shape)}."
         )
     pairs = len(image_embeds)
-    all_images, all_texts = gather_with_gradient(image_embeds), gather_with_gradient(text_embeds)  # (R*B, E)
+    all_images = gather_with_gradient(image_embeds, copies)  # (R*B, E)
+    all_texts = gather_with_gradient(text_embeds, copies)  # (R*B, E)
     scale = logit_scale.to(image_embeds.device)
     per_image = (scale * image_embeds @ all_texts.T).float()  # (B, R*B)
     per_text = (scale * text_embeds @ all_images.T).float()  # (B, R*B)
-    first = dist.get_rank() * pairs if _is_distributed() else 0
+    first = dist.get_rank() // copies * pairs if _is_distributed() else 0
     targets = torch.arange(first, first + pairs, device=image_embeds.device)
     if ignore is not None:
         targets = targets.masked_fill(ignore, IGNORE_INDEX)
@@ -69,8 +72,12 @@ def mean_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, label_smooth
     return total / (targets != IGNORE_INDEX).sum().clamp(min=1)
 
 
-def gather_with_gradient(embeds: torch.Tensor) -> torch.Tensor:
+def gather_with_gradient(embeds: torch.Tensor, copies: int = 1) -> torch.Tensor:
     """The rows of all ranks, `(B, E)` to `(R*B, E)`; the tensor itself outside a process group.
+
+    Args:
+        embeds: rows of this rank.
+        copies: how many ranks in a row hold the same rows, which are taken once.
 
     Raises:
         ValueError: on every rank, if the ranks hold different numbers of rows.
@@ -85,23 +92,25 @@ def gather_with_gradient(embeds: torch.Tensor) -> torch.Tensor:
             f"Every rank must bring the same number of pairs, got {rows}: drop the last, smaller batch "
             "(`dataloader_drop_last=True`)."
         )
-    return _Gather.apply(embeds)
+    return _Gather.apply(embeds, copies)
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather whose backward sums what every rank wants of a row."""
+    """All-gather whose backward sums what every rank wants of a row; copies of a rank want the same."""
 
     @staticmethod
-    def forward(ctx: Any, embeds: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, embeds: torch.Tensor, copies: int) -> torch.Tensor:
+        ctx.copies = copies
         parts = [torch.empty_like(embeds) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, embeds.contiguous())
-        return torch.cat(parts)
+        return torch.cat(parts[::copies])
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)
-        return gradient.chunk(dist.get_world_size())[dist.get_rank()]
+        different = dist.get_world_size() // ctx.copies
+        return gradient.chunk(different)[dist.get_rank() // ctx.copies] / ctx.copies, None
 
 
 def _is_distributed() -> bool:

@@ -253,7 +253,8 @@ class InternVLDualEncoderModel(EncodesText, InternVLDualEncoderPreTrainedModel, 
         logits = scale * image_embeds @ text_embeds.T  # (B, T)
         loss = None
         if return_loss:
-            loss = contrastive_loss(image_embeds, text_embeds, scale, self.config.label_smoothing)
+            smoothing, copies = self.config.label_smoothing, self.tp_size or 1
+            loss = contrastive_loss(image_embeds, text_embeds, scale, smoothing, copies=copies)
         return InternVLDualEncoderOutput(
             loss=loss,
             logits_per_image=logits,

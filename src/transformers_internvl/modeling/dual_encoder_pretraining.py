@@ -96,7 +96,8 @@ class InternVLDualEncoderForPreTraining(InternVLDualEncoderModel):
         text_embeds = nn.functional.normalize(self._project_text(itc_text, summarize_attention_mask))
         scale = on_every_rank(self.logit_scale).exp()
         empty = positive_attention_mask.sum(dim=-1) == EMPTY_CAPTION
-        loss_itc = contrastive_loss(image_embeds, text_embeds, scale, self.config.label_smoothing, empty)
+        smoothing, copies = self.config.label_smoothing, self.tp_size or 1
+        loss_itc = contrastive_loss(image_embeds, text_embeds, scale, smoothing, empty, copies)
 
         drawn = None
         if negative_input_ids is None or negative_attention_mask is None:
