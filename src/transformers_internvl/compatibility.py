@@ -143,7 +143,7 @@ RELIED_ON: dict[str, dict[str, str]] = {
         "transformers.trainer": """
             Trainer.__init__:_signature_columns Trainer.__init__:_train_batch_size Trainer._prepare_inputs
             Trainer._save_rng_state Trainer._set_signature_columns_if_needed PREFIX_CHECKPOINT_DIR
-            TRAINER_STATE_NAME """,
+            OPTIMIZER_NAME SCALER_NAME SCHEDULER_NAME TRAINER_STATE_NAME safe_globals """,
     },
 }
 

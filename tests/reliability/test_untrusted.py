@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, Aut
 import transformers_internvl
 from tests.parity.golden import golden_root
 from tests.reliability.targets import HARMFUL, YAML_CODE
+from tests.training.kills import trainer_of
 from transformers_internvl import InternVLChatModel, nano_path
 from transformers_internvl.cli import main
 from transformers_internvl.conversion.adapters import Adapter
@@ -25,6 +26,7 @@ from transformers_internvl.conversion.copying import copy_file
 from transformers_internvl.conversion.folders import copy_companions
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.processing.tokenization import load_tokenizer
+from transformers_internvl.training.checkpoints import check_checkpoint, last_checkpoint
 from transformers_internvl.training.run_options import read_options
 
 SOURCE = Path(transformers_internvl.__file__).parent
@@ -157,6 +159,36 @@ def test_pickled_adapters_do_not_run(file, tmp_path, mark):
         Adapter.from_pretrained(tmp_path)
     with pytest.raises(errors):
         PeftModel.from_pretrained(tiny_model(), tmp_path)
+
+
+def test_checkpoints_of_training_do_not_run(tmp_path, mark):
+    """Nor is one taken up of which a file is broken, or another's."""
+    trainer_of("rows", tmp_path, save_steps=1, max_steps=1).train()
+    checkpoint = tmp_path / "checkpoint-1"
+    torch.save({"w": Harm(mark)}, tmp_path / "harm.pt")
+    torch.save({"w": torch.ones(1)}, tmp_path / "other.pt")
+    contents = [pickle.dumps(Harm(mark)), (tmp_path / "harm.pt").read_bytes(), (tmp_path / "other.pt").read_bytes()]
+    contents += [b"", b"[]", b"{}", b"[" * 100_000]
+    check_checkpoint(checkpoint)
+    files = ["optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "data_state_0.json"]
+    for name in [*files, "adapter_model.safetensors"]:
+        whole = (checkpoint / name).read_bytes()
+        for content in [*contents, whole[:100]]:
+            (checkpoint / name).write_bytes(content)
+            with pytest.raises(ValueError, match=f"{name} is not what a trainer saves"):
+                check_checkpoint(checkpoint)
+        (checkpoint / name).write_bytes(whole)
+    whole = (checkpoint / "trainer_state.json").read_bytes()
+    (checkpoint / "trainer_state.json").write_bytes(b"[" * 100_000)
+    assert last_checkpoint(tmp_path) is None
+    (checkpoint / "trainer_state.json").write_bytes(whole)
+    for name in ("training_args.bin", "rng_state.pth"):
+        (checkpoint / name).write_bytes(contents[0])
+    trainer = trainer_of("rows", tmp_path, save_strategy="no", max_steps=2)
+    with pytest.raises(ValueError, match="rng_state.pth is not"):
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+    (checkpoint / "rng_state.pth").unlink()
+    trainer.train(resume_from_checkpoint=str(checkpoint))
 
 
 @pytest.mark.parametrize("code", HARMFUL)

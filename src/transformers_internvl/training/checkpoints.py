@@ -1,14 +1,20 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Files of a checkpoint that are there as a whole or not at all, and the last checkpoint that is.
 
-`Trainer` writes `trainer_state.json` last. Where that can be read, the checkpoint is complete.
+`Trainer` writes `trainer_state.json` last. Where that can be read, the checkpoint is complete. Whether what it
+holds is what a trainer saved is looked at before any of it is taken up; no pickle in it runs code.
 """
 
 import json
 import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
+import torch
+from safetensors import SafetensorError, safe_open
 from transformers import trainer as stock_trainer
 from transformers.utils import logging
 
@@ -17,6 +23,19 @@ from ..compatibility import require
 require("transformers_internvl.training")
 PREFIX_CHECKPOINT_DIR: str = stock_trainer.PREFIX_CHECKPOINT_DIR
 TRAINER_STATE_NAME: str = stock_trainer.TRAINER_STATE_NAME
+DATA_STATE = "data_state_{rank}.json"
+"""The file of a rank: its place in the data."""
+# File of a checkpoint, as a pattern -> what it must hold, with the type; of the pickles, what their dictionary has.
+_JSON: dict[str, dict[str, type]] = {
+    TRAINER_STATE_NAME: {"global_step": int, "max_steps": int, "train_batch_size": int, "log_history": list},
+    DATA_STATE.format(rank="*"): {"epoch": int, "finished": bool, "data": dict, "place": dict},
+}
+_PICKLES: dict[str, tuple[str, ...]] = {
+    stock_trainer.OPTIMIZER_NAME: ("state", "param_groups"),
+    stock_trainer.SCHEDULER_NAME: ("last_epoch",),
+    stock_trainer.SCALER_NAME: (),
+    "rng_state*.pth": ("python", "numpy", "cpu"),
+}
 logger = logging.get_logger(__name__)
 
 
@@ -40,7 +59,7 @@ def is_complete(checkpoint: str | os.PathLike) -> bool:
     """Whether a checkpoint was written to its end."""
     try:
         read_json(Path(checkpoint) / TRAINER_STATE_NAME)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return True
 
@@ -59,9 +78,59 @@ def last_checkpoint(folder: str | os.PathLike) -> str | None:
     return None
 
 
+def check_checkpoint(checkpoint: str | os.PathLike) -> None:
+    """Look through the files that a run goes on from. Tensors are not read.
+
+    Raises:
+        ValueError: one is broken, or holds code, or something else than a trainer saves; names it.
+    """
+    for check, patterns in _CHECKS.items():
+        for pattern, wanted in patterns.items():
+            for path in sorted(Path(checkpoint).glob(pattern)):
+                try:
+                    check(path, wanted)
+                except _BROKEN as error:
+                    raise ValueError(
+                        f"{path} is not what a trainer saves ({' '.join(str(error).split())[:200]}): resume from "
+                        "another checkpoint, or train on from the weights."
+                    ) from error
+
+
+def _check_json(path: Path, wanted: dict[str, type]) -> None:
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise ValueError(f"a JSON object was expected, not {type(data).__name__}")
+    for key, kind in wanted.items():
+        if not isinstance(data.get(key), kind):
+            raise ValueError(f"`{key}` must be of type {kind.__name__}, got {data.get(key)!r:.80}")
+
+
+def _check_pickle(path: Path, wanted: tuple[str, ...]) -> None:
+    if not is_zipfile(path):
+        raise ValueError("it was not written by `torch.save`, or not to its end")
+    with stock_trainer.safe_globals():
+        data = torch.load(path, map_location="meta", mmap=True, weights_only=True)
+    if not isinstance(data, dict) or not set(wanted) <= set(data):
+        raise ValueError(f"a dictionary with {', '.join(wanted) or 'any keys'} was expected")
+
+
+def _check_tensors(path: Path, _wanted: None) -> None:
+    with safe_open(path, "pt") as file:
+        file.keys()
+
+
+_CHECKS: dict[Callable[[Path, Any], None], dict[str, Any]] = {
+    _check_json: _JSON,
+    _check_pickle: _PICKLES,
+    _check_tensors: {"*.safetensors": None},
+}
+_BROKEN = (ValueError, RecursionError, EOFError, OSError, RuntimeError, pickle.UnpicklingError, SafetensorError)
+
 __all__ = [
+    "DATA_STATE",
     "PREFIX_CHECKPOINT_DIR",
     "TRAINER_STATE_NAME",
+    "check_checkpoint",
     "is_complete",
     "last_checkpoint",
     "read_json",

@@ -28,14 +28,11 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..hub.model_card import complete_model_card
-from .checkpoints import TRAINER_STATE_NAME, last_checkpoint, read_json, write_json
+from .checkpoints import DATA_STATE, TRAINER_STATE_NAME, check_checkpoint, last_checkpoint, read_json, write_json
 from .dataset import ChatDataset, PackedDataset
 from .loading import EpochBatches, PackLoader, TrainingLoader, training_loader
 from .records import DataSet, TableRows
 from .samples import SampleEncoder
-
-DATA_STATE = "data_state_{rank}.json"
-"""The file of a rank in a checkpoint: its place in the data."""
 
 Batch = dict[str, Any]
 
@@ -155,7 +152,11 @@ class DataTrainer(Trainer, ABC):
         if self._checkpoint is not None and self._begin_anew:
             loader.epoch = int(self._saved_state().epoch or 0)
         elif self._checkpoint is not None:
-            loader.load_state_dict(_read_place(self._checkpoint, args.process_index))
+            place = _read_place(self._checkpoint, args.process_index)
+            try:
+                loader.load_state_dict(place)
+            except (KeyError, IndexError, TypeError, AttributeError) as error:
+                raise ValueError(f"{self._checkpoint} has no place in data such as these: {error!r}.") from error
         return loader
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
@@ -278,7 +279,8 @@ class DataTrainer(Trainer, ABC):
         """As `Trainer`'s; resumed, the data go on where the checkpoint left them.
 
         Raises:
-            ValueError: there is no complete checkpoint, or data, ranks or workers are others than in mid-epoch.
+            ValueError: there is no complete checkpoint, or a file of it is broken, or data, ranks or workers are
+                others than in mid-epoch.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_checkpoint(self.args.output_dir)
@@ -287,6 +289,7 @@ class DataTrainer(Trainer, ABC):
         self._checkpoint = os.fspath(resume_from_checkpoint) if resume_from_checkpoint else None
         self._begin_anew = self.args.ignore_data_skip
         if self._checkpoint is not None:
+            check_checkpoint(self._checkpoint)
             self.take_up(self._checkpoint)
         try:
             return super().train(resume_from_checkpoint=self._checkpoint, **kwargs)
@@ -355,4 +358,4 @@ def _read_place(checkpoint: str, rank: int) -> Any:
     )
 
 
-__all__ = ["DATA_STATE", "DataTrainer"]
+__all__ = ["DataTrainer"]
