@@ -130,6 +130,7 @@ def test_reading(hub, tmp_path):
 
 
 PUSH = """
+from transformers import AutoModelForImageClassification, AutoModelForSemanticSegmentation
 from huggingface_hub import ModelCard
 from peft import LoraConfig, get_peft_model
 from transformers import TrainingArguments
@@ -144,6 +145,10 @@ model.push_to_hub("me/tuned", tags=["shapes"])
 tower = dict(revision="v2", subfolder="vit")
 AutoModel.from_pretrained("org/parts", **tower).push_to_hub("me/tower")
 AutoImageProcessor.from_pretrained("org/parts", **tower).push_to_hub("me/tower")
+for head in (AutoModelForImageClassification, AutoModelForSemanticSegmentation):
+    repo = f"me/{head.__name__}"
+    head.from_pretrained("org/parts", **tower).push_to_hub(repo)
+    AutoImageProcessor.from_pretrained("org/parts", **tower).push_to_hub(repo)
 dual = dict(revision="v2", subfolder="dual")
 AutoModel.from_pretrained("org/parts", **dual).push_to_hub("me/dual")
 AutoProcessor.from_pretrained("org/parts", **dual).push_to_hub("me/dual")
@@ -166,7 +171,7 @@ said["refused"] = error_of(model.push_to_hub, "me/refused", token="hf_of_a_stran
 RUN = """
 from huggingface_hub import ModelCard
 said["ran"] = []
-for repo in ("tuned", "tower", "dual", "trained", "adapter", "added"):
+for repo in sys.argv[1:]:
     exec(ModelCard.load(f"me/{repo}").text.split("```python\\n")[1].split("```")[0], {})
     said["ran"].append(repo)
 """
@@ -178,7 +183,8 @@ def test_pushing(hub, tmp_path):
     hub.add("me/written", {}, **{"README.md": written})
     code = HEAD + PUSH + TAIL
     said = json.loads(hub.client(code, tmp_path, tmp_path / "run", HF_TOKEN=TOKEN).splitlines()[-1])
-    repositories = ("tuned", "tower", "dual", "trained", "adapter", "added")
+    heads = ("AutoModelForImageClassification", "AutoModelForSemanticSegmentation")
+    repositories = ("tuned", "tower", "dual", "trained", "adapter", "added", *heads)
     files = {repo: hub.repositories[f"me/{repo}"].files() for repo in repositories}
     cards = {repo: ModelCard(there["README.md"].decode()) for repo, there in files.items()}
 
@@ -189,6 +195,7 @@ def test_pushing(hub, tmp_path):
     assert data.tags == ["internvl", "shapes"]
     assert {"model.safetensors", "tokenizer.json", "processor_config.json"} <= set(files["tuned"])
     assert cards["tower"].data.pipeline_tag == "image-feature-extraction"
+    assert [cards[repo].data.pipeline_tag for repo in heads] == ["image-classification", "image-segmentation"]
     assert cards["tower"].data.license is None and "Not stated" in cards["tower"].text
     assert cards["dual"].data.pipeline_tag == "zero-shot-image-classification"
     for repo in ("adapter", "added"):
@@ -205,5 +212,5 @@ def test_pushing(hub, tmp_path):
         assert there["README.md"] == written and "model.safetensors" in there
     assert "refused" not in hub.repositories and "401" in said["refused"]
 
-    said = json.loads(hub.client(HEAD + RUN + TAIL, tmp_path, HF_TOKEN=TOKEN).splitlines()[-1])
+    said = json.loads(hub.client(HEAD + RUN + TAIL, tmp_path, *repositories, HF_TOKEN=TOKEN).splitlines()[-1])
     assert set(said["ran"]) == set(files)

@@ -1,13 +1,21 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """`pipeline(...)` on InternViT folders, the authors' and ours, against preprocessing and forward by hand."""
 
+import logging
 import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassification, pipeline
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForImageClassification,
+    AutoModelForSemanticSegmentation,
+    pipeline,
+)
+from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 
 from tests.parity.golden import golden_cases
 
@@ -79,6 +87,8 @@ def test_classification(authors, pictures, pooling, tmp_path):
     labels = {0: "circle", 1: "square", 2: "triangle"}
     model = AutoModelForImageClassification.from_pretrained(authors, id2label=labels, classifier_pooling=pooling)
     torch.nn.init.normal_(model.classifier.weight)
+    model.batch_norm.momentum = 1.0
+    model.train()(torch.cat([pixels_by_hand(picture) for picture in pictures]))  # statistics, for classes to differ
     model.eval().save_pretrained(tmp_path)
     shutil.copy(authors / "preprocessor_config.json", tmp_path)
     classify = pipeline("image-classification", model=str(tmp_path))
@@ -91,3 +101,30 @@ def test_classification(authors, pictures, pooling, tmp_path):
     for answer in answers:
         (index,) = (index for index, label in labels.items() if label == answer["label"])
         assert answer["score"] == pytest.approx(shares[index].item(), abs=1e-5)
+
+
+def test_segmentation(authors, pictures, tmp_path, caplog, monkeypatch):
+    """With an image processor beside the head that makes maps: the whole picture, one mask for each class in it."""
+    labels = {0: "wall", 1: "floor", 2: "sky"}
+    torch.manual_seed(0)
+    model = AutoModelForSemanticSegmentation.from_pretrained(authors, id2label=labels)
+    torch.nn.init.normal_(model.classifier.weight)
+    model.save_pretrained(tmp_path)
+    SegformerImageProcessorPil(size={"height": 56, "width": 56}, resample=3).save_pretrained(tmp_path)
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    segment = pipeline("image-segmentation", model=str(tmp_path))
+    assert "not supported" not in caplog.text
+    found: set[str] = set()
+    for picture in pictures:
+        square = np.asarray(picture.resize((56, 56), Image.Resampling.BICUBIC))
+        pixels = torch.from_numpy((square / 255 - MEAN) / STD).permute(2, 0, 1)[None].float()
+        with torch.no_grad():
+            logits = segment.model(pixels).logits
+        logits = torch.nn.functional.interpolate(logits, size=picture.size[::-1], mode="bilinear")
+        expected = {labels[int(index)]: (logits.argmax(1)[0] == index).numpy() for index in logits.argmax(1).unique()}
+        masks = {entry["label"]: np.asarray(entry["mask"]) > 0 for entry in segment(picture)}
+        assert masks.keys() == expected.keys()
+        found |= masks.keys()
+        for label, mask in masks.items():
+            assert np.mean(mask == expected[label]) > 0.999
+    assert len(found) > 1

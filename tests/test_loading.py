@@ -198,6 +198,21 @@ def test_the_caller_can_give_the_image_token():
     assert AutoModel.from_pretrained(path, image_token_id=111).config.image_token_id == 111
 
 
+@pytest.mark.parametrize("name", ["chat_internlm2", "chat_qwen2_5_tie_flag"])
+def test_a_head_that_is_tied_all_the_same_is_written_before_series_3_5(name, tmp_path, caplog):
+    """The authors' code reads such folders with a head of its own: one without is refused."""
+    config = AutoConfig.from_pretrained(golden_root() / name, image_token_id=111)
+    config.tie_word_embeddings = config.text_config.tie_word_embeddings = True
+    model = ours.InternVLChatModel(config).eval()
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    model.save_pretrained(tmp_path)
+    assert "is tied" in caplog.text
+    again = AutoModel.from_pretrained(tmp_path).eval()
+    assert again.lm_head.weight is not again.get_input_embeddings().weight
+    ids = torch.arange(2, 20)[None]
+    torch.testing.assert_close(again(ids).logits, model(ids).logits, rtol=0, atol=0)
+
+
 # --- LLaVA's layout --------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.utils import is_flash_attn_2_available
+from transformers.utils import is_flash_attn_2_available, logging
 
 from .hub.arguments import pinned
 from .modeling.canonical import HasCanonicalForm
@@ -28,6 +28,8 @@ from .modeling.loading import LoadsStrictly
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
 from .processing.tokenization import added_token_ids, as_trained, stop_first
+
+logger = logging.get_logger(__name__)
 
 IMAGE_MARK, IMAGE_CONTEXT = "<image>", "<IMG_CONTEXT>"
 History = list[tuple[str, str]]
@@ -78,6 +80,18 @@ class InternVLChatModel(LoadsStrictly, HasCanonicalForm, InternVLForConditionalG
         model = loaded[0] if kwargs.get("output_loading_info", False) else loaded
         model._read_token_ids(str(pretrained_model_name_or_path), where)
         return loaded
+
+    def gather_sharded_state_dict_for_save(self, model_to_save: Any, *args: Any, **kwargs: Any) -> dict:
+        """What is written, as transformers gathers it. The authors' code ties a head from 3.5 on only: before, a head
+        that is tied all the same is written a second time, and is apart from the embeddings where the folder is read.
+        """
+        weights = super().gather_sharded_state_dict_for_save(model_to_save, *args, **kwargs)
+        if not self.config.series_3_5:
+            for head, embeddings in (model_to_save.all_tied_weights_keys or {}).items():
+                if head in weights and embeddings in weights:
+                    logger.warning(f"{head} is tied, which the authors' files know from 3.5 on only: it is written.")
+                    weights[head] = weights[embeddings].clone()
+        return weights
 
     @classmethod
     def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:

@@ -218,6 +218,10 @@ def _register(family: Family) -> None:
         name = family.models[AutoModelForImageTextToText].__name__
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[model_type] = name
         modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[model_type] = name
+    if AutoModelForSemanticSegmentation in family.models:
+        # So does the pipeline of masks. The key is no type: of one of its own stock would look for its own class.
+        name = family.models[AutoModelForSemanticSegmentation].__name__
+        modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[name] = name
 
 
 __all__ = ["FAMILIES", "Family", "register"]

@@ -6,6 +6,7 @@ model that follows brings its own.
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ _ALONE = "<!-- Written for a processor alone; a model that is pushed here brings
 _PICTURE = 'picture = Image.new("RGB", (448, 448), "red")  # or Image.open("picture.jpg")'
 _PIPELINE = """\
 import transformers_internvl
+from transformers import pipeline
+
+pipe = pipeline("{task}", model="{repo}")
+"""
+_PICTURE_PIPELINE = """\
+import transformers_internvl
 from PIL import Image
 from transformers import pipeline
 
@@ -35,16 +42,49 @@ _ASK = """\
 content = [{"type": "image", "image": picture}, {"type": "text", "text": "What is in the picture?"}]
 print(pipe(text=[{"role": "user", "content": content}], max_new_tokens=32, return_full_text=False))
 """
-# Task -> the mapping whose models have it, and how its pipeline is called.
+_MATCH = """\
+print(pipe(picture, candidate_labels=["a red square", "a blue circle"]))
+"""
+# No pipeline: it asks for an image processor that makes maps, which CLIP's, the one of InternViT's folders, does not.
+_MAP = """\
+import transformers_internvl
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+
+{picture}
+inputs = AutoImageProcessor.from_pretrained("{repo}")(picture, return_tensors="pt")
+model = AutoModelForSemanticSegmentation.from_pretrained("{repo}")
+classes = model(**inputs).logits.argmax(1)  # (1, height, width): the pixels that the model was given
+"""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The mapping whose models have a task, what they take first, how they are loaded in a snippet, and called."""
+
+    mapping: str
+    takes: str
+    load: str
+    call: str
+
+
+# The first that fits a model is its task.
 _TASKS = {
-    "image-text-to-text": ("MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING", _ASK),
-    "zero-shot-image-classification": (
-        "MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING",
-        'print(pipe(picture, candidate_labels=["a red square", "a blue circle"]))\n',
+    "image-text-to-text": _Task("MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING", "input_ids", _PICTURE_PIPELINE, _ASK),
+    "zero-shot-image-classification": _Task(
+        "MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING", "pixel_values", _PICTURE_PIPELINE, _MATCH
     ),
-    "image-classification": ("MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", "print(pipe(picture))\n"),
-    "image-segmentation": ("MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING", "print(pipe(picture))\n"),
-    "image-feature-extraction": ("MODEL_MAPPING", "features = pipe(picture, pool=True)\n"),
+    "image-classification": _Task(
+        "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", "pixel_values", _PICTURE_PIPELINE, "print(pipe(picture))\n"
+    ),
+    "image-segmentation": _Task("MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING", "pixel_values", _MAP, ""),
+    "image-feature-extraction": _Task(
+        "MODEL_MAPPING", "pixel_values", _PICTURE_PIPELINE, "features = pipe(picture, pool=True)\n"
+    ),
+    "text-generation": _Task(
+        "MODEL_FOR_CAUSAL_LM_MAPPING", "input_ids", _PIPELINE, 'print(pipe("Once upon a time", max_new_tokens=32))\n'
+    ),
+    "feature-extraction": _Task("MODEL_MAPPING", "input_ids", _PIPELINE, 'features = pipe("Once upon a time")\n'),
 }
 _ADAPTER = """\
 import transformers_internvl
@@ -176,13 +216,15 @@ def _task_and_snippet(pushed: Any, repo: str, base: str | None, adapter: bool) -
         return task, _ADAPTER.format(picture=_PICTURE, base=base, repo=repo) + _ASK
     if task is None or _is_processor(pushed):
         return task, _LOAD.format(auto="AutoProcessor" if _is_processor(pushed) else "AutoModel", repo=repo)
-    return task, _PIPELINE.format(picture=_PICTURE, task=task, repo=repo) + _TASKS[task][1]
+    row = _TASKS[task]
+    return task, row.load.format(picture=_PICTURE, task=task, repo=repo) + row.call
 
 
 def _task(model: Any) -> str | None:
     """The task whose Auto class gives models of this class."""
-    for task, (mapping, _) in _TASKS.items():
-        if getattr(transformers, mapping).get(type(model.config), None) is type(model):
+    for task, row in _TASKS.items():
+        found = getattr(transformers, row.mapping).get(type(model.config), None)
+        if found is type(model) and model.main_input_name == row.takes:
             return task
     return None
 

@@ -5,6 +5,7 @@ import inspect
 import unittest
 
 import torch
+from transformers.testing_utils import torch_device
 
 from .. import test_modeling_common
 from ..test_configuration_common import ConfigTester
@@ -42,6 +43,34 @@ class WholeTest(PartTest, unittest.TestCase):
 
     def test_config(self):
         ConfigTester(self, config_class=CONFIG, has_text_modality=False).run_common_tests()
+
+    def test_hidden_states_output(self):
+        """In the outputs of the halves, as stock's CLIP has them: the images' and the texts'."""
+        config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
+        for asked in ({"output_hidden_states": True, "output_attentions": True}, {}):
+            if not asked:
+                for name in ("output_hidden_states", "output_attentions"):
+                    setattr(config, name, True)
+                    self._set_subconfig_attributes(config, name, True)
+            model = WHOLE._from_config(config, attn_implementation="eager").to(torch_device).eval()
+            with torch.no_grad():
+                outputs = model(**inputs, **asked)
+            for half, length in ((outputs.vision_model_output, 65), (outputs.text_model_output, 7)):
+                self.assertEqual({tuple(states.shape) for states in half.hidden_states}, {(3, length, 32)})
+                self.assertEqual({tuple(scores.shape) for scores in half.attentions}, {(3, 4, length, length)})
+                self.assertEqual((len(half.hidden_states), len(half.attentions)), (3, 2))
+
+    def test_retain_grad_hidden_states_attentions(self):
+        config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
+        model = WHOLE._from_config(config, attn_implementation="eager").to(torch_device)
+        outputs = model(**inputs, output_hidden_states=True, output_attentions=True)
+        halves = (outputs.vision_model_output, outputs.text_model_output)
+        kept = [part[0] for half in halves for part in (half.hidden_states, half.attentions)]
+        for states in kept:
+            states.retain_grad()
+        outputs.logits_per_image.flatten()[0].backward()
+        for states in kept:
+            self.assertIsNotNone(states.grad)
 
     def test_the_loss_reaches_what_stage_1_trains(self):
         config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
