@@ -18,6 +18,7 @@ from transformers_internvl.processing.tokenization import load_tokenizer
 
 TILE = {"height": 28, "width": 28}
 
+
 def _tokenizer_folders() -> dict[str, Path]:
     chats = {folder.name: folder for folder in golden_cases("chat_") if (folder / "chat.json").is_file()}
     return chats | {f"labels/{folder.name}": folder for folder in (golden_root() / "labels/tokenizers").iterdir()}

@@ -124,8 +124,9 @@ def piped(family: Family, texts: dict[str, str], **options: Any) -> Seen:
     """A conversation for the pipeline, and the same to be continued in the assistant's last turn."""
     messages = conversation(family, texts)
     _model().asked.clear()
-    for chat_, record in zip((messages, messages[:5]), pipeline_of(family)([messages, messages[:5]], **options)):
-        assert record[0]["input_text"] == chat_
+    asked = [messages, messages[:5]]
+    for given_, record in zip(asked, pipeline_of(family)(asked, **options), strict=True):
+        assert record[0]["input_text"] == given_
     return _asked(family)
 
 
