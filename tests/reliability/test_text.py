@@ -82,8 +82,11 @@ def test_the_pipeline_trusts_text_when_told_to(family):
     for trust_text in (True, ("user",), "user"):
         assert len(piped(family, {"before": token}, trust_text=trust_text).control) == usual + 2  # in two prompts
     assert len(piped(family, {"before": token}, trust_text=("assistant",)).control) == usual
-    # A prompt without a conversation is trusted as it is; the word for it is known there, too.
-    assert pipeline_of(family)(images=PICTURE, text=f"<image>{token}", trust_text=True)
+    # A prompt without a conversation is trusted anyway, and cannot be asked not to be.
+    pipeline_of(family)(images=PICTURE, text=f"<image>{token}", trust_text=True)
+    for trust_text in (False, ("user",)):
+        with pytest.raises(ValueError, match="whose text is whose"):
+            pipeline_of(family)(images=PICTURE, text=f"<image>{token}", trust_text=trust_text)
 
 
 @pytest.mark.parametrize("family", families(), ids=str)
