@@ -108,7 +108,7 @@ def ids_of(case: str) -> dict:
 
 
 def test_reading(hub, tmp_path):
-    """Ids, revisions and subfolders, verbs, too; a download that breaks off; gated and missing repositories; then offline."""
+    """Ids, revisions, subfolders; verbs; a download that breaks off; gated and missing repositories; then offline."""
     hub.break_downloads["hf/model.safetensors"] = 10_500_000  # of eleven million; the client writes by ten MiB
     said = json.loads(
         hub.client(HEAD + f"TOKEN = {TOKEN!r}" + READ + VERBS + TAIL, tmp_path, tmp_path).splitlines()[-1]
