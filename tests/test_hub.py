@@ -58,6 +58,26 @@ said["missing"] = [error_of(each.from_pretrained, "org/none") for each in (AutoM
 said["revision"] = error_of(AutoModel.from_pretrained, "org/chat", revision="v3")
 """
 
+VERBS = """
+from pathlib import Path
+from PIL import Image
+from transformers_internvl.cli import main
+
+home = Path(sys.argv[1])
+Image.new("RGB", (90, 60)).save(home / "picture.png")
+verbs = [
+    ["inspect", home / "picture.png", "--model", "org/chat"],
+    ["chat", "--model", "org/base", "--max-new-tokens", 1, "--image", home / "picture.png", "What?"],
+    ["profile", "org/chat"],
+    ["plan", "org/chat", "--gpus", "1x80GB"],
+    ["convert", "org/chat", home / "converted", "--to", "hf", "--revision", "v2"],
+    ["verify", "org/chat", home / "converted", "--no-forward"],
+    ["surgery", "add-tokens", "org/chat", home / "longer", "--tokens", "<mark>"],
+]
+said["verbs"] = [main([str(word) for word in verb]) for verb in verbs]
+"""
+
+
 OFFLINE = """
 model = AutoModelForImageTextToText.from_pretrained("org/chat", revision="v2")
 processor = AutoProcessor.from_pretrained("org/chat", revision="v2")
@@ -88,9 +108,11 @@ def ids_of(case: str) -> dict:
 
 
 def test_reading(hub, tmp_path):
-    """Ids, revisions and subfolders; a download that breaks off; gated and missing repositories; then offline."""
+    """Ids, revisions, subfolders; verbs; a download that breaks off; gated and missing repositories; then offline."""
     hub.break_downloads["hf/model.safetensors"] = 10_500_000  # of eleven million; the client writes by ten MiB
-    said = json.loads(hub.client(HEAD + f"TOKEN = {TOKEN!r}" + READ + TAIL, tmp_path).splitlines()[-1])
+    said = json.loads(
+        hub.client(HEAD + f"TOKEN = {TOKEN!r}" + READ + VERBS + TAIL, tmp_path, tmp_path).splitlines()[-1]
+    )
     second, first = ids_of("chat_internlm2"), ids_of("chat_qwen2")
     ids = [second["image_token_id"], second["eos_token_id"]]
     assert said["authors"] == ["InternVLChatModel", *ids, "InternVLProcessor", *["InternLM2Tokenizer"] * 2]
@@ -116,6 +138,9 @@ def test_reading(hub, tmp_path):
     assert asked - {"v3"} == set(
         commits.values()
     )  # every file of the commit that the revision named, none by a branch's name
+    # `verify` sees that the second revision of `org/chat`, which was converted, is another model than the first.
+    assert said["verbs"] == [0, 0, 0, 0, 0, 1, 0]
+
     assert not hub.break_downloads
     resumed = [ranged for _, path, ranged in hub.log if path.endswith("/hf/model.safetensors") and ranged]
     assert len(resumed) == 1 and int(re.fullmatch(r"bytes=(\d+)-", resumed[0])[1]) > 0

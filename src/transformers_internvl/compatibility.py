@@ -103,6 +103,7 @@ RELIED_ON: dict[str, dict[str, str]] = {
         "transformers.models.llama.modeling_llama": """
             LlamaAttention LlamaDecoderLayer LlamaRMSNorm LlamaRotaryEmbedding """,
         "transformers.models.llava.image_processing_pil_llava": "LlavaImageProcessorPil._preprocess",
+        "transformers.models.phi3.modeling_phi3": "Phi3RotaryEmbedding",
         "transformers.models.qwen3_moe.modeling_qwen3_moe": "load_balancing_loss_func",
         "transformers.processing_utils": """
             ImagesKwargs MultiModalData ProcessingKwargs ProcessorMixin ProcessorMixin._get_arguments_from_pretrained

@@ -7,13 +7,11 @@ head, which `conversion/mappings.py` undoes at load time. So there is a configur
 few subclasses, and next to no model code. This is the pattern for any other language model that is Llama in disguise.
 """
 
-from typing import Any
-
-import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+from .rotary import InternLM2RotaryEmbedding
 
 
 @strict
@@ -31,40 +29,6 @@ class InternLM2Config(LlamaConfig):
     max_position_embeddings: int = 2048
     pad_token_id: int | None = 0
     tie_word_embeddings: bool = False
-
-
-class InternLM2RotaryEmbedding(LlamaRotaryEmbedding):
-    """Rotary positions; under dynamic NTK scaling the base depends on the present length alone.
-
-    Llama's (and the authors') table stays enlarged after a long sequence, so that a later, shorter one gets other
-    numbers than it would have got first, and it cannot be compiled as one graph. Here nothing is kept between calls.
-    """
-
-    @torch.no_grad()
-    def forward(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosine and sine `(B, L, C)` for positions `(B, L)`, in the dtype of `x`."""
-        inv_freq = self.inv_freq.to(x.device, torch.float32)
-        if self.rope_type == "dynamic":
-            inv_freq = self._scaled(inv_freq, position_ids.max() + 1)
-        freqs = position_ids[..., None].float() * inv_freq  # (B, L, C/2)
-        emb = torch.cat((freqs, freqs), dim=-1)
-        return emb.cos().to(x.dtype), emb.sin().to(x.dtype)
-
-    def _scaled(self, inv_freq: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
-        """The frequencies for sequences of this length: NTK-scaled beyond `max_position_embeddings`."""
-        rope = self.config.rope_parameters
-        limit, dim = self.config.max_position_embeddings, 2 * len(inv_freq)
-        growth = rope["factor"] * length.clamp(min=limit) / limit - (rope["factor"] - 1)
-        base = rope["rope_theta"] * growth ** (dim / (dim - 2))
-        exponents = torch.arange(0, dim, 2, device=inv_freq.device, dtype=torch.float32) / dim
-        return torch.where(length > limit, 1.0 / base**exponents, inv_freq)
-
-
-def forget_lengths(model: nn.Module) -> None:
-    """Give a Llama under dynamic NTK scaling, which is InternLM2 in the canonical layout, these rotary positions."""
-    rotary: Any = getattr(model, "rotary_emb", None)
-    if type(rotary) is LlamaRotaryEmbedding and rotary.rope_type == "dynamic":
-        model.rotary_emb = InternLM2RotaryEmbedding(rotary.config)
 
 
 class InternLM2Model(LlamaModel):
@@ -93,4 +57,4 @@ class InternLM2ForCausalLM(LlamaForCausalLM):
         self.post_init()
 
 
-__all__ = ["InternLM2Config", "InternLM2ForCausalLM", "InternLM2Model", "forget_lengths"]
+__all__ = ["InternLM2Config", "InternLM2ForCausalLM", "InternLM2Model"]

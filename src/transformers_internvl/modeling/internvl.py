@@ -24,7 +24,6 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration import InternVLConfig
 from .image_features import EncodesImages, real_first
-from .internlm2 import forget_lengths
 from .loading import NamesDamagedFiles
 from .losses import share_of_step, supervised_loss, token_losses
 from .middleware import InternVLMiddlewareTower, build_tower
@@ -32,6 +31,7 @@ from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embe
 from .packed_masks import packed_masks
 from .projector import PROJECTORS, pixel_shuffle
 from .quantized import KeepsPartsExact
+from .rotary import forget_lengths
 from .sharding import NamesOwnBlocks, SpreadsOverRanks, is_sharded
 from .tensor_parallel import KeepsHeadsWhole
 

@@ -131,6 +131,7 @@ class InternVLProcessor(ProcessorFiles):
             videos: one or a list in the order of the prompts.
             kwargs: options of the tokenizer, the image and the video processor, `return_tensors`,
                 `return_mm_token_type_ids`; `return_num_patches=True` adds `num_patches`, the tiles of every image.
+                `trust_text` can only be True here.
 
         Returns:
             `input_ids` and `attention_mask` `[batch, length]`, and with images or videos `pixel_values`
@@ -138,8 +139,14 @@ class InternVLProcessor(ProcessorFiles):
 
         Raises:
             ValueError: prompts and media do not fit together, or truncation cut off image tokens; the message names
-                the sample and the counts.
+                the sample and the counts. Or `trust_text` asks for less trust than there is.
         """
+        trust = kwargs.pop("trust_text", None)
+        if trust not in (None, True):
+            raise ValueError(
+                f"`trust_text={trust!r}`: a ready prompt does not tell whose text is whose, so all of it writes "
+                "tokens. Give a conversation (`apply_chat_template`; to a pipeline, messages) for what others typed."
+            )
         if text is None:
             raise ValueError(
                 "InternVLProcessor needs `text`: a prompt with <image> for every image. For pixels alone call "
