@@ -10,7 +10,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+from hypothesis import HealthCheck, settings  # noqa: E402
+
 import transformers_internvl  # noqa: E402, F401
+
+# No drawn test fails for want of time: other processes may have the machine.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # About how many seconds they take; only the order counts. With `--dist loadfile` a long file that came last would
 # leave a worker alone.

@@ -2,7 +2,7 @@
 """Regions as text and back."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from transformers_internvl.processing.grounding import format_box, parse_grounding
@@ -21,8 +21,6 @@ def test_coordinates_are_of_width_and_height_each():
     assert format_box((100, 100, 200, 200), image_size=(1000, 200)) == "<box>[[500, 100, 1000, 200]]</box>"
 
 
-# Not a matter of time: other processes may take the machine.
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SIDES, SIDES, st.lists(st.floats(0, 1), min_size=4, max_size=4))
 def test_round_trip_within_half_a_thousandth(height, width, parts):
     x1, x2 = sorted(part * width for part in parts[:2])

@@ -64,6 +64,16 @@ def test_the_products_are_in_use_with_this_pillow():
     assert all(resampling._reproduces_pillow(resample) for resample in resampling.FILTERS)
 
 
+def test_little_of_a_large_picture_is_held_at_a_time():
+    """The largest that Pillow opens, as one small tile: each row of that sees 956 of the picture."""
+    pixels = np.broadcast_to(np.uint8(0), (3, 13377, 13377))
+    target = Target(torch.empty(1, 1, 3, 56, 56))
+    runs = resampling._products(pixels, target, None, Image.Resampling.BICUBIC)
+    bands = [band for run in runs for band in run.args[-1]]
+    assert sum(len(band) for band in bands) == 56
+    assert max(band[-1].stop - band[0].start for band in bands) < 1.5 * 956
+
+
 def test_a_pillow_that_computes_otherwise_is_asked_itself(monkeypatch):
     levels = np.asarray(picture(50, 40)).transpose(2, 0, 1)
     ours, pillows = (Target(torch.zeros(1, 2, 3, 16, 16)) for _ in range(2))

@@ -65,7 +65,7 @@ BYTES = st.sampled_from([0x00, 0x41, 0x80, 0x9F, 0xA0, 0xBD, 0xC0, 0xC3, 0xE4, 0
 
 
 @given(pieces=st.lists(st.one_of(BYTES.map(lambda byte: f"<0x{byte:02X}>"), st.sampled_from(["▁", "▁s", "re", "好"]))))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @pytest.mark.parametrize("path", [MODEL, NO_PREFIX], ids=["prefix", "no prefix"])
 def test_pieces_decode_as_in_sentencepiece(path, pieces):
     strip = SentencePieceModel.from_file(path).add_dummy_prefix

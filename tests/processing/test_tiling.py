@@ -23,7 +23,7 @@ def test_examples_in_docstrings():
     assert doctest.testmod(tiling).failed == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sides, sides, limits, limits)
 def test_grid_keeps_the_limits_and_no_other_is_closer(width, height, low, high):
     low, high = sorted((low, high))
@@ -50,7 +50,7 @@ def test_candidates_come_in_the_order_of_the_plain_loop(low, high):
     assert tiling._candidate_grids(low, high) == tuple(sorted(grids, key=lambda grid: grid[0] * grid[1]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(sides, sides, limits, st.booleans())
 def test_count_is_the_grid_and_its_thumbnail(width, height, high, thumbnail):
     columns, rows = select_grid(width, height, max_tiles=high)

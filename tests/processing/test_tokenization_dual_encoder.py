@@ -39,7 +39,7 @@ def reference() -> SentencePieceProcessor:
 
 
 @given(text=TEXT)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_text_is_the_prefix_itself_and_the_end_token(tokenizer, reference, text):
     """Whatever it spells: no part of it becomes a special token."""
     whole = text if text.startswith("summarize:") else "summarize:" + text

@@ -41,7 +41,7 @@ def tokenizer(folder):
 
 
 @given(text=st.text(st.one_of(st.sampled_from(" ▁aestrin\n<0xA>你好[]"), st.characters(exclude_categories=["Cs"]))))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @pytest.mark.parametrize("folder", [FOLDER, NO_PREFIX], ids=lambda folder: folder.name)
 def test_plain_text_is_encoded_and_decoded_as_sentencepiece_does(folder, text):
     reference = SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))

@@ -45,7 +45,7 @@ def test_mutated_inputs(target):
 
 @pytest.mark.parametrize("target", TARGETS)
 @seed(0)
-@settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=NO_SHRINKING)
+@settings(max_examples=10, database=None, suppress_health_check=list(HealthCheck), phases=NO_SHRINKING)
 @given(rng=st.randoms(use_true_random=False))
 def test_drawn_inputs(target, rng):
     """The same targets with hypothesis' choices, which prefers the ends of every range."""

@@ -107,7 +107,7 @@ def dual_encoder():
 
 
 @seed(0)
-@settings(max_examples=40, deadline=None, database=None, phases=NO_SHRINKING)
+@settings(max_examples=40, database=None, phases=NO_SHRINKING)
 @given(text=typed_texts(["</s>", "<s>", "<unk>", "<pad>", "summarize:", "<image>", "<IMG_CONTEXT>"]))
 def test_the_dual_encoder_reads_texts_only(text):
     processor = dual_encoder()
@@ -143,7 +143,7 @@ def test_chat_and_batch_chat(name, monkeypatch):
     plain = counted("plain")
 
     @seed(0)
-    @settings(max_examples=12, deadline=None, database=None, phases=NO_SHRINKING)
+    @settings(max_examples=12, database=None, phases=NO_SHRINKING)
     @given(text=typed_texts(controls))
     def hold(text: str) -> None:
         assert counted(text.replace("<image>", "<im_age>")) == plain

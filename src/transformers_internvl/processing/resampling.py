@@ -209,6 +209,7 @@ def _probe() -> np.ndarray:
 # --- by matrix products --------------------------------------------------------------------------------------------
 
 _BAND = 2**18  # numbers of the source that a band of the canvas may take at a time: 2 MiB of float64
+_LARGEST_BLOCK = 2**22  # and that the rows of a block may, however large the picture: 32 MiB
 
 
 def _products(pixels: np.ndarray, target: Target, affine: Affine | None, resample: int) -> list[Callable[[], None]]:
@@ -217,6 +218,8 @@ def _products(pixels: np.ndarray, target: Target, affine: Affine | None, resampl
     new_width, new_height = target.size
     column_blocks = _blocks(width, new_width, resample, _column_block(width / new_width), new_width)
     row_block = 32 if height < new_height else 16
+    per_row = channels * width * max(1, height // new_height)  # numbers of the source behind a row of the canvas
+    row_block = max(1, min(row_block, _LARGEST_BLOCK // per_row))
     row_blocks = _blocks(height, new_height, resample, row_block, target.tiles.shape[3])
     parts = 1 if thread_count() == 1 else 2 * thread_count()
     bands = _bands(row_blocks, _BAND // (channels * width), -(-len(row_blocks) // parts))
