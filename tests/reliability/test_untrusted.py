@@ -12,7 +12,7 @@ import jinja2
 import pytest
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, pipeline
 
 import transformers_internvl
 from tests.parity.golden import golden_root
@@ -66,6 +66,8 @@ def with_modules(source: Path, folder: Path, mark: Path) -> Path:
     for name in {*MODULES.values(), "tokenization_x"}:
         (folder / f"{name}.py").write_text(code)
     (folder / "__init__.py").write_text(code)
+    (folder / "custom_generate").mkdir()
+    (folder / "custom_generate/generate.py").write_text(f"{code}\ndef generate(*args, **kwargs): pass\n")
     (folder / "sitecustomize.py").write_text(code)
     named = {auto: f"{name}.C" for auto, name in MODULES.items()}
     named["AutoTokenizer"] = ["tokenization_x.C", "tokenization_x.C"]
@@ -85,6 +87,7 @@ LOADERS = {
     "our tokenizer": load_tokenizer,
     "processor": AutoProcessor.from_pretrained,
     "our processor": InternVLProcessor.from_pretrained,
+    "pipeline": lambda folder: pipeline("image-text-to-text", model=str(folder)),
     "chat": lambda folder: main(["chat", "--model", str(folder), "--max-new-tokens", "1", "words"]),
     "profile": lambda folder: main(["profile", str(folder)]),
     "verify": lambda folder: main(["verify", str(folder), str(folder)]),
