@@ -354,6 +354,13 @@ def test_conversation_with_too_few_pictures(processor):
         processor.apply_chat_template(chats, tokenize=True)
 
 
+@pytest.mark.parametrize("name", ["max_length", "pad_to_multiple_of"])
+def test_padding_without_end_is_refused(processor, name):
+    """The tokenizer would take all memory and end the process."""
+    with pytest.raises(ValueError, match=f"{name}=1000000000000` is more than"):
+        processor(text="words", padding="max_length", **{name: 10**12})
+
+
 @pytest.mark.parametrize("conversation", [[], "hello", [["x"]]])
 def test_no_conversation(processor, conversation):
     with pytest.raises(ValueError, match="Expected a"):

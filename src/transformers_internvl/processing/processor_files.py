@@ -21,6 +21,8 @@ from .tokenization import load_tokenizer
 from .video_processing import InternVLVideoProcessor
 
 FRAME_LABEL = "Frame{}: "
+LONGEST = 2**24
+"""The most tokens that a sequence is padded to in earnest."""
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
@@ -52,7 +54,11 @@ class ProcessorBase(PushesWithCard, ProcessorMixin):
         # Stock hands the tokenizer's settings to every part, but `backend` means something else to images.
         defaults = {k: v for k, v in (tokenizer_init_kwargs or {}).items() if k in TextKwargs.__annotations__}
         options = ModelProcessorKwargs or self.valid_processor_kwargs
-        return super()._merge_kwargs(options, tokenizer_init_kwargs=defaults, **kwargs)
+        merged = super()._merge_kwargs(options, tokenizer_init_kwargs=defaults, **kwargs)
+        for name in ("max_length", "pad_to_multiple_of"):  # a tokenizer that has no memory left ends the process
+            if (merged["text_kwargs"].get(name) or 0) > LONGEST:
+                raise ValueError(f"`{name}={merged['text_kwargs'][name]}` is more than {LONGEST} tokens; lower it.")
+        return merged
 
 
 class ProcessorFiles(ProcessorBase):
