@@ -194,6 +194,18 @@ def test_checkpoints_of_training_do_not_run(tmp_path, mark):
     trainer.train(resume_from_checkpoint=str(checkpoint))
 
 
+@pytest.mark.parametrize("name", ["optimizer_0/.metadata", "global_step1/mp_rank_00_model_states.pt"])
+def test_engines_unpickle_what_the_run_wrote_only(name, tmp_path):
+    """FSDP's shards and DeepSpeed's files are opened by these, code and all."""
+    file = tmp_path / "out/checkpoint-1" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+    check_checkpoint(tmp_path / "out/checkpoint-1", own=tmp_path / "out")
+    for own in (None, tmp_path / "out/checkpoint-2", tmp_path / "elsewhere"):
+        with pytest.raises(ValueError, match="would be unpickled"):
+            check_checkpoint(tmp_path / "out/checkpoint-1", own=own)
+
+
 @pytest.mark.parametrize("code", HARMFUL)
 def test_templates_reach_nothing(code):
     processor = InternVLProcessor.from_pretrained(golden_root() / "chat_qwen2")

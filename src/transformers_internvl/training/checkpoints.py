@@ -36,6 +36,7 @@ _PICKLES: dict[str, tuple[str, ...]] = {
     stock_trainer.SCALER_NAME: (),
     "rng_state*.pth": ("python", "numpy", "cpu"),
 }
+_UNPICKLED = ("**/.metadata", "global_step*/*.pt")  # of FSDP in shards, of DeepSpeed
 logger = logging.get_logger(__name__)
 
 
@@ -78,12 +79,23 @@ def last_checkpoint(folder: str | os.PathLike) -> str | None:
     return None
 
 
-def check_checkpoint(checkpoint: str | os.PathLike) -> None:
+def check_checkpoint(checkpoint: str | os.PathLike, own: str | os.PathLike | None = None) -> None:
     """Look through the files that a run goes on from. Tensors are not read.
+
+    Args:
+        checkpoint: the folder.
+        own: the output folder of the run. What lies in it may be of the formats that engines unpickle themselves:
+            sharded checkpoints of FSDP, and DeepSpeed's.
 
     Raises:
         ValueError: one is broken, or holds code, or something else than a trainer saves; names it.
     """
+    if own is None or not Path(checkpoint).resolve().is_relative_to(Path(own).resolve()):
+        for path in (path for pattern in _UNPICKLED for path in Path(checkpoint).glob(pattern)):
+            raise ValueError(
+                f"{path} would be unpickled by PyTorch or DeepSpeed, and run code if it holds any. If the checkpoint "
+                "is your own, move it into the run's `output_dir`; else train on from its weights."
+            )
     for check, patterns in _CHECKS.items():
         for pattern, wanted in patterns.items():
             for path in sorted(Path(checkpoint).glob(pattern)):

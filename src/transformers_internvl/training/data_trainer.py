@@ -279,8 +279,8 @@ class DataTrainer(Trainer, ABC):
         """As `Trainer`'s; resumed, the data go on where the checkpoint left them.
 
         Raises:
-            ValueError: there is no complete checkpoint, or a file of it is broken, or data, ranks or workers are
-                others than in mid-epoch.
+            ValueError: there is no complete checkpoint, or a file of it is broken, or would be unpickled and is not
+                below `output_dir`; or data, ranks or workers are others than in mid-epoch.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_checkpoint(self.args.output_dir)
@@ -289,7 +289,7 @@ class DataTrainer(Trainer, ABC):
         self._checkpoint = os.fspath(resume_from_checkpoint) if resume_from_checkpoint else None
         self._begin_anew = self.args.ignore_data_skip
         if self._checkpoint is not None:
-            check_checkpoint(self._checkpoint)
+            check_checkpoint(self._checkpoint, self.args.output_dir)
             self.take_up(self._checkpoint)
         try:
             return super().train(resume_from_checkpoint=self._checkpoint, **kwargs)
