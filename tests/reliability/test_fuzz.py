@@ -20,7 +20,7 @@ from tests.parity.golden import golden_root
 from tests.reliability.fuzz import attempt, end_of
 from tests.reliability.targets import TARGETS, encoded_clip
 from tests.tiny import tiny_config
-from transformers_internvl import InternVLChatConfig, InternVLChatModel
+from transformers_internvl import InternVLChatConfig, InternVLChatModel, InternVLDualEncoderConfig
 from transformers_internvl.conversion.adapters import Adapter
 from transformers_internvl.conversion.weight_streams import WeightStream
 from transformers_internvl.modeling.loading import weight_places
@@ -101,6 +101,8 @@ def test_absurd_videos(options, rate):
         ("vision", "patch_size", []),
         ("text", "vocab_size", "many"),
         ("text", "dtype", "evil"),
+        ("text", "id2label", 1),
+        ("vision", "id2label", [1]),
     ],
 )
 def test_absurd_configurations(part, name, value):
@@ -112,6 +114,11 @@ def test_absurd_configurations(part, name, value):
 def test_misshapen_language_model(value):
     with pytest.raises(ValueError, match="llm_config"):
         InternVLChatConfig(llm_config=value)
+
+
+def test_the_dual_encoder_has_no_second_text_half():
+    with pytest.raises(ValueError, match="qllama_config"):
+        InternVLDualEncoderConfig(text_config={})
 
 
 def test_a_configuration_that_nests_without_end():

@@ -67,7 +67,9 @@ class InternVLDualEncoderConfig(KeepsAuthorsKeys):
     def __post_init__(self, **kwargs: Any) -> None:
         for key in ("auto_map", "hidden_size", "model_type"):  # remote code; QLLaMA's width; "internvl"
             kwargs.pop(key, None)
-        check_sizes(vars(self))
+        if "text_config" in kwargs:
+            raise ValueError("`text_config` is another name of `qllama_config`: give that.")
+        check_sizes({**vars(self), **kwargs})
         sources = {part: as_source(getattr(self, part), names) for part, names in self.authors_parts.items()}
         super().__post_init__(**kwargs)
         vision, qllama = self.vision_config, self.qllama_config

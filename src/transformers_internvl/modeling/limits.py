@@ -47,6 +47,8 @@ def check_sizes(fields: Any, where: str = "", depth: int = 0) -> None:
         place = f"{where}.{name}" if where else str(name)
         if name in ("dtype", "torch_dtype") and not _is_dtype(value):
             raise ValueError(f"`{place}` must name a number format, such as 'bfloat16', got {value!r:.80}.")
+        if name == "id2label" and not isinstance(value, (dict, type(None))):
+            raise ValueError(f"`{place}` must be an object of names by number, got {value!r:.80}.")
         if isinstance(value, dict):
             check_sizes(value, place, depth + 1)
         elif name in LIMITS and value is not None:
