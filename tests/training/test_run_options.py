@@ -110,6 +110,7 @@ def test_mistakes_are_named(fields, reason):
         ("- a\n", "expected fields"),
         ("model: a\n", "`recipe` is missing"),
         ("recipe: internvl2.5-1b-lora\nfoo: 1\n", "no field 'foo'"),
+        ("recipe: internvl2.5-1b-lora\n5: 1\n", "no field '5'"),
         ("recipe: internvl9\n", "no recipe 'internvl9'"),
     ],
 )

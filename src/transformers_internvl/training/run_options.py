@@ -162,7 +162,8 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     known = {"recipe", *OWN_FIELDS, *_RECIPE_FIELDS, *argument_types()}
     named = {}
     for key, value in values.items():
-        name = _ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
+        name = str(key).replace("-", "_")  # YAML may have numbers there
+        name = _ALIASES.get(name, name)
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
             hint = f"Did you mean {', '.join(near)}?" if near else "See Recipe and transformers.TrainingArguments."
