@@ -17,7 +17,7 @@ TESTED: dict[str, tuple[str, str]] = {
     "accelerate": ("1.10.1", "1.15.0"),
     "huggingface_hub": ("1.31.0", "2.4.0"),
     "torch": ("2.13.0", "2.15.0"),
-    "transformers": ("5.23.0", "5.23.0"),
+    "transformers": ("5.24.0", "5.24.0"),
 }
 
 # Package of ours -> module -> names. `A.b` is an attribute. `A.b:c` is an attribute that only objects have: the code
@@ -134,7 +134,7 @@ RELIED_ON: dict[str, dict[str, str]] = {
             ChatCompletionHandler ChatCompletionHandler._build_generation_config
             ChatCompletionHandler._non_streaming ChatCompletionHandler._streaming
             ChatCompletionHandler._validate_request ChatCompletionHandler.handle_request """,
-        "transformers.cli.serving.model_manager": "ModelManager ModelManager.get_gen_models",
+        "transformers.cli.serving.model_manager": "ModelManager ModelManager.list_models",
         "transformers.cli.serving.server": "build_server",
         "transformers.cli.serving.utils": """
             _StreamError BaseGenerateManager BaseGenerateManager.generate_non_streaming

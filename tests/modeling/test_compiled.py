@@ -65,9 +65,11 @@ def test_dummy_tiles_leave_no_trace_in_a_graph(model):
         for flags in ([1, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 0]):
             batch = tiles_with_dummies(flags)
             found, expected = whole(**batch), model(**batch)
-            assert len(expected.image_hidden_states) == 3
+            assert len(expected.image_outputs.pooler_output) == 3
             torch.testing.assert_close(found.logits, expected.logits, **TOLERANCE)
-            torch.testing.assert_close(found.image_hidden_states[:3], expected.image_hidden_states, **TOLERANCE)
+            torch.testing.assert_close(
+                found.image_outputs.pooler_output[:3], expected.image_outputs.pooler_output, **TOLERANCE
+            )
         batch["input_ids"][0, 2] = 5  # one image token less than there are features
         with pytest.raises(RuntimeError):
             whole(**batch)
@@ -154,8 +156,8 @@ def test_the_exported_steps_of_a_generation(model):
     cache = model(**batch, use_cache=True)
     token = cache.logits[:, -1:].argmax(-1)
     step = {"input_ids": token, "position_ids": torch.tensor([[batch["input_ids"].shape[1]]])}
-    found = exported.runners["decode"](**step, past_key_values=copy.deepcopy(cache.past_key_values))
-    expected = model(**step, past_key_values=cache.past_key_values)
+    found = exported.runners["decode"](**step, cache=copy.deepcopy(cache.cache))
+    expected = model(**step, cache=cache.cache)
     torch.testing.assert_close(found.logits, expected.logits, **TOLERANCE)
 
 

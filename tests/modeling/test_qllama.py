@@ -223,7 +223,7 @@ def test_a_step_behind_a_cache_passes_over_the_image(parts):
     with torch.no_grad():
         whole = model(inputs_embeds=embeds, vision_hidden_states=parts["vision"]).last_hidden_state
         first = model(inputs_embeds=embeds[:, :-1], vision_hidden_states=parts["vision"], use_cache=True)
-        step = {"past_key_values": first.past_key_values, "vision_hidden_states": parts["vision"]}
+        step = {"cache": first.cache, "vision_hidden_states": parts["vision"]}
         last = model(inputs_embeds=embeds[:, -1:], **step).last_hidden_state
     torch.testing.assert_close(last[:, 0], whole[:, -1], rtol=1e-4, atol=2e-5)
 

@@ -299,7 +299,7 @@ def _run(
 
 def _decode(model: Any, embeds: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
     """Embeddings `(B, L, D)` to the states `(B, L, D)` of the last layer; the cache grows."""
-    outputs = model.model.language_model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
+    outputs = model.model.language_model(inputs_embeds=embeds, cache=cache, use_cache=True)
     return outputs.last_hidden_state
 
 

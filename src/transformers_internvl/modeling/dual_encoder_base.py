@@ -66,7 +66,7 @@ class InternVLDualEncoderPreTrainedModel(
     input_modalities: tuple[str, ...] = ("image", "text")
     supports_gradient_checkpointing = True
     _no_split_modules = ["InternVLVisionLayer", "QLlamaDecoderLayer", "AttentionPool"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = ["cache"]
     _supports_sdpa = True
     _supports_attention_backend = True
     _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq"]

@@ -15,11 +15,16 @@ from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling, ModelOutput
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPooling,
+    MultimodalBaseModelOutputWithPast,
+    MultimodalCausalLMOutputWithPast,
+)
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 from transformers.processing_utils import Unpack
-from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, torch_compilable_check
+from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, logging, torch_compilable_check
+from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import can_return_tuple
 
 from .configuration import InternVLConfig
@@ -35,17 +40,36 @@ from .rotary import forget_lengths
 from .sharding import NamesOwnBlocks, SpreadsOverRanks, is_sharded
 from .tensor_parallel import KeepsHeadsWhole
 
+logger = logging.get_logger(__name__)
+
+
+class _NamesImageTokens:
+    """The former name of the image tokens, as long as transformers carries it."""
+
+    image_outputs: BaseModelOutputWithPooling | None
+
+    @property
+    def image_hidden_states(self) -> torch.Tensor | None:
+        """Deprecated name of `image_outputs.pooler_output` `(T, n, D)`; None where there was no image."""
+        logger.warning_once(
+            "`image_hidden_states` is deprecated, and upstream transformers will return the hidden states of the "
+            "tower's layers under this name from 5.30 on: use `image_outputs.pooler_output` for the image tokens."
+        )
+        return None if self.image_outputs is None else self.image_outputs.pooler_output
+
 
 @dataclass
-class InternVLModelOutputWithPast(BaseModelOutputWithPast):
-    """Outputs of [`InternVLModel`]: the language model's, with the projected `image_hidden_states` `(T, n, D)`."""
+class InternVLModelOutputWithPast(_NamesImageTokens, MultimodalBaseModelOutputWithPast):
+    """Outputs of [`InternVLModel`]: the language model's, and `image_outputs`, those of the tower.
 
-    image_hidden_states: torch.Tensor | None = None
+    `image_outputs.pooler_output` `(T, n, D)` holds the projected image tokens; None where there was no image.
+    """
+
     router_logits: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass
-class InternVLCausalLMOutputWithPast(ModelOutput):
+class InternVLCausalLMOutputWithPast(_NamesImageTokens, MultimodalCausalLMOutputWithPast):
     """Outputs of [`InternVLForConditionalGeneration`].
 
     `logits` `(B, L, V)` are None when they were not computed (see `skip_logits`); `aux_loss` is the load-balancing
@@ -53,12 +77,6 @@ class InternVLCausalLMOutputWithPast(ModelOutput):
     in the step.
     """
 
-    loss: torch.Tensor | None = None
-    logits: torch.Tensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
-    image_hidden_states: torch.Tensor | None = None
     aux_loss: torch.Tensor | None = None
     router_logits: tuple[torch.Tensor, ...] | None = None
 
@@ -73,7 +91,7 @@ class InternVLPreTrainedModel(
     input_modalities = ("image", "text", "video")
     supports_gradient_checkpointing = True
     _no_split_modules = ["InternVLTwoMLPProjector"]  # joins two outputs; tower and language model add their own
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = ["cache"]
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_flex_attn = True
@@ -155,13 +173,14 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         return (inputs_embeds == embedding).all(-1)
 
     @can_return_tuple
+    @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         pixel_values: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         vision_feature_layer: int | list[int] | None = None,
         vision_feature_select_strategy: str | None = None,
@@ -176,7 +195,7 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
             input_ids: `(B, L)` with `config.image_token_id` at every image token; or `inputs_embeds` `(B, L, D)`.
             pixel_values: `(T, 3, height, width)`: the tiles of all rows, in the order of their placeholders.
             image_flags: `(T,)`, 0 marks dummy tiles, which are not encoded. In a compiled or exported model they are,
-                and stand behind the others in `image_hidden_states`.
+                and stand behind the others in `image_outputs`.
             mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
             image_copies: how often the rows go through all tiles; each is encoded once.
         """
@@ -210,32 +229,30 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
             mask = self.get_placeholder_mask(input_ids, inputs_embeds, image_features, num_tiles)
             inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
         if (image_features is None or image_features.shape[0] == 0) and self._must_touch_vision(
-            past_key_values, mm_encoder_outputs
+            cache, mm_encoder_outputs
         ):
             inputs_embeds = self._touch_vision(inputs_embeds)
-        if self.training and past_key_values is None and kwargs.get("use_cache") is None:
+        if self.training and cache is None and kwargs.get("use_cache") is None:
             kwargs["use_cache"] = False  # a cache would hide where packed samples begin
 
         text_config = self.config.text_config
         outputs = self.language_model(
-            attention_mask=packed_masks(
-                text_config, inputs_embeds, attention_mask, position_ids, past_key_values, kwargs
-            ),
+            attention_mask=packed_masks(text_config, inputs_embeds, attention_mask, position_ids, cache, kwargs),
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             **kwargs,
         )
         return InternVLModelOutputWithPast(
             last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.past_key_values,
+            cache=outputs.cache,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
-            image_hidden_states=image_features,
+            image_outputs=None if encoded is None else type(encoded)(**{**encoded, "pooler_output": image_features}),
             router_logits=getattr(outputs, "router_logits", None),
         )
 
-    def _must_touch_vision(self, past_key_values: Cache | None, mm_encoder_outputs: dict | None) -> bool:
+    def _must_touch_vision(self, cache: Cache | None, mm_encoder_outputs: dict | None) -> bool:
         """Whether a step without an image must pass through tower and projector nevertheless.
 
         Ranks of a distributed run must take part in the same collectives: one whose batch has no image would wait
@@ -247,7 +264,7 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
             return True
         if mm_encoder_outputs is not None:
             return False
-        seen = 0 if past_key_values is None else past_key_values.get_seq_length()
+        seen = 0 if cache is None else cache.get_seq_length()
         if isinstance(seen, int) and seen > 0:
             return False
         # A static cache has its length on the device: asking for it stops the device, and ends a compiled graph.
@@ -285,13 +302,14 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
         return self.model.get_image_features(pixel_values, *args, **kwargs)
 
     @can_return_tuple
+    @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         pixel_values: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         vision_feature_layer: int | list[int] | None = None,
         vision_feature_select_strategy: str | None = None,
@@ -322,7 +340,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
             pixel_values=pixel_values,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             vision_feature_layer=vision_feature_layer,
             vision_feature_select_strategy=vision_feature_select_strategy,
@@ -367,10 +385,10 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
         return InternVLCausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
+            cache=outputs.cache,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
-            image_hidden_states=outputs.image_hidden_states,
+            image_outputs=outputs.image_outputs,
             aux_loss=aux_loss,
             router_logits=outputs.router_logits,
         )

@@ -105,7 +105,7 @@ def packed_masks(
     inputs_embeds: torch.Tensor,
     attention_mask: Any,
     position_ids: torch.Tensor | None,
-    past_key_values: Any,
+    cache: Any,
     options: Mapping[str, Any],
 ) -> Any:
     """What to give to a language model as `attention_mask`.
@@ -115,17 +115,17 @@ def packed_masks(
         inputs_embeds: `(B, L, D)`.
         attention_mask: of the caller; anything but None is left as it is.
         position_ids: `(B, L)`, which begin anew with every packed sample.
-        past_key_values: with a cache nothing is packed.
+        cache: with a cache nothing is packed.
         options: other arguments of the language model, of which `use_cache` and `is_causal` are looked at.
 
     Returns:
         `attention_mask`, or what keeps samples apart where the language model would not, or not as cheaply.
     """
-    if attention_mask is not None or past_key_values is not None or position_ids is None:
+    if attention_mask is not None or cache is not None or position_ids is None:
         return attention_mask
     if config.model_type not in IGNORE_POSITIONS:
         return _by_sample(config, inputs_embeds, position_ids, options)
-    common = {"config": config, "inputs_embeds": inputs_embeds, "attention_mask": None, "past_key_values": None}
+    common = {"config": config, "inputs_embeds": inputs_embeds, "attention_mask": None, "cache": None}
     return {kind: _MASKS[kind](**common, position_ids=position_ids) for kind in set(config.layer_types)}
 
 

@@ -27,6 +27,7 @@ from transformers.models.llama.modeling_llama import (
 )
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
+from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
@@ -183,12 +184,13 @@ class QLlamaModel(LlamaModel):
 
     @merge_with_config_defaults
     @capture_outputs
+    @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
         vision_hidden_states: torch.Tensor | None = None,
@@ -216,18 +218,18 @@ class QLlamaModel(LlamaModel):
             if self.embed_tokens is None:
                 raise ValueError("This QLLaMA serves an image tower, it has no embeddings of text tokens.")
             inputs_embeds = self.embed_tokens(input_ids)
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache(config=self.config)
-        seen = past_key_values.get_seq_length() if past_key_values is not None else 0
+        if use_cache and cache is None:
+            cache = DynamicCache(config=self.config)
+        seen = cache.get_seq_length() if cache is not None else 0
         if vision_hidden_states is not None and seen > 0:
             vision_hidden_states = None
         self._check_length(inputs_embeds, vision_hidden_states)
         if position_ids is None:
             position_ids = torch.arange(inputs_embeds.shape[1], device=inputs_embeds.device)[None] + seen
         if vision_hidden_states is not None and (attention_mask is None or attention_mask.dim() == 2):
-            mask = self._prompt_mask(inputs_embeds, attention_mask, past_key_values)
+            mask = self._prompt_mask(inputs_embeds, attention_mask, cache)
         else:
-            mask = create_causal_mask(self.config, inputs_embeds, attention_mask, past_key_values, position_ids)
+            mask = create_causal_mask(self.config, inputs_embeds, attention_mask, cache, position_ids)
 
         hidden_states = inputs_embeds
         rotations = self.rotary_emb(hidden_states, position_ids=position_ids)
@@ -238,11 +240,11 @@ class QLlamaModel(LlamaModel):
                 attention_mask=mask,
                 position_embeddings=rotations,
                 position_ids=position_ids,
-                past_key_values=past_key_values,
+                cache=cache,
                 use_cache=use_cache,
                 **kwargs,
             )
-        return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values)
+        return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden_states), cache=cache)
 
     def encode_queries(self, query_tokens: torch.Tensor, vision_hidden_states: torch.Tensor) -> torch.Tensor:
         """What the queries make of the vision tokens, no text behind them.
@@ -277,16 +279,16 @@ class QLlamaModel(LlamaModel):
             )
 
     def _prompt_mask(
-        self, inputs_embeds: torch.Tensor, padding_mask: torch.Tensor | None, past_key_values: Cache | None
+        self, inputs_embeds: torch.Tensor, padding_mask: torch.Tensor | None, cache: Cache | None
     ) -> torch.Tensor:
         """[`generation_mask`] for a prompt, wide enough for a cache that is longer than the prompt."""
         length = inputs_embeds.shape[1]
         if padding_mask is None:
             padding_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.bool, device=inputs_embeds.device)
         mask = generation_mask(padding_mask, self.config.num_query_token, inputs_embeds.dtype)
-        if past_key_values is None:
+        if cache is None:
             return mask
-        room = past_key_values.get_mask_sizes(length, 0)[0] - length
+        room = cache.get_mask_sizes(length, 0)[0] - length
         return nn.functional.pad(mask, (0, room), value=torch.finfo(mask.dtype).min)
 
 
@@ -308,12 +310,13 @@ class QLlamaForCausalLM(DecodesExactly, LlamaForCausalLM):
         self.post_init()
 
     @can_return_tuple
+    @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
@@ -326,7 +329,7 @@ class QLlamaForCausalLM(DecodesExactly, LlamaForCausalLM):
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             labels=labels,
             use_cache=use_cache,
