@@ -216,7 +216,8 @@ def test_who_leaves_gives_the_model_free(url, client):
 
 
 def test_other_routes_are_closed(url, client):
-    assert [model.id for model in client.models.list()] == ["nano"]
+    (served,) = client.models.list()
+    assert (served.id, served.owned_by, served.status) == ("nano", "internvl", {"value": "loaded"})
     for path in ("/completions", "/responses", "/../load_model", "/../reset"):
         assert post(url, {"model": "gpt2", "prompt": "Hi"}, path)[0] in (404, 405)
     assert client.get("/../health", cast_to=object)["status"] == "ok"

@@ -68,10 +68,10 @@ class ServedModels(ModelManager):
             )
         return name, self.models[name]
 
-    def get_gen_models(self, cache_dir: str | None = None) -> list[dict]:
-        """What `/v1/models` lists."""
-        rows = self.models.items()
-        return [{"id": name, "object": "model", "created": s.since, "owned_by": "internvl"} for name, s in rows]
+    def list_models(self, cache_dir: str | None = None) -> list[dict]:
+        """What `/v1/models` lists: the models that are served, and no other that lies in the Hub's cache."""
+        same = {"object": "model", "owned_by": "internvl", "status": {"value": "loaded"}}
+        return [{"id": name, "created": served.since, **same} for name, served in self.models.items()]
 
 
 class ChatHandler(ChatCompletionHandler):
