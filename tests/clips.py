@@ -37,4 +37,9 @@ def clip_bytes(shades: Iterable[int], **options) -> bytes:
     return file.getvalue()
 
 
-__all__ = ["clip_bytes", "write_clip"]
+def sdp(port: int) -> bytes:
+    """A description of a stream to wait for, with the mark of AVI where that has it."""
+    return f"v=0\r\ns=-AVI \r\nc=IN IP4 127.0.0.1\r\nm=video {port} RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n".encode()
+
+
+__all__ = ["clip_bytes", "sdp", "write_clip"]

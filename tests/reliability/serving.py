@@ -29,6 +29,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 import transformers_internvl  # noqa: F401  (registers)
+from tests.clips import sdp
 from transformers_internvl.nano import nano_path
 from transformers_internvl.nano.drawing import draw
 from transformers_internvl.nano.questions import TASKS
@@ -203,6 +204,8 @@ RUBBISH: dict[str, tuple[Any, int, str]] = {
     ),
     "no video": (_video(data_uri(b"hello")), 400, "No video"),
     "video by a playlist": (_video(data_uri(b"#EXTM3U\n#EXTINF:1\n/etc/hostname\n")), 400, "No video"),
+    "video that waits at a port": (_video(data_uri(sdp(2))), 400, "No video"),
+    "video that names another": (_video(data_uri(b"ffconcat version 1.0\nfile /etc/hostname\n")), 400, "No video"),
     "broken video": (_video(data_uri(b"\0\0\0\x18ftypmp42" + b"\0" * 500)), 400, "video"),
     "100,000 frames": (
         _video(data_uri(b"\0\0\0\x18ftypmp42")) | {"chat_template_kwargs": {"num_frames": 100_000}},

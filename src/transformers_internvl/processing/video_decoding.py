@@ -10,12 +10,31 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from transformers.video_utils import VideoMetadata
 
 from .sources import open_source
+
+FORMATS = (
+    "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,nut,mxf,wtv,ivf,gif,apng,webp,"
+    "h264,hevc,vvc,av1,obu,m4v,mpegvideo,mpeg2video,mjpeg,dv,yuv4mpegpipe"
+)
+"""The demuxers of FFmpeg that are tried, by its names: those of files that hold a video, and no names of others."""
+
+
+def open_container(file: BinaryIO) -> Any:
+    """PyAV's container of a binary file. What the file names is never opened: no other file, address or device.
+
+    FFmpeg chooses the format by looking at the bytes, and some formats are lists of what to open: playlists (HLS,
+    DASH, ffconcat), descriptions of sessions (SDP, which opens ports). Only `FORMATS` are tried, and no protocol is
+    allowed.
+
+    Raises `ImportError` without PyAV, and PyAV's error if the file is in none of these formats.
+    """
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
+    return _import_av().open(file, container_options=options)
 
 
 class VideoReader:
@@ -73,7 +92,7 @@ class VideoReader:
         if self._container is not None:
             self._container.close()
         self._file.seek(0)
-        self._container = self._av.open(self._file)
+        self._container = open_container(self._file)
         if not self._container.streams.video:
             raise ValueError("has no video stream")
         self._stream = self._container.streams.video[0]

@@ -8,6 +8,7 @@ that is connected to, and every step of a redirection is looked at anew. Paths a
 
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Collection
@@ -26,8 +27,8 @@ _MOST_REDIRECTIONS = 5
 _CHUNK = 1 << 16
 # Formats without code, other files or other URLs in them, unlike PostScript or playlists.
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-# (offset, bytes) that MP4 and MOV, Matroska and WebM, and AVI have.
-_VIDEO_MARKS = ((4, b"ftyp"), (0, b"\x1a\x45\xdf\xa3"), (8, b"AVI "))
+# What MP4 and MOV, Matroska and WebM, and AVI begin with: all of it, since a part can stand in other formats, too.
+_VIDEO_MARKS = re.compile(rb"\0...ftyp|\x1a\x45\xdf\xa3.{,64}(?:matroska|webm)|RIFF....AVI LIST", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def open_picture(data: bytes, limits: Limits) -> Image.Image:
 
 def check_video(data: bytes) -> None:
     """Raise `RequestError` unless `data` begins as a container of videos does."""
-    if not any(data[at : at + len(mark)] == mark for at, mark in _VIDEO_MARKS):
+    if not _VIDEO_MARKS.match(data):
         raise RequestError("No video in one of the formats MP4, MOV, Matroska, WebM, AVI.")
 
 
