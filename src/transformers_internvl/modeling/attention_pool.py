@@ -41,7 +41,7 @@ class AttentionPoolAttention(nn.Module):
         return self.proj(output.flatten(2))  # (B, 1, E)
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:
-        return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        return states.view(*states.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
     def init_biases(self) -> None:
         """Fresh values for the parameters that are no module's: for `_init_weights` of the model around it."""

@@ -66,7 +66,8 @@ class EncodesImages:
         chunk = vision_chunk_size or self.config.vision_chunk_size
         # Ranks with other numbers of tiles must call a sharded tower equally often: once. And a graph has no loops: it
         # would hold the whole tower once a chunk, and be another one for every number of chunks.
-        whole = self.training or is_torchdynamo_compiling() or is_sharded(self.vision_tower)
+        graph = is_torchdynamo_compiling() or torch.jit.is_tracing()
+        whole = self.training or graph or is_sharded(self.vision_tower)
         if whole or chunk is None or len(pixel_values) <= chunk:
             return self._encode(pixel_values, layer, **kwargs)
         return _join_chunks([self._encode(part, layer, **kwargs) for part in pixel_values.split(chunk)])
@@ -84,7 +85,7 @@ class EncodesImages:
 
         patch_rows, patch_columns = self.config.vision_config.patch_size
         grid = (pixel_values.shape[-2] // patch_rows, pixel_values.shape[-1] // patch_columns)  # h, w
-        cells = features[:, 1:].unflatten(1, grid)  # (T, h, w, C)
+        cells = features[:, 1:].reshape(-1, *grid, features.shape[-1])  # (T, h, w, C)
         cells = pixel_shuffle(cells, self.config.downsample_ratio, self.config.ps_version)  # (T, h/f, w/f, C*f*f)
         queries = () if self.config.middleware_config is None else (outputs.query_hidden_states,)
         outputs.pooler_output = self.multi_modal_projector(cells.flatten(1, 2), *queries)  # (T, n, D)

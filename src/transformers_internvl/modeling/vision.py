@@ -9,6 +9,7 @@ Shape letters: T tiles (images), S tokens (class token + patches), D width, H he
 h x w patch grid, P side of the square position table.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ def interpolate_positions(table: torch.Tensor, height: int, width: int) -> torch
     Returns:
         `(1, 1 + height*width, D)` in the table's dtype; the table itself when the grid is already right.
     """
-    side = round((table.shape[1] - 1) ** 0.5)
+    side = math.isqrt(int(table.shape[1]) - 1)  # int: while a graph is traced, sizes are tensors
     if (height, width) == (side, side):
         return table
     if table.shape[1] != 1 + side**2:
