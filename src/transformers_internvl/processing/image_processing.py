@@ -32,6 +32,7 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import TensorType, logging
 
 from .pixels import (
+    check_square,
     empty_tiles,
     naming,
     pad_to_square,
@@ -213,6 +214,8 @@ class InternVLImageProcessor(PilBackend):
             with naming(f"Picture {index}"):
                 width, height = picture_size(image, layout, max_image_pixels)
                 tiled = crop_to_patches and limit > 1
+                if pad2square and not tiled:
+                    check_square(width, height, max_image_pixels)
                 grids.append(_grid(width, height, size, min_patches, limit) if tiled else (1, 1))
         counts = [grid_tiles(*grid, use_thumbnail=use_thumbnail) for grid in grids]
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from transformers import LlavaImageProcessorPil
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.image_utils import ChannelDimension, ImageInput, make_flat_list_of_images
+from transformers.image_utils import ChannelDimension, ImageInput, SizeDict, make_flat_list_of_images
 from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import TensorType
 
 from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
-from .pixels import naming, picture_pixels, picture_size, to_levels
+from .pixels import check_square, naming, picture_pixels, picture_size, to_levels
 
 
 class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
@@ -63,10 +63,26 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
         pixels = []
         for index, image in enumerate(images):
             with naming(f"Picture {index}"):
+                self._check_room(image, **kwargs)
                 picture = self.process_image(image, kwargs.get("do_convert_rgb"), kwargs.get("input_data_format"))
                 pixels += super()._preprocess([picture], *args, return_tensors=None, **kwargs)["pixel_values"]
         data = {"pixel_values": pixels, "num_patches": [1] * len(pixels)}
         return BatchFeature(data, tensor_type=return_tensors)
+
+    def _check_room(
+        self, image: Any, do_pad: bool | None, do_resize: bool, size: SizeDict, input_data_format=None, **kwargs
+    ) -> None:
+        """Raise `ValueError` if a long thin picture would become too large on its way to the square."""
+        width, height = picture_size(image, input_data_format, self.max_image_pixels)
+        if do_pad:
+            check_square(width, height, self.max_image_pixels)
+        elif do_resize and size.shortest_edge:
+            longest = size.shortest_edge * max(width, height) // min(width, height)
+            if self.max_image_pixels is not None and size.shortest_edge * longest > self.max_image_pixels:
+                raise ValueError(
+                    f"has {width} x {height} pixels: with {size.shortest_edge} pixels on its shorter side it would "
+                    f"have more than the {self.max_image_pixels} allowed; crop it first or raise `max_image_pixels`"
+                )
 
     def get_number_of_image_patches(self, height: int, width: int, images_kwargs: dict | None = None) -> int:
         """One, whatever the picture."""

@@ -21,6 +21,9 @@ from .sources import DECODING_ERRORS
 MAX_VALUES = 2**32
 """The most values that one picture or video may become: 16 GiB, some 7,000 tiles of 448 pixels."""
 
+MAX_SIDE = 2**18
+"""The longest side of a picture: the weights that resample a side take 32 bytes for each of its pixels, and more."""
+
 
 @contextmanager
 def naming(item: str) -> Iterator[None]:
@@ -53,10 +56,22 @@ def check_pixels(width: int, height: int, max_pixels: int | None) -> None:
     """Raise `ValueError` if there is nothing to see, or too much."""
     if width < 1 or height < 1:
         raise ValueError(f"has no pixels ({width} x {height})")
+    if max(width, height) > MAX_SIDE:
+        raise ValueError(f"has {width} x {height} pixels, a side longer than {MAX_SIDE}; crop or shrink it first")
     if max_pixels is not None and width * height > max_pixels:
         raise ValueError(
             f"has {width} x {height} pixels, more than the {max_pixels} allowed; shrink it first or raise "
             "`max_image_pixels`"
+        )
+
+
+def check_square(width: int, height: int, max_pixels: int | None) -> None:
+    """Raise `ValueError` if the square around a long thin picture would have too many pixels."""
+    side = max(width, height)
+    if max_pixels is not None and side * side > max_pixels:
+        raise ValueError(
+            f"has {width} x {height} pixels: the square around it would have more than the {max_pixels} allowed; crop "
+            "or shrink it first, or raise `max_image_pixels`"
         )
 
 

@@ -53,14 +53,14 @@ def resize_like_pillow(
     shifts them, None writes them as they are. Uses the threads of torch; the result does not depend on their number.
     """
     _, height, width = pixels.shape
-    by_products = resample in FILTERS and _reproduces_pillow(resample)
+    by_products = max(width, height) <= _LONGEST_SIDE and resample in FILTERS and _reproduces_pillow(resample)
     tasks: list[Callable[[], None]] = []
     for target in targets:
         if target.size == (width, height):
             tasks += _write_canvas(writable(pixels), target, affine)
         elif by_products and not _rows_first(width, height, *target.size):
             tasks += _products(pixels, target, affine, resample)
-        else:  # rows first would be products of strided columns, which are slower than Pillow's own loops
+        else:  # long sides; rows first would be products of strided columns, slower than Pillow's own loops
             tasks.append(partial(_resize_by_pillow, pixels, target, affine, resample))
     run_all(tasks)
 
@@ -210,6 +210,8 @@ def _probe() -> np.ndarray:
 
 _BAND = 2**18  # numbers of the source that a band of the canvas may take at a time: 2 MiB of float64
 _LARGEST_BLOCK = 2**22  # and that the rows of a block may, however large the picture: 32 MiB
+# Matrices are dense within a block: they take some 320 bytes for each pixel of a side, and 32 of them are kept.
+_LONGEST_SIDE = 2**14
 
 
 def _products(pixels: np.ndarray, target: Target, affine: Affine | None, resample: int) -> list[Callable[[], None]]:
