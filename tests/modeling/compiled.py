@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch._dynamo.utils import counters
@@ -176,14 +177,21 @@ def chunked_prefill(family: Family, backend: str) -> str:
 
 
 def speculation(family: Family, backend: str) -> str:
-    """Prompt lookup, the model as its own assistant, and one with other weights."""
+    """Prompt lookup, the model as its own assistant, and one with other weights; on growing and static caches."""
     row = family.row()
     length, (kind, limit) = row["input_ids"].shape[1], family.rope()
     torch.manual_seed(0)
     other = type(family.model)(family.config).eval()
     options = [{"prompt_lookup_num_tokens": 3}, {"assistant_model": family.model}, {"assistant_model": other}]
     refused = length + NEW_TOKENS > limit and not (kind == "longrope" and length > limit)
-    return _same_or_refused(family, row, family.generate(row), options, refused)
+    expected = family.generate(row)
+    static = [{**option, "cache_implementation": "static"} for option in options]
+    if not refused and "sliding_attention" in (getattr(family.config.text_config, "layer_types", None) or ()):
+        for option in static:
+            with pytest.raises(ValueError, match="requires a cache that can be cropped"):
+                family.generate(row, **option)
+        return _same_or_refused(family, row, expected, options, refused) + ", not with a static cache"
+    return _same_or_refused(family, row, expected, options + static, refused)
 
 
 def _same_or_refused(family: Family, batch: dict, expected: torch.Tensor, options: list[dict], refused: bool) -> str:

@@ -246,7 +246,9 @@ def test_captions_are_neither_split_nor_drafted():
     model, prompt = dual.tiny_model(), torch.tensor([[1, 7, 9]])
     common = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None}
     expected = model.generate(dual.images(1), prompt, **common)
-    assert torch.equal(model.generate(dual.images(1), prompt, **common, prompt_lookup_num_tokens=2), expected)
+    for cache in ({}, {"cache_implementation": "static"}):
+        found = model.generate(dual.images(1), prompt, **common, **cache, prompt_lookup_num_tokens=2)
+        assert torch.equal(found, expected)
     with pytest.raises(ValueError, match="prefill_chunk_size"):
         model.generate(dual.images(1), prompt, **common, prefill_chunk_size=4)
     with pytest.raises(ValueError, match="assistant"):
@@ -278,6 +280,16 @@ def test_assistants_of_another_size_and_without_pictures(model):
         assert torch.equal(model.generate(**batch, **GREEDY, assistant_model=assistant), expected)
 
 
+@pytest.mark.parametrize("drafted", [3, 50])
+def test_drafts_end_before_the_answer_does(model, drafted):
+    """A static cache has no place behind it; the prompt repeats itself, so that lookup drafts all it may."""
+    batch = text_only(18)
+    batch["input_ids"] = torch.tensor([[5, 6, 7, 8, 9, 10] * 3])
+    expected = model.generate(**batch, **GREEDY)
+    drafts = {"prompt_lookup_num_tokens": drafted, "cache_implementation": "static"}
+    assert torch.equal(model.generate(**batch, **GREEDY, **drafts), expected)
+
+
 @pytest.mark.parametrize("name", ["chat_qwen2", "chat_internlm2", "chat_llama_v1_2"])
 def test_assistants_with_another_tokenizer(name):
     model = AutoModelForImageTextToText.from_pretrained(nano_path()).eval()
@@ -296,4 +308,5 @@ def test_assistants_with_another_tokenizer(name):
         "tokenizer": processor.tokenizer,
         "assistant_tokenizer": load_tokenizer(golden_root() / name),
     }
-    assert torch.equal(model.generate(**inputs, max_new_tokens=8, do_sample=False, **drafts), expected)
+    for cache in ({}, {"cache_implementation": "static"}):
+        assert torch.equal(model.generate(**inputs, max_new_tokens=8, do_sample=False, **cache, **drafts), expected)

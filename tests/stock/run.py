@@ -89,7 +89,7 @@ def run(folder: Path, side: Side) -> Result:
     golden = Path(os.environ.get("INTERNVL_GOLDEN", HERE.parent / "golden")).resolve()
     environment = {**os.environ, "STOCK_SUITE_CLASSES": side.resolvable(), "INTERNVL_GOLDEN": str(golden)}
     record = folder / f"{side.package}-{side.suite.name}.xml"
-    command = [sys.executable, "-m", "pytest", f"tests/internvl/{side.suite.driver}", "-q", "-W", "ignore"]
+    command = [sys.executable, "-m", "pytest", f"tests/internvl/{side.suite.driver}", "-q", "--disable-warnings"]
     command += ["-p", "no:cacheprovider", "--rootdir", str(folder), "-c", os.devnull, f"--junitxml={record}"]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S

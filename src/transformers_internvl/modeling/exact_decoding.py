@@ -11,9 +11,14 @@ length from which it does:
     prompt of 20, limit 16      at once      all keys with the base of 20
                                 in fours     keys 0-15 with the base of 16, 16-19 with that of 20
 
-And transformers (5.23) splits and drafts by ids, which a prompt of embeddings does not have.
+And transformers (5.24) splits and drafts by ids, which a prompt of embeddings does not have.
+
+Drafts end one token before the longest answer: the model adds that one. transformers (5.24) lets those of prompt lookup
+and of assistants with another tokenizer go beyond, which ends in an `IndexError` where a static cache ends.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -91,7 +96,22 @@ class DecodesExactly(GenerationMixin):
                 f"checking several tokens at once (assistant, prompt lookup) could change the answer of up to "
                 f"{generation_config.max_length}: leave them out, or keep prompt and `max_new_tokens` within {limit}."
             )
-        return super()._get_candidate_generator(generation_config=generation_config, input_ids=input_ids, **kwargs)
+        generator = super()._get_candidate_generator(generation_config=generation_config, input_ids=input_ids, **kwargs)
+        generator.get_candidates = partial(_short_enough, generator.get_candidates, generation_config.max_length)
+        return generator
+
+
+def _short_enough(
+    draft: Callable[..., tuple[torch.Tensor, torch.Tensor | None]],
+    max_length: int,
+    input_ids: torch.Tensor,
+    *args: Any,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Ids with candidates behind them `(1, L)`, and the candidates' scores if there are any, within the length."""
+    candidates, scores = draft(input_ids, *args, **kwargs)
+    longest = max(max_length - 1, input_ids.shape[1])
+    return candidates[:, :longest], None if scores is None else scores[:, : longest - input_ids.shape[1]]
 
 
 __all__ = ["DecodesExactly"]

@@ -27,6 +27,7 @@ from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, log
 from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import can_return_tuple
 
+from .cache_names import refuse_stray_caches
 from .configuration import InternVLConfig
 from .image_features import EncodesImages, real_first
 from .loading import NamesDamagedFiles
@@ -199,6 +200,7 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
             mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
             image_copies: how often the rows go through all tiles; each is encoded once.
         """
+        refuse_stray_caches(self, kwargs)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         if pixel_values is not None and mm_encoder_outputs:

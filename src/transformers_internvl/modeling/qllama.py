@@ -31,6 +31,7 @@ from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .cache_names import refuse_stray_caches
 from .configuration_qllama import QLlamaConfig
 from .exact_decoding import DecodesExactly
 from .vision import eager_attention_forward
@@ -212,6 +213,7 @@ class QLlamaModel(LlamaModel):
             ValueError: neither or both of ids and embeddings; more positions than the model has; vision tokens
                 without queries.
         """
+        refuse_stray_caches(self, kwargs)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of `input_ids` and `inputs_embeds`.")
         if inputs_embeds is None:

@@ -26,6 +26,7 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .cache_names import refuse_stray_caches
 from .configuration import InternVLVisionConfig
 from .configuration_chat import InternVisionConfig
 from .loading import NamesDamagedFiles
@@ -354,6 +355,7 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
         Returns:
             `last_hidden_state` `(T, 1 + h*w, D)`, class token first, and `pooler_output` `(T, D)`.
         """
+        refuse_stray_caches(self, kwargs, "nowhere: tiles have none")
         hidden_states = self.embeddings(pixel_values, bool_masked_pos)
         hidden_states = self.encoder(hidden_states, num_layers, **kwargs)
         if num_layers is None or num_layers == len(self.encoder.layer):
