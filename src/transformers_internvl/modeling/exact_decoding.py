@@ -96,7 +96,9 @@ class DecodesExactly(GenerationMixin):
                 f"checking several tokens at once (assistant, prompt lookup) could change the answer of up to "
                 f"{generation_config.max_length}: leave them out, or keep prompt and `max_new_tokens` within {limit}."
             )
-        generator = super()._get_candidate_generator(generation_config=generation_config, input_ids=input_ids, **kwargs)
+        generator = super()._get_candidate_generator(
+            generation_config=generation_config, input_ids=input_ids, **kwargs
+        )
         generator.get_candidates = partial(_short_enough, generator.get_candidates, generation_config.max_length)
         return generator
 

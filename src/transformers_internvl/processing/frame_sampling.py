@@ -4,12 +4,17 @@
 The rules are the authors': `segments` is `get_index` of the model cards (what the chat models are evaluated with);
 `middle`, `rand` and `fps` are the modes of `get_frame_indices` of the training code (`internvl/train/dataset.py`).
 Rounding is numpy's, halves to even.
+
+The authors take frames to be spaced evenly. Where they are not, seconds are looked up in the frames' own times: a
+second belongs to the frame that is shown then.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -18,6 +23,8 @@ Sampling = Literal["segments", "middle", "rand", "fps"]
 MAX_FRAMES = 100_000
 """The most frames of a video that are asked for in earnest."""
 SAMPLINGS = ("segments", "middle", "rand", "fps")
+_TICK = 1e-3
+"""The coarsest unit of time stamps, in seconds: Matroska rounds to it."""
 
 
 def segment_indices(
@@ -100,12 +107,16 @@ def frame_indices(
     bound: tuple[float, float] | None = None,
     max_num_frames: int | None = None,
     rng: random.Random | None = None,
+    frame_times: Sequence[float] | None = None,
 ) -> list[int]:
     """The frames of a video of `total_frames` to look at, all of them within the video.
 
     `sampling` names the rule; `fps` asks for that many frames a second instead of `num_frames`, at most
-    `max_num_frames`. `bound` is `(start, end)` in seconds. Raises `ValueError` for an empty video, a bound outside of
-    it, a rate that picks no frame, and for `fps` or `bound` without the video's own rate `video_fps`.
+    `max_num_frames`. `bound` is `(start, end)` in seconds. `frame_times` says when each frame is shown first, in
+    seconds from the first one on, if frames are not spaced evenly; `video_fps` is their mean rate then.
+
+    Raises `ValueError` for an empty video, a bound outside of it, a rate that picks no frame, and for `fps` or `bound`
+    without the video's own rate `video_fps`.
     """
     if total_frames < 1:
         raise ValueError("has no frames")
@@ -118,26 +129,17 @@ def frame_indices(
         raise ValueError(f"says that it has {video_fps} frames a second, which cannot be")
     if sampling not in SAMPLINGS:
         raise ValueError(f"`sampling` is one of {list(SAMPLINGS)}, got {sampling!r}")
-    first, last = _bounded(total_frames, video_fps, bound)
+    first, last = _bounded(total_frames, video_fps, bound, frame_times)
     count = last - first + 1
 
     if fps is not None:
-        if not 0 < fps < math.inf:
-            raise ValueError(f"`fps` must be positive, got {fps}")
-        rate = float(video_fps or 0)
-        if count / rate * fps > MAX_FRAMES:
-            raise ValueError(
-                f"`fps={fps}` asks for more than {MAX_FRAMES} frames of {count / rate:.2f} s; lower it, or use "
-                "`num_frames`"
-            )
-        chosen = [first + index for index in fps_indices(count, rate, fps, max_num_frames=max_num_frames)]
-        if not chosen:
-            raise ValueError(f"`fps={fps}` picks no frame of {count / rate:.2f} s; raise it, or use `num_frames`")
-        return chosen
+        return _by_rate(first, count, total_frames, float(video_fps or 0), fps, max_num_frames, bound, frame_times)
     if num_frames is None or num_frames < 1:
         raise ValueError(f"`num_frames` must be at least 1, or `fps` be given; got {num_frames} and {fps}")
     if num_frames > MAX_FRAMES:
         raise ValueError(f"`num_frames` is {num_frames}, more than the {MAX_FRAMES} that are supported; lower it")
+    if sampling == "segments" and frame_times is not None:
+        return segment_indices(last, num_frames, first_frame=first)
     if sampling == "segments":
         return segment_indices(total_frames - 1, num_frames, fps=video_fps, bound=bound)
     if sampling == "middle":
@@ -147,15 +149,59 @@ def frame_indices(
     raise ValueError("`sampling='fps'` needs `fps`, the number of frames to take of a second")
 
 
-def _bounded(total_frames: int, video_fps: float | None, bound: tuple[float, float] | None) -> tuple[int, int]:
+def _by_rate(
+    first: int,
+    count: int,
+    total_frames: int,
+    rate: float,
+    fps: float,
+    max_num_frames: int | None,
+    bound: tuple[float, float] | None,
+    frame_times: Sequence[float] | None,
+) -> list[int]:
+    """`fps` frames a second of the `count` frames from `first` on, or of the seconds of `bound` if times are known."""
+    if not 0 < fps < math.inf:
+        raise ValueError(f"`fps` must be positive, got {fps}")
+    start, end = 0.0, count / rate
+    if frame_times is not None:
+        duration = total_frames / rate
+        start, end = (0.0, duration) if bound is None else (max(0.0, bound[0]), min(bound[1], duration))
+    if (end - start) * fps > MAX_FRAMES:
+        raise ValueError(
+            f"`fps={fps}` asks for more than {MAX_FRAMES} frames of {end - start:.2f} s; lower it, or use `num_frames`"
+        )
+    if frame_times is None:
+        chosen = [first + index for index in fps_indices(count, rate, fps, max_num_frames=max_num_frames)]
+    else:
+        seconds = start + (np.arange(math.ceil((end - start) * fps)) + 0.5) / fps  # the middle of every 1 / fps s
+        chosen = [_shown_at(float(second), frame_times) for second in seconds if second < end][:max_num_frames]
+    if not chosen:
+        raise ValueError(f"`fps={fps}` picks no frame of {end - start:.2f} s; raise it, or use `num_frames`")
+    return chosen
+
+
+def _shown_at(second: float, frame_times: Sequence[float]) -> int:
+    """The frame that is shown then: the last that began."""
+    return max(0, bisect_right(frame_times, second + _TICK / 2) - 1)
+
+
+def _bounded(
+    total_frames: int,
+    video_fps: float | None,
+    bound: tuple[float, float] | None,
+    frame_times: Sequence[float] | None,
+) -> tuple[int, int]:
     """The first and the last frame of `bound`."""
     if bound is None or video_fps is None:
         return 0, total_frames - 1
     if len(bound) != 2 or not all(math.isfinite(second * video_fps) for second in bound):
         raise ValueError(f"`bound` is (start, end) in seconds, got {bound!r}")
     start, end = bound
-    first, last = max(0, round(start * video_fps)), min(round(end * video_fps), total_frames - 1)
-    if not start <= end or first > last:
+    if frame_times is None:
+        first, last = max(0, round(start * video_fps)), min(round(end * video_fps), total_frames - 1)
+    else:
+        first, last = _shown_at(start, frame_times), _shown_at(end, frame_times)
+    if not start <= end or end < 0 or first > last or start > total_frames / video_fps:
         raise ValueError(
             f"`bound={tuple(bound)}` (seconds) lies outside of a video of {total_frames / video_fps:.2f} s"
         )

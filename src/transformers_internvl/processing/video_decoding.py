@@ -1,8 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Reading chosen frames of an encoded video with PyAV (the extra `video`).
 
-Frames are numbered in the order in which they are shown. A first look at the packets, without decoding, tells how many
-there are and where; then only what leads to a chosen frame is decoded, from the nearest key frame before it.
+Frames are numbered in the order in which they are shown, as PyAV decodes them. Of files with an index, a first look at
+the packets, without decoding, tells how many there are and where; then only what leads to a chosen frame is decoded,
+from the nearest key frame before it. All other files are decoded once to count their frames, and again up to the last
+one that is chosen: packets of streams (MPEG-TS, MPEG-PS) and of trimmed clips do not tell which of them are shown.
 """
 
 from __future__ import annotations
@@ -13,9 +15,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
-from transformers.video_utils import VideoMetadata
 
+from .pixels import check_pixels
 from .sources import open_source
+from .video_timing import TimedVideoMetadata, describe_timing, seconds_of, upright
+
+# Formats (by their names in FFmpeg) whose index tells where the packets are, and when frames are shown.
+_INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
 FORMATS = (
     "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,nut,mxf,wtv,ivf,gif,apng,webp,"
@@ -40,27 +46,32 @@ def open_container(file: BinaryIO) -> Any:
 class VideoReader:
     """The frames of one encoded video, given as a path, URL, data URI, base64 text, bytes or binary file.
 
-    `metadata` tells their number, rate, size and duration. Use as a context manager, or call `close`. Raises
-    `ImportError` without PyAV, and `ValueError` if there is no readable video stream or no frame in it.
+    `metadata` tells their number, rate, size, duration and, where they are spaced unevenly, times; sizes are those of
+    the frames as they are shown, turned as the file asks for. Use as a context manager, or call `close`.
+
+    Args:
+        source: the video.
+        max_pixels: most pixels of a frame, as the file declares them before anything is decoded; None = any number.
+
+    Raises `ImportError` without PyAV, and `ValueError` if there is no readable video stream, no frame in it, or frames
+    are too large.
     """
 
-    def __init__(self, source: Any):
+    def __init__(self, source: Any, max_pixels: int | None = 2**28):
         self._av = _import_av()
         self._errors = (self._av.error.FFmpegError, EOFError)
         self._file = open_source(source) if isinstance(source, (str, os.PathLike, bytes)) else source
         self._container: Any = None
         try:
             self._reopen()
-            self._times, self._keys = self._index()
-            if not self._times:
-                raise ValueError("has no frames")
+            check_pixels(self._stream.width, self._stream.height, max_pixels)
+            self.metadata = self._describe()
         except self._errors as error:
             self.close()
             raise ValueError(f"cannot be read as a video: {error}") from error
         except ValueError:
             self.close()
             raise
-        self.metadata = self._describe()
 
     def __enter__(self) -> VideoReader:
         return self
@@ -81,10 +92,11 @@ class VideoReader:
         decoded.
         """
         wanted = sorted({int(index) for index in indices})
-        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self._times):
-            raise ValueError(f"frames {wanted[0]} to {wanted[-1]} asked of a video with {len(self._times)} frames")
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self._stamps):
+            raise ValueError(f"frames {wanted[0]} to {wanted[-1]} asked of a video with {len(self._stamps)} frames")
         try:
-            yield from self._seeking(wanted) if self._keys else self._counting(wanted)
+            for index, frame in self._seeking(wanted) if self._keys else self._counting(wanted):
+                yield index, upright(frame.to_ndarray(format="rgb24"), _display_matrix(frame))
         except self._errors as error:
             raise ValueError(f"cannot be decoded (broken or cut off?): {error}") from error
 
@@ -95,64 +107,119 @@ class VideoReader:
         self._container = open_container(self._file)
         if not self._container.streams.video:
             raise ValueError("has no video stream")
-        self._stream = self._container.streams.video[0]
+        self._stream = self._container.streams.best("video") or self._container.streams.video[0]
         if not hasattr(self._stream, "width"):
             raise ValueError("has a video stream of no known codec")
 
-    def _index(self) -> tuple[list[Any], list[int]]:
-        """The presentation times of all frames in order, and those of key frames; no keys if times are not known."""
-        times, keys = [], []
+    def _describe(self) -> TimedVideoMetadata:
+        """Find out how many frames there are and when they are shown, and decode the first."""
+        self._stamps, self._keys, last = self._index() if self._container.format.name in _INDEXED else ([], [], None)
+        first = None
+        if self._keys:
+            self._container.seek(self._keys[0], stream=self._stream, backward=True)
+            first = next(self._container.decode(self._stream), None)
+        if first is None or first.pts != self._stamps[0]:  # packets that are not shown, or a seek that missed
+            self._stamps, self._keys, first, last = self._count()
+        if first is None:
+            raise ValueError("has no frames")
+        times, base = seconds_of(self._stamps, self._stream.time_base), self._stream.time_base
+        rates = [self._stream.average_rate, self._stream.guessed_rate]
+        if times is None:  # of a bare stream the average is the reader's guess
+            rates.insert(0, self._stream.codec_context.framerate)
+        timing = describe_timing(len(self._stamps), times, float(last * base) if last and base else None, rates)
+        size = (first.height, first.width, 1)
+        height, width, _ = upright(np.empty(size, np.uint8), _display_matrix(first)).shape
+        metadata = TimedVideoMetadata(
+            total_num_frames=len(self._stamps),
+            fps=timing["fps"],
+            width=width,
+            height=height,
+            duration=timing["duration"],
+            video_backend="pyav",
+        )
+        metadata.frame_times = timing["frame_times"]
+        return metadata
+
+    def _index(self) -> tuple[list[Any], list[int], int | None]:
+        """Of packets: the time stamps of all frames in order, those of key frames, and the duration of the last.
+
+        No keys if the packets do not tell: their stamps are missing or not unique, the first of them is no key frame,
+        or some of them are not shown.
+        """
+        found: dict[Any, Any] = {}
+        keys: list[int] = []
+        told = True
         for packet in self._container.demux(self._stream):
-            if packet.size == 0 or packet.is_discard:
+            if packet.size == 0 or _invisible(packet):
                 continue
-            times.append(packet.pts)
+            told &= not packet.is_discard and packet.pts is not None and packet.pts not in found
+            told &= bool(keys) or packet.is_keyframe
+            found[packet.pts] = packet.duration
             if packet.is_keyframe:
                 keys.append(packet.pts)
-        if any(time is None for time in times) or len(set(times)) < len(times):
-            return times, []
-        return sorted(times), sorted(keys)
+        if not told or not found:
+            return [], [], None
+        return sorted(found), sorted(keys), found[max(found)]
 
-    def _seeking(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def _count(self) -> tuple[list[Any], list[int], Any, int | None]:
+        """As `_index`, with the first frame, by decoding all of them; no keys, since seeking cannot be relied on."""
+        self._reopen()  # a bare stream cannot be rewound
+        stamps, first, last = [], None, None
+        for frame in self._container.decode(self._stream):
+            stamps.append(frame.pts)
+            first = frame if first is None else first
+            last = getattr(frame, "duration", None)
+        return stamps, [], first, last
+
+    def _seeking(self, wanted: list[int]) -> Iterator[tuple[int, Any]]:
         """By time stamps: jump to the key frame before a frame, unless decoding on from here gets there sooner."""
-        decoded, here = None, None
+        decoded: Any = None
+        here = None
         for index in wanted:
-            time = self._times[index]
-            key = self._keys[max(0, bisect_right(self._keys, time) - 1)]
-            if decoded is None or here is None or key > here:
+            stamp = self._stamps[index]
+            key = self._keys[max(0, bisect_right(self._keys, stamp) - 1)]
+            if here is None or key > here:
                 self._container.seek(key, stream=self._stream, backward=True)
                 decoded = self._container.decode(self._stream)
-            for frame in decoded:
-                here = frame.pts
-                if here is not None and here >= time:
-                    break
-            if here != time:
+            frame = _forward(decoded, stamp)
+            if frame is None or frame.pts != stamp:  # the jump led too far: from the start, and on from there
+                self._reopen()
+                self._keys = self._keys[:1]
+                decoded = self._container.decode(self._stream)
+                frame = _forward(decoded, stamp)
+            if frame is None or frame.pts != stamp:
                 raise ValueError(f"frame {index} cannot be found (broken or cut off?)")
-            yield index, frame.to_ndarray(format="rgb24")
+            here = stamp
+            yield index, frame
 
-    def _counting(self, wanted: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Without usable time stamps: decode from the start, and count."""
+    def _counting(self, wanted: list[int]) -> Iterator[tuple[int, Any]]:
+        """Decode from the start, and count."""
         remaining = iter(wanted)
         index = next(remaining, None)
-        self._reopen()  # a bare stream cannot be rewound
+        self._reopen()
         for number, frame in enumerate(self._container.decode(self._stream)):
             if index is None:
                 return
             if number == index:
-                yield index, frame.to_ndarray(format="rgb24")
+                yield index, frame
                 index = next(remaining, None)
         if index is not None:
             raise ValueError(f"frame {index} cannot be found (broken or cut off?)")
 
-    def _describe(self) -> VideoMetadata:
-        rate = self._stream.average_rate or self._stream.guessed_rate
-        return VideoMetadata(
-            total_num_frames=len(self._times),
-            fps=float(rate) if rate else None,
-            width=self._stream.width,
-            height=self._stream.height,
-            duration=float(len(self._times) / rate) if rate else None,
-            video_backend="pyav",
-        )
+
+def _forward(frames: Any, stamp: int) -> Any:
+    """The first of the frames to come that is not before `stamp`, or None."""
+    return next((frame for frame in frames if frame.pts is not None and frame.pts >= stamp), None)
+
+
+def _invisible(packet: Any) -> bool:
+    """Whether a packet of VP8 only leads to later frames: the bit `show_frame` of RFC 6386, section 9.1."""
+    return packet.stream.codec_context.name == "vp8" and not bytes(packet)[0] >> 4 & 1
+
+
+def _display_matrix(frame: Any) -> bytes | None:
+    data = frame.side_data.get("DISPLAYMATRIX")
+    return None if data is None else bytes(data)
 
 
 def _import_av():

@@ -29,7 +29,6 @@ from transformers.video_utils import VideoMetadata
 from .frame_sampling import SAMPLINGS, frame_indices
 from .image_processing import NORMALIZE_TYPES, check_options, check_pair, with_statistics
 from .pixels import (
-    check_pixels,
     check_room,
     empty_tiles,
     naming,
@@ -41,6 +40,7 @@ from .pixels import (
 )
 from .sources import open_image
 from .video_decoding import VideoReader
+from .video_timing import TimedVideoMetadata
 
 
 class InternVLVideoProcessorKwargs(VideosKwargs, total=False):
@@ -77,6 +77,10 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
     taken as they are, unless the call itself asks for `num_frames`, `fps`, `bound`, `sampling` or
     `do_sample_frames=True`. With `do_sample_frames=False`, set or passed, every frame of any video is taken. A video
     shorter than the request repeats frames, as the authors do.
+
+    Encoded frames are turned as the file asks for, as phones' files do. `fps` and `bound` follow the time stamps of
+    the frames: where these are spaced unevenly, as in recordings of browsers, a second belongs to the frame that is
+    shown then.
 
     Returns a `BatchFeature` with `pixel_values_videos`: float32 `[videos, frames, 3, S, S]` where tensors are asked
     for and all videos have equally many frames, else a list of `[frames, 3, S, S]`; and with `return_metadata=True`,
@@ -139,7 +143,10 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
         metadata = _metadata_of_each(kwargs["video_metadata"], len(items))
         tiles = []
         for index, item in enumerate(items):
-            with naming(f"Video {index}"), closing(_open_video(item, metadata[index])) as video:
+            with (
+                naming(f"Video {index}"),
+                closing(_open_video(item, metadata[index], kwargs["max_image_pixels"])) as video,
+            ):
                 indices = self._choose_frames(video, request)
                 metadata[index] = video.metadata
                 metadata[index].frames_indices = indices
@@ -168,13 +175,11 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
         if isinstance(video_url_or_urls, (list, tuple)):
             fetched = [self.fetch_videos(item, sample_indices_fn) for item in video_url_or_urls]
             return [frames for frames, _ in fetched], [metadata for _, metadata in fetched]
-        with VideoReader(video_url_or_urls) as reader:
+        with VideoReader(video_url_or_urls, self.max_image_pixels) as reader:
             chosen = list(range(reader.metadata.total_num_frames))
             if sample_indices_fn is not None:
                 chosen = [int(index) for index in sample_indices_fn(metadata=reader.metadata)]
-            height, width = reader.metadata.height, reader.metadata.width
-            check_pixels(width, height, self.max_image_pixels)
-            check_room(len(chosen), height, width, 3)
+            check_room(len(chosen), reader.metadata.height, reader.metadata.width, 3)
             frames = dict(reader.frames(chosen))
             reader.metadata.frames_indices = chosen
             return np.stack([frames[index] for index in chosen]), reader.metadata
@@ -200,7 +205,10 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
 
     def _indices(self, metadata: VideoMetadata, request: dict) -> list[int]:
         options = {name: value for name, value in request.items() if name not in ("explicit", "do_sample")}
-        return frame_indices(metadata.total_num_frames, video_fps=metadata.fps, rng=self.rng, **options)
+        times = getattr(metadata, "frame_times", None)
+        return frame_indices(
+            metadata.total_num_frames, video_fps=metadata.fps, rng=self.rng, frame_times=times, **options
+        )
 
 
 class _Frames:
@@ -215,7 +223,9 @@ class _Frames:
         if stated is not None and stated != len(frames):
             # The rate of `metadata` is that of the whole video: it says nothing about the frames that are left.
             known.pop("fps", None)
-        self.metadata = VideoMetadata(total_num_frames=len(frames), **known)
+        self.metadata = TimedVideoMetadata(total_num_frames=len(frames), **known)
+        if stated == len(frames):
+            self.metadata.frame_times = getattr(metadata, "frame_times", None)
 
     def frames(self, indices: Iterable[int]) -> Iterator[tuple[int, Any]]:
         for index in sorted(set(indices)):
@@ -229,9 +239,9 @@ class _EncodedFrames(VideoReader):
     decoded = False
 
 
-def _open_video(video: Any, metadata: VideoMetadata | dict | None) -> _Frames | _EncodedFrames:
+def _open_video(video: Any, metadata: VideoMetadata | dict | None, max_pixels: int | None) -> _Frames | _EncodedFrames:
     if isinstance(video, (str, os.PathLike, bytes)):
-        return _EncodedFrames(video)
+        return _EncodedFrames(video, max_pixels)
     if _is_frame(video):
         video = [video]
     return _Frames(video, metadata)
@@ -311,8 +321,6 @@ def _video_tiles(
     places: dict[int, list[int]] = {}
     for place, index in enumerate(indices):
         places.setdefault(index, []).append(place)
-    if not video.decoded:  # what the file declares, before a decoder takes memory for it
-        check_pixels(video.metadata.width, video.metadata.height, max_image_pixels)
     tiles = None
     for index, frame in video.frames(places):
         with naming(f"frame {index}"):
