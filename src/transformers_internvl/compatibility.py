@@ -61,7 +61,7 @@ RELIED_ON: dict[str, dict[str, str]] = {
         "transformers.generation.configuration_utils": "GenerationConfig.__init__:_from_model_config",
         "transformers.generation.utils": """
             GenerationMixin._get_candidate_generator GenerationMixin._get_logits_processor
-            GenerationMixin._prefill """,
+            GenerationMixin._get_stopping_criteria GenerationMixin._prefill """,
         "transformers.image_processing_backends": "PilBackend PilBackend._preprocess",
         "transformers.image_processing_utils": """
             BaseImageProcessor._preprocess_image_like_inputs BaseImageProcessor._standardize_kwargs

@@ -21,6 +21,7 @@ import torch
 from transformers.utils import is_flash_attn_2_available, logging
 
 from .hub.arguments import pinned
+from .modeling.answer_decoding import DecodesAnswersAlone
 from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
@@ -41,12 +42,16 @@ class InternVLChatBody(InternVLModel):
     config: InternVLChatConfig
 
 
-class InternVLChatModel(LoadsStrictly, HasCanonicalForm, InternVLForConditionalGeneration):
+class InternVLChatModel(DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, InternVLForConditionalGeneration):
     """InternVL-Chat-V1-1 to InternVL 3.5 in the authors' format (`model_type: internvl_chat`).
 
     It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. On top of it stand the authors'
     `chat`, `batch_chat` and `extract_feature`. `save_pretrained` writes the authors' layout; with
     `save_original_format=False` the canonical `-hf` one.
+
+    A `repetition_penalty`, a `no_repeat_ngram_size`, and logits processors and stopping criteria of the caller's see
+    the answer alone, as in the authors' code. Of the same weights in the canonical layout they see the prompt, too, as
+    in stock transformers.
     """
 
     config: InternVLChatConfig
@@ -173,7 +178,7 @@ class InternVLChatModel(LoadsStrictly, HasCanonicalForm, InternVLForConditionalG
             pixel_values: `(T, 3, height, width)`, the tiles of every image one after the other; None for text alone.
             question: the user's turn. `<image>` marks the place of an image; without any mark the first question gets
                 one in front. Other special tokens in it are text.
-            generation_config: arguments of `generate`. Not changed.
+            generation_config: arguments of `generate`. Not changed. Penalties see the answer alone.
             history: what an earlier call returned.
             return_history: return the conversation with this turn added, too.
             num_patches_list: tiles of every image; None: all tiles are one image.

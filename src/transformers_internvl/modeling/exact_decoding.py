@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, GenerationMixin, PreTrainedConfig
+from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList, PreTrainedConfig
 from transformers.generation.candidate_generator import CandidateGenerator
 
 # Rope type -> where the limit stands, and whether all is well again when the prompt alone is beyond it.
@@ -72,6 +72,27 @@ class DecodesExactly(GenerationMixin):
                 f"The rotary base of this language model depends on the length beyond {limit} positions, so "
                 f"`prefill_chunk_size={chunk}` would change the answer to a prompt of {length}: leave it out."
             )
+
+    def _get_logits_processor(
+        self,
+        generation_config: GenerationConfig,
+        input_ids_seq_length: int | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> LogitsProcessorList:
+        """As transformers'; behind embeddings alone, the padding in front of a prompt is not taken for answer.
+
+        transformers (5.24) lets a `repetition_penalty` pass over as many ids as a row has padding, and behind
+        embeddings the ids begin with the answer.
+        """
+        if not input_ids_seq_length:
+            model_kwargs = {key: value for key, value in (model_kwargs or {}).items() if key != "attention_mask"}
+        return super()._get_logits_processor(
+            generation_config=generation_config,
+            input_ids_seq_length=input_ids_seq_length,
+            model_kwargs=model_kwargs,
+            **kwargs,
+        )
 
     def _get_candidate_generator(
         self, *, generation_config: GenerationConfig, input_ids: torch.Tensor, **kwargs: Any
