@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""A cache is taken as `cache`, and with upstream's warning as `past_key_values`; under any other name it is refused."""
+"""A cache is taken as `cache`, with upstream's warning as `past_key_values`, and under no other name."""
 
 import copy
 import inspect

@@ -7,7 +7,6 @@ docstrings.
 Shape letters: T tiles, n image tokens of a tile; B rows, L positions, D width of the language model, V vocabulary.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,15 +14,11 @@ from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import (
-    BaseModelOutputWithPooling,
-    MultimodalBaseModelOutputWithPast,
-    MultimodalCausalLMOutputWithPast,
-)
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 from transformers.processing_utils import Unpack
-from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, logging, torch_compilable_check
+from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, torch_compilable_check
 from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import can_return_tuple
 
@@ -34,52 +29,13 @@ from .loading import NamesDamagedFiles
 from .losses import share_of_step, supervised_loss, token_losses
 from .middleware import InternVLMiddlewareTower, build_tower
 from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
+from .outputs import InternVLCausalLMOutputWithPast, InternVLModelOutputWithPast
 from .packed_masks import packed_masks
 from .projector import PROJECTORS, pixel_shuffle
 from .quantized import KeepsPartsExact
 from .rotary import forget_lengths
 from .sharding import NamesOwnBlocks, SpreadsOverRanks, is_sharded
 from .tensor_parallel import KeepsHeadsWhole
-
-logger = logging.get_logger(__name__)
-
-
-class _NamesImageTokens:
-    """The former name of the image tokens, as long as transformers carries it."""
-
-    image_outputs: BaseModelOutputWithPooling | None
-
-    @property
-    def image_hidden_states(self) -> torch.Tensor | None:
-        """Deprecated name of `image_outputs.pooler_output` `(T, n, D)`; None where there was no image."""
-        logger.warning_once(
-            "`image_hidden_states` is deprecated, and upstream transformers will return the hidden states of the "
-            "tower's layers under this name from 5.30 on: use `image_outputs.pooler_output` for the image tokens."
-        )
-        return None if self.image_outputs is None else self.image_outputs.pooler_output
-
-
-@dataclass
-class InternVLModelOutputWithPast(_NamesImageTokens, MultimodalBaseModelOutputWithPast):
-    """Outputs of [`InternVLModel`]: the language model's, and `image_outputs`, those of the tower.
-
-    `image_outputs.pooler_output` `(T, n, D)` holds the projected image tokens; None where there was no image.
-    """
-
-    router_logits: tuple[torch.Tensor, ...] | None = None
-
-
-@dataclass
-class InternVLCausalLMOutputWithPast(_NamesImageTokens, MultimodalCausalLMOutputWithPast):
-    """Outputs of [`InternVLForConditionalGeneration`].
-
-    `logits` `(B, L, V)` are None when they were not computed (see `skip_logits`); `aux_loss` is the load-balancing
-    loss of a mixture of experts, already part of `loss`: with `num_items_in_batch`, in the share that this batch has
-    in the step.
-    """
-
-    aux_loss: torch.Tensor | None = None
-    router_logits: tuple[torch.Tensor, ...] | None = None
 
 
 class InternVLPreTrainedModel(

@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from .configuration import InternVLConfig
+from .outputs import InternVLVisionModelOutputWithPooling
 from .qllama import QLlamaModel
 from .sharding import gather_plans
-from .vision import InternVLVisionModel, InternVLVisionModelOutputWithPooling, build_vision_tower
+from .vision import InternVLVisionModel, build_vision_tower
 
 
 @dataclass

@@ -10,7 +10,6 @@ h x w patch grid, P side of the square position table.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
@@ -30,6 +28,7 @@ from .cache_names import refuse_stray_caches
 from .configuration import InternVLVisionConfig
 from .configuration_chat import InternVisionConfig
 from .loading import NamesDamagedFiles
+from .outputs import InternVLVisionModelOutputWithPooling
 from .patch_dropout import PatchDropout
 from .sharding import NamesOwnBlocks
 
@@ -259,11 +258,6 @@ class InternVLVisionEncoder(nn.Module):
         for layer in self.layer[:num_layers]:
             hidden_states = layer(hidden_states, **kwargs)
         return hidden_states  # (T, S, D)
-
-
-@dataclass
-class InternVLVisionModelOutputWithPooling(BaseModelOutputWithPooling):
-    """The tower's `last_hidden_state` `(T, S, D)`, `pooler_output` `(T, D)`, `hidden_states` and `attentions`."""
 
 
 class InternVLVisionPreTrainedModel(NamesOwnBlocks, NamesDamagedFiles, PreTrainedModel):

@@ -1,0 +1,67 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""What tower and chat models return: stock's classes, by stock's names, with what ours have more.
+
+Shape letters: T tiles, S tokens of the tower, n image tokens of a tile; B rows, L positions, D width, V vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPooling,
+    MultimodalBaseModelOutputWithPast,
+    MultimodalCausalLMOutputWithPast,
+)
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass
+class InternVLVisionModelOutputWithPooling(BaseModelOutputWithPooling):
+    """The tower's `last_hidden_state` `(T, S, D)`, `pooler_output` `(T, D)`, `hidden_states` and `attentions`."""
+
+
+class _NamesImageTokens:
+    """The former name of the image tokens, as long as transformers carries it."""
+
+    image_outputs: BaseModelOutputWithPooling | None
+
+    @property
+    def image_hidden_states(self) -> torch.Tensor | None:
+        """Deprecated name of `image_outputs.pooler_output` `(T, n, D)`; None where there was no image."""
+        logger.warning_once(
+            "`image_hidden_states` is deprecated, and upstream transformers will return the hidden states of the "
+            "tower's layers under this name from 5.30 on: use `image_outputs.pooler_output` for the image tokens."
+        )
+        return None if self.image_outputs is None else self.image_outputs.pooler_output
+
+
+@dataclass
+class InternVLModelOutputWithPast(_NamesImageTokens, MultimodalBaseModelOutputWithPast):
+    """Outputs of [`InternVLModel`]: the language model's, and `image_outputs`, those of the tower.
+
+    `image_outputs.pooler_output` `(T, n, D)` holds the projected image tokens; None where there was no image.
+    """
+
+    router_logits: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class InternVLCausalLMOutputWithPast(_NamesImageTokens, MultimodalCausalLMOutputWithPast):
+    """Outputs of [`InternVLForConditionalGeneration`].
+
+    `logits` `(B, L, V)` are None when they were not computed (see `skip_logits`); `aux_loss` is the load-balancing
+    loss of a mixture of experts, already part of `loss`: with `num_items_in_batch`, in the share that this batch has
+    in the step.
+    """
+
+    aux_loss: torch.Tensor | None = None
+    router_logits: tuple[torch.Tensor, ...] | None = None
+
+
+__all__ = [
+    "InternVLCausalLMOutputWithPast",
+    "InternVLModelOutputWithPast",
+    "InternVLVisionModelOutputWithPooling",
+]
