@@ -120,7 +120,7 @@ RELIED_ON: dict[str, dict[str, str]] = {
         "transformers.utils": """
             cached_file can_return_tuple is_flash_attn_2_available is_torchdynamo_compiling is_tracing logging
             TensorType torch_compilable_check TransformersKwargs """,
-        "transformers.utils.chat_template_utils": "render_jinja_template",
+        "transformers.utils.chat_template_utils": "_message_objects_to_dicts render_jinja_template",
         "transformers.utils.generic": "can_return_tuple merge_with_config_defaults",
         "transformers.utils.hub": "hf_api PushToHubMixin._upload_modified_files resolve_revision",
         "transformers.utils.output_capturing": "capture_outputs",

@@ -4,11 +4,14 @@
 import base64
 import json
 import shutil
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
+import pydantic
 import pytest
 import torch
+from openai.types.chat import ChatCompletionMessage
 from PIL import Image
 from transformers import AutoProcessor, GotOcr2ImageProcessorPil, pipeline
 
@@ -236,6 +239,46 @@ def test_where_a_picture_lies(processor, key, tmp_path):
     item = {"type": "image_url" if key == "image_url" else "image", key: source}
     inputs = processor.apply_chat_template([user(item, "q")], tokenize=True, return_dict=True)
     assert shades(inputs["pixel_values"]) == [77]
+
+
+@dataclass
+class Item:
+    image_url: dict
+    type: str = "image_url"
+
+
+@dataclass
+class Message:
+    role: str
+    content: list
+    tool_calls: list | None = None
+
+
+@pytest.mark.parametrize("kind", ["dataclass", "pydantic", "OpenAI's answer"])
+def test_messages_may_be_objects(processor, kind):
+    buffer = BytesIO()
+    picture(56, 56, 77).save(buffer, "PNG")
+    url = {"url": f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"}
+    plain = [user({"type": "image_url", "image_url": url}, {"type": "text", "text": "q"})]
+    if kind == "dataclass":
+        chat = [Message("user", [Item(url), {"type": "text", "text": "q"}])]
+    elif kind == "pydantic":
+        fields = {"role": (str, ...), "content": (list, ...), "tool_calls": (list | None, None)}
+        chat = [pydantic.create_model("Pydantic", **fields)(**plain[0])]
+    else:
+        plain.append({"role": "assistant", "content": "a"})
+        chat = [plain[0], ChatCompletionMessage(role="assistant", content="a")]
+    found, expected = (
+        processor.apply_chat_template(messages, tokenize=True, return_dict=True, return_tensors="pt")
+        for messages in (chat, plain)
+    )
+    assert found["input_ids"].tolist() == expected["input_ids"].tolist()
+    assert shades(found["pixel_values"]) == [77]
+
+
+def test_what_is_no_message(processor):
+    with pytest.raises(ValueError, match="Expected a message .*got 'words'"):
+        processor.apply_chat_template(["words"])
 
 
 def test_tiles_of_one_picture(processor):

@@ -13,8 +13,8 @@ length from which it does:
 
 And transformers (5.24) splits and drafts by ids, which a prompt of embeddings does not have.
 
-Drafts end one token before the longest answer: the model adds that one. transformers (5.24) lets those of prompt lookup
-and of assistants with another tokenizer go beyond, which ends in an `IndexError` where a static cache ends.
+Drafts end one token before the longest answer: the model adds that one. transformers (5.24) lets those of prompt
+lookup and of assistants with another tokenizer go beyond, which is an `IndexError` where a static cache ends.
 """
 
 from collections.abc import Callable

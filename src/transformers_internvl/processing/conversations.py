@@ -4,14 +4,17 @@
 import re
 from typing import Any
 
+from transformers.utils.chat_template_utils import _message_objects_to_dicts
+
 
 def normalized(conversation: Any) -> tuple[list[list[dict[str, Any]]], bool]:
     """Conversations as lists of fresh messages, and whether there were several.
 
+    A message, and what is in it, may be an object as clients of servers have them: a dataclass, or a pydantic model.
     Keys without a value are left out, since templates would write "None". OpenAI's `image_url` items become `image`.
 
     Raises:
-        ValueError: no messages, or a message that is no dictionary.
+        ValueError: no messages, or a message that is neither a dictionary nor such an object.
     """
     if not isinstance(conversation, (list, tuple)) or not conversation:
         raise ValueError(f"Expected a list of messages, or a list of such lists, got {conversation!r:.100}.")
@@ -21,6 +24,7 @@ def normalized(conversation: Any) -> tuple[list[list[dict[str, Any]]], bool]:
 
 
 def _normalized_message(message: Any) -> dict[str, Any]:
+    message = _message_objects_to_dicts(message)
     if not isinstance(message, dict):
         raise ValueError(f"Expected a message {{'role': ..., 'content': ...}}, got {message!r:.100}.")
     message = {key: value for key, value in message.items() if value is not None}
