@@ -4,12 +4,12 @@
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AutoModel, GptOssConfig, Phi3Config, Qwen2Config
+from transformers import AutoModel, DynamicCache, GptOssConfig, Phi3Config, Qwen2Config
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl.modeling import packed_masks as module
-from transformers_internvl.modeling.packed_masks import PackedCausalMask, packed_masks
+from transformers_internvl.modeling.packed_masks import PackedCausalMask, packed_masks, use_cache_of_packs
 
 POSITIONS = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 0]])
 EMBEDDINGS = torch.zeros(1, 8, 16)
@@ -159,6 +159,51 @@ def test_no_mask_for_other_layers_more_rows_or_a_single_sample():
     assert packed_masks(config, EMBEDDINGS, None, torch.arange(8)[None], None, {}) is None
     config.layer_types = ["full_attention", "linear_attention"]
     assert packed_masks(config, EMBEDDINGS, None, POSITIONS, None, {}) is None
+
+
+def packed_and_alone(**options) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of three samples of a pack in evaluation, and those of each sample as a row."""
+    model, ids, lengths = tiny_model().eval(), torch.arange(2, 22)[None], [8, 7, 5]
+    with torch.no_grad():
+        packed = model(input_ids=ids, position_ids=positions_of(lengths), **options)
+        alone = [model(input_ids=part, attention_mask=torch.ones_like(part)).logits for part in ids.split(lengths, 1)]
+    assert packed.cache is None
+    return packed.logits, torch.cat(alone, dim=1)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_cache": None}, {"use_cache": True}, {"use_cache": False}])
+def test_samples_stay_apart_in_evaluation_though_a_cache_is_usual(options):
+    torch.testing.assert_close(*packed_and_alone(**options), rtol=0, atol=1e-5)
+
+
+def test_rows_that_are_no_packs_keep_their_cache():
+    model, ids = tiny_model().eval(), torch.arange(2, 10)[None]
+    with torch.no_grad():
+        assert model(input_ids=ids, position_ids=torch.arange(8)[None]).cache.get_seq_length() == 8
+        assert model(input_ids=ids, attention_mask=torch.ones_like(ids)).cache.get_seq_length() == 8
+        assert use_cache_of_packs(True, None, POSITIONS, DynamicCache()) is True
+        assert model.train()(input_ids=ids).cache is None
+
+
+def test_compiled_models_keep_samples_apart_and_refuse_a_cache_that_could_be_of_packs():
+    torch._dynamo.reset()
+    model, ids, lengths = tiny_model().eval(), torch.arange(2, 22)[None], [8, 7, 5]
+    batch = {"input_ids": ids, "position_ids": positions_of(lengths)}
+    compiled = torch.compile(model, backend="eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(**batch).logits, model(**batch).logits, rtol=0, atol=1e-5)
+        with pytest.raises(ValueError, match="`use_cache=False`"):
+            compiled(**batch, use_cache=True)
+
+
+def test_flash_attention_takes_packs_in_one_row_only():
+    config = Qwen2Config()
+    config._attn_implementation = "flash_attention_2"
+    assert packed_masks(config, EMBEDDINGS, None, POSITIONS, None, {}) is None
+    rows = (EMBEDDINGS.expand(2, -1, -1), None)
+    assert packed_masks(config, *rows, torch.arange(8).expand(2, -1), None, {}) is None
+    with pytest.raises(ValueError, match="got 2 rows of packs"):
+        packed_masks(config, *rows, POSITIONS.expand(2, -1), None, {})
 
 
 @pytest.mark.parametrize("reentrant", [True, False])

@@ -161,6 +161,15 @@ def test_without_an_image_it_is_llama(model):
     torch.testing.assert_close(got[mask.bool()], expected[mask.bool()], rtol=1e-4, atol=2e-5)
 
 
+def test_packed_texts_stay_apart_though_a_cache_is_usual(model):
+    ids, lengths = torch.arange(2, 14)[None], [5, 7]
+    places = torch.cat([torch.arange(length) for length in lengths])[None]
+    with torch.no_grad():
+        packed = model(input_ids=ids, position_ids=places).last_hidden_state
+        alone = [model(input_ids=part).last_hidden_state for part in ids.split(lengths, dim=1)]
+    torch.testing.assert_close(packed, torch.cat(alone, dim=1), rtol=1e-4, atol=2e-5)
+
+
 def test_the_rotary_base_is_fixed():
     config = tiny_config(rope_theta=500000.0, rope_scaling={"type": "linear", "factor": 2.0})
     assert config.rope_parameters == {"rope_type": "default", "rope_theta": 10000.0}

@@ -98,3 +98,23 @@ def test_a_sample_does_not_see_the_others(case):
             for at in range(len(samples)):
                 same = torch.allclose(before[at], after[at], rtol=0, atol=1e-6)
                 assert same != (at == changed), (changed, at)
+
+
+@pytest.mark.parametrize("use_cache", ["by the config", True])
+def test_samples_stay_apart_in_evaluation(case, use_cache):
+    """With a cache of the model's own making, too: each sample of a pack has the logits that it has alone."""
+    case.model.eval()
+    case.model.config.text_config.use_cache = True
+    options = {"use_cache": True} if use_cache is True else {}
+    samples = samples_of(case)
+    if case.path.name in BY_LENGTH:
+        samples = [max(samples, key=lambda sample: len(sample["input_ids"]))] * 2
+    with torch.no_grad():
+        packed = case.model(**PackingCollator("token")([samples]), **options).logits[0]
+        alone = []
+        for sample in samples:
+            batch = {name: sample[name][None] for name in ("input_ids", "labels")}
+            rows = {**batch, "attention_mask": torch.ones_like(batch["input_ids"])}
+            tiles = {name: sample[name] for name in ("pixel_values", "image_flags")}
+            alone.append(case.model(**rows, **tiles, use_cache=False).logits[0])
+    torch.testing.assert_close(packed, torch.cat(alone), rtol=1e-6, atol=1e-5)

@@ -30,7 +30,7 @@ from .losses import share_of_step, supervised_loss, token_losses
 from .middleware import InternVLMiddlewareTower, build_tower
 from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
 from .outputs import InternVLCausalLMOutputWithPast, InternVLModelOutputWithPast
-from .packed_masks import packed_masks
+from .packed_masks import packed_masks, use_cache_of_packs
 from .projector import PROJECTORS, pixel_shuffle
 from .quantized import KeepsPartsExact
 from .rotary import forget_lengths
@@ -155,6 +155,8 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
                 and stand behind the others in `image_outputs`.
             mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
             image_copies: how often the rows go through all tiles; each is encoded once.
+            position_ids: `(B, L)`. Where they begin anew within a row, and there is neither `attention_mask` nor
+                `cache`, the row is a pack: its samples do not see each other, and no cache is made.
         """
         refuse_stray_caches(self, kwargs)
         if (input_ids is None) == (inputs_embeds is None):
@@ -190,8 +192,11 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
             cache, mm_encoder_outputs
         ):
             inputs_embeds = self._touch_vision(inputs_embeds)
-        if self.training and cache is None and kwargs.get("use_cache") is None:
-            kwargs["use_cache"] = False  # a cache would hide where packed samples begin
+        use_cache = use_cache_of_packs(kwargs.get("use_cache"), attention_mask, position_ids, cache)
+        if self.training and cache is None and use_cache is None:
+            use_cache = False  # nobody reads it
+        if use_cache is not None:
+            kwargs["use_cache"] = use_cache
 
         text_config = self.config.text_config
         outputs = self.language_model(

@@ -13,7 +13,7 @@ pairs of tokens. On `sdpa` they get a [`PackedCausalMask`] instead, which runs a
         c   . . . . . x
 
 Those that make their masks without looking at positions would let samples see each other; they get their masks
-ready-made, one a layer type.
+ready-made, one a layer type. And none looks at positions once it has a cache, so a pack is computed without one.
 
 Shape letters: B rows, L tokens, H heads, n samples of one length l that follow each other, D width, d of a head.
 """
@@ -31,7 +31,9 @@ from transformers.masking_utils import (
     create_sliding_window_causal_mask,
     find_packed_sequence_indices,
 )
-from transformers.utils import is_tracing
+from transformers.utils import is_tracing, logging
+
+logger = logging.get_logger(__name__)
 
 # Model types whose forward does not hand positions to the mask functions (transformers 5.23).
 IGNORE_POSITIONS = ("gpt_oss",)
@@ -100,6 +102,37 @@ def _attend(
     return torch.cat(outputs).transpose(0, 1)[None]
 
 
+def use_cache_of_packs(
+    use_cache: bool | None, attention_mask: Any, position_ids: torch.Tensor | None, cache: Any
+) -> bool | None:
+    """The `use_cache` to call a language model with: False for packs, where a cache would hide where samples begin.
+
+    They would then see each other, in evaluation as in training. And nothing could be continued from such a cache.
+
+    Args:
+        use_cache: what the caller said; None: nothing, and the config decides.
+        attention_mask, cache: of the caller; with either, nothing is packed.
+        position_ids: `(B, L)`, which begin anew with every packed sample.
+
+    Raises:
+        ValueError: a cache is asked for in a graph that is traced, which cannot depend on positions.
+    """
+    if attention_mask is not None or cache is not None or position_ids is None:
+        return use_cache
+    if is_tracing(position_ids):
+        if use_cache:
+            raise ValueError(
+                "A compiled or exported model cannot see from `position_ids` whether rows are packs, which no cache "
+                "may be made of: pass `attention_mask` with rows that are not, or a cache, or `use_cache=False`."
+            )
+        return False
+    if find_packed_sequence_indices(position_ids) is None:
+        return use_cache
+    if use_cache:
+        logger.warning_once("No cache is made of packs, which nothing can continue: `use_cache=True` has no effect.")
+    return False
+
+
 def packed_masks(
     config: PreTrainedConfig,
     inputs_embeds: torch.Tensor,
@@ -120,13 +153,28 @@ def packed_masks(
 
     Returns:
         `attention_mask`, or what keeps samples apart where the language model would not, or not as cheaply.
+
+    Raises:
+        ValueError: several rows of packs under flash attention, which looks for samples in a single row only.
     """
     if attention_mask is not None or cache is not None or position_ids is None:
         return attention_mask
+    _refuse_rows_of_packs(config, inputs_embeds, position_ids)
     if config.model_type not in IGNORE_POSITIONS:
         return _by_sample(config, inputs_embeds, position_ids, options)
     common = {"config": config, "inputs_embeds": inputs_embeds, "attention_mask": None, "cache": None}
     return {kind: _MASKS[kind](**common, position_ids=position_ids) for kind in set(config.layer_types)}
+
+
+def _refuse_rows_of_packs(config: PreTrainedConfig, inputs_embeds: torch.Tensor, position_ids: torch.Tensor) -> None:
+    rows = len(inputs_embeds)
+    if rows == 1 or "flash" not in (config._attn_implementation or "") or is_tracing(position_ids):
+        return
+    if find_packed_sequence_indices(position_ids) is not None:
+        raise ValueError(
+            f"Flash attention keeps the samples of a pack apart in a single row, got {rows} rows of packs: join them "
+            "to one row, as `PackingCollator` does, or load the model with `attn_implementation='sdpa'`."
+        )
 
 
 def _by_sample(
@@ -153,4 +201,4 @@ def _by_sample(
     return None if window is not None and max(lengths) > window else PackedCausalMask(lengths, inputs_embeds.device)
 
 
-__all__ = ["PackedCausalMask", "packed_masks"]
+__all__ = ["PackedCausalMask", "packed_masks", "use_cache_of_packs"]

@@ -34,6 +34,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .cache_names import refuse_stray_caches
 from .configuration_qllama import QLlamaConfig
 from .exact_decoding import DecodesExactly
+from .packed_masks import use_cache_of_packs
 from .vision import eager_attention_forward
 
 # --- who sees whom ---------------------------------------------------------------------------------------------------
@@ -220,7 +221,8 @@ class QLlamaModel(LlamaModel):
             if self.embed_tokens is None:
                 raise ValueError("This QLLaMA serves an image tower, it has no embeddings of text tokens.")
             inputs_embeds = self.embed_tokens(input_ids)
-        if use_cache and cache is None:
+        may_cache = use_cache_of_packs(None, attention_mask, position_ids, cache) is None
+        if use_cache and cache is None and may_cache:
             cache = DynamicCache(config=self.config)
         seen = cache.get_seq_length() if cache is not None else 0
         if vision_hidden_states is not None and seen > 0:

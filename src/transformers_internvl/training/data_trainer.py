@@ -25,11 +25,12 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..hub.model_card import complete_model_card
 from .checkpoints import DATA_STATE, TRAINER_STATE_NAME, check_checkpoint, last_checkpoint, read_json, write_json
 from .dataset import ChatDataset, PackedDataset
+from .evaluating import EvaluatesData
 from .loading import EpochBatches, PackLoader, TrainingLoader, training_loader
 from .records import DataSet, TableRows
 from .samples import SampleEncoder
@@ -37,7 +38,7 @@ from .samples import SampleEncoder
 Batch = dict[str, Any]
 
 
-class DataTrainer(Trainer, ABC):
+class DataTrainer(EvaluatesData, ABC):
     """`Trainer` for `ChatDataset`, `PackedDataset` and tables of messages; other data go `Trainer`'s own way.
 
     Of our data sets each rank and worker reads a share. Every sample of an epoch comes once: ranks that have run out
@@ -52,6 +53,8 @@ class DataTrainer(Trainer, ABC):
 
     Args:
         model, args, data_collator: `Trainer`'s; without a collator, one that fits the data set.
+        eval_collator: of the data that are evaluated. None: `data_collator` where the training set is of the same kind
+            (a `ChatDataset`, a `PackedDataset`, ...), else one that fits.
         train_dataset, eval_dataset: a table of `datasets` with the columns of [`rows`] (`messages`, `images`, ...)
             becomes a `ChatDataset`.
         processing_class: the processor, for such tables.
@@ -69,19 +72,21 @@ class DataTrainer(Trainer, ABC):
         train_dataset: Any = None,
         eval_dataset: Any = None,
         processing_class: Any = None,
+        eval_collator: Any = None,
         **kwargs: Any,
     ):
         own = _is_table(train_dataset) or isinstance(train_dataset, (ChatDataset, PackedDataset))
         kwargs |= {"eval_dataset": eval_dataset, "processing_class": processing_class}
         # `Trainer` would ask packs for their number before anyone can know it.
         super().__init__(model, args, data_collator, None if own else train_dataset, **kwargs)
-        self.train_dataset = self._as_dataset(train_dataset, "train")
+        self.train_dataset = self.as_dataset(train_dataset, "train")
         if isinstance(eval_dataset, Mapping):
-            self.eval_dataset = {name: self._as_dataset(data, name) for name, data in eval_dataset.items()}
+            self.eval_dataset = {name: self.as_dataset(data, name) for name, data in eval_dataset.items()}
         else:
-            self.eval_dataset = self._as_dataset(eval_dataset, "eval")
+            self.eval_dataset = self.as_dataset(eval_dataset, "eval")
+        self.collator_is_given, self.given_eval_collator = data_collator is not None, eval_collator
         if data_collator is None and (fitting := self.default_collator(self.train_dataset)) is not None:
-            self.data_collator: Any = fitting
+            self.data_collator = fitting
         self._loader: TrainingLoader | None = None
         self._checkpoint: str | None = None  # that training goes on from
         self._begin_anew = False  # what the user set for `ignore_data_skip`
@@ -91,10 +96,6 @@ class DataTrainer(Trainer, ABC):
         self.add_callback(_FollowTheData(self))
 
     # What kinds of training differ in.
-
-    @abstractmethod
-    def default_collator(self, dataset: Any) -> Any:
-        """The collator that fits a data set of ours; None for another one."""
 
     @abstractmethod
     def empty_batch(self) -> Batch:
@@ -109,7 +110,7 @@ class DataTrainer(Trainer, ABC):
 
     # The data.
 
-    def _as_dataset(self, data: Any, name: str) -> Any:
+    def as_dataset(self, data: Any, name: str) -> Any:
         """A table of messages as a data set; anything else as it is."""
         if not _is_table(data):
             return data
@@ -158,21 +159,6 @@ class DataTrainer(Trainer, ABC):
             except (KeyError, IndexError, TypeError, AttributeError) as error:
                 raise ValueError(f"{self._checkpoint} has no place in data such as these: {error!r}.") from error
         return loader
-
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """As `Trainer`'s; of packs, in one process only.
-
-        Raises:
-            ValueError: packs on several ranks, which have no common number of them, or packs without end.
-        """
-        data = self.eval_dataset if eval_dataset is None else eval_dataset
-        data = self._as_dataset(self.eval_dataset[data] if isinstance(data, str) else data, "eval")
-        if not isinstance(data, PackedDataset):
-            return super().get_eval_dataloader(eval_dataset if isinstance(eval_dataset, str) else data)
-        if self.args.world_size > 1 or data.endless:
-            raise ValueError("Evaluate on the `ChatDataset` itself: ranks differ in how many packs they have.")
-        options = {"num_workers": self.args.dataloader_num_workers, "batch_size": self.args.eval_batch_size}
-        return DataLoader(data, collate_fn=self.data_collator, **options)
 
     def _copies(self) -> int:
         """How many ranks compute on the same batch."""

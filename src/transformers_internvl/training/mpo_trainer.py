@@ -81,7 +81,7 @@ class MPOTrainer(DataTrainer):
     def default_collator(self, dataset: Any) -> "PairCollator | None":
         """Pairs are padded."""
         if isinstance(dataset, ChatDataset):
-            return PairCollator(dataset.encoder.processor.tokenizer.pad_token_id)
+            return PairCollator(dataset.encoder.processor.tokenizer.pad_token_id or 0)
         return None
 
     def empty_batch(self) -> Batch:

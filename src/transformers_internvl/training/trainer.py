@@ -20,7 +20,7 @@ from ..modeling.losses import IGNORE_INDEX, token_weights
 from .collation import PackingCollator, PaddingCollator
 from .data_trainer import Batch, DataTrainer
 from .dataset import ChatDataset, PackedDataset
-from .feature_cache import FeatureCache
+from .feature_cache import FeatureCache, FeatureCollator
 from .feature_store import NEW_TILES
 from .parameter_groups import parameter_groups
 
@@ -72,7 +72,7 @@ class InternVLTrainer(DataTrainer):
         for data in (self.train_dataset, *evaluated.values()):
             if hasattr(data, "use_features"):
                 data.use_features(cache.store)
-        self.data_collator: Any = cache.collator(self.data_collator)
+        self.data_collator = cache.collator(self.data_collator)
         return cache
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -100,8 +100,19 @@ class InternVLTrainer(DataTrainer):
         if isinstance(dataset, PackedDataset):
             return PackingCollator(self.model.config.loss_reduction)
         if isinstance(dataset, ChatDataset):
-            return PaddingCollator(dataset.encoder.processor.tokenizer.pad_token_id)
+            return PaddingCollator(dataset.encoder.processor.tokenizer.pad_token_id or 0)
         return None
+
+    def default_eval_collator(self, dataset: Any) -> PackingCollator | PaddingCollator | None:
+        """The same, with a label's weight of 1 in packs as in rows."""
+        return PackingCollator("token") if isinstance(dataset, PackedDataset) else self.default_collator(dataset)
+
+    def eval_collator(self, data: Any) -> Any:
+        """The collator for data that are evaluated, which knows the feature cache, too."""
+        collator = super().eval_collator(data)
+        if self.feature_cache is None or isinstance(collator, FeatureCollator):
+            return collator
+        return self.feature_cache.collator(collator)
 
     def empty_batch(self) -> Batch:
         """Two positions without a label. The model adds the empty tile that keeps its tower in step."""
