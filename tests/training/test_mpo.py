@@ -125,16 +125,36 @@ def test_every_kind_of_reference_gives_the_same_run(kind, tmp_path):
     assert losses == pytest.approx([e["loss"] for e in plain.state.log_history if "loss" in e], rel=1e-5)
 
 
-def test_the_reference_of_adapters_is_the_model_without_them(tmp_path):
-    model = tiny_model()
-    model = get_peft_model(model, lora_config("llm", model, r=4))
+def learned(model):
+    """Its adapters, as if they had been trained."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if ".lora_B" in name:
                 parameter.normal_(std=0.2)
+    return model
+
+
+def test_the_reference_of_adapters_that_have_learned_is_the_model_with_them(tmp_path):
+    model = tiny_model()
+    model = learned(get_peft_model(model, lora_config("llm", model, r=4)))
+    batch = batch_of(pairs(2))
+    expected = pair_log_probs(model.eval(), batch)[0].chunk(2)
+    trainer = trainer_for(tmp_path, model)
+    learned(model)  # what is learned later changes nothing
+    found = trainer._reference(model, batch)
+    for ours, first, plain in zip(found, expected, reference_log_probs(model, batch), strict=True):
+        torch.testing.assert_close(ours, first)
+        assert not torch.allclose(ours, plain, atol=1e-2)
+    with_adapters = reference_log_probs(model, batch, without_adapters=False)
+    torch.testing.assert_close(torch.cat(with_adapters), pair_log_probs(model.eval(), batch)[0])
+
+
+def test_the_reference_of_adapters_is_the_model_without_them(tmp_path):
+    model = tiny_model()
+    model = get_peft_model(model, lora_config("llm", model, r=4))
     trainer, batch = trainer_for(tmp_path, model), batch_of(pairs(2))
     assert trainer.reference is None
-    model.train()
+    learned(model).train()
     found = trainer._reference(model, batch)
     for ours, plain in zip(found, reference_log_probs(tiny_model(), batch), strict=True):
         torch.testing.assert_close(ours, plain)

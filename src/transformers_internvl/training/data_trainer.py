@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..hub.model_card import complete_model_card
+from .adapted import check_adapters
 from .checkpoints import DATA_STATE, TRAINER_STATE_NAME, check_checkpoint, last_checkpoint, read_json, write_json
 from .dataset import ChatDataset, PackedDataset
 from .evaluating import EvaluatesData
@@ -266,8 +267,10 @@ class DataTrainer(EvaluatesData, ABC):
 
         Raises:
             ValueError: there is no complete checkpoint, or a file of it is broken, or would be unpickled and is not
-                below `output_dir`; or data, ranks or workers are others than in mid-epoch.
+                below `output_dir`; or data, ranks or workers are others than in mid-epoch; or weights train that are
+                not saved with the adapters of the model.
         """
+        check_adapters(self.accelerator.unwrap_model(self.model))
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_checkpoint(self.args.output_dir)
             if resume_from_checkpoint is None:

@@ -15,9 +15,11 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from .adapted import has_adapters, refuse_lost, saved_with_adapters
+
 # Part -> how the names of its parameters read. A name belongs to the first row that it matches.
 PARTS = {
-    "adapters": r"\.lora_|\.modules_to_save\.",
+    "adapters": r"\.lora_|\.modules_to_save\.|\.trainable_tokens_",
     "bridge": r"(^|\.)(query_tokens$|clip_projector2\.|itm_head\.)|\.layers\.\d+\.cross_attn\.",
     "temperature": r"(^|\.)logit_scale$",
     "head": r"(^|\.)lm_head\.",
@@ -44,9 +46,11 @@ def set_trainable(model: nn.Module, selectors: Iterable[str]) -> None:
             `"*.language_model.layers.0.*"`, or a regular expression after `re:`, which may match anywhere in the name.
 
     Raises:
-        ValueError: for a selector that no parameter matches; the model is then unchanged.
+        ValueError: for a selector that no parameter matches, or, under peft, one that names weights which are not
+            saved with the adapters; the model is then unchanged.
     """
     chosen = _select(model, [selectors] if isinstance(selectors, str) else selectors)
+    _refuse_lost(model, chosen)
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in chosen)
 
@@ -60,15 +64,28 @@ def freeze(model: nn.Module, *selectors: str) -> None:
 
 
 def unfreeze(model: nn.Module, *selectors: str) -> None:
-    """Train what the selectors of [`set_trainable`] name, and leave the rest as it is."""
+    """Train what the selectors of [`set_trainable`] name, and leave the rest as it is.
+
+    Raises:
+        ValueError: as [`set_trainable`] does.
+    """
     _switch(model, selectors, True)
 
 
 def _switch(model: nn.Module, selectors: Iterable[str], trained: bool) -> None:
     chosen = _select(model, selectors)
+    if trained:
+        _refuse_lost(model, chosen)
     for parameter in model.parameters():
         if id(parameter) in chosen:
             parameter.requires_grad_(trained)
+
+
+def _refuse_lost(model: nn.Module, chosen: set[int]) -> None:
+    """Raise `ValueError` where weights would train that a model with adapters does not save."""
+    if has_adapters(model):
+        kept = saved_with_adapters(model)
+        refuse_lost([name for name, p in model.named_parameters() if id(p) in chosen and id(p) not in kept])
 
 
 def _select(model: nn.Module, selectors: Iterable[str]) -> set[int]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from .adapted import check_modules_to_save
+
 if TYPE_CHECKING:
     from peft import LoraConfig
 
@@ -50,7 +52,8 @@ def lora_config(
         preset: `"llm"`: attention and MLP of every block of the language model. `"vision"`: the same of the tower.
             `"all"`: both. The projector and the head are never adapted; `modules_to_save=["multi_modal_projector"]`
             trains the projector whole.
-        model: the model that the adapters are for; with it, a preset that would adapt nothing is an error at once.
+        model: the model that the adapters are for; with it, a preset that would adapt nothing, or a name in
+            `modules_to_save` that is no module's, is an error at once.
         r: rank. The authors take 16, and 128 to learn a task's style.
         alpha: numerator of the adapters' scale; None: `2 * r`, as the authors have it.
         dropout: on the adapters' inputs.
@@ -61,8 +64,8 @@ def lora_config(
         A `peft.LoraConfig` with `task_type="CAUSAL_LM"`.
 
     Raises:
-        ValueError: an unknown preset, a preset that hits nothing in the model, experts with dropout or without a model
-            that has them.
+        ValueError: an unknown preset, a preset or a name of `modules_to_save` that hits nothing in the model, experts
+            with dropout or without a model that has them.
     """
     from peft import LoraConfig
 
@@ -70,6 +73,7 @@ def lora_config(
         raise ValueError(f"`preset` must be one of {', '.join(map(repr, PRESETS))}, got {preset!r}.")
     if model is not None:
         _check_hits(preset, model)
+        check_modules_to_save(model, kwargs.get("modules_to_save"))
     if experts:
         _check_experts(preset, model, dropout)
         kwargs["target_parameters"] = [*kwargs.get("target_parameters", []), *EXPERTS]

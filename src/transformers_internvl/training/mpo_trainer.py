@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import TrainingArguments
 
+from .adapted import adapters_change_nothing, has_adapters
 from .checkpoints import read_json, write_json
 from .data_trainer import Batch, DataTrainer
 from .dataset import ChatDataset
@@ -41,8 +42,9 @@ class MPOTrainer(DataTrainer):
     Args:
         model: the policy.
         args: training arguments.
-        reference: the model that rewards are measured against. None: for a policy with adapters (peft) the model
-            without them, otherwise a frozen copy of the policy as it is now.
+        reference: the model that rewards are measured against. None: the policy as it is now. With fresh adapters
+            (peft) that is the model without them; otherwise, also of adapters that have learned already, a frozen
+            copy.
         precomputed: batches bring `reference_chosen_log_probs` and `reference_rejected_log_probs` `(B,)`, as
             [`reference_log_probs`] gives them, and no reference model is kept in memory.
         loss: weights, `beta`, and the running mean of the rewards, which checkpoints keep.
@@ -64,9 +66,9 @@ class MPOTrainer(DataTrainer):
     ):
         if precomputed and reference is not None:
             raise ValueError("Give a `reference` model or `precomputed=True`, not both.")
-        if reference is None and not precomputed and not hasattr(model, "disable_adapter"):
-            reference = copy.deepcopy(model)
         super().__init__(model, args, **kwargs)
+        if reference is None and not precomputed:
+            reference = self._as_it_is_now(model)
         self.mpo_loss = MPOLoss() if loss is None else loss
         self.precomputed = precomputed
         self.reference = None
@@ -77,6 +79,16 @@ class MPOTrainer(DataTrainer):
         self.args.remove_unused_columns = False  # no column of a pair is an argument of the model
         self.model_accepts_loss_kwargs, self.loss_is_scaled_for_ga = False, True
         self._metrics: dict[str, list[float]] = defaultdict(list)
+
+    def _as_it_is_now(self, model: nn.Module) -> nn.Module | None:
+        """A frozen copy of the policy; None where it is what its adapters leave when they are switched off."""
+        if not has_adapters(model):
+            return copy.deepcopy(model)
+        if hasattr(model, "disable_adapter") and adapters_change_nothing(model):
+            return None
+        spread = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        frozen = [] if spread else [p for p in model.parameters() if not p.requires_grad]
+        return copy.deepcopy(model, {id(parameter): parameter for parameter in frozen})  # which it shares
 
     def default_collator(self, dataset: Any) -> "PairCollator | None":
         """Pairs are padded."""
@@ -136,7 +148,7 @@ class MPOTrainer(DataTrainer):
                 raise ValueError(f"`precomputed=True`, but a batch lacks {' and '.join(missing)}.")
             return [inputs[key] for key in REFERENCE]
         if self.reference is not None:
-            return reference_log_probs(self.reference, inputs)
+            return reference_log_probs(self.reference, inputs, without_adapters=False)
         return reference_log_probs(self.accelerator.unwrap_model(model), inputs)
 
     def prediction_step(
@@ -187,14 +199,19 @@ class MPOTrainer(DataTrainer):
 
 
 @torch.no_grad()
-def reference_log_probs(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def reference_log_probs(
+    model: nn.Module, batch: Mapping[str, torch.Tensor], *, without_adapters: bool = True
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Log probabilities `(B,)` of the chosen and of the rejected answers under a reference model.
 
     Args:
-        model: the reference. Of a model with adapters (peft), the model without them.
+        model: the reference.
         batch: as of [`mpo.join_pairs`].
+        without_adapters: of a model with adapters (peft), the model without them. False: the model as it is, for
+            adapters that have learned something before.
     """
-    with _evaluating(model), getattr(model, "disable_adapter", nullcontext)():
+    switched_off = getattr(model, "disable_adapter", nullcontext) if without_adapters else nullcontext
+    with _evaluating(model), switched_off():
         chosen, rejected = pair_log_probs(model, batch)[0].chunk(2)
     return chosen, rejected
 

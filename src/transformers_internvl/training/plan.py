@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
+from .adapted import adapter_config
 from .footprint import Footprint, Setup, Work, footprint
 from .freezing import count_parameters, part_of
 from .objectives import Objective, chat_samples, objective_of
@@ -96,9 +97,13 @@ def make_plan(options: RunOptions, ranks: int | None = None) -> Plan:
 
 def _on_meta(options: RunOptions, row: Objective, dtype: torch.dtype) -> Any:
     """The model without weights, made ready by the recipe."""
-    config = AutoConfig.from_pretrained(options.model)
+    from peft import get_peft_model
+
+    adapter = adapter_config(options.model)
+    config = AutoConfig.from_pretrained(options.model if adapter is None else adapter.base_model_name_or_path)
     with torch.device("meta"):
-        return options.recipe.apply(row.auto_class.from_config(config, dtype=dtype))
+        model = row.auto_class.from_config(config, dtype=dtype)
+        return options.recipe.apply(model if adapter is None else get_peft_model(model, adapter))
 
 
 def _parts(options: RunOptions, values: dict[str, Any], model: Any) -> list[PartPlan]:
@@ -221,7 +226,7 @@ def _weights_dtype(options: RunOptions, values: dict[str, Any]) -> torch.dtype:
 
 
 def _memory(options: RunOptions, values: dict[str, Any], model: Any, work: Work, devices: int) -> Footprint | None:
-    recipe, deepspeed = options.recipe, values.get("deepspeed")
+    deepspeed = values.get("deepspeed")
     half = uses_bf16(options)
     setup = Setup(
         autocast=torch.bfloat16 if half and not deepspeed else None,
@@ -231,14 +236,22 @@ def _memory(options: RunOptions, values: dict[str, Any], model: Any, work: Work,
         shard=_shard(values),
         master_bytes=4 if deepspeed and half else 0,
     )
-    asked = recipe.objective == "mpo" and recipe.lora_rank is None
-    beside = sum(p.numel() * p.element_size() for p in model.parameters()) if asked else 0
+    beside = _reference_bytes(options, model)
     try:
         return footprint(model, work, setup, beside)
     except RuntimeError:  # of kernels for experts, which do not run on shapes alone
         if not any(parameter.dim() == 3 for parameter in model.get_decoder().parameters()):
             raise
         return None
+
+
+def _reference_bytes(options: RunOptions, model: Any) -> int:
+    """What the reference of preferences takes: nothing beside fresh adapters, beside others a copy of theirs."""
+    if options.recipe.objective != "mpo":
+        return 0
+    goes_on = adapter_config(options.model) is not None
+    copied = [p for p in model.parameters() if p.requires_grad] if goes_on else list(model.parameters())
+    return sum(p.numel() * p.element_size() for p in copied) if goes_on or options.recipe.lora_rank is None else 0
 
 
 def _shard(values: dict[str, Any]) -> int:

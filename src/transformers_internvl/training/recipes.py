@@ -19,9 +19,13 @@ from typing import Any
 from transformers import PreTrainedModel, TrainingArguments
 
 from ..modeling.vision import InternVLVisionModel, drop_path_rates
+from .adapted import go_on_with_adapter, has_adapters, keep_exact, merged
 from .freezing import set_trainable
 from .lora import lora_config
 from .recipe_table import ROWS
+
+# Part that a recipe with adapters may train whole beside them -> its module, which peft saves with them.
+WHOLE_BESIDE_ADAPTERS = {"projector": "multi_modal_projector", "vision": "vision_tower"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Recipe:
 
     Attributes:
         name: series, size and stage, as `get_recipe` knows it.
-        trains: the parts that train (`freezing.PARTS`); with `lora_rank`, none but the adapters.
+        trains: the parts that train (`freezing.PARTS`); with `lora_rank`, those that train whole beside the adapters
+            of the language model: none, `"projector"`, `"vision"`, or both.
         learning_rate, weight_decay, warmup: of AdamW; `warmup` is a number of steps, or below 1 a fraction of them.
         drop_path: stochastic depth of the tower's last block.
         patch_dropout: share of the patches that the tower does not see in training.
@@ -80,31 +85,47 @@ class Recipe:
             )
         if self.lora_rank is not None and self.lora_rank < 1:
             raise ValueError(f"`lora_rank` is at least 1, or None for no adapters; got {self.lora_rank}.")
+        if self.lora_rank is None and not self.trains:
+            raise ValueError("Nothing would train: name parts in `trains`, or set `lora_rank` for adapters.")
+        beside = [part for part in self.trains if part not in WHOLE_BESIDE_ADAPTERS]
+        if self.lora_rank is not None and beside:
+            raise ValueError(
+                f"With `lora_rank`, the language model trains by its adapters, and beside them only "
+                f"{' and '.join(WHOLE_BESIDE_ADAPTERS)} can train whole; `trains` names {', '.join(beside)}."
+            )
 
     def apply(self, model: PreTrainedModel) -> Any:
         """Make a model ready to be trained by this recipe, in place.
 
         Sets what trains, stochastic depth of the tower and the weighting of the loss; a recipe with `lora_rank` wraps
-        the model in adapters. Activation checkpointing is a matter of the training arguments.
+        the model in adapters, or goes on with the adapter that a `PeftModel` carries. Into a `PeftModel` that a recipe
+        without `lora_rank` trains, the adapter is merged first. Activation checkpointing is a matter of the training
+        arguments.
 
         Returns:
-            The model; with adapters, the `PeftModel` around it.
+            The model; with adapters, the `PeftModel` around it. Train this one, not what was given.
 
         Raises:
-            ValueError: the model lacks a part that the recipe trains.
+            ValueError: the model lacks a part that the recipe trains; it carries an adapter of another rank, or one
+                that peft did not wrap around it.
         """
+        whole = [WHOLE_BESIDE_ADAPTERS[part] for part in self.trains] if self.lora_rank is not None else []
+        if has_adapters(model):
+            model = merged(model) if self.lora_rank is None else go_on_with_adapter(model, self.lora_rank, whole)
         set_drop_path(model, self.drop_path)
         for module in model.modules():
             if isinstance(module, InternVLVisionModel):
                 module.config.patch_dropout = self.patch_dropout
         if hasattr(model.config, "loss_reduction"):
             model.config.loss_reduction = self.loss_reduction
-        set_trainable(model, self.trains)
         if self.lora_rank is None:
-            return model
-        from peft import get_peft_model
+            set_trainable(model, self.trains)
+        elif not has_adapters(model):
+            from peft import get_peft_model
 
-        return get_peft_model(model, lora_config("llm", model, r=self.lora_rank))
+            model = get_peft_model(model, lora_config("llm", model, r=self.lora_rank, modules_to_save=whole or None))
+            keep_exact(model)
+        return model
 
     def to_training_arguments(self, output_dir: str | os.PathLike, **overrides: Any) -> TrainingArguments:
         """The recipe as transformers' arguments.
@@ -177,7 +198,8 @@ def get_recipe(name: str, **overrides: Any) -> Recipe:
 
     Args:
         name: series, size, stage: `"internvl2.5-8b-stage2"`. `recipe_names()` lists them.
-        **overrides: fields of [`Recipe`] that differ from the row.
+        **overrides: fields of [`Recipe`] that differ from the row. With a `lora_rank` where the row has none, nothing
+            trains beside the adapters unless `trains` is given, too.
 
     Raises:
         ValueError: no such recipe, or no such field.
@@ -190,7 +212,10 @@ def get_recipe(name: str, **overrides: Any) -> Recipe:
     unknown = sorted(set(overrides) - set(fields))
     if unknown:
         raise ValueError(f"A recipe has no field {', '.join(map(repr, unknown))}. It has: {', '.join(fields)}.")
-    return dataclasses.replace(_RECIPES[name], **overrides)
+    row = _RECIPES[name]
+    if row.lora_rank is None and overrides.get("lora_rank") is not None:
+        overrides = {"trains": (), **overrides}
+    return dataclasses.replace(row, **overrides)
 
 
 _RECIPES = {row["name"]: Recipe(**row) for row in ROWS}

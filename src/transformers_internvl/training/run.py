@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from transformers import AutoProcessor, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 
+from .adapted import load_with_adapter, processor_source
 from .checkpoints import PREFIX_CHECKPOINT_DIR, is_complete, last_checkpoint
 from .objectives import Data, objective_of
 from .report import RunReport
@@ -138,7 +139,7 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     arguments = {**defaults, **data.arguments, **options.arguments}
     training = options.recipe.to_training_arguments(options.output, **arguments)
     _check_batch(training, data)
-    model = row.auto_class.from_pretrained(options.model, dtype=getattr(torch, weights_dtype(options)))
+    model = load_with_adapter(row.auto_class, options.model, dtype=getattr(torch, weights_dtype(options)))
     if size is not None and hasattr(model, "set_image_size"):
         model.set_image_size(size)
     model = options.recipe.apply(model)
@@ -154,11 +155,12 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
 
 def load_processor(options: RunOptions) -> tuple[Any, int | None]:
     """The processor, and the side of images that the recipe sets, where it does: with dual encoders."""
+    source = processor_source(options.model)
     if objective_of(options).chats:
-        return AutoProcessor.from_pretrained(options.model), None
+        return AutoProcessor.from_pretrained(source), None
     size = options.recipe.image_size
     square = {"height": size, "width": size}
-    return AutoProcessor.from_pretrained(options.model, size={"shortest_edge": size}, crop_size=square), size
+    return AutoProcessor.from_pretrained(source, size={"shortest_edge": size}, crop_size=square), size
 
 
 def weights_dtype(options: RunOptions) -> str:
