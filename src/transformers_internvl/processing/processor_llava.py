@@ -116,8 +116,11 @@ class InternVLLlavaProcessor(InternVLProcessor):
         tokenizer.padding_side = "left"  # batches are generated from
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.unk_token  # as the authors' training code does
-        if IMAGE_CONTEXT not in tokenizer.get_vocab():
-            tokenizer.add_tokens([AddedToken(IMAGE_CONTEXT, special=True, normalized=False)], special_tokens=True)
+        known = tokenizer.convert_tokens_to_ids(IMAGE_CONTEXT) != tokenizer.unk_token_id
+        if IMAGE_CONTEXT not in tokenizer.all_special_tokens:  # listed there, it gets no space in front
+            token = AddedToken(IMAGE_CONTEXT, special=True, normalized=False)
+            tokenizer.add_special_tokens({"extra_special_tokens": [token]}, replace_extra_special_tokens=False)
+        if not known:
             _check_id(tokenizer, path, **hub)
         image_settings = settings["image_processor"]
         return [InternVLLlavaImageProcessor.from_dict(dict(image_settings), **image_options), tokenizer]

@@ -1,24 +1,26 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """SentencePiece BPE models on the `tokenizers` backend: the same ids and the same text as the sentencepiece library.
 
-A released InternLM2, Llama, Yi or Phi-3 folder holds a `tokenizer.model` and no `tokenizer.json`. Four rules are easy
+A released InternLM2, Llama, Yi or Phi-3 folder holds a `tokenizer.model` and no `tokenizer.json`. Five rules are easy
 to lose on the way to another backend, and each has its place here:
 
+- a pair of pieces is joined by the score of what it makes, not by its id (`SentencePieceModel.merges`), and of equal
+  scores the leftmost pair, which a list of merges cannot say (`SentencePieceModel.ties`, `sentencepiece_library.py`);
 - the dummy prefix is put in front of *every* piece of text, one that starts with a space included (`pipeline`);
 - bytes that are not valid UTF-8 decode to one U+FFFD each, valid neighbours stay (`decode_pieces`);
 - user-defined pieces are matched whole, control and byte pieces never by their spelling (`SentencePieceModel.merges`);
-- transformers' slow classes, which the authors used, set special tokens off with spaces (`SlowDecodingTokenizer`).
+- transformers' slow classes, which the authors used, set special tokens off with spaces (`tokenization_slow.py`).
 """
 
 import json
 import os
 import re
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Literal
 
 from tokenizers import decoders, normalizers, pre_tokenizers, processors
-from transformers.tokenization_utils_base import generate_merges
-from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 SPACE = "▁"  # sentencepiece writes a space as U+2581
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # ModelProto.SentencePiece.Type
@@ -74,12 +76,32 @@ class SentencePieceModel:
         """Piece to id."""
         return {piece: index for index, (piece, _, _) in enumerate(self.pieces)}
 
-    @property
+    @cached_property
     def merges(self) -> list[tuple[str, str]]:
-        """Every pair of pieces whose concatenation is a normal piece, best score first."""
-        atoms = {piece for piece, _, kind in self.pieces if kind != NORMAL}
-        scores = {piece: score for piece, score, kind in self.pieces if kind == NORMAL}
-        return generate_merges(self.vocab, scores, skip_tokens=atoms)
+        """Every pair of normal pieces whose concatenation is one, best score first, then the longer left part."""
+        normal = {piece: score for piece, score, kind in self.pieces if kind == NORMAL}
+        pairs = [
+            (score, at, piece)
+            for piece, score in normal.items()
+            for at in range(1, len(piece))
+            if piece[:at] in normal and piece[at:] in normal
+        ]
+        pairs.sort(reverse=True)
+        return [(piece[:at], piece[at:]) for _, at, piece in pairs]
+
+    @cached_property
+    def ties(self) -> bool:
+        """Whether pieces that merges make share a score, so that a list of merges gives other ids than sentencepiece.
+
+        Of pairs with equal scores sentencepiece joins the leftmost, whatever it makes; a list of merges ranks them
+        wherever they stand. Pieces that are runs of one character, as Llama's pieces of spaces, may share a score:
+        such a run grows from its left either way, since `merges` ranks those with the longer left part first.
+        """
+        scores = {piece: score for piece, score, _ in self.pieces}
+        equal: dict[float, set[str]] = defaultdict(set)
+        for piece in {left + right for left, right in self.merges}:
+            equal[scores[piece]].add(piece)
+        return any(len(pieces) > 1 and len(set().union(*pieces)) > 1 for pieces in equal.values())
 
     @property
     def user_defined(self) -> dict[str, int]:
@@ -149,70 +171,3 @@ def _decode_bytes(raw: bytes | bytearray) -> str:
             text += raw[: error.start].decode("utf-8") + "\ufffd" * (error.end - error.start)
             raw = raw[error.end :]
     return text
-
-
-class SlowDecodingTokenizer(TokenizersBackend):
-    """A tokenizer on the `tokenizers` backend that decodes as the slow sentencepiece ones of transformers 4.37."""
-
-    def _save_pretrained(self, save_directory: Any, file_names: tuple[str, ...], **kwargs: Any) -> tuple[str, ...]:
-        files = super()._save_pretrained(save_directory, file_names, **kwargs)
-        if self.can_save_slow_tokenizer:  # byte for byte, for readers of the authors' layout
-            files += self.save_vocabulary(save_directory, kwargs.get("filename_prefix"))
-        return files
-
-    def _decode_run(self, pieces: list[str]) -> str:
-        """The text of pieces between two special tokens; here, as of a model that puts a space before every text."""
-        return decode_pieces(pieces, strip_prefix=True)
-
-    def _space_before_special(self, position: int) -> bool:
-        """Whether a space is put before a special token at `position` of a run, if no special token stands there."""
-        return True
-
-    def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """The text of `tokens`; special tokens are kept, and set off as the slow class does."""
-        special = {str(token) for token in self.added_tokens_decoder.values() if token.special}
-        text, after_special = "", False
-        run: list[str] = []
-        for position, token in enumerate(tokens):
-            if token in special:
-                if not after_special and self._space_before_special(position):
-                    text += " "
-                text += self._decode_run(run) + token
-                run = []
-            else:
-                run.append(token)
-            after_special = token in special
-        return text + self._decode_run(run)
-
-    def _decode(
-        self,
-        token_ids: int | list[int],
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-        spaces_between_special_tokens: bool = True,
-        **kwargs: Any,
-    ) -> str:
-        ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
-        unknown = [index for index in ids if not 0 <= index < len(self)]
-        if unknown:
-            raise ValueError(f"Expected token ids from 0 to {len(self) - 1}, got {unknown[:5]}.")
-        added = self.added_tokens_decoder
-        # Tokens added behind the vocabulary stand alone between the runs, but not bos, eos, unk and pad.
-        named = {str(token) for token in self.special_tokens_map.values()}
-        alone = {i for i, t in added.items() if not t.special or (i >= self.vocab_size and str(t) not in named)}
-        parts: list[str] = []
-        run: list[str] = []
-        for index in ids:
-            if skip_special_tokens and index in added and added[index].special:
-                continue
-            token = self.convert_ids_to_tokens(index)
-            if index in alone:
-                parts += [self.convert_tokens_to_string(run), token]
-                run = []
-            else:
-                run.append(token)
-        parts.append(self.convert_tokens_to_string(run))
-        text = (" " if spaces_between_special_tokens else "").join(part for part in parts if part)
-        if clean_up_tokenization_spaces is None:
-            clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
-        return self.clean_up_tokenization(text) if clean_up_tokenization_spaces else text

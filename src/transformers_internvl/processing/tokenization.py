@@ -2,10 +2,8 @@
 """Loading a checkpoint's tokenizer so that it gives the ids, and the text, that the model was trained on.
 
 The authors trained with the slow (sentencepiece) tokenizers of transformers 4.37. For InternLM2 that is
-`InternLM2Tokenizer`; Qwen2, Qwen3, Llama-3 and gpt-oss come out right as they are. transformers' own `LlamaTokenizer`
-(Vicuna, Yi, Phi-3) differs from its slow predecessor: it leaves the dummy prefix out where a stretch of text already
-starts with a space, takes a missing `legacy` field for False, and decodes a run of bytes to U+FFFD alone if one of
-them is wrong.
+`InternLM2Tokenizer`; Qwen2, Qwen3, Llama-3 and gpt-oss come out right as they are. Vicuna, Yi and Phi-3 get the
+`LlamaTokenizer` of this package.
 """
 
 import copy
@@ -20,15 +18,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from ..hub.arguments import find_file
-from .sentencepiece_model import (
-    SPACE,
-    PrependScheme,
-    SentencePieceModel,
-    SlowDecodingTokenizer,
-    decode_pieces,
-    pipeline,
-)
 from .tokenization_internlm2 import InternLM2Tokenizer
+from .tokenization_llama import LlamaTokenizer
 
 # File -> how to read the added tokens from its content.
 _TOKEN_FILES = {
@@ -114,49 +105,3 @@ def stop_first(stop: int, known: int | list[int] | None) -> list[int]:
     """The ids at which generation ends: the stop token of the conversation template, then those that are known."""
     others = known if isinstance(known, list) else [] if known is None else [known]
     return [stop, *(other for other in others if other != stop)]
-
-
-class LlamaTokenizer(SlowDecodingTokenizer, transformers.LlamaTokenizer):
-    """transformers' `LlamaTokenizer` with the ids and the text of the slow class of transformers 4.37.
-
-    It carries stock's name because what it saves is stock's: the same files, which load as stock's class without us.
-    """
-
-    @classmethod
-    def from_stock(cls, tokenizer: transformers.LlamaTokenizer, *, legacy: bool) -> "LlamaTokenizer":
-        """Turn a tokenizer that transformers loaded into one of this class, in place.
-
-        Args:
-            tokenizer: as transformers loaded it.
-            legacy: the field of `tokenizer_config.json`; missing means True. True: the dummy prefix stands before
-                every stretch of text between special tokens. False: before the text only.
-        """
-        # The class adds behaviour and no state; loading a second time would double the time of converting the model.
-        tokenizer.__class__ = cls
-        # transformers 5.23 does not write the field when it saves; as an init argument it is written.
-        tokenizer.legacy = tokenizer.init_kwargs["legacy"] = legacy
-        backend = tokenizer.backend_tokenizer
-        backend.normalizer, backend.pre_tokenizer, backend.decoder = pipeline(tokenizer._prepend_scheme())
-        return tokenizer
-
-    def _prepend_scheme(self) -> PrependScheme:
-        if self.init_kwargs.get("add_prefix_space") is False:
-            return "never"
-        if not self.legacy:
-            return "first"
-        model_file = getattr(self, "vocab_file", None)
-        if model_file and os.path.isfile(model_file) and not SentencePieceModel.from_file(model_file).add_dummy_prefix:
-            return "never"
-        return "always"
-
-    def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """The text of `tokens`, without the space that was put in front of it."""
-        if tokens and tokens[0].startswith(SPACE):
-            tokens = [tokens[0].removeprefix(SPACE), *tokens[1:]]
-        return super().convert_tokens_to_string(tokens)
-
-    def _decode_run(self, pieces: list[str]) -> str:
-        return decode_pieces(pieces, strip_prefix=self.legacy)
-
-    def _space_before_special(self, position: int) -> bool:
-        return self.legacy and position > 0

@@ -41,6 +41,8 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
         merges: pairs of pieces, the first to be merged first.
         add_dummy_prefix: whether text starts with a space, as `tokenizer.model` says. There is no default, since a
             wrong one changes every id sequence.
+        leftmost_ties: whether pieces share scores, so that text is encoded by the sentencepiece library; None asks
+            `tokenizer.model`, if there is one.
         add_bos_token, add_eos_token: start and end texts with `bos_token` and `eos_token`; `None` keeps what
             `tokenizer.json` says, else True.
         legacy: how text is decoded next to special tokens, as in transformers' `LlamaTokenizer`.
@@ -60,6 +62,7 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
         merges: list[tuple[str, str]] | None = None,
         *,
         add_dummy_prefix: bool | None = None,
+        leftmost_ties: bool | None = None,
         add_bos_token: bool | None = None,
         add_eos_token: bool | None = None,
         legacy: bool = True,
@@ -89,6 +92,7 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
         )
         self.add_dummy_prefix = add_dummy_prefix
         self.init_kwargs["legacy"] = legacy
+        self._cut_by_library(leftmost_ties)
         backend = self._tokenizer
         backend.normalizer, backend.pre_tokenizer, backend.decoder = pipeline(self._prepend_scheme())
 
@@ -123,6 +127,7 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
         return fields | {
             "vocab": model.vocab,
             "merges": model.merges,
+            "leftmost_ties": model.ties,
             "add_dummy_prefix": model.add_dummy_prefix,
         }
 

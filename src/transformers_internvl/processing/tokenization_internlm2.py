@@ -15,13 +15,8 @@ from tokenizers import Tokenizer, normalizers, processors
 from tokenizers.models import BPE
 from transformers.tokenization_utils_base import BatchEncoding
 
-from .sentencepiece_model import (
-    SentencePieceModel,
-    SlowDecodingTokenizer,
-    decode_pieces,
-    pipeline,
-    template_ends,
-)
+from .sentencepiece_model import SentencePieceModel, decode_pieces, pipeline, template_ends
+from .tokenization_slow import SlowDecodingTokenizer
 
 PRIVATE_USE = range(0xE000, 0xF900)  # characters without a meaning, to stand for a spare piece inside one call
 
@@ -39,6 +34,8 @@ class InternLM2Tokenizer(SlowDecodingTokenizer):
         add_dummy_prefix: whether every stretch of text starts with a space, as `tokenizer.model` says. There is no
             default, since a wrong one changes every id sequence.
         spare_pieces: spelling to id of the pieces that are matched whole.
+        leftmost_ties: whether pieces share scores, so that text is encoded by the sentencepiece library; None asks
+            `tokenizer.model`, if there is one.
         add_bos_token: start every sequence with `bos_token`; `None` keeps what `tokenizer.json` says, else True.
         add_eos_token: end every sequence with `eos_token`; `None` keeps what `tokenizer.json` says, else False.
         bos_token, eos_token, unk_token, pad_token: the named tokens.
@@ -60,6 +57,7 @@ class InternLM2Tokenizer(SlowDecodingTokenizer):
         *,
         add_dummy_prefix: bool | None = None,
         spare_pieces: dict[str, int] | None = None,
+        leftmost_ties: bool | None = None,
         add_bos_token: bool | None = None,
         add_eos_token: bool | None = None,
         bos_token: Any = "<s>",
@@ -90,6 +88,7 @@ class InternLM2Tokenizer(SlowDecodingTokenizer):
         )
         self.add_dummy_prefix = add_dummy_prefix
         self.spare_pieces = dict(spare_pieces or {})
+        self._cut_by_library(leftmost_ties)
         self._check_added_tokens(kwargs.get("added_tokens_decoder", {}))
 
     @classmethod
@@ -104,6 +103,7 @@ class InternLM2Tokenizer(SlowDecodingTokenizer):
         return kwargs | {
             "vocab": {names.get(index, piece): index for piece, index in model.vocab.items()},
             "merges": model.merges,
+            "leftmost_ties": model.ties,
             "add_dummy_prefix": model.add_dummy_prefix,
             "spare_pieces": model.user_defined,
         }

@@ -240,7 +240,11 @@ class SampleEncoder:
         if row is None or not row.gap:
             return mask
         tokenizer = self.processor.tokenizer
-        prefix = len(tokenizer(row.separator + row.gap, add_special_tokens=False)["input_ids"]) - 2
+        end, behind = (
+            len(tokenizer(text, add_special_tokens=False)["input_ids"])
+            for text in (row.separator, row.separator + row.gap)
+        )
+        prefix = behind - end - 1
         if prefix > 0:
             ends = torch.nonzero(mask & (ids == tokenizer.convert_tokens_to_ids(row.separator)))
             mask[(ends + 1 + torch.arange(prefix)).flatten().clamp(max=len(mask) - 1)] = True
