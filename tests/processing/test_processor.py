@@ -569,9 +569,10 @@ def test_saved_files_are_stocks(processor, tmp_path):
     assert torch.allclose(ours["pixel_values"], theirs["pixel_values"], atol=1e-5)
     names = json.loads((tmp_path / "tokenizer_config.json").read_text())["model_specific_special_tokens"]
     assert (names["start_image_token"], names["end_image_token"]) == ("<img>", "</img>")
-    assert (names["context_image_token"], names["video_token"]) == ("<IMG_CONTEXT>", "<video>")
+    assert (names["context_image_token"], names["video_token"]) == ("<IMG_CONTEXT>", "<quad>")
     template = (tmp_path / "chat_template.jinja").read_text()
     assert "<IMG_CONTEXT>" in template and "<image>" not in template
+    assert "<quad>" in template and "<video>" not in template
 
 
 def test_stock_image_processor_is_cut_with(processor):

@@ -70,6 +70,8 @@ def write_hf(source: Checkpoint, target: Path) -> None:
     folder, config = source.folder, source.config
     if source.layout == "hf":
         copy_others(folder, target)
+        if isinstance(config, InternVLConfig) and _has_stray_tokens(target, config.text_config.vocab_size):
+            AutoProcessor.from_pretrained(folder).save_pretrained(target)
         return
     copy_others(folder, target / KEPT)
     if isinstance(config, InternVLVisionConfig):  # a tower has pictures only, and stock reads the authors' file
@@ -140,13 +142,13 @@ def write_authors(source: Checkpoint, target: Path, like: Path | None = None) ->
         copy_others(folder, target)
     elif originals is None:
         copy_others(folder, target, skip=(*_OF_HF, *_TOKENIZER))
-        _write_tokenizer(folder, target)
+        _write_tokenizer(source, target)
     else:
         copy_others(originals, target)
         if has_tokenizer(folder) and not same_tokenizer(folder, originals):
             for name in _TOKENIZER:
                 (target / name).unlink(missing_ok=True)
-            _write_tokenizer(folder, target)
+            _write_tokenizer(source, target)
         ours, theirs = (read_json(place / "generation_config.json") for place in (folder, originals))
         if ours and _portable(ours) != _stopped_like(ours, theirs):
             write_json(target / "generation_config.json", ours)
@@ -171,10 +173,12 @@ def _stopped_like(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any
     return settings
 
 
-def _write_tokenizer(source: Path, target: Path) -> None:
+def _write_tokenizer(source: Checkpoint, target: Path) -> None:
     """The tokenizer files of a -hf folder, as transformers 4, on which the authors' engines run, reads them."""
     for name in _TOKENIZER:
-        copy_if_there(source, target, name)
+        copy_if_there(source.folder, target, name)
+    if isinstance(source.config, InternVLConfig):
+        _drop_stray_tokens(target, source.config.text_config.vocab_size)
     path = target / "tokenizer_config.json"
     settings = read_json(path)
     if not settings:
@@ -192,6 +196,36 @@ def _write_tokenizer(source: Path, target: Path) -> None:
             str(token["id"]): {key: value for key, value in token.items() if key != "id"} for token in added
         }
     write_json(path, settings)
+
+
+def _has_stray_tokens(folder: Path, rows: int) -> bool:
+    """Whether `<video>` has an id there without an embedding, of which there are `rows`, or would get one."""
+    ids, named = added_token_ids(folder), read_json(folder / "tokenizer_config.json")
+    named |= named.get("model_specific_special_tokens") or {}
+    return ids.get(VIDEO, rows if VIDEO in named.values() else 0) >= rows
+
+
+def _drop_stray_tokens(folder: Path, rows: int) -> None:
+    """Take `<video>` out of tokenizer files where its id has no embedding."""
+    if not _has_stray_tokens(folder, rows):
+        return
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
+        if (folder / name).is_file():
+            write_json(folder / name, _without_token(read_json(folder / name), VIDEO))
+
+
+def _without_token(content: Any, token: str) -> Any:
+    """A tokenizer file's content without what names a token: as a key, a text or an object of that `content`."""
+
+    def names(value: Any) -> bool:
+        return value == token or isinstance(value, dict) and value.get("content") == token
+
+    if isinstance(content, dict):
+        kept = {key: value for key, value in content.items() if key != token and not names(value)}
+        return {key: value if key == "model" else _without_token(value, token) for key, value in kept.items()}
+    if isinstance(content, list):
+        return [_without_token(value, token) for value in content if not names(value)]
+    return content
 
 
 def auto_map(source: Checkpoint, target: Path, like: Path | None = None) -> dict[str, str] | None:

@@ -40,6 +40,7 @@ from .processor_files import FRAME_LABEL, ProcessorFiles
 from .text_as_data import Prompt
 from .threads import lock_of
 from .video_processing import InternVLVideoProcessor
+from .video_token import read_template
 
 
 class InternVLProcessor(ProcessorFiles):
@@ -83,6 +84,7 @@ class InternVLProcessor(ProcessorFiles):
             video_processor = InternVLVideoProcessor(**{name: getattr(image_processor, name) for name in shared})
         if chat_template is None:
             chat_template = getattr(tokenizer, "chat_template", None)
+        chat_template = read_template(chat_template, tokenizer)
         super().__init__(image_processor, tokenizer, video_processor, chat_template=chat_template, **kwargs)
         # Stock's processor always cuts into tiles, whatever its image processor is set to; ours carries its own mind.
         self.images_kwargs = {} if isinstance(image_processor, InternVLImageProcessor) else {"crop_to_patches": True}
@@ -93,7 +95,7 @@ class InternVLProcessor(ProcessorFiles):
         self.end_image_token_id = token_id(tokenizer, END_IMAGE)
         self.image_token_id = token_id(tokenizer, IMAGE_CONTEXT)
         self.video_token: str | None = VIDEO
-        self.video_token_id = tokenizer.get_vocab().get(VIDEO)
+        self.video_token_id = tokenizer.added_tokens_encoder.get(VIDEO)
 
     @property
     def image_token_ids(self) -> list[int]:

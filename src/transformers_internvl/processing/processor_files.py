@@ -12,13 +12,18 @@ from typing import Any
 from transformers import AutoProcessor
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.processing_utils import ProcessorMixin, TextKwargs
+from transformers.utils import logging
 
 from ..hub.arguments import find_file, hub_arguments
 from ..hub.model_card import PushesWithCard
 from .chat_templates import TEMPLATES, find_chat_template, get_chat_template
 from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
+from .placeholders import VIDEO
 from .tokenization import load_tokenizer
 from .video_processing import InternVLVideoProcessor
+from .video_token import STAND_INS, forget_without_embedding, video_token_of
+
+logger = logging.get_logger(__name__)
 
 FRAME_LABEL = "Frame{}: "
 LONGEST = 2**24
@@ -31,7 +36,6 @@ _STOCK_NAMES = {
     "start_image_token": "<img>",
     "end_image_token": "</img>",
     "context_image_token": "<IMG_CONTEXT>",
-    "video_token": "<video>",
 }
 # Option of the image processor -> field of the authors' config.json, and what it means there when it is missing.
 _CHAT_FIELDS = {
@@ -99,6 +103,8 @@ class ProcessorFiles(ProcessorBase):
         tokenizer.padding_side = "left"  # batches are generated from
 
         hub = hub_arguments(kwargs)
+        if VIDEO in tokenizer.added_tokens_encoder:
+            forget_without_embedding(tokenizer, _embeddings(path, **hub))
         image_settings = settings.get("image_processor")
         if image_settings is None:
             image_settings, _ = InternVLImageProcessor.get_image_processor_dict(path, **hub)
@@ -129,7 +135,7 @@ class ProcessorFiles(ProcessorBase):
             repo_id = kwargs.pop("repo_id", os.path.basename(os.path.normpath(save_directory)))
             self.push_to_hub(repo_id, **kwargs)  # comes back here with a folder of its own
         files = super().save_pretrained(save_directory)
-        write_for_stock(save_directory)
+        write_for_stock(save_directory, video_token_of(self.tokenizer))
         return files
 
 
@@ -220,19 +226,39 @@ def check_tokenizer_files(name_or_path: str | os.PathLike, **hub_options: Any) -
         )
 
 
-def write_for_stock(folder: str | os.PathLike) -> None:
+def _embeddings(name_or_path: str | os.PathLike, **hub_options: Any) -> int | None:
+    """How many tokens of a checkpoint have an embedding, as its config.json says; None if there is none."""
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(name_or_path, **hub_options)
+    except OSError:
+        return None
+    parts = (config.get("llm_config"), config.get("text_config"))
+    return next((part["vocab_size"] for part in parts if isinstance(part, dict) and "vocab_size" in part), None)
+
+
+def write_for_stock(folder: str | os.PathLike, video_token: str | None = VIDEO) -> None:
     """Make saved processor files readable by stock's `InternVLProcessor`.
 
     It knows one placeholder, so a template that writes `<image>` here writes `<IMG_CONTEXT>` in the file; both mean
     the same here. And it finds its tokens by name, so the names are put into `tokenizer_config.json`.
+
+    Args:
+        folder: with the files.
+        video_token: what stands for a video in them, a token with an embedding; None: there is none.
     """
     folder = Path(folder)
     for path in [folder / "chat_template.jinja", *(folder / "additional_chat_templates").glob("*.jinja")]:
         if path.is_file():
-            text = path.read_text(encoding="utf-8")
-            path.write_text(text.replace(_OUR_PLACEHOLDER, _STOCK_PLACEHOLDER, 1), encoding="utf-8")
+            text = path.read_text(encoding="utf-8").replace(_OUR_PLACEHOLDER, _STOCK_PLACEHOLDER, 1)
+            path.write_text(text.replace(VIDEO, video_token or VIDEO), encoding="utf-8")
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    named = {**_STOCK_NAMES, **config.get("model_specific_special_tokens", {})}
-    config = {**named, **config, "model_specific_special_tokens": named}  # transformers writes them in both places
+    named = {**_STOCK_NAMES, **config.get("model_specific_special_tokens", {}), "video_token": video_token}
+    if video_token is None:
+        del named["video_token"]
+        logger.warning(
+            f"The tokenizer has none of the tokens that may stand for a video ({', '.join(STAND_INS)}): stock "
+            f"transformers does not read this processor. Give one an embedding: `internvl surgery add-tokens`."
+        )
+    config = {**config, **named, "model_specific_special_tokens": named}  # transformers writes them in both places
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
