@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers.utils import is_flash_attn_2_available, logging
+from transformers.utils import logging
 
 from .hub.arguments import pinned
 from .modeling.answer_decoding import DecodesAnswersAlone
@@ -26,6 +26,7 @@ from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
 from .modeling.loading import LoadsStrictly
+from .modeling.older_arguments import todays_arguments
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
 from .processing.tokenization import added_token_ids, as_trained, stop_first
@@ -70,14 +71,12 @@ class InternVLChatModel(DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, In
         The ids of `<IMG_CONTEXT>` and of the template's stop token, which `config.json` does not hold, are read from
         the tokenizer files beside the weights.
 
-        `use_flash_attn`, which model cards pass, is an older name: True asks for
-        `attn_implementation="flash_attention_2"` where flash-attn is installed, and changes nothing elsewhere.
+        `load_in_8bit`, `use_flash_attn` and what else model cards pass is taken, see [`todays_arguments`].
 
         Raises:
             ValueError: for weights we have no place for, or places without weights.
         """
-        if kwargs.pop("use_flash_attn", False) and is_flash_attn_2_available():
-            kwargs.setdefault("attn_implementation", "flash_attention_2")
+        kwargs = todays_arguments(cls, kwargs)
         if pretrained_model_name_or_path is None:
             return super().from_pretrained(None, *args, **kwargs)
         where = pinned(pretrained_model_name_or_path, kwargs)

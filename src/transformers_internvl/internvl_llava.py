@@ -24,6 +24,7 @@ from .modeling.configuration_llava import InternVLLlavaConfig
 from .modeling.dual_encoder import InternVLDualEncoderModel
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
 from .modeling.loading import LoadsStrictly
+from .modeling.older_arguments import todays_arguments
 from .modeling.vision import InternVisionModel
 
 
@@ -64,7 +65,7 @@ class InternVLLlavaForConditionalGeneration(LoadsStrictly, HasCanonicalForm, Int
             ValueError: for weights we have no place for, or places without weights; the tower's weights or its number
                 of heads are nowhere to be found.
         """
-        folder = pretrained_model_name_or_path
+        folder, kwargs = pretrained_model_name_or_path, todays_arguments(cls, kwargs)
         if folder is None:
             return super().from_pretrained(None, *args, **kwargs)
         hub = pinned(folder, kwargs)

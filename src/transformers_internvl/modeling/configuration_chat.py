@@ -99,6 +99,13 @@ class InternVisionConfig(InternVLVisionConfig):
         kwargs.pop("auto_map", None)
         super().__post_init__(**kwargs)
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As transformers'. A `use_flash_attn` that an Auto class passes is the model's, see `todays_arguments`."""
+        asked = {key: kwargs.pop(key) for key in ("use_flash_attn",) if key in kwargs}
+        loaded = super().from_dict(config_dict, **kwargs)
+        return (loaded[0], loaded[1] | asked) if isinstance(loaded, tuple) else loaded
+
     def to_diff_dict(self) -> dict[str, Any]:
         """What `save_pretrained` writes: the authors' keys."""
         fields = {

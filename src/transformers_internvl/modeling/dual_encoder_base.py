@@ -21,6 +21,7 @@ from transformers.utils.generic import can_return_tuple
 from .attention_pool import AttentionPoolAttention
 from .configuration_dual_encoder import InternVLDualEncoderConfig
 from .loading import LoadsStrictly
+from .older_arguments import AcceptsOlderArguments
 from .quantized import KeepsPartsExact
 from .sharding import NamesOwnBlocks, SpreadsOverRanks
 from .tensor_parallel import KeepsHeadsWhole
@@ -56,7 +57,13 @@ class InternVLDualEncoderOutput(ModelOutput):
 
 
 class InternVLDualEncoderPreTrainedModel(
-    KeepsPartsExact, KeepsHeadsWhole, SpreadsOverRanks, NamesOwnBlocks, LoadsStrictly, PreTrainedModel
+    AcceptsOlderArguments,
+    KeepsPartsExact,
+    KeepsHeadsWhole,
+    SpreadsOverRanks,
+    NamesOwnBlocks,
+    LoadsStrictly,
+    PreTrainedModel,
 ):
     """Loading, weight initialization and capabilities that the whole and its halves share."""
 

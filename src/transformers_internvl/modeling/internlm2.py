@@ -11,6 +11,7 @@ from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
 
+from .older_arguments import AcceptsOlderArguments
 from .rotary import InternLM2RotaryEmbedding
 
 
@@ -31,7 +32,7 @@ class InternLM2Config(LlamaConfig):
     tie_word_embeddings: bool = False
 
 
-class InternLM2Model(LlamaModel):
+class InternLM2Model(AcceptsOlderArguments, LlamaModel):
     """The InternLM2 decoder, without a language modeling head."""
 
     config_class = InternLM2Config
@@ -43,7 +44,7 @@ class InternLM2Model(LlamaModel):
         self.post_init()
 
 
-class InternLM2ForCausalLM(LlamaForCausalLM):
+class InternLM2ForCausalLM(AcceptsOlderArguments, LlamaForCausalLM):
     """The InternLM2 decoder with its language modeling head."""
 
     config_class = InternLM2Config

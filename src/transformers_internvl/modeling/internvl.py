@@ -28,6 +28,7 @@ from .image_features import EncodesImages, real_first
 from .loading import NamesDamagedFiles
 from .losses import share_of_step, supervised_loss, token_losses
 from .middleware import InternVLMiddlewareTower, build_tower
+from .older_arguments import AcceptsOlderArguments
 from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
 from .outputs import InternVLCausalLMOutputWithPast, InternVLModelOutputWithPast
 from .packed_masks import packed_masks, use_cache_of_packs
@@ -39,7 +40,13 @@ from .tensor_parallel import KeepsHeadsWhole
 
 
 class InternVLPreTrainedModel(
-    KeepsPartsExact, KeepsHeadsWhole, SpreadsOverRanks, NamesOwnBlocks, NamesDamagedFiles, PreTrainedModel
+    AcceptsOlderArguments,
+    KeepsPartsExact,
+    KeepsHeadsWhole,
+    SpreadsOverRanks,
+    NamesOwnBlocks,
+    NamesDamagedFiles,
+    PreTrainedModel,
 ):
     """Capabilities shared by the InternVL models."""
 

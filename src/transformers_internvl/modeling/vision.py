@@ -28,6 +28,7 @@ from .cache_names import refuse_stray_caches
 from .configuration import InternVLVisionConfig
 from .configuration_chat import InternVisionConfig
 from .loading import NamesDamagedFiles
+from .older_arguments import AcceptsOlderArguments
 from .outputs import InternVLVisionModelOutputWithPooling
 from .patch_dropout import PatchDropout
 from .sharding import NamesOwnBlocks
@@ -260,7 +261,7 @@ class InternVLVisionEncoder(nn.Module):
         return hidden_states  # (T, S, D)
 
 
-class InternVLVisionPreTrainedModel(NamesOwnBlocks, NamesDamagedFiles, PreTrainedModel):
+class InternVLVisionPreTrainedModel(AcceptsOlderArguments, NamesOwnBlocks, NamesDamagedFiles, PreTrainedModel):
     """Weight initialization and capabilities of the tower."""
 
     config: InternVLVisionConfig
