@@ -99,9 +99,12 @@ class InternVLImageProcessor(PilBackend):
     authors' training code do.
 
     A superset of stock's `GotOcr2ImageProcessor`: same arguments, same outputs, but with InternVL's values as class
-    defaults. Takes PIL images, numpy arrays and torch tensors (H W C or C H W; levels from 0 to 255, or with
-    `do_rescale=False` fractions from 0 to 1), paths, URLs, data URIs, and lists or lists of lists of these. As the
-    authors do, it ignores EXIF orientation and drops alpha.
+    defaults. Takes PIL images, numpy arrays and torch tensors (H W C or C H W), paths, URLs, data URIs, and lists or
+    lists of lists of these. As the authors do, it ignores EXIF orientation and drops alpha.
+
+    White is 255, 1 in floating point numbers that all lie between 0 and 1 (they are not rescaled a second time), and
+    65535 in `uint16` arrays, unless none of their values is above 255. Other values are refused. PIL images are
+    converted as Pillow does: one of 16 bits (`I;16`) is cut off at 255, with a warning.
 
     Returns a `BatchFeature` with
 
@@ -228,7 +231,7 @@ class InternVLImageProcessor(PilBackend):
                     len(pixels), unit, do_rescale, rescale_factor, do_normalize, image_mean, image_std
                 )
                 if pad2square and not tiled:
-                    pixels = pad_to_square(pixels, image_mean)
+                    pixels = pad_to_square(pixels, image_mean, unit)
                 shape = (size.height, size.width) if do_resize or tiled else pixels.shape[1:]
                 tiles = empty_tiles(count, len(pixels), *shape, pixels, affine, device)
                 write_tiles(pixels, tiles, grid if do_resize or tiled else None, affine, resample, backend)

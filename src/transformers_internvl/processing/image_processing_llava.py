@@ -15,7 +15,7 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import TensorType
 
 from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
-from .pixels import check_square, naming, picture_pixels, picture_size, to_levels
+from .pixels import check_square, naming, picture_pixels, picture_size, rescale, to_levels
 
 
 class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
@@ -54,18 +54,27 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
     ) -> np.ndarray:
         """The pixels of one picture, `[C, H, W]`."""
         picture_size(image, input_data_format, self.max_image_pixels)
-        pixels, _ = to_levels(picture_pixels(image, do_convert_rgb, input_data_format), keep_fractions=True)
-        return pixels
+        return picture_pixels(image, do_convert_rgb, input_data_format)
 
     def _preprocess(
-        self, images: list[Any], *args, return_tensors: str | TensorType | None = None, **kwargs
+        self,
+        images: list[Any],
+        *,
+        do_rescale: bool,
+        rescale_factor: float,
+        return_tensors: str | TensorType | None = None,
+        **kwargs,
     ) -> BatchFeature:
+        as_they_are = not (kwargs["do_resize"] or kwargs["do_pad"])
         pixels = []
         for index, image in enumerate(images):
             with naming(f"Picture {index}"):
                 self._check_room(image, **kwargs)
                 picture = self.process_image(image, kwargs.get("do_convert_rgb"), kwargs.get("input_data_format"))
-                pixels += super()._preprocess([picture], *args, return_tensors=None, **kwargs)["pixel_values"]
+                picture, unit = to_levels(picture, keep_fractions=as_they_are)
+                factor = rescale(unit, do_rescale, rescale_factor)
+                own = {**kwargs, "do_rescale": factor != 1, "rescale_factor": factor, "return_tensors": None}
+                pixels += super()._preprocess([picture], **own)["pixel_values"]
         data = {"pixel_values": pixels, "num_patches": [1] * len(pixels)}
         return BatchFeature(data, tensor_type=return_tensors)
 

@@ -6,9 +6,10 @@ Shapes: C channels, H x W picture, S tile side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from transformers.image_utils import ChannelDimension, PILImageResampling, infer
 
 from .resampling import Affine, Target, resize_by_torch, resize_like_pillow, writable, write_levels
 from .sources import DECODING_ERRORS
+
+# Gray modes of Pillow with more than 8 bits.
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 MAX_VALUES = 2**32
 """The most values that one picture or video may become: 16 GiB, some 7,000 tiles of 448 pixels."""
@@ -79,8 +83,12 @@ def picture_pixels(image: Any, to_rgb: bool | None = True, layout: str | Channel
     """The pixels of one picture, `[C, H, W]`: a view without a copy where that is possible.
 
     `to_rgb` converts as `PIL.Image.convert("RGB")` does, for arrays: gray is repeated, a fourth channel dropped.
-    Raises `ValueError` for other shapes.
+    Gray pictures of Pillow with more than 8 bits are cut off at 255 as it does, with a warning if that changes them;
+    fractions from 0 to 1 stay what they are. Raises `ValueError` for other shapes, and values that are not finite.
     """
+    if isinstance(image, Image.Image) and image.mode in _DEEP_MODES:
+        gray = _deep_pixels(image)[None]
+        return _to_rgb(gray) if to_rgb else gray
     if isinstance(image, Image.Image):
         pixels = _decoded(image.convert("RGB") if to_rgb and image.mode != "RGB" else image)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
@@ -93,6 +101,24 @@ def picture_pixels(image: Any, to_rgb: bool | None = True, layout: str | Channel
     else:
         raise ValueError(f"expected 2 or 3 dimensions, got shape {pixels.shape}")
     return _to_rgb(pixels) if to_rgb else pixels
+
+
+def _deep_pixels(image: Image.Image) -> np.ndarray:
+    """Gray pixels `[H, W]` as Pillow converts them to RGB, and so the authors: what is above 255 becomes white."""
+    pixels = np.asarray(image)
+    if image.mode == "F" and not np.isfinite(pixels).all():
+        raise ValueError("has values that are not finite (NaN or infinity)")
+    low, high = pixels.min(), pixels.max()
+    if image.mode == "F" and low >= 0 and high <= 1:
+        return pixels
+    if low < 0 or high > 255:
+        warnings.warn(
+            f"A gray picture of Pillow's mode {image.mode!r} has values from {low} to {high}. In the authors' code, as "
+            "in Pillow's conversion to RGB, those above 255 become white, and those below 0 black. To show 16 bits by "
+            "their whole range pass `numpy.asarray(picture).astype('uint16')[..., None]`.",
+            stacklevel=2,
+        )
+    return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
 def _decoded(image: Image.Image) -> np.ndarray:
@@ -111,8 +137,8 @@ def _decoded(image: Image.Image) -> np.ndarray:
 def _as_array(image: Any) -> np.ndarray:
     if isinstance(image, torch.Tensor):
         image = image.detach()
-        if image.dtype in (torch.bfloat16, torch.float16):
-            image = image.float()
+        if image.is_floating_point() and image.dtype not in (torch.float32, torch.float64):
+            image = image.float()  # numpy has no bfloat16
         return image.cpu().numpy()
     return np.asarray(image)
 
@@ -127,36 +153,85 @@ def _to_rgb(pixels: np.ndarray) -> np.ndarray:
     return pixels[:3]
 
 
-def to_levels(pixels: np.ndarray, keep_fractions: bool = False) -> tuple[np.ndarray, float]:
-    """Pixels as levels (uint8), and what one level was worth before: 1, or 1/255 for fractions between 0 and 1.
+def has_eight_bits(image: Any) -> bool:
+    """Whether a picture has levels from 0 to 255 by its type, or its mode."""
+    if isinstance(image, Image.Image):
+        return image.mode not in (*_DEEP_MODES, "1")
+    return image.dtype in (np.uint8, torch.uint8)
 
-    `keep_fractions` leaves floating point pixels as they are, only checked. Raises `ValueError` on values that are
-    not finite, and on others that are neither levels from 0 to 255 nor fractions.
+
+class Unit(NamedTuple):
+    """What one step of pixel values is worth.
+
+    Attributes:
+        levels: in levels from 0 to 255.
+        value: in the values that the user gave.
     """
+
+    levels: float = 1.0
+    value: float = 1.0
+
+
+def depth_of(pictures: Iterable[np.ndarray]) -> float:
+    """The value that is white in pictures of one dtype, which are looked at together, as frames of a video are.
+
+    - True, and 1 for floating point numbers that all lie between 0 and 1;
+    - 65535 for 16 bits without a sign, unless none is above 255: such values are levels, as in Pillow;
+    - 255 for all others.
+    """
+    bounds = [(pixels.min(), pixels.max(), pixels.dtype) for pixels in pictures if pixels.size]
+    if not bounds:
+        return 255.0
+    low, high, dtype = min(low for low, _, _ in bounds), max(high for _, high, _ in bounds), bounds[0][2]
+    if dtype.kind == "b" or (dtype.kind == "f" and low >= 0 and high <= 1):
+        return 1.0
+    return 65535.0 if _has_sixteen_bits(dtype) and high > 255 else 255.0
+
+
+def _has_sixteen_bits(dtype: np.dtype) -> bool:
+    return dtype.kind == "u" and dtype.itemsize == 2
+
+
+def to_levels(pixels: np.ndarray, keep_fractions: bool = False, depth: float | None = None) -> tuple[np.ndarray, Unit]:
+    """Pixels as levels (uint8), and what a level is worth.
+
+    Args:
+        pixels: levels from 0 to 255 of any type, fractions from 0 to 1, 16 bits, or True and False.
+        keep_fractions: leave floating point pixels as they are, only checked.
+        depth: what is white; None: as `depth_of` says.
+
+    Raises `ValueError` on values that are not finite, and on others that are none of these.
+    """
+    kind = pixels.dtype.kind
     if pixels.dtype == np.uint8:
-        return pixels, 1.0
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        return pixels, Unit()
+    if kind not in "buif":
+        raise ValueError(f"has values of type {pixels.dtype}; expected numbers")
+    if kind == "f" and not np.isfinite(pixels).all():
         raise ValueError("has values that are not finite (NaN or infinity)")
-    if pixels.dtype.kind == "f" and keep_fractions:
-        return pixels.astype(np.float32, copy=False), 1.0
+    depth = depth_of([pixels]) if depth is None else depth
+    if kind == "f" and keep_fractions:
+        return pixels.astype(np.float32, copy=False), Unit(levels=255.0 / depth)
     low, high = pixels.min(), pixels.max()
-    whole = pixels.dtype.kind in "bui" or np.array_equal(pixels, np.rint(pixels))
-    if not whole and low >= 0 and high <= 1:
-        return np.rint(pixels * 255.0).astype(np.uint8), 1 / 255
-    if not whole or low < 0 or high > 255:
+    if depth == 1 and low >= 0 and high <= 1:
+        return np.rint(pixels * 255.0).astype(np.uint8), Unit(value=1 / 255)
+    if depth == 65535:
+        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8), Unit()
+    if (kind == "f" and not np.array_equal(pixels, np.rint(pixels))) or low < 0 or high > 255:
         raise ValueError(
-            f"has values from {low} to {high}; expected whole levels from 0 to 255, or fractions from 0 to 1 with "
-            "`do_rescale=False`"
+            f"has values from {low} to {high} ({pixels.dtype}); expected whole levels from 0 to 255, fractions from 0 "
+            "to 1, or 16 bits as uint16. Scale other values to one of these first"
         )
-    return pixels.astype(np.uint8), 1.0
+    return pixels.astype(np.uint8), Unit()
 
 
-def pad_to_square(pixels: np.ndarray, mean: float | Sequence[float] | None) -> np.ndarray:
-    """Centre the picture on a square of the color `int(255 * mean)`."""
+def pad_to_square(pixels: np.ndarray, mean: float | Sequence[float] | None, unit: Unit) -> np.ndarray:
+    """Centre the picture on a square of the color `int(255 * mean)`, in levels."""
     channels, height, width = pixels.shape
     side = max(height, width)
     check_room(1, channels, side, side)
-    color = [int(255 * value) for value in np.broadcast_to(np.asarray(mean, dtype=np.float64), channels)]
+    levels = [int(255 * value) for value in np.broadcast_to(np.asarray(mean, dtype=np.float64), channels)]
+    color = [level / unit.levels for level in levels]
     square = np.empty((channels, side, side), dtype=pixels.dtype)
     square[:] = np.asarray(color, dtype=pixels.dtype)[:, None, None]
     top, left = (side - height) // 2, (side - width) // 2
@@ -166,15 +241,18 @@ def pad_to_square(pixels: np.ndarray, mean: float | Sequence[float] | None) -> n
 
 def scale_and_shift(
     channels: int,
-    unit: float,
+    unit: Unit,
     do_rescale: bool,
     rescale_factor: float,
     do_normalize: bool,
     mean: float | Sequence[float] | None,
     std: float | Sequence[float] | None,
 ) -> tuple[list[float], list[float]] | None:
-    """What turns a level into its value, `level * scale + shift`, for each channel; None to leave levels alone."""
-    factor = unit * rescale_factor if do_rescale else unit
+    """What turns pixels of a unit into values, `pixel * scale + shift`, for each channel; None to leave them alone.
+
+    `rescale_factor` is for levels: fractions are rescaled already, and not a second time.
+    """
+    factor = rescale(unit, do_rescale, rescale_factor)
     if not do_normalize and factor == 1:
         return None
     means, stds = np.zeros(channels), np.ones(channels)
@@ -185,6 +263,11 @@ def scale_and_shift(
             raise ValueError(f"has {channels} channels, but `image_mean` and `image_std` have {counts} values")
         means, stds = means + given[0], stds * given[1]
     return (factor / stds).tolist(), (-means / stds).tolist()
+
+
+def rescale(unit: Unit, do_rescale: bool, rescale_factor: float) -> float:
+    """What pixels of a unit are multiplied with."""
+    return unit.levels * rescale_factor if do_rescale else unit.value
 
 
 def empty_tiles(

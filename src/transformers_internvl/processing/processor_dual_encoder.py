@@ -17,7 +17,7 @@ from transformers.processing_utils import ProcessingKwargs, TextKwargs, Unpack
 
 from ..hub.arguments import hub_arguments
 from .image_processing import NORMALIZE_TYPES
-from .pixels import naming, picture_pixels, to_levels
+from .pixels import naming, picture_pixels, rescale, to_levels
 from .processor_files import ProcessorBase, check_tokenizer_files, chosen_options
 from .sources import open_image
 from .tokenization_dual_encoder import CAPTION_PROMPT, InternVLDualEncoderTokenizer
@@ -114,13 +114,20 @@ class InternVLDualEncoderProcessor(ProcessorBase):
 
     def _pixel_values(self, images: list[Any], options: dict[str, Any]) -> BatchFeature:
         """What the image processor makes of pictures whose alpha is dropped, as in the authors' code."""
-        layout, rescales = options.get("input_data_format"), options.get("do_rescale", self.image_processor.do_rescale)
-        pictures = []
+        layout, return_tensors = options.get("input_data_format"), options.get("return_tensors")
+        do_resize, do_rescale, rescale_factor = (
+            getattr(self.image_processor, name) if options.get(name) is None else options[name]
+            for name in ("do_resize", "do_rescale", "rescale_factor")
+        )
+        own = {**options, "input_data_format": ChannelDimension.FIRST, "return_tensors": None}
+        pixels: list[Any] = []
         for position, image in enumerate(images):
             with naming(f"Image {position}"):
-                levels, _ = to_levels(picture_pixels(image, layout=layout), keep_fractions=not rescales)
-            pictures.append(levels)  # (3, H, W)
-        return self.image_processor(pictures, **{**options, "input_data_format": ChannelDimension.FIRST})
+                levels, unit = to_levels(picture_pixels(image, layout=layout), keep_fractions=not do_resize)
+                factor = rescale(unit, do_rescale, rescale_factor)
+            scaled = {**own, "do_rescale": factor != 1, "rescale_factor": factor}
+            pixels += self.image_processor([levels], **scaled)["pixel_values"]  # (3, H, W) each
+        return BatchFeature({"pixel_values": pixels}, tensor_type=return_tensors)
 
     @classmethod
     def _get_arguments_from_pretrained(cls, pretrained_model_name_or_path, processor_dict=None, **kwargs):

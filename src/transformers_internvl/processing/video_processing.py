@@ -30,7 +30,9 @@ from .frame_sampling import SAMPLINGS, frame_indices
 from .image_processing import NORMALIZE_TYPES, check_options, check_pair, with_statistics
 from .pixels import (
     check_room,
+    depth_of,
     empty_tiles,
+    has_eight_bits,
     naming,
     picture_pixels,
     picture_size,
@@ -218,6 +220,7 @@ class _Frames:
 
     def __init__(self, frames: Sequence[Any], metadata: VideoMetadata | dict | None):
         self._frames = [open_image(frame) if isinstance(frame, (str, os.PathLike)) else frame for frame in frames]
+        self._depths: dict[np.dtype, float] = {}
         known = {name: value for name, value in dict(metadata or {}).items() if value is not None}
         stated = known.pop("total_num_frames", None)
         if stated is not None and stated != len(frames):
@@ -231,12 +234,24 @@ class _Frames:
         for index in sorted(set(indices)):
             yield index, self._frames[index]
 
+    def depth(self, pixels: np.ndarray, *conversion: Any) -> float | None:
+        """What is white in a frame: the same in all frames of its type, of which some may be dark."""
+        if pixels.dtype == np.uint8:
+            return None
+        if pixels.dtype not in self._depths:
+            deep = (picture_pixels(frame, *conversion) for frame in self._frames if not has_eight_bits(frame))
+            self._depths[pixels.dtype] = depth_of(frame for frame in deep if frame.dtype == pixels.dtype)
+        return self._depths[pixels.dtype]
+
     def close(self) -> None:
         pass
 
 
 class _EncodedFrames(VideoReader):
     decoded = False
+
+    def depth(self, *pixels: Any) -> None:
+        return None
 
 
 def _open_video(video: Any, metadata: VideoMetadata | dict | None, max_pixels: int | None) -> _Frames | _EncodedFrames:
@@ -325,8 +340,9 @@ def _video_tiles(
     for index, frame in video.frames(places):
         with naming(f"frame {index}"):
             picture_size(frame, input_data_format, max_image_pixels)
+            pixels = picture_pixels(frame, do_convert_rgb, input_data_format)
             levels, unit = to_levels(
-                picture_pixels(frame, do_convert_rgb, input_data_format), keep_fractions=not do_resize
+                pixels, keep_fractions=not do_resize, depth=video.depth(pixels, do_convert_rgb, input_data_format)
             )
             affine = scale_and_shift(
                 len(levels), unit, do_rescale, rescale_factor, do_normalize, image_mean, image_std

@@ -14,7 +14,7 @@ from PIL import Image
 from transformers.feature_extraction_utils import BatchFeature
 
 from ..processing.image_processing import InternVLImageProcessor
-from ..processing.pixels import scale_and_shift
+from ..processing.pixels import Unit, scale_and_shift
 
 QUALITIES = (75, 100)
 """Lowest and highest JPEG quality, both drawn."""
@@ -44,10 +44,11 @@ class RandomJpeg:
             getattr(plain, name) if options.get(name) is None else options[name]
             for name in ("do_rescale", "do_normalize", "rescale_factor", "image_mean", "image_std")
         )
-        levels = {**options, "do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
+        # Whatever white is in the pictures, 255 in the tiles.
+        levels = {**options, "do_rescale": True, "rescale_factor": 1.0, "do_normalize": False, "return_tensors": "pt"}
         outputs = plain(images, **levels)
         tiles = torch.stack([self._degraded(tile) for tile in outputs["pixel_values"]])  # (T, 3, S, S) uint8
-        affine = scale_and_shift(tiles.shape[1], 1.0, rescale, factor, normalize, mean, std)
+        affine = scale_and_shift(tiles.shape[1], Unit(), rescale, factor, normalize, mean, std)
         if affine is not None:
             scale, shift = (torch.tensor(values, dtype=torch.float32)[:, None, None] for values in affine)
             tiles = torch.addcmul(shift, tiles.float(), scale)

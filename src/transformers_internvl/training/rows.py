@@ -162,7 +162,8 @@ def _media(data: dict[str, Any], check: Any, root: str) -> dict[str, Any]:
         check(not (one in data and several in data), f"`{one}` and `{several}` exclude each other")
         items = data.get(several, data.get(one, []))
         items = items if isinstance(items, (list, tuple)) and several in data or isinstance(items, list) else [items]
-        check(all(item is not None and item != "" for item in items), f"`{one}` is empty")
+        empty = [item is None or (isinstance(item, str) and not item) for item in items]  # arrays have no truth
+        check(not any(empty), f"`{one}` is empty")
         found[several] = tuple(_below(root, item) if isinstance(item, str) else item for item in items)
     if "clip" in data:
         clip = data["clip"]
