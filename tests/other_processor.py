@@ -2,10 +2,10 @@
 """Run tests as on a processor whose kernels depend on where a tensor lies: `pytest -p tests.other_processor`.
 
 Which kernel multiplies two matrices depends on the processor, on the alignment of the operands in memory and on the
-number of rows. Weights of two models lie at other places of a file or of the memory, so that results of two models with equal
+number of rows. Weights of two models lie at different places in memory, so that results of two models with equal
 weights differ by rounding, on some machines only. This plugin makes every machine such a machine: products in float32
-get a relative error of a few units in the last place, drawn from what may decide the kernel. The same
-computation on the same memory stays equal bit for bit; anything else that a test asks to be equal, fails.
+get a relative error of two units in the last place, drawn from what may decide the kernel. The same computation on
+the same memory stays equal bit for bit; anything else that a test asks to be equal fails.
 """
 
 from functools import cache

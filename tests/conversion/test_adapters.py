@@ -9,12 +9,12 @@ from peft import IA3Config, LoraConfig, PeftModel, get_peft_model, inject_adapte
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
+from tests.closeness import SAME_WEIGHTS
 from tests.fused_lora import adapt, fused_model, logits, write_adapter
 from tests.parity.golden import golden_root
 from transformers_internvl.conversion.adapters import Adapter, convert_adapter, to_authors
 
 CASES = ["chat_internlm2", "chat_qwen2", "chat_phi3", "chat_llama3"]
-TOLERANCE = {"rtol": 1e-6, "atol": 5e-6}
 
 
 def with_adapter(source, folder) -> PeftModel:
@@ -38,7 +38,7 @@ def same_files(a, b) -> bool:
 def test_theirs_on_ours_and_back(name, tmp_path):
     source, _, expected = make(name, tmp_path)
     convert_adapter(tmp_path / "theirs", tmp_path / "ours", source)
-    torch.testing.assert_close(logits(with_adapter(source, tmp_path / "ours"), source), expected, **TOLERANCE)
+    torch.testing.assert_close(logits(with_adapter(source, tmp_path / "ours"), source), expected, **SAME_WEIGHTS)
     convert_adapter(tmp_path / "ours", tmp_path / "again", source)
     assert same_files(tmp_path / "ours", tmp_path / "again")
     convert_adapter(tmp_path / "ours", tmp_path / "back", source, to="authors")
@@ -52,7 +52,7 @@ def test_theirs_on_ours_and_back(name, tmp_path):
 def test_kinds_of_lora(kwargs, tmp_path):
     source, _, expected = make("chat_internlm2", tmp_path, **kwargs)
     convert_adapter(tmp_path / "theirs", tmp_path / "ours", source)
-    torch.testing.assert_close(logits(with_adapter(source, tmp_path / "ours"), source), expected, rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(logits(with_adapter(source, tmp_path / "ours"), source), expected, **SAME_WEIGHTS)
 
 
 @pytest.mark.parametrize("part", ["language_model", "vision_model"])
@@ -64,7 +64,7 @@ def test_trained_on_a_part_alone(part, tmp_path):
     write_adapter(tmp_path / "theirs", {name.removeprefix(f"{part}."): tensor for name, tensor in lora.items()}, 4)
     convert_adapter(tmp_path / "theirs", tmp_path / "ours", source)
     now = logits(with_adapter(source, tmp_path / "ours"), source)
-    torch.testing.assert_close(now, logits(model, source), **TOLERANCE)
+    torch.testing.assert_close(now, logits(model, source), **SAME_WEIGHTS)
 
 
 @pytest.mark.parametrize("use_rslora", [False, True])
@@ -104,11 +104,11 @@ def test_ours_become_fused_of_the_sum_of_ranks(targets, use_rslora, tmp_path):
         inject_adapter_in_model(LoraConfig(r=config.r, lora_alpha=config.lora_alpha, **options), module)
         report = set_peft_model_state_dict(module, own)
         assert own and not report.unexpected_keys
-    torch.testing.assert_close(logits(fused.eval(), source), logits(ours, source), **TOLERANCE)
+    torch.testing.assert_close(logits(fused.eval(), source), logits(ours, source), **SAME_WEIGHTS)
 
     convert_adapter(tmp_path / "theirs", tmp_path / "back", source)
     torch.testing.assert_close(
-        logits(with_adapter(source, tmp_path / "back"), source), logits(ours, source), **TOLERANCE
+        logits(with_adapter(source, tmp_path / "back"), source), logits(ours, source), **SAME_WEIGHTS
     )
 
 

@@ -10,19 +10,19 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForImageTextToText
 
+from tests.closeness import assert_same_results
 from tests.fused_lora import adapt, fused_model, logits, write_legacy
 from tests.parity.golden import golden_root
 from transformers_internvl.conversion.legacy_adapters import extract_legacy, is_legacy, merge_legacy, merged
 
 CASES = ["chat_internlm2", "chat_qwen2", "chat_phi3", "chat_llama3", "chat_llama_v1_2"]
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def make(name, tmp_path, llm=4, backbone=3, **kwargs):
     """The folder that the set-out came from, the legacy folder, and its logits."""
     source = golden_root() / name
     model = fused_model(source)
-    torch.testing.assert_close(logits(model, source), logits(AutoModel.from_pretrained(source), source), **TOLERANCE)
+    assert_same_results(logits(model, source), logits(AutoModel.from_pretrained(source), source))
     lora = adapt(model, llm, backbone)
     write_legacy(source, tmp_path / "legacy", lora, llm, backbone, **kwargs)
     return source, tmp_path / "legacy", logits(model, source)
@@ -35,7 +35,7 @@ def test_merged(name, tmp_path):
     merge_legacy(legacy, tmp_path / "plain")
     now = logits(AutoModel.from_pretrained(tmp_path / "plain").eval(), source)
     assert (expected - logits(AutoModel.from_pretrained(source).eval(), source)).abs().max() > 0.1
-    torch.testing.assert_close(now, expected, **TOLERANCE)
+    assert_same_results(now, expected)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -47,7 +47,7 @@ def test_taken_apart(name, tmp_path):
         assert torch.equal(load_file(tmp_path / "plain" / "model.safetensors")[key], tensor)
     base = AutoModel.from_pretrained(tmp_path / "plain").eval()
     now = logits(PeftModel.from_pretrained(base, tmp_path / "adapter").eval(), source)
-    torch.testing.assert_close(now, expected, **TOLERANCE)
+    assert_same_results(now, expected)
     if name != "chat_internlm2":
         return
     # InternLM2 is Llama in the -hf layout; the adapter fits it as well.
@@ -55,7 +55,7 @@ def test_taken_apart(name, tmp_path):
     plain.save_pretrained(tmp_path / "hf", save_original_format=False)
     hf = AutoModelForImageTextToText.from_pretrained(tmp_path / "hf").eval()
     now = logits(PeftModel.from_pretrained(hf, tmp_path / "adapter").eval(), source)
-    torch.testing.assert_close(now, expected, **TOLERANCE)
+    assert_same_results(now, expected)
 
 
 @pytest.mark.parametrize(("llm", "backbone"), [(4, 0), (0, 4)])
@@ -63,16 +63,14 @@ def test_one_part_alone(llm, backbone, tmp_path):
     source, legacy, expected = make("chat_internlm2", tmp_path, llm, backbone)
     extract_legacy(legacy, tmp_path / "plain", tmp_path / "adapter")
     base = AutoModel.from_pretrained(tmp_path / "plain").eval()
-    torch.testing.assert_close(
-        logits(PeftModel.from_pretrained(base, tmp_path / "adapter").eval(), source), expected, **TOLERANCE
-    )
+    assert_same_results(logits(PeftModel.from_pretrained(base, tmp_path / "adapter").eval(), source), expected)
 
 
 def test_names_of_early_peft(tmp_path):
     source, legacy, expected = make("chat_qwen2", tmp_path, base_layer="")
     merge_legacy(legacy, tmp_path / "plain")
     now = logits(AutoModel.from_pretrained(tmp_path / "plain").eval(), source)
-    torch.testing.assert_close(now, expected, **TOLERANCE)
+    assert_same_results(now, expected)
 
 
 def test_everything_else_stays(tmp_path):
@@ -118,7 +116,7 @@ def test_several_files(form, tmp_path):
         "model.safetensors.index.json",
     ]
     now = logits(AutoModel.from_pretrained(tmp_path / "plain").eval(), source)
-    torch.testing.assert_close(now, expected, **TOLERANCE)
+    assert_same_results(now, expected)
     (legacy / names[0]).unlink()
     with pytest.raises(OSError, match=f"{names[0]}, which .* names, is missing"):
         merge_legacy(legacy, tmp_path / "again")

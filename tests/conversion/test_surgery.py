@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForImageTextToText
 
 from tests import llava
+from tests.closeness import assert_same_results
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import tiny_batch, tiny_config, tiny_model
 from transformers_internvl import (
@@ -41,11 +42,11 @@ def test_a_resized_tower_sees_that_size_as_before_and_reloads(tower, tmp_path):
     pixels = torch.randn(2, 3, 84, 84)
     with torch.no_grad():
         before = tower(pixels).last_hidden_state
-        assert torch.equal(resize_position_table(tower, 84)(pixels).last_hidden_state, before)
+        assert_same_results(resize_position_table(tower, 84)(pixels).last_hidden_state, before)
         tower.save_pretrained(tmp_path)
         again, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
         assert not report["mismatched_keys"] and tuple(again.config.image_size) == (84, 84)
-        assert torch.equal(again.eval()(pixels).last_hidden_state, before)
+        assert_same_results(again.eval()(pixels).last_hidden_state, before)
 
 
 @pytest.mark.parametrize("layers", [1, 3, 4])
@@ -53,12 +54,12 @@ def test_a_truncated_tower_gives_that_hidden_state(tower, layers, tmp_path):
     pixels = torch.randn(2, 3, 56, 56)
     with torch.no_grad():
         state = tower(pixels, output_hidden_states=True).hidden_states[layers]
-        assert torch.equal(truncate_layers(tower, layers)(pixels).last_hidden_state, state)
+        assert_same_results(truncate_layers(tower, layers)(pixels).last_hidden_state, state)
         tower.save_pretrained(tmp_path)
         again, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
         assert not report["missing_keys"] and not report["unexpected_keys"]
         assert again.config.num_hidden_layers == len(again.encoder.layer) == layers
-        assert torch.equal(again.eval()(pixels).last_hidden_state, state)
+        assert_same_results(again.eval()(pixels).last_hidden_state, state)
 
 
 def test_48_to_45():
@@ -87,11 +88,11 @@ def test_a_chat_model_reads_the_same_layer(tmp_path):
         before = model.get_image_features(pixels).pooler_output
         truncate_layers(model, depth + 1 + layer)
         assert model.config.select_layer == -1
-        assert torch.equal(model.get_image_features(pixels).pooler_output, before)
+        assert_same_results(model.get_image_features(pixels).pooler_output, before)
         model.save_pretrained(tmp_path)
         again = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
         assert again.config.select_layer == -1 and again.config.vision_config.num_hidden_layers == depth + 1 + layer
-        assert torch.equal(again.get_image_features(pixels).pooler_output, before)
+        assert_same_results(again.get_image_features(pixels).pooler_output, before)
 
 
 def test_layers_from_the_front_keep_their_number():
@@ -108,13 +109,13 @@ def test_a_resized_chat_model_has_its_token_count(tmp_path):
     with torch.no_grad():
         before = model.get_image_features(pixels).pooler_output
         resize_position_table(model, 112)
-        assert torch.equal(model.get_image_features(pixels).pooler_output, before)
+        assert_same_results(model.get_image_features(pixels).pooler_output, before)
         assert model.config.image_seq_length == model.num_image_token == before.shape[1] == 16
         assert model.config.tile_size == 112
         model.save_pretrained(tmp_path)
         again = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
         assert again.config.tile_size == 112 and again.num_image_token == 16
-        assert torch.equal(again.get_image_features(pixels).pooler_output, before)
+        assert_same_results(again.get_image_features(pixels).pooler_output, before)
 
 
 def test_the_dual_encoder_is_resized_too(tmp_path):
@@ -127,7 +128,7 @@ def test_the_dual_encoder_is_resized_too(tmp_path):
         again = InternVLDualEncoderModel.from_pretrained(tmp_path).eval()
         for now in (model, again):
             after = now.get_image_features(pixels, mode="InternVL-C")
-            assert torch.equal(_tensor(after), _tensor(before))
+            assert_same_results(_tensor(after), _tensor(before))
 
 
 @pytest.mark.parametrize("form", ["mlp2x_gelu", "two_mlp"])
@@ -140,7 +141,7 @@ def test_chat_v1_is_resized_with_its_queries(form, tmp_path):
         resize_position_table(model, 56)
         assert model.config.tile_size == 56
         assert model.config.image_seq_length == before.shape[1] == 16 + (96 if form == "two_mlp" else 0)
-        assert torch.equal(model.get_image_features(pixels).pooler_output, before)
+        assert_same_results(model.get_image_features(pixels).pooler_output, before)
     if form == "two_mlp":
         with pytest.raises(ValueError, match="output of block 6"):
             truncate_layers(model, 5)

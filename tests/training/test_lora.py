@@ -10,6 +10,7 @@ from peft import PeftModel, get_peft_model
 from transformers import AutoModel, AutoModelForImageTextToText, TrainingArguments
 from transformers.models.internvl import modeling_internvl as stock
 
+from tests.closeness import assert_same_results
 from tests.parity.golden import golden_cases
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl.training.collation import PaddingCollator
@@ -111,16 +112,16 @@ def test_save_load_merge_and_resume(preset, tmp_path):
     model.save_pretrained(tmp_path / "adapter")
 
     loaded = PeftModel.from_pretrained(tiny_model(), tmp_path / "adapter").eval()
-    torch.testing.assert_close(logits(loaded), expected, rtol=0, atol=0)
+    assert_same_results(logits(loaded), expected)
     native = tiny_model()
     native.load_adapter(str(tmp_path / "adapter"))
-    torch.testing.assert_close(logits(native), expected, rtol=0, atol=0)
+    assert_same_results(logits(native), expected)
 
     merged = loaded.merge_and_unload()
     torch.testing.assert_close(logits(merged), expected, rtol=1e-4, atol=1e-4)
     merged.save_pretrained(tmp_path / "merged")
     again = type(merged).from_pretrained(tmp_path / "merged").eval()
-    torch.testing.assert_close(logits(again), logits(merged), rtol=0, atol=0)
+    assert_same_results(logits(again), logits(merged))
 
     resumed = PeftModel.from_pretrained(tiny_model(), tmp_path / "adapter", is_trainable=True).eval()
     assert [one_step(resumed), one_step(resumed)] == [one_step(model), one_step(model)]
@@ -156,8 +157,8 @@ def test_adapters_of_checkpoints_in_the_authors_layout(path, tmp_path):
         expected, before = wrapped(ids).logits, model()(ids).logits
         assert not torch.allclose(expected, before, atol=1e-3)
         loaded = PeftModel.from_pretrained(model(), tmp_path).eval()
-        torch.testing.assert_close(loaded(ids).logits, expected, rtol=0, atol=0)
-        torch.testing.assert_close(native(ids).logits, expected, rtol=0, atol=0)
+        assert_same_results(loaded(ids).logits, expected)
+        assert_same_results(native(ids).logits, expected)
 
 
 def open_chat(path):
@@ -222,7 +223,7 @@ def test_merged_models_are_saved_in_either_layout(name, tmp_path):
         layout = json.loads((folder / "config.json").read_text("utf-8"))["model_type"]
         assert layout == ("internvl_chat" if authors else "internvl")
         again = open_chat(folder)
-        torch.testing.assert_close(golden_logits(again), golden_logits(merged), rtol=0, atol=1e-6)
+        assert_same_results(golden_logits(again), golden_logits(merged))
 
 
 def test_auto_classes_open_the_folder_of_an_adapter(tmp_path):
@@ -233,7 +234,7 @@ def test_auto_classes_open_the_folder_of_an_adapter(tmp_path):
     expected = logits(adapted)
     adapted.save_pretrained(tmp_path / "adapter")
     opened = AutoModelForImageTextToText.from_pretrained(tmp_path / "adapter").eval()
-    torch.testing.assert_close(logits(opened), expected, rtol=0, atol=0)
+    assert_same_results(logits(opened), expected)
     assert type(opened) is type(tiny_model())
 
 
@@ -253,7 +254,7 @@ def test_variants_of_peft(options, tmp_path):
     projector = "model.multi_modal_projector.linear_1.weight"
     model.save_pretrained(tmp_path)
     loaded = PeftModel.from_pretrained(tiny_model(), tmp_path).eval()
-    torch.testing.assert_close(logits(loaded), expected, rtol=0, atol=0)
+    assert_same_results(logits(loaded), expected)
     merged = loaded.merge_and_unload()
     torch.testing.assert_close(logits(merged), expected, rtol=1e-4, atol=1e-4)
     moved = not torch.equal(merged.state_dict()[projector], tiny_model().state_dict()[projector])
