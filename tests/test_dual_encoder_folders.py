@@ -264,8 +264,8 @@ def test_halves_are_called_with_what_the_processor_gives():
         **processor(images=pictures(), return_tensors="pt")
     )
     text = InternVLDualEncoderTextModel.from_pretrained(FOLDER).eval()(**processor(text=LABELS, return_tensors="pt"))
-    assert torch.equal(image.pooler_output, outputs.vision_model_output.pooler_output)
-    assert torch.equal(text.pooler_output, outputs.text_model_output.pooler_output)
+    assert_same_results(image.pooler_output, outputs.vision_model_output.pooler_output)
+    assert_same_results(text.pooler_output, outputs.text_model_output.pooler_output)
 
 
 def test_images_that_do_not_fit_the_patches():
