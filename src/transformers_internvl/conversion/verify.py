@@ -39,6 +39,7 @@ PROBES = (
 )
 _IGNORED = (*BOOKKEEPING, "architectures", "authors_config", "model_type")
 SIDE = 96  # of the drawn picture
+PIECE = 1 << 22  # numbers that are compared at a time
 DRAWN_IMAGE_TOKEN = 0  # without a tokenizer nobody knows the right one
 
 
@@ -249,17 +250,31 @@ def _difference(key: str, ours: torch.Tensor, entry: Entry | None, files: Weight
     theirs = files.read(entry)
     if ours.dtype == theirs.dtype and as_bytes(ours.contiguous()) == as_bytes(theirs):
         return "", 0.0
-    distances = (ours.double() - theirs.double()).abs().flatten()
-    distances = distances.nan_to_num(nan=float("inf"), posinf=float("inf"))
-    distance = distances.max().item() if len(distances) else 0.0
+    differing, distance, first = _distances(ours, theirs)
     words = [f"{ours.dtype} and {theirs.dtype}".replace("torch.", "")] if ours.dtype != theirs.dtype else []
-    if distance:
-        place = [int(index) for index in np.unravel_index(int(distances.ne(0).int().argmax()), ours.shape)]
+    if differing:
+        place = [int(index) for index in np.unravel_index(first, ours.shape)]
         words.append(
-            f"{int(distances.ne(0).sum())} of {ours.numel()} numbers differ, by {distance:.3g} at most; the first at "
+            f"{differing} of {ours.numel()} numbers differ, by {distance:.3g} at most; the first at "
             f"{place}: {ours[tuple(place)].item():.6g} and {theirs[tuple(place)].item():.6g}"
         )
     return f"{key}: {'; '.join(words or ['other bits of equal numbers'])}", distance
+
+
+def _distances(ours: torch.Tensor, theirs: torch.Tensor) -> tuple[int, float, int]:
+    """How many numbers of two tensors of one shape differ, by how much at most, and which is the first.
+
+    In float64, `PIECE` of them at a time; a number that is none differs from all others without bound.
+    """
+    count, largest, first = 0, 0.0, -1
+    for start in range(0, ours.numel(), PIECE):
+        one, other = (side.reshape(-1)[start : start + PIECE].double() for side in (ours, theirs))
+        distances = (one - other).abs().nan_to_num(nan=float("inf"), posinf=float("inf"))
+        differing = distances.ne(0)
+        if some := int(differing.sum()):
+            first = start + int(differing.int().argmax()) if first < 0 else first
+            count, largest = count + some, max(largest, distances.max().item())
+    return count, largest, first
 
 
 # --- what they compute -----------------------------------------------------------------------------------------------
@@ -276,11 +291,14 @@ def _compare_outputs(
         result.notes.append("There is no tokenizer: both saw drawn pixels and ids instead of a prompt.")
         inputs = [_drawn_inputs(sides[0])] * 2
     pairs = zip(sides, models, inputs, strict=True)
-    one, other = (_output(side, type(empty), values, drawn=not processors) for side, empty, values in pairs)
-    if one.shape != other.shape:
-        result.differences.append(f"outputs: {list(one.shape)}, and {list(other.shape)}")
+    shapes, outputs = zip(
+        *(_output(side, type(empty), values, drawn=not processors) for side, empty, values in pairs), strict=True
+    )
+    if shapes[0] != shapes[1]:
+        result.differences.append(f"outputs: {shapes[0]}, and {shapes[1]}")
         return
-    distance, scale = (one.double() - other.double()).abs().max().item(), one.abs().max().item()
+    one, other = outputs
+    distance, scale = _distances(one, other)[1], one.abs().max().item()
     result.logits = (distance, scale)
     precision = max(torch.finfo(side.dtype).eps for side in (one, other))
     if not distance <= 100 * precision * scale:  # not: a NaN is a difference
@@ -310,17 +328,26 @@ def _drawn_inputs(side: Checkpoint) -> dict[str, torch.Tensor]:
 
 def _output(
     side: Checkpoint, cls: type[PreTrainedModel], inputs: dict[str, torch.Tensor], *, drawn: bool
-) -> torch.Tensor:
-    """Logits of a chat model, similarities of InternVL-14B, last hidden states of a tower."""
+) -> tuple[list[int], torch.Tensor]:
+    """Logits of a chat model, similarities of InternVL-14B, last hidden states of a tower.
+
+    Returns:
+        The shape that all of them have, and they; of a chat model `PIECE` numbers at most, at positions that are
+        evenly spread and end with the last, which has seen all others.
+    """
     model = cls.from_pretrained(side.folder, dtype="auto").eval()
     if isinstance(side.config, InternVLConfig) and drawn:
         model.config.image_token_id = DRAWN_IMAGE_TOKEN
     inputs = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+    if isinstance(side.config, InternVLConfig) and model.get_output_embeddings() is not None:
+        length, vocabulary = inputs["input_ids"].shape[1], side.config.text_config.vocab_size
+        count = min(length, max(1, PIECE // vocabulary))
+        kept = [length - 1 - index * (length - 1) // max(count - 1, 1) for index in range(count)]
+        return [1, length, vocabulary], model(**inputs, logits_to_keep=torch.tensor(kept[::-1])).logits
     outputs = model(**inputs)
-    for name in ("logits", "logits_per_image", "last_hidden_state"):
-        if getattr(outputs, name, None) is not None:
-            return getattr(outputs, name)
-    return outputs[0]
+    found = [getattr(outputs, name, None) for name in ("logits", "logits_per_image", "last_hidden_state")]
+    output = next((value for value in found if value is not None), outputs[0])
+    return list(output.shape), output
 
 
 __all__ = ["Comparison", "Part", "compare_checkpoints", "drawn_picture"]

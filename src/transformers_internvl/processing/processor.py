@@ -82,8 +82,6 @@ class InternVLProcessor(ProcessorFiles):
         if video_processor is None and image_processor is not None:
             shared = ("size", "image_mean", "image_std", "resample")
             video_processor = InternVLVideoProcessor(**{name: getattr(image_processor, name) for name in shared})
-        if chat_template is None:
-            chat_template = getattr(tokenizer, "chat_template", None)
         chat_template = read_template(chat_template, tokenizer)
         super().__init__(image_processor, tokenizer, video_processor, chat_template=chat_template, **kwargs)
         # Stock's processor always cuts into tiles, whatever its image processor is set to; ours carries its own mind.

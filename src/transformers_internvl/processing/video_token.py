@@ -31,7 +31,8 @@ def video_token_of(tokenizer: PreTrainedTokenizerBase) -> str | None:
 
 
 def read_template(template: Templates, tokenizer: Any) -> Templates:
-    """A chat template, or several by name, as a folder has them, with `<video>` for a video."""
+    """A chat template, or several by name, as a folder has them, with `<video>` for a video; None: the tokenizer's."""
+    template = getattr(tokenizer, "chat_template", None) if template is None else template
     named = getattr(tokenizer, "video_token", None)
     if named not in STAND_INS or named == VIDEO or template is None:
         return template
