@@ -14,9 +14,11 @@ import torch
 from openai.types.chat import ChatCompletionMessage
 from PIL import Image
 from transformers import AutoProcessor, GotOcr2ImageProcessorPil, pipeline
+from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 import transformers_internvl  # noqa: F401  (registers)
 from tests.parity.golden import golden_root
+from transformers_internvl.nano import nano_path
 from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.grounding import format_box
 from transformers_internvl.processing.image_processing import InternVLImageProcessor
@@ -619,3 +621,12 @@ def test_pipeline():
     assert all(answer["role"] == "assistant" and answer["content"] for answer in alone)
     (raw,) = pipe(images=[picture(56, 56)], text="<image> x", **options)
     assert raw["generated_text"].startswith("<image> x")
+
+
+def test_loading_does_not_ask_for_the_whole_vocabulary(monkeypatch):
+    def refuse(self):
+        raise AssertionError("a vocabulary of 151,674 rows takes a tenth of a second to ask for")
+
+    monkeypatch.setattr(TokenizersBackend, "get_vocab", refuse)
+    processor = AutoProcessor.from_pretrained(nano_path())
+    assert processor.image_token_id == processor.tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")

@@ -98,6 +98,15 @@ def test_the_prefix_stays_before_tokens_that_are_not_listed_as_special(phi3, tmp
         assert pair == ["<s>", "▁", "<|user|>", "a", "<s>", "▁", "<|user|>", "b"]
 
 
+def test_special_tokens_that_are_added_later_are_listed(phi3, tmp_path):
+    # As in transformers 4.37.2: `add_tokens(..., special_tokens=True)` lists them, plain ones are not listed.
+    phi3.add_tokens(["<loc>"], special_tokens=True)
+    phi3.add_tokens(["<plain>"])
+    phi3.save_pretrained(tmp_path / "saved")
+    for tokenizer in (phi3, load_tokenizer(tmp_path / "saved")):
+        assert tokenizer.tokenize("<loc>") == ["<loc>"] and tokenizer.tokenize("<plain>") == ["▁", "<plain>"]
+
+
 def test_the_prefix_in_batches_offsets_and_tensors(phi3):
     texts, rows = list(PHI3_PREFIXED), [phi3.convert_tokens_to_ids(tokens) for tokens in PHI3_PREFIXED.values()]
     for side in ("left", "right"):

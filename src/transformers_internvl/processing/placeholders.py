@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import text_as_data
-from .text_as_data import Prompt
+from .text_as_data import Prompt, find_token
 
 START_IMAGE, END_IMAGE, IMAGE_CONTEXT = "<img>", "</img>", "<IMG_CONTEXT>"
 IMAGE, VIDEO = "<image>", "<video>"
@@ -133,7 +133,7 @@ def checked_length(image_seq_length: Any) -> int:
 
 def token_id(tokenizer: Any, token: str) -> int:
     """The id of a token that InternVL cannot do without, by its text. Raises `ValueError` if there is none."""
-    index = tokenizer.get_vocab().get(token)
+    index = find_token(tokenizer, token)
     if index is None:
         raise ValueError(
             f"The tokenizer has no token {token!r}. Load the tokenizer of an InternVL chat checkpoint, or add "

@@ -22,7 +22,7 @@ from .image_processing_llava import InternVLLlavaImageProcessor
 from .placeholders import IMAGE_CONTEXT, Place, checked_length, token_id
 from .processor import InternVLProcessor
 from .processor_files import check_tokenizer_files, chosen_options
-from .text_as_data import Prompt
+from .text_as_data import Prompt, find_token
 from .tokenization import load_tokenizer
 
 CHAT_TEMPLATE = "vicuna_v1"
@@ -116,7 +116,7 @@ class InternVLLlavaProcessor(InternVLProcessor):
         tokenizer.padding_side = "left"  # batches are generated from
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.unk_token  # as the authors' training code does
-        known = tokenizer.convert_tokens_to_ids(IMAGE_CONTEXT) != tokenizer.unk_token_id
+        known = find_token(tokenizer, IMAGE_CONTEXT) is not None
         if IMAGE_CONTEXT not in tokenizer.all_special_tokens:  # listed there, it gets no space in front
             token = AddedToken(IMAGE_CONTEXT, special=True, normalized=False)
             tokenizer.add_special_tokens({"extra_special_tokens": [token]}, replace_extra_special_tokens=False)

@@ -66,7 +66,7 @@ class SentencePieceCutter:
 
     def _cut(self, _: int, stretch: NormalizedString) -> list[NormalizedString]:
         ends = accumulate(self.lengths(stretch.normalized), initial=0)
-        return [stretch[start:end] for start, end in pairwise(ends)]
+        return [stretch[start:end] for start, end in pairwise(ends)]  # type: ignore[misc]
 
     @contextmanager
     def cutting(self, backend: Tokenizer) -> Iterator[None]:

@@ -309,15 +309,20 @@ def _encode_piece(tokenizer: PreTrainedTokenizerBase, text: str, first: bool) ->
 
 def _encode_bytes(tokenizer: PreTrainedTokenizerBase, text: str, first: bool) -> tuple[list[int], list[Span]]:
     """Ids and offsets of an ASCII text, each character on its own: as its byte piece, if the vocabulary has it."""
-    vocabulary = tokenizer.get_vocab()
     ids: list[int] = []
     offsets: list[Span] = []
     for at, character in enumerate(text):
-        byte = vocabulary.get(f"<0x{ord(character):02X}>")
+        byte = find_token(tokenizer, f"<0x{ord(character):02X}>")
         found = _encode_piece(tokenizer, character, first and at == 0)[0] if byte is None else [byte]
         ids += found
         offsets += [(at, at + 1)] * len(found)
     return ids, offsets
+
+
+def find_token(tokenizer: Any, token: str) -> int | None:
+    """The id of a token by its text, None if there is none, without asking for the whole vocabulary."""
+    index = tokenizer.convert_tokens_to_ids(token)
+    return index if index is not None and tokenizer.convert_ids_to_tokens(index) == token else None
 
 
 def _affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

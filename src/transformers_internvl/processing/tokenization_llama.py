@@ -48,8 +48,8 @@ class LlamaTokenizer(SlowDecodingTokenizer, transformers.LlamaTokenizer):
         tokenizer.__class__ = cls
         # transformers 5.23 does not write the field when it saves; as an init argument it is written.
         tokenizer.legacy = tokenizer.init_kwargs["legacy"] = legacy
-        path = getattr(tokenizer, "vocab_file", None)
-        model = SentencePieceModel.from_file(path) if path and os.path.isfile(path) else None
+        path: str = getattr(tokenizer, "vocab_file", None) or ""
+        model = SentencePieceModel.from_file(path) if os.path.isfile(path) else None
         tokenizer._take_merges(model)
         converted = model is not None and not os.path.isfile(os.path.join(os.path.dirname(path), "tokenizer.json"))
         if converted and "add_bos_token" not in tokenizer.init_kwargs:
@@ -136,6 +136,14 @@ class LlamaTokenizer(SlowDecodingTokenizer, transformers.LlamaTokenizer):
         """The added tokens that are found in texts."""
         split_special = self.split_special_tokens if split_special is None else split_special
         return [token for token in self.added_tokens_decoder.values() if not (split_special and token.special)]
+
+    def _add_tokens(self, new_tokens: list[str | AddedToken], special_tokens: bool = False) -> int:
+        # As the slow class, which lists special tokens that are added to a loaded tokenizer.
+        count = super()._add_tokens(new_tokens, special_tokens=special_tokens)
+        special = [token for token in new_tokens if special_tokens or getattr(token, "special", False)]
+        listed = self.all_special_tokens
+        self._extra_special_tokens += [token for token in special if str(token) not in listed]
+        return count
 
     # Decoding -----------------------------------------------------------------------------------------------------
 

@@ -31,8 +31,8 @@ class SlowDecodingTokenizer(TokenizersBackend):
         Raises:
             ValueError: they do, and `tokenizer.model` is missing.
         """
-        path = getattr(self, "vocab_file", None)
-        found = bool(path) and os.path.isfile(path)
+        path: str = getattr(self, "vocab_file", None) or ""
+        found = os.path.isfile(path)
         if ties is None:
             ties = found and SentencePieceModel.from_file(path).ties
         if ties and not found:
