@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Names that no documentation promises are all in one table, and one that is gone ends the import in one sentence."""
+"""Names that no documentation promises are all in one table; versions out of range are said at the import."""
 
 import ast
 import importlib
@@ -8,95 +8,150 @@ import pkgutil
 import re
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from packaging.version import Version
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 
 import transformers_internvl
-from transformers_internvl.compatibility import RELIED_ON, TESTED, relied_on, require
+from transformers_internvl.compatibility import TESTED, check_versions
 
-from .versions import floors
+from .upstream_names import look_up, relied_on
+from .versions import ROOT as PROJECT
+from .versions import ranges
 
 ROOT = Path(transformers_internvl.__file__).resolve().parent
 LIBRARIES = {"accelerate", "huggingface_hub", "peft", "torch", "transformers"}
 # Their submodules are documented where no part of the path has an underscore; of the others, only the top level is.
 DOCUMENTED_BELOW = {"torch"}
-NAMES = [(package, module, name) for package in RELIED_ON for module, name in relied_on(package)]
-LISTED = {(module, name) for _, module, name in NAMES}
+LISTED = set(relied_on())
 WORDS = {word for _, name in LISTED for word in re.split("[.:]", name)}
 
 
-class Without:
-    """An object as it is, but for one name below it."""
-
-    def __init__(self, real, path):
-        self.kept = (real, path)
-
-    def __getattribute__(self, name):
-        real, (first, *rest) = object.__getattribute__(self, "kept")
-        if name == "__code__" and not rest:  # the last name is one that a method writes
-            return SimpleNamespace(co_names=[known for known in real.__code__.co_names if known != first])
-        if name != first:
-            return getattr(real, name)
-        if not rest:
-            raise AttributeError(name)
-        return Without(getattr(real, name), rest)
+@pytest.mark.parametrize(("module", "name"), sorted(LISTED), ids=lambda part: part)
+def test_what_we_take_is_there(module, name):
+    look_up(module, name)
 
 
-@pytest.mark.parametrize(("package", "module", "name"), NAMES, ids=[f"{module}.{name}" for _, module, name in NAMES])
-def test_a_missing_name_is_said_in_one_sentence(package, module, name, monkeypatch):
-    require(package)
-    monkeypatch.setitem(sys.modules, module, Without(importlib.import_module(module), re.split("[.:]", name)))
-    library = module.split(".")[0]
-    with pytest.raises(ImportError) as caught:
-        require(package)
-    said = str(caught.value)
-    assert said.startswith(f"{library} {version(library)} has no {module}.{name}")
-    assert TESTED[library][0] in said and f'pip install "{library}' in said
-    assert "\n" not in said and ". " not in said
+def test_a_missing_name_is_seen():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        look_up("transformers.masking_utils", "no_such_name")
+    with pytest.raises(AttributeError, match="torch.nn.Module.register_buffer does not mention _barriers"):
+        look_up("torch.nn", "Module.register_buffer:_barriers")
+    with pytest.raises(ImportError, match="no_such_module"):
+        look_up("transformers.no_such_module", "name")
 
 
-def test_missing_modules_and_libraries(monkeypatch):
-    monkeypatch.setitem(sys.modules, "accelerate.utils.modeling", None)
-    with pytest.raises(
-        ImportError, match=r"accelerate \S+ has no accelerate.utils.modeling.clean_device_map, on which"
-    ):
-        require("transformers_internvl")
+# --- versions --------------------------------------------------------------------------------------------------------
 
-    def none(name):
-        raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr("transformers_internvl.compatibility.version", none)
-    with pytest.raises(ImportError, match="without accelerate, has no"):
-        require("transformers_internvl")
+@pytest.fixture
+def installed(monkeypatch):
+    """Say that another version of a library is installed."""
+
+    def pretend(**versions: str | None):
+        def found(name: str) -> str:
+            if versions.get(name, "") is None:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return versions.get(name) or TESTED[name][0]
+
+        monkeypatch.setattr("transformers_internvl.compatibility.version", found)
+
+    return pretend
+
+
+@pytest.mark.parametrize("library", TESTED)
+def test_versions_that_were_run_are_silent(library, installed, recwarn):
+    for end in TESTED[library]:
+        for local in ("", "+cpu", "+cu130"):
+            installed(**{library: end + local})
+            check_versions()
+    installed(**{library: None})  # its own import says more
+    check_versions()
+    assert not recwarn
+
+
+@pytest.mark.parametrize("library", TESTED)
+def test_an_older_version_ends_the_import_in_one_sentence(library, installed):
+    lowest, highest = TESTED[library]
+    for old in ("0.1", f"{lowest}rc1", f"{lowest}.dev0"):
+        installed(**{library: old})
+        with pytest.raises(ImportError) as caught:
+            check_versions()
+        said = str(caught.value)
+        assert said.startswith(f"transformers_internvl: {library} {Version(old)} is older than what it runs on (")
+        assert said.endswith(f'; pip install "{library}>={lowest},<={highest}".') and "\n" not in said
+
+
+@pytest.mark.parametrize("library", TESTED)
+def test_a_newer_version_is_said(library, installed):
+    installed(**{library: "99.1+cpu"})
+    with pytest.warns(UserWarning) as caught:
+        check_versions()
+    (warning,) = caught
+    assert str(warning.message).startswith(f"transformers_internvl: {library} 99.1 is newer than what it was tested")
+    assert f"<={TESTED[library][1]}" in str(warning.message)
+
+
+def test_several_at_once(installed):
+    installed(torch="99", peft="99", transformers="5.23.0")
+    with pytest.raises(ImportError, match=r"^transformers_internvl: transformers 5.23.0 is older .*5.24.0 only\)"):
+        check_versions()
+    installed(torch="99", peft="98")
+    with pytest.warns(UserWarning, match='peft 98 is newer.*, torch 99 is newer.*"peft>=.*" "torch>='):
+        check_versions()
+
+
+def imported(before: str) -> subprocess.CompletedProcess:
+    code = f"import warnings\nwarnings.simplefilter('error', UserWarning)\n{before}\nimport transformers_internvl"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
 def test_the_import_itself_says_it():
-    code = """
-import transformers.core_model_loading as loading
-del loading.dot_natural_key
-import transformers_internvl
+    """Before anything that an old version lacks is looked for."""
+    found = imported(
+        """
+import importlib.metadata as metadata, sys
+real = metadata.version
+metadata.version = lambda name: "5.23.0" if name == "transformers" else real(name)
+sys.modules["transformers"] = None
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    last = result.stderr.splitlines()[-1]
-    assert last.startswith("ImportError: transformers ")
-    assert "has no transformers.core_model_loading.dot_natural_key, on which transformers_internvl relies" in last
+    )
+    assert found.stderr.splitlines()[-1].startswith("ImportError: transformers_internvl: transformers 5.23.0 is older")
 
 
-def test_the_import_of_trainers_says_it(monkeypatch):
-    monkeypatch.delattr(Trainer, "_save_rng_state")
-    monkeypatch.delitem(sys.modules, "transformers_internvl.training.checkpoints", raising=False)
-    with pytest.raises(ImportError, match=r"has no transformers.trainer.Trainer._save_rng_state, on which"):
-        importlib.import_module("transformers_internvl.training.checkpoints")
+def test_what_users_wrap_is_not_looked_at():
+    """A method in `functools.wraps` has other code; that is nobody's business at an import."""
+    found = imported(
+        """
+import functools, torch
+for name in ("register_buffer", "register_parameter", "add_module", "register_forward_hook"):
+    setattr(torch.nn.Module, name, functools.wraps(getattr(torch.nn.Module, name))(
+        lambda self, *args, _real=getattr(torch.nn.Module, name), **kwargs: _real(self, *args, **kwargs)))
+"""
+    )
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_what_was_tested_is_what_is_claimed():
-    for library, (lowest, _) in TESTED.items():
-        assert Version(floors()[library.replace("_", "-")]) == Version(lowest), library
+    """`pyproject.toml` and the table have one range."""
+    for library, (lowest, highest) in TESTED.items():
+        found = ranges()[library.replace("_", "-")]
+        assert Version(found.lowest) == Version(lowest), library
+        assert found.highest is not None and Version(found.highest) == Version(highest), library
+
+
+def test_the_pinned_versions_lie_in_the_ranges():
+    for line in (PROJECT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, _, pinned = line.partition("==")
+        found = ranges().get(name)
+        if pinned and found is not None:
+            assert Version(found.lowest) <= Version(pinned), line
+            assert found.highest is None or Version(pinned) <= Version(found.highest), line
+
+
+# --- the table is whole ----------------------------------------------------------------------------------------------
 
 
 def private(name: str) -> bool:
@@ -145,7 +200,7 @@ def test_undocumented_imports_are_listed():
         for path, tree in TREES.items()
         for module, name in sorted(undocumented_imports(tree) - LISTED)
     ]
-    assert not wrong, "write these into the table of compatibility.py, or use what is documented"
+    assert not wrong, "write these into the table of upstream_names.py, or use what is documented"
 
 
 def test_private_attributes_are_our_own_or_listed():
@@ -156,7 +211,7 @@ def test_private_attributes_are_our_own_or_listed():
         for path, (used, _) in attributes.items()
         for name in sorted(used - known)
     ]
-    assert not wrong, "write these into the table of compatibility.py, or use what is documented"
+    assert not wrong, "write these into the table of upstream_names.py, or use what is documented"
 
 
 def undocumented_overrides(kind: type) -> set[str]:
@@ -191,12 +246,12 @@ def test_undocumented_names_that_we_override_are_listed():
         for kind in filter(inspect.isclass, vars(module).values()):
             if kind.__module__.startswith("transformers_internvl"):
                 wrong |= {row for row in undocumented_overrides(kind) if row.rpartition(".")[2] not in WORDS}
-    assert not wrong, "write these into the table of compatibility.py"
+    assert not wrong, "write these into the table of upstream_names.py"
 
 
 def test_every_row_is_used():
     """The table has no row for what is long gone from the source."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in TREES if path.name != "compatibility.py")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in TREES)
     last = {re.split("[.:]", name)[-1] for _, name in LISTED}
     assert not {name for name in last if name not in text}
 

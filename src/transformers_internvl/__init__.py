@@ -7,9 +7,9 @@ With `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` in the environment, stock's own regist
 stays.
 """
 
-from .compatibility import require
+from .compatibility import check_versions
 
-require("transformers_internvl")  # before the imports that would fail for a missing name with less to say
+check_versions()  # before the imports, which would fail with less to say
 
 from .evaluation.device_map import internvl_device_map
 from .hub.model_card import create_model_card

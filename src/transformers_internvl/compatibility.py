@@ -1,204 +1,57 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What we take from transformers and torch that their documentation does not promise, and what if it is gone.
+"""The versions of other libraries that this package was run with, looked at when it is imported.
 
-Names below a library's top level and names with an underscore move from one release to the next. A name that we import
-would fail somewhere in the middle; a hook that we override would in silence never be called again. So all of them
-stand in one table, are looked up when the package is imported, and a missing one ends the import in one sentence.
-`tests/test_compatibility.py` finds uses in the source that the table lacks.
+Their releases rename arguments and change what a hook is given: an older one than was run can go wrong in silence, so
+it is refused; a newer one, which pip does not install by itself, is said. Nothing else is looked at: what we take from
+these libraries is compared by name and by arguments in `tests/test_compatibility.py` and `tests/test_signatures.py`,
+and `python tests/versions.py --newest` tries the newest that there are.
 """
 
-from collections.abc import Iterator
-from importlib import import_module
+import warnings
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
-# Library -> the lowest and the highest version that tests have run on (`python tests/versions.py`).
+from packaging.version import Version
+
+# Library -> the lowest and the highest version that tests have run on; the same range is in pyproject.toml.
 TESTED: dict[str, tuple[str, str]] = {
     "accelerate": ("1.10.1", "1.15.0"),
     "huggingface_hub": ("1.31.0", "2.4.0"),
+    "peft": ("0.20.0", "0.21.2"),
     "torch": ("2.13.0", "2.15.0"),
     "transformers": ("5.24.0", "5.24.0"),
 }
 
-# Package of ours -> module -> names. `A.b` is an attribute. `A.b:c` is an attribute that only objects have: the code
-# of the method `A.b` writes or reads `c`.
-RELIED_ON: dict[str, dict[str, str]] = {
-    "transformers_internvl": {
-        "accelerate.utils": "convert_file_size_to_int get_max_memory",
-        "accelerate.utils.modeling": "clean_device_map",
-        "huggingface_hub.dataclasses": "strict validate_typed_dict",
-        "huggingface_hub.errors": "HFValidationError RemoteEntryNotFoundError RevisionNotFoundError",
-        "huggingface_hub.utils": "httpx validate_repo_id",
-        "torch": "_C.DisableTorchFunctionSubclass Tensor._make_wrapper_subclass Tensor._version UntypedStorage._cdata",
-        "torch._subclasses.fake_tensor": "FakeTensorMode",
-        "torch.nn": """
-            Module.add_module:_modules Module.register_buffer:_buffers Module.register_forward_hook:_forward_hooks
-            Module.register_forward_pre_hook:_forward_pre_hooks Module.register_full_backward_hook:_backward_hooks
-            Module.register_full_backward_pre_hook:_backward_pre_hooks Module.register_parameter:_parameters """,
-        "torch.utils._python_dispatch": "TorchDispatchMode",
-        "torch.utils._pytree": "tree_leaves tree_map_only",
-        "transformers.activations": "ACT2FN",
-        "transformers.backbone_utils": "BackboneConfigMixin BackboneMixin",
-        "transformers.cache_utils": "Cache",
-        "transformers.configuration_utils": """
-            PreTrainedConfig PreTrainedConfig.__post_init__:_name_or_path PreTrainedConfig._attn_implementation
-            SubConfigSpec """,
-        "transformers.conversion_mapping": """
-            get_checkpoint_conversion_mapping get_model_conversion_mapping register_checkpoint_conversion_mapping """,
-        "transformers.core_model_loading": """
-            apply_converters apply_renamings ConversionOps convert_and_load_state_dict_in_model:_weight_conversions
-            dot_natural_key PrefixChange rename_source_key WeightConverter WeightRenaming WeightTransform
-            WeightTransform._original_source_patterns WeightTransform._original_target_patterns
-            WeightTransform._was_used WeightTransform.compiled_sources WeightTransform.copy
-            WeightTransform.rename_source_key WeightTransform.reverse_transform WeightTransform.scope_prefix
-            WeightTransform.was_used """,
-        "transformers.distributed.mixin": """
-            DistributedMixin._device_mesh DistributedMixin._fsdp_plan DistributedMixin._mesh_manager
-            DistributedMixin._resolve_parallel_plans DistributedMixin._tp_plan
-            DistributedMixin.gather_sharded_state_dict_for_save DistributedMixin.maybe_distribute_model """,
-        "transformers.feature_extraction_utils": "BatchFeature",
-        "transformers.generation.candidate_generator": "CandidateGenerator PromptLookupCandidateGenerator",
-        "transformers.generation.configuration_utils": "GenerationConfig.__init__:_from_model_config",
-        "transformers.generation.utils": """
-            GenerationMixin._get_candidate_generator GenerationMixin._get_logits_processor
-            GenerationMixin._get_stopping_criteria GenerationMixin._prefill """,
-        "transformers.image_processing_backends": "PilBackend PilBackend._preprocess",
-        "transformers.image_processing_utils": """
-            BaseImageProcessor._preprocess_image_like_inputs BaseImageProcessor._standardize_kwargs
-            BaseImageProcessor._validate_preprocess_kwargs """,
-        "transformers.image_utils": """
-            ChannelDimension ImageInput infer_channel_dimension_format is_valid_image make_flat_list_of_images
-            PILImageResampling SizeDict validate_kwargs """,
-        "transformers.initialization": "constant_ normal_ zeros_",
-        "transformers.integrations.sdpa_attention": "sdpa_attention_forward",
-        "transformers.masking_utils": """
-            create_causal_mask create_masks_for_generate create_sliding_window_causal_mask
-            find_packed_sequence_indices sdpa_mask """,
-        "transformers.modeling_layers": "GradientCheckpointingLayer",
-        "transformers.modeling_outputs": """
-            BackboneOutput BaseModelOutputWithPast BaseModelOutputWithPooling CausalLMOutputWithPast
-            ImageClassifierOutput ModelOutput SemanticSegmenterOutput """,
-        "transformers.modeling_utils": """
-            ALL_ATTENTION_FUNCTIONS PreTrainedModel._can_compile_fullgraph PreTrainedModel._can_record_outputs
-            PreTrainedModel._init_weights PreTrainedModel._keys_to_ignore_on_load_unexpected
-            PreTrainedModel._load_pretrained_model PreTrainedModel._no_split_modules
-            PreTrainedModel._skip_keys_device_placement PreTrainedModel._supports_attention_backend
-            PreTrainedModel._supports_flash_attn PreTrainedModel._supports_flex_attn PreTrainedModel._supports_sdpa
-            PreTrainedModel._tied_weights_keys PreTrainedModel.get_input_embeddings
-            PreTrainedModel.get_output_embeddings PreTrainedModel.loss_function.fset:_loss_function
-            PreTrainedModel.post_init:all_tied_weights_keys PreTrainedModel.set_input_embeddings
-            PreTrainedModel.set_output_embeddings """,
-        "transformers.models.auto": """
-            auto_factory._BaseAutoBackboneClass.from_pretrained auto_factory._BaseAutoModelClass._model_mapping
-            CONFIG_MAPPING MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-            modeling_auto modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-            modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
-            modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
-            processing_auto processing_auto.PROCESSOR_MAPPING_NAMES tokenization_auto
-            tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS tokenization_auto.TOKENIZER_MAPPING_NAMES """,
-        "transformers.models.auto.image_processing_auto": "IMAGE_PROCESSOR_MAPPING",
-        "transformers.models.auto.tokenization_auto": "get_tokenizer_config",
-        "transformers.models.auto.video_processing_auto": "AutoVideoProcessor",
-        "transformers.models.internvl.configuration_internvl": "InternVLConfig InternVLVisionConfig",
-        "transformers.models.llama.modeling_llama": """
-            LlamaAttention LlamaDecoderLayer LlamaRMSNorm LlamaRotaryEmbedding """,
-        "transformers.models.llava.image_processing_pil_llava": "LlavaImageProcessorPil._preprocess",
-        "transformers.models.phi3.modeling_phi3": "Phi3RotaryEmbedding",
-        "transformers.models.qwen3_moe.modeling_qwen3_moe": "load_balancing_loss_func",
-        "transformers.processing_utils": """
-            ImagesKwargs MultiModalData ProcessingKwargs ProcessorMixin ProcessorMixin._get_arguments_from_pretrained
-            ProcessorMixin._merge_kwargs TextKwargs Unpack VideosKwargs """,
-        "transformers.quantizers": "AutoQuantizationConfig",
-        "transformers.tokenization_utils_base": """
-            BatchEncoding generate_merges PreTrainedTokenizerBase._get_padding_truncation_strategies
-            TruncationStrategy """,
-        "transformers.tokenization_utils_tokenizers": """
-            TokenizersBackend TokenizersBackend.__init__:_add_bos_token TokenizersBackend.__init__:_add_eos_token
-            TokenizersBackend._decode TokenizersBackend._encode_plus TokenizersBackend._save_pretrained
-            TokenizersBackend._tokenizer TokenizersBackend.convert_to_native_format
-            TokenizersBackend.update_post_processor """,
-        "transformers.utils": """
-            cached_file can_return_tuple is_flash_attn_2_available is_torchdynamo_compiling is_tracing logging
-            TensorType torch_compilable_check TransformersKwargs """,
-        "transformers.utils.chat_template_utils": "_message_objects_to_dicts render_jinja_template",
-        "transformers.utils.generic": "can_return_tuple merge_with_config_defaults",
-        "transformers.utils.hub": "hf_api PushToHubMixin._upload_modified_files resolve_revision",
-        "transformers.utils.output_capturing": "capture_outputs",
-        "transformers.video_processing_utils": """
-            VideoProcessorMixin VideoProcessorMixin.fetch_videos VideoProcessorMixin.return_metadata
-            VideoProcessorMixin.sample_frames """,
-        "transformers.video_utils": "make_batched_videos VideoInput VideoMetadata",
-    },
-    "transformers_internvl.cli.serving": {  # needs the packages of the extra `serve`
-        "transformers.cli.serving.chat_completion": """
-            ChatCompletionHandler ChatCompletionHandler._build_generation_config
-            ChatCompletionHandler._non_streaming ChatCompletionHandler._streaming
-            ChatCompletionHandler._validate_request ChatCompletionHandler.handle_request """,
-        "transformers.cli.serving.model_manager": "ModelManager ModelManager.list_models",
-        "transformers.cli.serving.server": "build_server",
-        "transformers.cli.serving.utils": """
-            _StreamError BaseGenerateManager BaseGenerateManager.generate_non_streaming
-            BaseGenerateManager.generate_streaming BaseGenerateManager.stop GenerationState InferenceThread
-            set_torch_seed """,
-    },
-    "transformers_internvl.training": {  # seconds of imports that only trainers need
-        "transformers.trainer": """
-            Trainer.__init__:_signature_columns Trainer.__init__:_train_batch_size Trainer._prepare_inputs
-            Trainer._save_rng_state Trainer._set_signature_columns_if_needed PREFIX_CHECKPOINT_DIR
-            OPTIMIZER_NAME SCALER_NAME SCHEDULER_NAME TRAINER_STATE_NAME safe_globals """,
-    },
-}
 
+def check_versions() -> None:
+    """Compare the installed versions with `TESTED`.
 
-def require(package: str) -> None:
-    """Look up the names that a package of ours relies on.
-
-    Args:
-        package: a row of `RELIED_ON`.
+    Warns with a `UserWarning` about versions above their range.
 
     Raises:
-        ImportError: one is gone; says which, the versions installed and tested, and what to install.
+        ImportError: versions below their range. Both name the versions and say what to install.
     """
-    gone: dict[str, list[str]] = {}
-    cause = None
-    for module, name in relied_on(package):
+    old, new = [], []
+    for library, (lowest, highest) in TESTED.items():
         try:
-            _look_up(module, name)
-        except (ImportError, AttributeError) as error:
-            gone.setdefault(module.split(".")[0], []).append(f"{module}.{name}")
-            cause = cause or error
-    if gone:
-        raise ImportError("; ".join(_sentence(library, names) for library, names in gone.items()) + ".") from cause
+            installed = Version(Version(version(library)).public)  # 2.13.0+cpu is 2.13.0
+        except PackageNotFoundError:
+            continue  # its own import says more
+        run = f"{lowest} only" if lowest == highest else f"{lowest} to {highest}"
+        if installed < Version(lowest):
+            old.append(f"{library} {installed} is older than what it runs on ({run})")
+        elif installed > Version(highest):
+            new.append(f"{library} {installed} is newer than what it was tested with ({run})")
+    for problems in filter(None, (old, new)):
+        message = f"transformers_internvl: {', '.join(problems)}; {_way_out(problems)}."
+        if problems is old:
+            raise ImportError(message)
+        warnings.warn(message, UserWarning, stacklevel=3)
 
 
-def relied_on(package: str) -> Iterator[tuple[str, str]]:
-    """(module, name) of every name in a row of the table."""
-    for module, names in RELIED_ON[package].items():
-        for name in names.split():
-            yield module, name
+def _way_out(problems: list[str]) -> str:
+    ranges = {library: TESTED[library] for library in (problem.split()[0] for problem in problems)}
+    asked = " ".join(f'"{library}>={lowest},<={highest}"' for library, (lowest, highest) in ranges.items())
+    return f"pip install {asked}"
 
 
-def _look_up(module: str, name: str) -> None:
-    path, _, written = name.partition(":")
-    found: Any = import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part)
-    if written and written not in found.__code__.co_names:
-        raise AttributeError(f"{module}.{path} does not mention {written}")
-
-
-def _sentence(library: str, names: list[str]) -> str:
-    lowest, highest = TESTED[library]
-    try:
-        installed = f"{library} {version(library)}"
-    except PackageNotFoundError:
-        installed = f"this Python, without {library},"
-    ends = f"=={lowest}" if lowest == highest else f">={lowest},<={highest}"
-    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return (
-        f"{installed} has no {listed}, on which transformers_internvl relies: it was tested with {library} "
-        f'{lowest if lowest == highest else f"{lowest} to {highest}"}, pip install "{library}{ends}"'
-    )
-
-
-__all__ = ["RELIED_ON", "TESTED", "relied_on", "require"]
+__all__ = ["TESTED", "check_versions"]

@@ -154,16 +154,17 @@ class InternVLImageProcessor(PilBackend):
                 f"Tiles are square, got `size` {dict(size)}: give equal sides or `crop_to_patches=False`."
             )
 
-    def fetch_images(self, images: Any) -> Any:
+    def fetch_images(self, image_url_or_urls: Any) -> Any:
         """Open what is given as a path, URL, data URI or base64 text; leave the rest, and all nesting, as it is."""
-        if isinstance(images, (list, tuple)):
-            return [self.fetch_images(item) for item in images]
-        if isinstance(images, (str, os.PathLike)):
-            return open_image(images)
-        if is_valid_image(images):
-            return images
+        given = image_url_or_urls
+        if isinstance(given, (list, tuple)):
+            return [self.fetch_images(item) for item in given]
+        if isinstance(given, (str, os.PathLike)):
+            return open_image(given)
+        if is_valid_image(given):
+            return given
         raise TypeError(
-            f"Expected a picture (PIL image, array, tensor, path, URL) or lists of them, got {type(images)}."
+            f"Expected a picture (PIL image, array, tensor, path, URL) or lists of them, got {type(given)}."
         )
 
     def _preprocess_image_like_inputs(self, images: ImageInput, *args, **kwargs) -> BatchFeature:

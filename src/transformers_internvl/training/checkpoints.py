@@ -18,9 +18,6 @@ from safetensors import SafetensorError, safe_open
 from transformers import trainer as stock_trainer
 from transformers.utils import logging
 
-from ..compatibility import require
-
-require("transformers_internvl.training")
 PREFIX_CHECKPOINT_DIR: str = stock_trainer.PREFIX_CHECKPOINT_DIR
 TRAINER_STATE_NAME: str = stock_trainer.TRAINER_STATE_NAME
 DATA_STATE = "data_state_{rank}.json"

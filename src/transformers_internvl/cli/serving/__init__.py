@@ -1,8 +1,2 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """What `internvl serve` puts around transformers' own OpenAI-compatible server: bounds, checks, pictures, threads."""
-
-import fastapi  # noqa: F401  # whoever lacks the extra `serve` is told so, not that transformers has changed
-
-from ...compatibility import require
-
-require("transformers_internvl.cli.serving")

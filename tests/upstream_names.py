@@ -1,0 +1,159 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""What we take from transformers, torch, accelerate and huggingface-hub that their documentation does not promise.
+
+Names below a library's top level and names with an underscore move from one release to the next. A name that we import
+would fail somewhere in the middle; a hook that we override would in silence never be called again. So all of them
+stand in one table. `tests/test_compatibility.py` looks them up and finds uses in the source that the table lacks;
+`tests/signatures.py` compares their arguments.
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+# Module -> names. `A.b` is an attribute. `A.b:c` is an attribute that only objects have: the code of the method `A.b`
+# writes or reads `c`.
+RELIED_ON: dict[str, str] = {
+    "accelerate.utils": "convert_file_size_to_int get_max_memory",
+    "accelerate.utils.modeling": "clean_device_map",
+    "huggingface_hub.dataclasses": "strict validate_typed_dict",
+    "huggingface_hub.errors": "HFValidationError RemoteEntryNotFoundError RevisionNotFoundError",
+    "huggingface_hub.utils": "httpx validate_repo_id",
+    "torch": "_C.DisableTorchFunctionSubclass Tensor._make_wrapper_subclass Tensor._version UntypedStorage._cdata",
+    "torch._subclasses.fake_tensor": "FakeTensorMode",
+    "torch.nn": """
+        Module.add_module:_modules Module.register_buffer:_buffers Module.register_forward_hook:_forward_hooks
+        Module.register_forward_pre_hook:_forward_pre_hooks Module.register_full_backward_hook:_backward_hooks
+        Module.register_full_backward_pre_hook:_backward_pre_hooks Module.register_parameter:_parameters """,
+    "torch.utils._python_dispatch": "TorchDispatchMode",
+    "torch.utils._pytree": "tree_leaves tree_map_only",
+    "transformers.activations": "ACT2FN",
+    "transformers.backbone_utils": "BackboneConfigMixin BackboneMixin",
+    "transformers.cache_utils": "Cache",
+    "transformers.cli.serving.chat_completion": """
+        ChatCompletionHandler ChatCompletionHandler._build_generation_config
+        ChatCompletionHandler._non_streaming ChatCompletionHandler._streaming
+        ChatCompletionHandler._validate_request ChatCompletionHandler.handle_request """,
+    "transformers.cli.serving.model_manager": "ModelManager ModelManager.list_models",
+    "transformers.cli.serving.server": "build_server",
+    "transformers.cli.serving.utils": """
+        _StreamError BaseGenerateManager BaseGenerateManager.generate_non_streaming
+        BaseGenerateManager.generate_streaming BaseGenerateManager.stop GenerationState InferenceThread
+        set_torch_seed """,
+    "transformers.configuration_utils": """
+        PreTrainedConfig PreTrainedConfig.__post_init__:_name_or_path PreTrainedConfig._attn_implementation
+        SubConfigSpec """,
+    "transformers.conversion_mapping": """
+        get_checkpoint_conversion_mapping get_model_conversion_mapping register_checkpoint_conversion_mapping """,
+    "transformers.core_model_loading": """
+        apply_converters apply_renamings ConversionOps convert_and_load_state_dict_in_model:_weight_conversions
+        dot_natural_key PrefixChange rename_source_key WeightConverter WeightRenaming WeightTransform
+        WeightTransform._original_source_patterns WeightTransform._original_target_patterns
+        WeightTransform._was_used WeightTransform.compiled_sources WeightTransform.copy
+        WeightTransform.rename_source_key WeightTransform.reverse_transform WeightTransform.scope_prefix
+        WeightTransform.was_used """,
+    "transformers.distributed.mixin": """
+        DistributedMixin._device_mesh DistributedMixin._fsdp_plan DistributedMixin._mesh_manager
+        DistributedMixin._resolve_parallel_plans DistributedMixin._tp_plan
+        DistributedMixin.gather_sharded_state_dict_for_save DistributedMixin.maybe_distribute_model """,
+    "transformers.feature_extraction_utils": "BatchFeature",
+    "transformers.generation.candidate_generator": "CandidateGenerator PromptLookupCandidateGenerator",
+    "transformers.generation.configuration_utils": "GenerationConfig.__init__:_from_model_config",
+    "transformers.generation.utils": """
+        GenerationMixin._get_candidate_generator GenerationMixin._get_logits_processor
+        GenerationMixin._get_stopping_criteria GenerationMixin._prefill """,
+    "transformers.image_processing_backends": "PilBackend PilBackend._preprocess",
+    "transformers.image_processing_utils": """
+        BaseImageProcessor._preprocess_image_like_inputs BaseImageProcessor._standardize_kwargs
+        BaseImageProcessor._validate_preprocess_kwargs """,
+    "transformers.image_utils": """
+        ChannelDimension ImageInput infer_channel_dimension_format is_valid_image make_flat_list_of_images
+        PILImageResampling SizeDict validate_kwargs """,
+    "transformers.initialization": "constant_ normal_ zeros_",
+    "transformers.integrations.sdpa_attention": "sdpa_attention_forward",
+    "transformers.masking_utils": """
+        create_causal_mask create_masks_for_generate create_sliding_window_causal_mask
+        find_packed_sequence_indices sdpa_mask """,
+    "transformers.modeling_layers": "GradientCheckpointingLayer",
+    "transformers.modeling_outputs": """
+        BackboneOutput BaseModelOutputWithPast BaseModelOutputWithPooling CausalLMOutputWithPast
+        ImageClassifierOutput ModelOutput MultimodalBaseModelOutputWithPast MultimodalCausalLMOutputWithPast
+        SemanticSegmenterOutput """,
+    "transformers.modeling_utils": """
+        ALL_ATTENTION_FUNCTIONS PreTrainedModel._can_compile_fullgraph PreTrainedModel._can_record_outputs
+        PreTrainedModel._init_weights PreTrainedModel._keys_to_ignore_on_load_unexpected
+        PreTrainedModel._load_pretrained_model PreTrainedModel._no_split_modules
+        PreTrainedModel._skip_keys_device_placement PreTrainedModel._supports_attention_backend
+        PreTrainedModel._supports_flash_attn PreTrainedModel._supports_flex_attn PreTrainedModel._supports_sdpa
+        PreTrainedModel._tied_weights_keys PreTrainedModel.get_input_embeddings
+        PreTrainedModel.get_output_embeddings PreTrainedModel.loss_function.fset:_loss_function
+        PreTrainedModel.post_init:all_tied_weights_keys PreTrainedModel.set_input_embeddings
+        PreTrainedModel.set_output_embeddings """,
+    "transformers.models.auto": """
+        auto_factory._BaseAutoBackboneClass.from_pretrained auto_factory._BaseAutoModelClass._model_mapping
+        CONFIG_MAPPING MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING modeling_auto
+        modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+        modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+        modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES processing_auto
+        processing_auto.PROCESSOR_MAPPING_NAMES tokenization_auto
+        tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS tokenization_auto.TOKENIZER_MAPPING_NAMES """,
+    "transformers.models.auto.image_processing_auto": "IMAGE_PROCESSOR_MAPPING",
+    "transformers.models.auto.tokenization_auto": "get_tokenizer_config",
+    "transformers.models.auto.video_processing_auto": "AutoVideoProcessor",
+    "transformers.models.internvl.configuration_internvl": "InternVLConfig InternVLVisionConfig",
+    "transformers.models.llama.modeling_llama": "LlamaAttention LlamaDecoderLayer LlamaRMSNorm LlamaRotaryEmbedding",
+    "transformers.models.llava.image_processing_pil_llava": "LlavaImageProcessorPil._preprocess",
+    "transformers.models.phi3.modeling_phi3": "Phi3RotaryEmbedding",
+    "transformers.models.qwen3_moe.modeling_qwen3_moe": "load_balancing_loss_func",
+    "transformers.processing_utils": """
+        ImagesKwargs MultiModalData ProcessingKwargs ProcessorMixin
+        ProcessorMixin._get_arguments_from_pretrained ProcessorMixin._merge_kwargs TextKwargs Unpack
+        VideosKwargs """,
+    "transformers.quantizers": "AutoQuantizationConfig",
+    "transformers.tokenization_utils_base": """
+        BatchEncoding generate_merges PreTrainedTokenizerBase._get_padding_truncation_strategies
+        TruncationStrategy """,
+    "transformers.tokenization_utils_tokenizers": """
+        TokenizersBackend TokenizersBackend.__init__:_add_bos_token TokenizersBackend.__init__:_add_eos_token
+        TokenizersBackend._decode TokenizersBackend._encode_plus TokenizersBackend._save_pretrained
+        TokenizersBackend._tokenizer TokenizersBackend.convert_to_native_format
+        TokenizersBackend.update_post_processor """,
+    "transformers.trainer": """
+        Trainer.__init__:_signature_columns Trainer.__init__:_train_batch_size Trainer._prepare_inputs
+        Trainer._save_rng_state Trainer._set_signature_columns_if_needed PREFIX_CHECKPOINT_DIR OPTIMIZER_NAME
+        SCALER_NAME SCHEDULER_NAME TRAINER_STATE_NAME safe_globals """,
+    "transformers.utils": """
+        cached_file can_return_tuple is_flash_attn_2_available is_torchdynamo_compiling is_tracing logging
+        TensorType torch_compilable_check TransformersKwargs """,
+    "transformers.utils.chat_template_utils": "_message_objects_to_dicts render_jinja_template",
+    "transformers.utils.deprecation": "deprecate_kwarg",
+    "transformers.utils.generic": "can_return_tuple merge_with_config_defaults",
+    "transformers.utils.hub": "hf_api PushToHubMixin._upload_modified_files resolve_revision",
+    "transformers.utils.output_capturing": "capture_outputs",
+    "transformers.video_processing_utils": """
+        VideoProcessorMixin VideoProcessorMixin.fetch_videos VideoProcessorMixin.return_metadata
+        VideoProcessorMixin.sample_frames """,
+    "transformers.video_utils": "make_batched_videos VideoInput VideoMetadata VideoMetadata.timestamps",
+}
+
+
+def relied_on() -> Iterator[tuple[str, str]]:
+    """(module, name) of every name in the table."""
+    for module, names in RELIED_ON.items():
+        for name in names.split():
+            yield module, name
+
+
+def look_up(module: str, name: str) -> Any:
+    """What a name of the table stands for; of `A.b:c` it is the method `A.b`.
+
+    Raises:
+        ImportError, AttributeError: it is gone.
+    """
+    path, _, written = name.partition(":")
+    found: Any = import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    if written and written not in found.__code__.co_names:
+        raise AttributeError(f"{module}.{path} does not mention {written}")
+    return found
