@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What we take from transformers, torch, accelerate and huggingface-hub that their documentation does not promise.
+"""What we take from transformers, torch, accelerate, peft and huggingface-hub that nobody promises.
 
 Names below a library's top level and names with an underscore move from one release to the next. A name that we import
 would fail somewhere in the middle; a hook that we override would in silence never be called again. So all of them
@@ -19,6 +19,8 @@ RELIED_ON: dict[str, str] = {
     "huggingface_hub.dataclasses": "strict validate_typed_dict",
     "huggingface_hub.errors": "HFValidationError RemoteEntryNotFoundError RevisionNotFoundError",
     "huggingface_hub.utils": "httpx validate_repo_id",
+    "peft.utils.other": "ModulesToSaveWrapper",
+    "peft.utils.save_and_load": "load_peft_weights",
     "torch": "_C.DisableTorchFunctionSubclass Tensor._make_wrapper_subclass Tensor._version UntypedStorage._cdata",
     "torch._subclasses.fake_tensor": "FakeTensorMode",
     "torch.nn": """
@@ -111,20 +113,21 @@ RELIED_ON: dict[str, str] = {
         VideosKwargs """,
     "transformers.quantizers": "AutoQuantizationConfig",
     "transformers.tokenization_utils_base": """
-        BatchEncoding generate_merges PreTrainedTokenizerBase._get_padding_truncation_strategies
-        TruncationStrategy """,
+        BatchEncoding PreTrainedTokenizerBase._get_padding_truncation_strategies TruncationStrategy
+        PaddingStrategy PreTrainedTokenizerBase.__init__:_extra_special_tokens
+        PreTrainedTokenizerBase.__init__:_special_tokens_map """,
     "transformers.tokenization_utils_tokenizers": """
         TokenizersBackend TokenizersBackend.__init__:_add_bos_token TokenizersBackend.__init__:_add_eos_token
         TokenizersBackend._decode TokenizersBackend._encode_plus TokenizersBackend._save_pretrained
         TokenizersBackend._tokenizer TokenizersBackend.convert_to_native_format
-        TokenizersBackend.update_post_processor """,
+        TokenizersBackend.update_post_processor TokenizersBackend._convert_encoding """,
     "transformers.trainer": """
         Trainer.__init__:_signature_columns Trainer.__init__:_train_batch_size Trainer._prepare_inputs
         Trainer._save_rng_state Trainer._set_signature_columns_if_needed PREFIX_CHECKPOINT_DIR OPTIMIZER_NAME
         SCALER_NAME SCHEDULER_NAME TRAINER_STATE_NAME safe_globals """,
     "transformers.utils": """
         cached_file can_return_tuple is_flash_attn_2_available is_torchdynamo_compiling is_tracing logging
-        TensorType torch_compilable_check TransformersKwargs """,
+        TensorType torch_compilable_check TransformersKwargs find_adapter_config_file """,
     "transformers.utils.chat_template_utils": "_message_objects_to_dicts render_jinja_template",
     "transformers.utils.deprecation": "deprecate_kwarg",
     "transformers.utils.generic": "can_return_tuple merge_with_config_defaults",
