@@ -12,6 +12,7 @@ It stands above `modeling` and `processing` because `chat` needs both: the model
 Source: `modeling_internvl_chat.py` of the released checkpoints.
 """
 
+import functools
 import os
 import re
 from collections.abc import Sequence
@@ -22,18 +23,23 @@ from transformers.utils import logging
 
 from .hub.arguments import pinned
 from .modeling.answer_decoding import DecodesAnswersAlone
+from .modeling.authors_calls import FORWARD, GENERATE, begins_with_pixels, by_name, encoded_images
+from .modeling.authors_parts import HasAuthorsParts
 from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
 from .modeling.loading import LoadsStrictly
 from .modeling.older_arguments import todays_arguments
+from .modeling.pixel_shapes import check_tiles
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
+from .processing.conversation import Conversation, get_conv_template
 from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
 from .processing.tokenization import added_token_ids, as_trained, stop_first
 
 logger = logging.get_logger(__name__)
 
 IMAGE_MARK, IMAGE_CONTEXT = "<image>", "<IMG_CONTEXT>"
+IMAGE_START, IMAGE_END = "<img>", "</img>"
 History = list[tuple[str, str]]
 
 
@@ -43,7 +49,9 @@ class InternVLChatBody(InternVLModel):
     config: InternVLChatConfig
 
 
-class InternVLChatModel(DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, InternVLForConditionalGeneration):
+class InternVLChatModel(
+    HasAuthorsParts, DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, InternVLForConditionalGeneration
+):
     """InternVL-Chat-V1-1 to InternVL 3.5 in the authors' format (`model_type: internvl_chat`).
 
     It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. On top of it stand the authors'
@@ -116,10 +124,46 @@ class InternVLChatModel(DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, In
 
     # --- the authors' calling surface --------------------------------------------------------------------------------
 
+    @functools.wraps(InternVLForConditionalGeneration.forward)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As [`InternVLForConditionalGeneration.forward`], also in the authors' order: pixels, then ids."""
+        if begins_with_pixels(args):
+            args, kwargs = (), by_name(args, FORWARD, kwargs)
+        return super().forward(*args, **kwargs)
+
+    def generate(self, *args: Any, visual_features: torch.Tensor | None = None, **kwargs: Any) -> Any:
+        """As transformers' `generate`, also in the authors' order: pixels, ids, mask, features, generation config.
+
+        Sequences are transformers' in either order: the ids of the prompt, then those of the answer.
+
+        Args:
+            visual_features: `(T, n, D)`, what `extract_feature` made of the pixels, in their place.
+        """
+        if begins_with_pixels(args):
+            args, kwargs = (), by_name(args, GENERATE, kwargs)
+            kwargs.pop("return_dict", None)  # the authors' method has no use for it
+            visual_features = kwargs.pop("visual_features", visual_features)
+        if visual_features is not None:
+            kwargs["mm_encoder_outputs"] = encoded_images(visual_features, self.num_image_token)
+            kwargs.pop("pixel_values", None)
+        return super().generate(*args, **kwargs)
+
+    @property
+    def conv_template(self) -> Conversation:
+        """An empty conversation in this model's template."""
+        conversation = get_conv_template(self.template)
+        if self.system_message is not None:
+            conversation.set_system_message(self.system_message)
+        return conversation
+
     @property
     def num_image_token(self) -> int:
         """Image tokens of one tile."""
         return self.config.image_seq_length
+
+    @num_image_token.setter
+    def num_image_token(self, value: int) -> None:
+        self.config.image_seq_length = value
 
     @property
     def img_context_token_id(self) -> int | None:
@@ -140,6 +184,10 @@ class InternVLChatModel(DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, In
                 f"got {name!r}. Set `model.config.template`."
             )
         return name
+
+    @template.setter
+    def template(self, value: str) -> None:
+        self.config.template = value
 
     @property
     def system_message(self) -> str | None:
@@ -168,6 +216,9 @@ class InternVLChatModel(DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, In
         history: History | None = None,
         return_history: bool = False,
         num_patches_list: Sequence[int] | None = None,
+        IMG_START_TOKEN: str = IMAGE_START,
+        IMG_END_TOKEN: str = IMAGE_END,
+        IMG_CONTEXT_TOKEN: str = IMAGE_CONTEXT,
         verbose: bool = False,
     ) -> str | tuple[str, History]:
         """Answer a question about images, in a conversation.
@@ -181,11 +232,16 @@ class InternVLChatModel(DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, In
             history: what an earlier call returned.
             return_history: return the conversation with this turn added, too.
             num_patches_list: tiles of every image; None: all tiles are one image.
+            IMG_START_TOKEN, IMG_END_TOKEN, IMG_CONTEXT_TOKEN: of the authors' signature; no others are taken.
             verbose: accepted for the authors' signature; has no effect.
 
         Returns:
             The answer, or `(answer, history)`.
+
+        Raises:
+            ValueError: tiles of another shape or number, fewer `<image>` marks than images, or an unknown template.
         """
+        _refuse_other_tokens(IMG_START_TOKEN, IMG_END_TOKEN, IMG_CONTEXT_TOKEN)
         tokenizer, history = as_trained(tokenizer), list(history or [])
         tiles = _tiles_of_images(pixel_values, num_patches_list)
         prompt = self._prompt(tokenizer, question, history, tiles)
@@ -203,18 +259,29 @@ class InternVLChatModel(DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, In
         num_patches_list: Sequence[int] | None = None,
         history: None = None,
         return_history: bool = False,
+        IMG_START_TOKEN: str = IMAGE_START,
+        IMG_END_TOKEN: str = IMAGE_END,
+        IMG_CONTEXT_TOKEN: str = IMAGE_CONTEXT,
         verbose: bool = False,
+        image_counts: Sequence[int] | None = None,
     ) -> list[str]:
         """Answer several questions at once, each about its own image (or all without images).
 
         Args:
             pixel_values: `(T, 3, height, width)`, the tiles of the first question's image, then the second's, ...
             questions: one per image.
-            num_patches_list: tiles of every question's image.
+            num_patches_list: tiles of every question's image; `image_counts` is its older name.
+            generation_config, verbose, IMG_START_TOKEN, IMG_END_TOKEN, IMG_CONTEXT_TOKEN: as of `chat`.
 
         Raises:
             ValueError: for a history, which the authors' method does not take either, or counts that differ.
         """
+        _refuse_other_tokens(IMG_START_TOKEN, IMG_END_TOKEN, IMG_CONTEXT_TOKEN)
+        if image_counts is not None:
+            if num_patches_list is not None:
+                raise ValueError("`image_counts` is the older name of `num_patches_list`: give one of them.")
+            logger.warning_once("`image_counts` is the older name of `num_patches_list`.")
+            num_patches_list = image_counts
         if history is not None or return_history:
             raise ValueError("`batch_chat` keeps no history: use `chat`, one conversation at a time.")
         tokenizer, tiles = as_trained(tokenizer), list(num_patches_list or [])
@@ -222,6 +289,7 @@ class InternVLChatModel(DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, In
             raise ValueError(
                 f"`num_patches_list` must have one entry per question: {len(tiles)} for {len(questions)}."
             )
+        _tiles_of_images(pixel_values, num_patches_list)
         prompts = [
             self._prompt(tokenizer, question, [], tiles[index : index + 1] if pixel_values is not None else [])
             for index, question in enumerate(questions)
@@ -237,10 +305,16 @@ class InternVLChatModel(DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, In
             [messages], template, pattern, trusted=False, variables={}, add_generation_prompt=True
         )
         marks = [match.span() for match in re.finditer(IMAGE_MARK, prompt.text)]
+        if len(marks) < len(tiles):
+            raise ValueError(
+                f"There are {len(tiles)} images (`num_patches_list` {tiles}), but {len(marks)} `{IMAGE_MARK}` in "
+                f"question and history: {len(tiles) - len(marks)} lacking. Write `{IMAGE_MARK}` into the question at "
+                "the place of every image."
+            )
         marks = marks[: len(tiles)]  # further marks stay text
         prompt.data = _without(prompt.data or [], marks)  # what stands for an image is not the user's text
         runs = [f"<img>{IMAGE_CONTEXT * self.num_image_token * count}</img>" for count in tiles]
-        return replace(prompt, [(start, end, run) for (start, end), run in zip(marks, runs, strict=False)])
+        return replace(prompt, [(start, end, run) for (start, end), run in zip(marks, runs, strict=True)])
 
     def _answer(
         self, tokenizer: Any, prompts: list[Prompt], pixel_values: torch.Tensor | None, generation: dict[str, Any]
@@ -264,11 +338,20 @@ class InternVLChatModel(DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, In
 
 def _tiles_of_images(pixel_values: torch.Tensor | None, num_patches_list: Sequence[int] | None) -> list[int]:
     """Tiles of every image; they must add up to the tiles that are there."""
+    if pixel_values is not None:
+        check_tiles(pixel_values)
     total = 0 if pixel_values is None else len(pixel_values)
     tiles = list(num_patches_list) if num_patches_list is not None else [total] * (total > 0)
     if sum(tiles) != total:
         raise ValueError(f"`num_patches_list` {tiles} adds up to {sum(tiles)} tiles, but `pixel_values` has {total}.")
     return tiles
+
+
+def _refuse_other_tokens(*tokens: str) -> None:
+    """The tokens around an image are the tokenizer's, and no others have a meaning."""
+    known = (IMAGE_START, IMAGE_END, IMAGE_CONTEXT)
+    if tokens != known:
+        raise ValueError(f"The tokens of an image must be {known}, those of the released tokenizers, got {tokens}.")
 
 
 def _without(spans: list[tuple[int, int]], holes: list[tuple[int, int]]) -> list[tuple[int, int]]:

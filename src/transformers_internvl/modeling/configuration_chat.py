@@ -224,6 +224,10 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
         """Which hidden state of the tower feeds the projector, by the authors' name."""
         return self.vision_feature_layer
 
+    @select_layer.setter
+    def select_layer(self, value: int) -> None:
+        self.vision_feature_layer = value
+
     @property
     def tile_size(self) -> int:
         """Side of a tile in pixels."""

@@ -230,13 +230,16 @@ class InternVLDualEncoderModel(EncodesText, InternVLDualEncoderPreTrainedModel, 
             input_ids, attention_mask: `(T, L)`, as in `get_text_features`.
             mode: `"InternVL-C"` or `"InternVL-G"`, as in `get_image_features`.
             return_loss: compute the contrastive loss of pairs (then `B == T`, row by row), over all ranks.
-            image, text: the authors' names of `pixel_values` and `input_ids`. Who uses them gets what the authors'
-                model returns, the tuple of `logits_per_image` and `logits_per_text`.
+            image, text: the authors' names of `pixel_values` and `input_ids`. Who uses them, or their order with the
+                mode in third place, gets what the authors' model returns, the tuple of `logits_per_image` and
+                `logits_per_text`.
 
         Raises:
             ValueError: images or texts are missing; as `get_image_features` and `get_text_features`; with
                 `return_loss`, texts that do not pair up.
         """
+        if isinstance(attention_mask, str):  # `model(image, text, mode)`, the authors' order
+            image, text, mode, attention_mask = pixel_values, input_ids, attention_mask, None
         if image is not None and text is not None:
             outputs = self(image, text, attention_mask, mode, return_dict=True, **kwargs)
             return outputs.logits_per_image, outputs.logits_per_text

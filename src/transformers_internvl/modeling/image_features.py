@@ -15,6 +15,7 @@ from transformers.utils import TransformersKwargs, is_torchdynamo_compiling
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 
 from .configuration import InternVLConfig
+from .pixel_shapes import check_tiles
 from .projector import pixel_shuffle
 from .sharding import is_sharded
 
@@ -54,6 +55,7 @@ class EncodesImages:
             `pooler_output` `(T, n, D)`, the image tokens; `last_hidden_state` `(T, S, C)` of the layer that was used;
             on request `hidden_states` and `attentions` of the tower.
         """
+        check_tiles(pixel_values)
         layer = _single_layer(vision_feature_layer)
         if vision_feature_select_strategy != "default":
             raise ValueError(

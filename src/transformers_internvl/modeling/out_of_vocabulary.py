@@ -18,6 +18,7 @@ from transformers.generation.candidate_generator import CandidateGenerator, Prom
 from .configuration import InternVLConfig
 from .exact_decoding import DecodesExactly
 
+_IMAGES = ("pixel_values", "image_flags", "mm_encoder_outputs")
 STAND_IN = 0  # `<unk>` in Llama's vocabulary
 
 
@@ -49,6 +50,11 @@ class InternVLGenerationMixin(DecodesExactly):
     """transformers' generation; where an image token has no embedding, nothing looks for its score."""
 
     config: InternVLConfig
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers'. Images that are None are none: `generate(input_ids=ids, pixel_values=None)`."""
+        kwargs = {key: value for key, value in kwargs.items() if value is not None or key not in _IMAGES}
+        return super().generate(*args, **kwargs)
 
     def _get_logits_processor(self, *args: Any, **kwargs: Any) -> LogitsProcessorList:
         processors = super()._get_logits_processor(*args, **kwargs)

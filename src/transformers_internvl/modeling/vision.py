@@ -31,6 +31,7 @@ from .loading import NamesDamagedFiles
 from .older_arguments import AcceptsOlderArguments
 from .outputs import InternVLVisionModelOutputWithPooling
 from .patch_dropout import PatchDropout
+from .pixel_shapes import check_tiles
 from .sharding import NamesOwnBlocks
 
 
@@ -87,7 +88,7 @@ class InternVLVisionPatchEmbeddings(nn.Module):
         )
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        _, channels, height, width = pixel_values.shape
+        _, channels, height, width = check_tiles(pixel_values).shape
         if channels != self.num_channels:
             raise ValueError(f"`pixel_values` must have {self.num_channels} channels (T, C, H, W), got {channels}.")
         if height % self.patch_size[0] or width % self.patch_size[1]:
@@ -254,6 +255,8 @@ class InternVLVisionEncoder(nn.Module):
         self.config = config
         self.layer = nn.ModuleList(InternVLVisionLayer(config, rate) for rate in drop_path_rates(config))
         self.gradient_checkpointing = False
+
+    layers = property(lambda self: self.layer, doc="The blocks, by the authors' name.")
 
     def forward(self, hidden_states: torch.Tensor, num_layers: int | None = None, **kwargs: Any) -> torch.Tensor:
         for layer in self.layer[:num_layers]:
