@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 import transformers_internvl as ours
 from tests.llava import write_folder
@@ -237,6 +238,64 @@ def test_remote_code_goes_along(folder, tmp_path):
     back = convert_checkpoint(hf, tmp_path / "back", "authors", progress=False)
     assert read(back / "config.json")["auto_map"] == read(folder / "config.json")["auto_map"]
     assert {path.stem for path in back.glob("*.py")} == names
+
+
+def test_what_a_training_saved_becomes_servable(folder, tmp_path):
+    """Model and processor saved in the authors' layout: remote code and tokenizer come from another."""
+    names = {reference.split(".")[0] + ".py" for reference in read(folder / "config.json")["auto_map"].values()}
+    for name in names:
+        (folder / name).write_text("raise SystemExit('remote code was run')\n")
+    (folder / "preprocessor_config.json").write_text('{"image_size": 56}')
+    model = AutoModel.from_pretrained(folder)
+    model.config.loss_reduction = "square"
+    with torch.no_grad():
+        model.lm_head.weight.mul_(2.0)
+    trained = tmp_path / "trained"
+    model.save_pretrained(trained)
+    model.generation_config.max_new_tokens = 77
+    model.generation_config.save_pretrained(trained)
+    processor = AutoProcessor.from_pretrained(folder)
+    processor.image_processor.max_patches = 3
+    processor.save_pretrained(trained)
+    (trained / "README.md").write_text("my model")
+
+    servable = convert_checkpoint(trained, tmp_path / "servable", "authors", like=folder, progress=False)
+    assert equal(weights(servable), weights(trained))
+    config, original = read(servable / "config.json"), read(folder / "config.json")
+    assert config["auto_map"] == original["auto_map"] and config["max_dynamic_patch"] == 3
+    assert config["loss_reduction"] == "square"
+    unchanged = {key: value for key, value in original.items() if key not in (*BOOKKEEPING, "max_dynamic_patch")}
+    assert holds(config, unchanged)
+    same = {*names, "preprocessor_config.json", "tokenizer.model", "tokenizer_config.json", "added_tokens.json"}
+    for name in same:
+        assert (servable / name).read_bytes() == (folder / name).read_bytes(), name
+    assert (servable / "README.md").read_text() == "my model"
+    assert read(servable / "generation_config.json")["max_new_tokens"] == 77
+    assert not (servable / "chat_template.jinja").exists() and not (servable / "tokenizer.json").exists()
+    found = compare_checkpoints(trained, servable, progress=False)
+    assert found.equal, found.differences
+
+    # With a token of its own the tokenizer is written anew, as transformers 4 reads it.
+    settings = read(folder / "tokenizer_config.json")
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": "{{ messages }}"}))
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save_pretrained(trained)
+    servable = convert_checkpoint(trained, tmp_path / "other", "authors", like=folder, progress=False)
+    settings = read(servable / "tokenizer_config.json")
+    assert settings["added_tokens_decoder"]["455"]["content"] == "<new>" and "backend" not in settings
+    assert settings["chat_template"] == "{{ messages }}"
+
+    with pytest.raises(ValueError, match="is a model of type 'intern_vit_6b', .* one of type 'internvl_chat'"):
+        convert_checkpoint(trained, tmp_path / "no", "authors", like=golden_root() / "intern_vit_6b", progress=False)
+
+
+def test_parts_are_named_for_exporters(stations):
+    for name, model_class in (("chat_internlm2", "LlamaForCausalLM"), ("chat_gpt_oss", "GptOssForCausalLM")):
+        config = read(stations.hf(name) / "config.json")
+        assert config["text_config"]["architectures"] == [model_class]
+        assert config["vision_config"]["architectures"] == ["InternVLVisionModel"]
+        assert hasattr(transformers, model_class)
 
 
 def test_tied_embeddings_become_two_where_the_authors_have_two(tmp_path):

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--like",
         metavar="ID_OR_FOLDER",
-        help="with --to authors: the authors' checkpoint to take template, tokenizer files and remote code from, for "
-        "a model that was not converted from their layout before",
+        help="with --to authors: the authors' checkpoint to take template, tokenizer files, remote code and "
+        "preprocessor_config.json from, for a model that a training saved, or that was not theirs before",
     )
     add("--max-shard-size", default="5GB", metavar="SIZE", help="of one weight file, such as 500MB (%(default)s)")
     add("--overwrite", action="store_true", help="replace DST if it exists")

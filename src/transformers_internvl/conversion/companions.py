@@ -24,7 +24,7 @@ from .layouts import Checkpoint, authors_fields, read_json
 logger = logging.get_logger(__name__)
 
 KEPT = "authors"  # the subfolder
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack", ".index.json")
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack", ".index.json")
 _OF_HF = ("processor_config.json", "chat_template.jinja", "chat_template.json", "additional_chat_templates")
 _TOKENIZER = (
     "tokenizer.json",
@@ -42,7 +42,7 @@ def other_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inside.parts)
-        if path.is_file() and not hidden and not path.name.endswith(_WEIGHTS) and str(inside) != "config.json":
+        if path.is_file() and not hidden and not path.name.endswith(WEIGHTS) and str(inside) != "config.json":
             yield inside
 
 
@@ -138,7 +138,7 @@ def write_authors(source: Checkpoint, target: Path, like: Path | None = None) ->
     """
     folder = source.folder
     originals = like or (folder / KEPT if (folder / KEPT).is_dir() else None)
-    if source.layout == "authors":
+    if source.layout == "authors" and like is None:
         copy_others(folder, target)
     elif originals is None:
         copy_others(folder, target, skip=(*_OF_HF, *_TOKENIZER))
@@ -149,6 +149,9 @@ def write_authors(source: Checkpoint, target: Path, like: Path | None = None) ->
             for name in _TOKENIZER:
                 (target / name).unlink(missing_ok=True)
             _write_tokenizer(source, target)
+            _keep_template(originals, target)
+        if source.layout == "authors":  # its own card, say, but tokenizers as transformers 4 reads them
+            copy_others(folder, target, skip=(*_OF_HF, *_TOKENIZER, "generation_config.json"))
         ours, theirs = (read_json(place / "generation_config.json") for place in (folder, originals))
         if ours and _portable(ours) != _stopped_like(ours, theirs):
             write_json(target / "generation_config.json", ours)
@@ -196,6 +199,14 @@ def _write_tokenizer(source: Checkpoint, target: Path) -> None:
             str(token["id"]): {key: value for key, value in token.items() if key != "id"} for token in added
         }
     write_json(path, settings)
+
+
+def _keep_template(originals: Path, target: Path) -> None:
+    """Give a tokenizer that was written anew the chat template of the authors', which their engines render."""
+    settings = read_json(target / "tokenizer_config.json")
+    template = read_json(originals / "tokenizer_config.json").get("chat_template")
+    if settings and template is not None and "chat_template" not in settings:
+        write_json(target / "tokenizer_config.json", {**settings, "chat_template": template})
 
 
 def _has_stray_tokens(folder: Path, rows: int) -> bool:
@@ -257,6 +268,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 __all__ = [
     "KEPT",
+    "WEIGHTS",
     "auto_map",
     "has_tokenizer",
     "image_token_id",

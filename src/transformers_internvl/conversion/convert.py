@@ -20,7 +20,7 @@ from huggingface_hub import snapshot_download, split_state_dict_into_shards_fact
 from tqdm.auto import tqdm
 from transformers import PreTrainedConfig
 
-from .companions import auto_map, image_token_id, write_authors, write_hf, write_json
+from .companions import WEIGHTS, auto_map, image_token_id, write_authors, write_hf, write_json
 from .layouts import LAYOUTS, Checkpoint, authors_dict, authors_form, empty_model, hf_form, open_checkpoint, read_json
 from .plan import Loading, Plan, Step, Tensors
 from .sources import LEFT_OUT, weights_of
@@ -49,9 +49,11 @@ def convert_checkpoint(
         target: a folder that does not exist yet.
         to: `"hf"`, what stock transformers reads wherever it has the architecture, or `"authors"`, what the authors'
             code and the engines that follow it read.
-        like: with `to="authors"`, a checkpoint of the authors' layout (folder or Hub id) to take what the -hf layout
-            does not hold from: conversation template, tiling, tokenizer files, remote code. Not needed for what was
-            converted from that layout before.
+        like: with `to="authors"`, a checkpoint of the authors' layout (folder or Hub id) to take what the source
+            lacks from. Of the -hf layout these are conversation template, tiling, tokenizer files and remote code;
+            not needed for what was converted from the authors' layout before. A source of the authors' layout, such
+            as a training run saves, gets remote code with its `auto_map`, `preprocessor_config.json` and the tokenizer
+            files that servers read; what it says of itself stays.
         max_shard_size: of one weight file. Weights that are computed together stay together.
         overwrite: replace a target that exists.
         progress: show a bar on stderr.
@@ -76,7 +78,8 @@ def convert_checkpoint(
     checkpoint = open_checkpoint(local_folder(source, hub_options))
     if checkpoint.folder.resolve() == target.resolve():
         raise ValueError(f"{target} is the source: choose another folder.")
-    model_folder = None if like is None else local_folder(like, hub_options)
+    without_weights = {**hub_options, "ignore_patterns": [f"*{ending}" for ending in WEIGHTS]}
+    model_folder = None if like is None else local_folder(like, without_weights)
     job = _Job(checkpoint, to, model_folder, max_shard_size)
     partial = target.with_name(target.name + ".partial")
     with _alone_in(partial):

@@ -36,7 +36,7 @@ from ..modeling.configuration_chat import (
 )
 from ..modeling.configuration_dual_encoder import InternVLDualEncoderConfig
 from ..modeling.configuration_llava import InternVLLlavaConfig
-from ..processing.processor_files import chat_fields
+from ..processing.processor_files import chat_fields, tile_fields
 from .llava_tower import TOWER_PREFIX, find_sizes, tower_folder
 from .shapes import weight_shapes
 
@@ -148,15 +148,18 @@ def authors_form(source: Checkpoint, like: Path | None = None) -> PreTrainedConf
 
     Args:
         source: the checkpoint.
-        like: a folder of the authors' layout to start from, instead of what `config.json` says.
+        like: a folder of the authors' layout to start from, instead of what `config.json` says. Of a checkpoint that
+            is in this layout its own says all.
 
     Raises:
         ValueError: what the authors' layout must say is nowhere to be found.
     """
     config: Any = copy.deepcopy(source.config)
-    if source.layout == "authors" or isinstance(config, InternVLDualEncoderConfig):
-        return config
     written = authors_fields(source, like)
+    if source.layout == "authors" or isinstance(config, InternVLDualEncoderConfig):
+        if like is not None and written.get("model_type") not in (config.model_type, source.written["model_type"]):
+            raise ValueError(_other_kind(like, written.get("model_type"), source))
+        return config if like is None else _cut_as_saved(config, source.folder)
     if not written:
         return _new_tower(config) if isinstance(config, InternVLVisionConfig) else _new_chat(config, source.folder)
     model_type = written.get("model_type")
@@ -171,10 +174,20 @@ def authors_form(source: Checkpoint, like: Path | None = None) -> PreTrainedConf
     elif isinstance(form, InternVLConfig) and isinstance(config, InternVLConfig):
         _update_chat(form, config)
     else:
-        raise ValueError(
-            f"{like} is a model of type {model_type!r}, {source.folder} one of type {config.model_type!r}."
-        )
+        raise ValueError(_other_kind(like, model_type, source))
+    return _cut_as_saved(form, source.folder)
+
+
+def _cut_as_saved(form: Any, folder: Path) -> Any:
+    """A chat model's configuration, with the tiles of a processor that was saved beside it."""
+    for key, value in tile_fields(folder).items() if isinstance(form, InternVLChatConfig) else ():
+        if getattr(form, key) != value:
+            setattr(form, key, value)
     return form
+
+
+def _other_kind(like: Path | None, model_type: Any, source: Checkpoint) -> str:
+    return f"{like} is a model of type {model_type!r}, {source.folder} one of type {source.config.model_type!r}."
 
 
 def authors_fields(source: Checkpoint, like: Path | None = None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from .authors_keys import BOOKKEEPING, SILENT, VISION_KEYS, KeepsAuthorsKeys, as_source, authors_value
 from .configuration import InternVLConfig, InternVLVisionConfig
@@ -286,7 +287,7 @@ def canonical_config(config: InternVLConfig) -> InternVLConfig:
     """
     return InternVLConfig(
         text_config=canonical_text_fields(config.text_config),
-        vision_config=canonical_tower_fields(config.vision_config),
+        vision_config={**canonical_tower_fields(config.vision_config), "architectures": ["InternVLVisionModel"]},
         **{key: copy.deepcopy(getattr(config, key)) for key in CANONICAL_FIELDS},
         authors_config=_without_bookkeeping(config.to_diff_dict()),
     )
@@ -303,7 +304,8 @@ def canonical_text_fields(config: PreTrainedConfig) -> dict[str, Any]:
     fields = _without_bookkeeping(config.to_dict())
     if fields["model_type"] == "internlm2":  # Llama under another name, which stock does not know
         fields["model_type"] = "llama"
-    return fields
+    architecture = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(fields["model_type"])
+    return fields if architecture is None else {**fields, "architectures": [architecture]}  # exporters go by it
 
 
 def _without_bookkeeping(fields: dict[str, Any]) -> dict[str, Any]:

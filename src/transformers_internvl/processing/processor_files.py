@@ -191,6 +191,15 @@ def chat_fields(name_or_path: str | os.PathLike, **hub_options: Any) -> dict[str
     return {"template": found[0], "system_message": found[1], **tiles}
 
 
+def tile_fields(folder: Path) -> dict[str, Any]:
+    """How pictures are cut, by the authors' keys, as saved processor files say; empty if this package wrote none."""
+    path = folder / "processor_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8")).get("image_processor") if path.is_file() else None
+    if not settings or not written_here(settings):
+        return {}
+    return {theirs: settings[ours] for ours, theirs in _CHAT_FIELDS.items() if settings.get(ours) is not None}
+
+
 def as_stock_writes(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of an image or video processor, under the name of stock's class and without what it cannot take."""
     settings = {name: value for name, value in settings.items() if name != "backend"}
