@@ -13,7 +13,7 @@ from .loading import positive
 from .tables import table
 
 # What this verb declares itself; any other `--name value` is a field of the recipe or of `TrainingArguments`.
-_VALUES = ("model", "data", "output", "config", "set", "on-bad-sample", "ranks")
+_VALUES = ("model", "data", "output", "config", "set", "on-bad-sample", "text-tokens", "ranks")
 _SWITCHES = ("list", "dry-run", "resume", "help")
 
 
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--config", metavar="FILE", help="a YAML file with any fields, in place of RECIPE or beside it")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="a field; the same as --NAME VALUE")
     add("--on-bad-sample", metavar="raise|skip:N", help="samples that cannot be used: stop, or leave out up to N")
+    add("--text-tokens", metavar="WHICH", help="tokens that the data may write: added, regions, all, or a list A,B")
     add("--dry-run", action="store_true", help="print what would be trained, on what, and the memory it takes")
     add("--ranks", type=positive, metavar="N", help="with --dry-run: devices to plan for (default: torchrun's)")
     add("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
@@ -92,7 +93,7 @@ def _options(arguments: argparse.Namespace) -> Any:
         if not equals:
             raise UserError(f"--set takes NAME=VALUE, got {item!r}.")
         assigned[name] = value
-    for name in ("model", "data", "output", "on_bad_sample"):
+    for name in ("model", "data", "output", "on_bad_sample", "text_tokens"):
         if getattr(arguments, name) is not None:
             assigned[name] = getattr(arguments, name)
     return read_options(base, assigned, arguments.config if arguments.recipe else None)

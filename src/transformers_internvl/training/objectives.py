@@ -61,7 +61,8 @@ class DualEncoderTrainer(InternVLTrainer):
 def chat_samples(options: RunOptions, processor: Any, seed: int) -> ChatDataset:
     """The samples of a chat model's run, encoded one by one."""
     recipe = options.recipe
-    encoder = SampleEncoder(processor, max_length=recipe.max_length, too_long=options.too_long)
+    limits = {"max_length": recipe.max_length, "too_long": options.too_long}
+    encoder = SampleEncoder(processor, text_tokens=options.writable_tokens(), **limits)  # type: ignore[arg-type]
     sets = read_sets(options.data, recipe.max_tiles)
     return ChatDataset(sets, encoder, mixing=options.mixing, seed=seed, policy=options.policy())
 
@@ -85,6 +86,11 @@ def _read_preferences(options: RunOptions, processor: Any, seed: int) -> Data:
 
 def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, Any, int], Data]:
     def read(options: RunOptions, processor: Any, seed: int) -> Data:
+        if options.text_tokens != "added":
+            raise ValueError(
+                f"`text_tokens={options.text_tokens}` is for chat models: captions write the tokens that were added to "
+                "the vocabulary, and no others. Leave it out."
+            )
         rows = PairRows(read_sets(options.data), options.policy())
         truncates = options.too_long == "cut"
         made = collator(processor, truncation=truncates, max_length=options.recipe.max_length)

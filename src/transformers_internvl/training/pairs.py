@@ -6,6 +6,8 @@
     ContrastiveCollator(processor)(rows)     stage 1: InternVLDualEncoderModel compares them
     PretrainingCollator(processor)(rows)     stage 2: InternVLDualEncoderForPreTraining matches, compares and captions
 
+Special tokens that the user added to the vocabulary are tokens in captions; others are text.
+
 Both are for `Trainer`, with `remove_unused_columns=False` in its arguments, as the recipes have it: rows become inputs
 only here. Ranks must bring batches of one size: `dataloader_drop_last=True`.
 
@@ -20,6 +22,8 @@ from typing import Any
 import torch
 
 from ..modeling.losses import IGNORE_INDEX
+from ..processing import text_as_data
+from ..processing.released_tokens import user_tokens
 from ..processing.tokenization_dual_encoder import CAPTION_PROMPT
 
 Row = dict[str, Any]
@@ -91,8 +95,21 @@ class ContrastiveCollator:
 
     def _ids(self, texts: list[str], max_length: int | None = None, **options: Any) -> list[list[int]]:
         """Ids of every text, unpadded; `options` are the tokenizer's `prefix` and `add_eos_token`."""
+        tokenizer = self.processor.tokenizer
         limit = {"max_length": max_length or self.max_length, "truncation": self.truncation}
-        return self.processor.tokenizer(texts, padding=False, **limit, **options)["input_ids"]
+        ids = tokenizer(texts, padding=False, **limit, **options)["input_ids"]
+        added = user_tokens(tokenizer)
+        for place, text in enumerate(texts):
+            if not any(token in text for token in added):
+                continue
+            reserved = text_as_data.control_pattern(tokenizer, "", added).search(text)
+            if reserved is not None:
+                raise ValueError(
+                    f"A caption writes a token that was added to the vocabulary, and {reserved[0]!r}, which is "
+                    f"reserved: take it out of {text!r:.100}."
+                )
+            ids[place] = tokenizer(text, split_special_tokens=False, padding=False, **limit, **options)["input_ids"]
+        return ids
 
     @staticmethod
     def _length(tasks: list[list[list[int]]]) -> int:

@@ -47,6 +47,8 @@ class RunOptions:
         on_bad_sample: `"raise"`, or `"skip:N"`: leave out up to N samples that cannot be used, and report them.
         mixing: how sets are drawn, see `sampling.Mixture`.
         too_long: what happens to samples beyond the recipe's `max_length`, see `SampleEncoder`.
+        text_tokens: which special tokens the data may write: `"added"`, those of regions and those that the user added
+            to the vocabulary; `"regions"`; `"all"`; or a list, separated by commas. See `SampleEncoder`.
         arguments: further fields of `TrainingArguments`.
     """
 
@@ -58,6 +60,7 @@ class RunOptions:
     on_bad_sample: str = "raise"
     mixing: Mixing = "size"
     too_long: Literal["raise", "cut"] = "raise"
+    text_tokens: str = "added"
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -76,6 +79,11 @@ class RunOptions:
             return SkipPolicy(int(limit))
         raise ValueError(f"`on_bad_sample` is 'raise', or 'skip:N' with a number; got {self.on_bad_sample!r}.")
 
+    def writable_tokens(self) -> str | tuple[str, ...]:
+        """`text_tokens` as `SampleEncoder` takes it."""
+        word = self.text_tokens in ("added", "regions", "all")
+        return self.text_tokens if word else tuple(token.strip() for token in self.text_tokens.split(","))
+
     def as_mapping(self) -> dict[str, Any]:
         """All fields as plain values, which `read_options` turns into the same run again."""
         own = {name: getattr(self, name) for name in OWN_FIELDS if getattr(self, name) is not None}
@@ -83,7 +91,7 @@ class RunOptions:
         return {"recipe": recipe.pop("name"), **own, **_plain({**recipe, **self.arguments})}
 
 
-OWN_FIELDS = ("model", "data", "output", "dtype", "on_bad_sample", "mixing", "too_long")
+OWN_FIELDS = ("model", "data", "output", "dtype", "on_bad_sample", "mixing", "too_long", "text_tokens")
 _ALIASES = {"output_dir": "output"}
 _RECIPE_FIELDS = {name: kind for name, kind in typing.get_type_hints(Recipe).items() if name != "name"}
 
@@ -178,6 +186,8 @@ def _coerced(name: str, value: Any) -> Any:
     Raises:
         ValueError: it has another one.
     """
+    if name == "text_tokens" and isinstance(value, (list, tuple)):
+        value = ",".join(map(str, value))
     if name == "recipe" or name in OWN_FIELDS:
         return value if value is None else str(value)
     kind = _RECIPE_FIELDS.get(name) or argument_types()[name]

@@ -10,13 +10,15 @@ Thinking of GPT-OSS is a turn of its own, in the analysis channel, supervised li
 message's `thinking` (or `reasoning_content`) or, as in the authors' data, within `<think>` and `</think>` in front of
 the answer (their `preprocess_internvl3_5_gpt_oss_with_think`).
 
-Text stays text: of all special tokens only those of regions (`<ref>`, `<box>`, ...) may be written by the data, and
-`<image>` and `<video>` by the authors' `conversations`.
+Text stays text: of all special tokens the data may write those of regions (`<ref>`, `<box>`, ...) and those that the
+user added to the vocabulary, and the authors' `conversations` may write `<image>` and `<video>`. Others, which mark
+turns and images, are written as plain text, unless `text_tokens` says otherwise.
 
 Shape letters: L tokens, T tiles, S tile side.
 """
 
 import copy
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ from ..processing.grounding import REGION_TOKENS
 from ..processing.media import Media
 from ..processing.placeholders import IMAGE, VIDEO, Place, by_sample, find_places
 from ..processing.processor import InternVLProcessor
+from ..processing.released_tokens import user_tokens
 from ..processing.text_as_data import Prompt
 
 Turn = dict[str, Any]
@@ -57,7 +60,10 @@ class SampleEncoder:
         max_length: most tokens of a sample; None = any number.
         too_long: what happens beyond that: `"raise"`, or `"cut"` off the end as the authors do. A cut that would go
             through an image raises all the same.
-        trust_text: let all text write special tokens, as the authors do.
+        text_tokens: which special tokens texts may write: `"added"`, those of regions and those that the user added
+            (`user_tokens`); `"regions"`, these alone; `"all"`, as the authors do; or a list, those of regions and
+            these.
+        trust_text: the same as `text_tokens="all"`.
         frame_label: what stands before each frame of a video; the authors train with `"Frame-{}: "`.
         share_tile_budget: whether the images of a sample share `max_patches`, as in the authors' training.
 
@@ -72,6 +78,7 @@ class SampleEncoder:
     chat_template: str | None = None
     max_length: int | None = None
     too_long: Literal["raise", "cut"] = "raise"
+    text_tokens: Literal["added", "regions", "all"] | Sequence[str] = "added"
     trust_text: bool = False
     frame_label: str = "Frame-{}: "
     share_tile_budget: bool = True
@@ -81,9 +88,33 @@ class SampleEncoder:
             raise ValueError(f"`too_long` is 'raise' or 'cut', got {self.too_long!r}.")
         if not self.processor.tokenizer.is_fast:
             raise ValueError("Labels need offsets of tokens: load a tokenizer of the `tokenizers` library.")
+        object.__setattr__(self, "trust_text", self.trust_text or self.text_tokens == "all")
+        if self.text_tokens != "added":  # its own tokens are there, whatever they are
+            self._writable("")
         processor = copy.copy(self.processor)
         processor.frame_label = self.frame_label
         object.__setattr__(self, "processor", processor)
+
+    def _writable(self, template: str) -> tuple[str, ...]:
+        """The special tokens that texts may write in the prompts of a template.
+
+        Raises:
+            ValueError: `text_tokens` names something else than added tokens.
+        """
+        tokens = self.text_tokens
+        if isinstance(tokens, str) and tokens in ("added", "regions", "all"):
+            added = user_tokens(self.processor.tokenizer, template) if tokens == "added" else ()
+            return (*REGION_TOKENS, *added)
+        known = {token.content for token in self.processor.tokenizer.added_tokens_decoder.values()}
+        unknown = [tokens] if isinstance(tokens, str) else [token for token in tokens if token not in known]
+        if unknown:
+            near = difflib.get_close_matches(str(unknown[0]), [*known, "added", "regions", "all"], n=3)
+            raise ValueError(
+                "`text_tokens` is 'added', 'regions', 'all', or a list of tokens that the tokenizer has as added "
+                f"ones; got {unknown[0]!r}.{f' Did you mean {near}?' * bool(near)} New tokens come from `internvl "
+                "surgery add-tokens`."
+            )
+        return (*REGION_TOKENS, *tokens)
 
     def messages(
         self, messages: list[Turn], images: Sequence[Any] = (), videos: Sequence[Any] = (), **options: Any
@@ -139,7 +170,7 @@ class SampleEncoder:
         pattern = text_as_data.control_pattern(self.processor.tokenizer, "")
         prompt = Prompt(text, generation=[(0, len(text))])
         if not self.trust_text:
-            allowed = text_as_data.control_pattern(self.processor.tokenizer, "", REGION_TOKENS)
+            allowed = text_as_data.control_pattern(self.processor.tokenizer, "", self._writable(""))
             prompt.data = [(0, len(text))]
             text_as_data.cut(prompt, allowed)
         places = [Place(m.start(), m.end(), m[0][1:-1]) for m in _MEDIA.finditer(text)]
@@ -172,7 +203,7 @@ class SampleEncoder:
         (prompt,) = text_as_data.render_prompts(
             [chat],
             template,
-            text_as_data.control_pattern(tokenizer, template, REGION_TOKENS),
+            text_as_data.control_pattern(tokenizer, template, self._writable(template)),
             trusted=self.trust_text,
             variables={},
             for_training=True,
