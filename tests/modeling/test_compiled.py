@@ -128,7 +128,9 @@ def test_inductor(model):
 def test_one_exported_program_serves_all_shapes_and_is_saved(model, tmp_path):
     exported = DynamoExporter().export(model, tiny_batch([2, 1]), DynamoConfig(dynamic_shapes=ANY_BATCH))
     exported.save_pretrained(tmp_path)
-    again = ExportedModel.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="run code when loaded"):  # a pickle
+        ExportedModel.from_pretrained(tmp_path)
+    again = ExportedModel.from_pretrained(tmp_path, trust_remote_code=True)
     for batch in (tiny_batch([2, 1]), tiny_batch([1]), tiny_batch([3, 0, 1], length=31), tiny_batch([17], length=80)):
         torch.testing.assert_close(again(**batch).logits, model(**batch).logits, **TOLERANCE)
     wrong = tiny_batch([2])
