@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import AutoProcessor
 from transformers.configuration_utils import PreTrainedConfig
-from transformers.processing_utils import ProcessorMixin, TextKwargs
+from transformers.processing_utils import ProcessorMixin
 from transformers.utils import logging
 
 from ..hub.arguments import find_file, hub_arguments
@@ -20,6 +20,7 @@ from .chat_templates import TEMPLATES, find_chat_template, get_chat_template
 from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
 from .placeholders import VIDEO
 from .tokenization import load_tokenizer
+from .tokenization_slow import forget_call_settings
 from .video_processing import InternVLVideoProcessor
 from .video_token import STAND_INS, forget_without_embedding, video_token_of
 
@@ -55,14 +56,19 @@ class ProcessorBase(PushesWithCard, ProcessorMixin):
     """What all processors of this package share."""
 
     def _merge_kwargs(self, ModelProcessorKwargs=None, tokenizer_init_kwargs=None, **kwargs):
-        # Stock hands the tokenizer's settings to every part, but `backend` means something else to images.
-        defaults = {k: v for k, v in (tokenizer_init_kwargs or {}).items() if k in TextKwargs.__annotations__}
+        # Stock takes the tokenizer's settings for those of every call, and a call's truncation is saved among them.
+        defaults = {k: v for k, v in (tokenizer_init_kwargs or {}).items() if k == "padding_side"}
         options = ModelProcessorKwargs or self.valid_processor_kwargs
         merged = super()._merge_kwargs(options, tokenizer_init_kwargs=defaults, **kwargs)
         for name in ("max_length", "pad_to_multiple_of"):  # a tokenizer that has no memory left ends the process
             if (merged["text_kwargs"].get(name) or 0) > LONGEST:
                 raise ValueError(f"`{name}={merged['text_kwargs'][name]}` is more than {LONGEST} tokens; lower it.")
         return merged
+
+    def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
+        """As transformers', without what the last call was padded and cut to."""
+        forget_call_settings(self.tokenizer)
+        return super().save_pretrained(save_directory, push_to_hub, **kwargs)
 
 
 class ProcessorFiles(ProcessorBase):

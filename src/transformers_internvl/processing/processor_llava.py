@@ -21,7 +21,7 @@ from .image_processing import NORMALIZE_TYPES
 from .image_processing_llava import InternVLLlavaImageProcessor
 from .placeholders import IMAGE_CONTEXT, Place, checked_length, token_id
 from .processor import InternVLProcessor
-from .processor_files import check_tokenizer_files, chosen_options
+from .processor_files import ProcessorBase, check_tokenizer_files, chosen_options
 from .text_as_data import Prompt, find_token
 from .tokenization import load_tokenizer
 
@@ -133,7 +133,7 @@ class InternVLLlavaProcessor(InternVLProcessor):
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
         """Save all files in today's layout of transformers."""
-        return ProcessorMixin.save_pretrained(self, save_directory, push_to_hub, **kwargs)
+        return ProcessorBase.save_pretrained(self, save_directory, push_to_hub, **kwargs)
 
 
 def _check_id(tokenizer: Any, name_or_path: Any, **hub_options: Any) -> None:

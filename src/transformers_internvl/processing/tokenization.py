@@ -20,6 +20,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from ..hub.arguments import find_file
 from .tokenization_internlm2 import InternLM2Tokenizer
 from .tokenization_llama import LlamaTokenizer
+from .tokenization_slow import forget_call_settings
 
 # File -> how to read the added tokens from its content.
 _TOKEN_FILES = {
@@ -43,6 +44,7 @@ def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrained
     """
     with _Reading(name_or_path):
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
+    forget_call_settings(tokenizer)
     if type(tokenizer) is transformers.TokenizersBackend and "spare_pieces" in tokenizer.init_kwargs:
         return InternLM2Tokenizer.from_pretrained(name_or_path, **kwargs)  # a -hf folder names a class of stock's
     if type(tokenizer) is not transformers.LlamaTokenizer:

@@ -201,12 +201,6 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
             if ends != usual:
                 self.add_eos_token = usual
 
-    def _save_pretrained(self, save_directory: Any, file_names: tuple[str, ...], **kwargs: Any) -> tuple[str, ...]:
-        # What the last call padded and cut to is no property of the tokenizer.
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        return super()._save_pretrained(save_directory, file_names, **kwargs)
-
 
 def _checked(texts: Any) -> Sequence[str]:
     """The texts, if they are some.

@@ -5,12 +5,28 @@ import os
 from pathlib import Path
 from typing import Any
 
-from transformers.tokenization_utils_base import BatchEncoding
+from transformers.tokenization_utils_base import BatchEncoding, PreTrainedTokenizerBase
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from .sentencepiece_library import SentencePieceCutter
 from .sentencepiece_model import SentencePieceModel, decode_pieces
 from .threads import lock_of
+
+# What transformers takes from a saved tokenizer.json for a tokenizer's own settings, and from these for a call's.
+_CALL_SETTINGS = (
+    *("truncation", "truncation_strategy", "max_length", "stride", "padding", "pad_to_multiple_of"),
+    *("tokenizer_truncation", "tokenizer_padding", "_json_truncation", "_json_padding"),
+)
+
+
+def forget_call_settings(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Take out of a tokenizer what a call was padded and cut to, so that it is neither saved nor taken up again."""
+    with lock_of(tokenizer):  # not in the middle of another thread's call
+        if tokenizer.is_fast:
+            tokenizer.backend_tokenizer.no_truncation()
+            tokenizer.backend_tokenizer.no_padding()
+        for name in _CALL_SETTINGS:
+            tokenizer.init_kwargs.pop(name, None)
 
 
 class SlowDecodingTokenizer(TokenizersBackend):
@@ -51,6 +67,7 @@ class SlowDecodingTokenizer(TokenizersBackend):
             return super()._encode_plus(text, text_pair, **kwargs)
 
     def _save_pretrained(self, save_directory: Any, file_names: tuple[str, ...], **kwargs: Any) -> tuple[str, ...]:
+        forget_call_settings(self)
         files = super()._save_pretrained(save_directory, file_names, **kwargs)
         prefix = kwargs.get("filename_prefix")
         if self.can_save_slow_tokenizer:  # byte for byte, for readers of the authors' layout
