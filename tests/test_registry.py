@@ -97,6 +97,40 @@ def test_the_private_tables_that_are_touched_exist():
     assert tokenization_auto.TOKENIZER_MAPPING_NAMES["internvl"] == "Qwen2Tokenizer"  # stock's, left alone
 
 
+def test_transformers_finds_every_class_by_its_name():
+    """As MLflow does when it saves a pipeline: by walking the tables, and through the Auto classes' own look-up."""
+    code = """
+import transformers_internvl as ours
+from transformers.processing_utils import ProcessorMixin
+from transformers.models.auto.image_processing_auto import AutoImageProcessor, get_image_processor_class_from_name
+from transformers.models.auto.image_processing_auto import _find_mapping_for_image_processor, _load_class_with_fallback
+from transformers.models.auto.video_processing_auto import AutoVideoProcessor, video_processor_class_from_name
+
+find = ProcessorMixin.get_possibly_dynamic_module
+names = ("InternVLImageProcessor", "InternVLLlavaImageProcessor", "InternLM2Tokenizer",
+         "InternVLDualEncoderTokenizer")
+for name in names:
+    assert find(name) is getattr(ours, name), name
+assert get_image_processor_class_from_name(names[0]) is ours.InternVLImageProcessor
+assert video_processor_class_from_name("InternVLVideoProcessor") is ours.InternVLVideoProcessor
+row = _find_mapping_for_image_processor(names[0])
+for backend in ("pil", "torchvision", "of another package"):
+    assert _load_class_with_fallback(row, backend) is ours.InternVLImageProcessor, backend
+assert dict(row.items()) == {key: row[key] for key in row.keys()}
+
+class Other(ours.InternVLImageProcessor): pass
+AutoImageProcessor.register(ours.InternVLChatConfig, image_processor_classes={"other": Other}, exist_ok=True)
+assert find("Other") is Other and find(names[0]) is ours.InternVLImageProcessor
+try:
+    find("Nothing")
+except ValueError as error:
+    assert "Could not find module Nothing" in str(error)
+else:
+    raise AssertionError("found")
+"""
+    assert run(code) == ""
+
+
 def test_the_tokenizer_is_found_by_name():
     assert type(AutoTokenizer.from_pretrained(golden_root() / "chat_internlm2")) is ours.InternLM2Tokenizer
 

@@ -31,10 +31,9 @@ from transformers.conversion_mapping import register_checkpoint_conversion_mappi
 from transformers.core_model_loading import WeightTransform
 from transformers.models.auto import modeling_auto, processing_auto, tokenization_auto
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPING
 
-# Not from the top level, where these are dummies as long as torchvision is missing.
-from transformers.models.auto.video_processing_auto import AutoVideoProcessor
-
+from .backend_classes import BackendClasses
 from .conversion import mappings
 from .internvl_chat import InternVLChatModel
 from .internvl_llava import InternVLLlavaForConditionalGeneration
@@ -203,11 +202,11 @@ def _register(family: Family) -> None:
         tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS.add(model_type)
     if family.image_processor is not None:
         # `AutoImageProcessor.register` would first look up stock's classes, and warn that torchvision is missing.
-        images = {"pil": family.image_processor, "torchvision": family.image_processor}
+        images = BackendClasses({"pil": family.image_processor, "torchvision": family.image_processor})
         IMAGE_PROCESSOR_MAPPING.register(config, images, exist_ok=True)
     if family.video_processor is not None:
-        videos = {"pil": family.video_processor, "torchvision": family.video_processor}
-        AutoVideoProcessor.register(config, video_processor_classes=videos, exist_ok=True)
+        videos = BackendClasses({"pil": family.video_processor, "torchvision": family.video_processor})
+        VIDEO_PROCESSOR_MAPPING.register(config, videos, exist_ok=True)
     if family.processor is not None:
         # Stock finds a processor by the name in `processor_config.json`, its own table first: the row of `internvl`
         # has to go for the class of that name that is registered here to be found.

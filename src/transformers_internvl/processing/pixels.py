@@ -113,9 +113,9 @@ def _deep_pixels(image: Image.Image) -> np.ndarray:
         return pixels
     if low < 0 or high > 255:
         warnings.warn(
-            f"A gray picture of Pillow's mode {image.mode!r} has values from {low} to {high}. In the authors' code, as "
-            "in Pillow's conversion to RGB, those above 255 become white, and those below 0 black. To show 16 bits by "
-            "their whole range pass `numpy.asarray(picture).astype('uint16')[..., None]`.",
+            f"A gray picture of Pillow's mode {image.mode!r} has values from {low} to {high}. In the authors' code, "
+            "as in Pillow's conversion to RGB, those above 255 become white, and those below 0 black. To show 16 bits "
+            "by their whole range pass `numpy.asarray(picture).astype('uint16')[..., None]`.",
             stacklevel=2,
         )
     return np.clip(pixels, 0, 255).astype(np.uint8)

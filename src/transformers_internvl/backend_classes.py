@@ -1,0 +1,58 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""What stands in transformers' tables of image and video processors: the classes of a model by backend."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+class BackendClasses(tuple):
+    """Classes by backend, to be read in both ways that transformers (5.24) has.
+
+    The Auto classes take the entries of these tables for mappings from backend to class, as stock's own entries are.
+    `ProcessorMixin.get_possibly_dynamic_module`, which looks for a class by its name, takes them for classes or tuples
+    of classes, and ends in an `AttributeError` at a dictionary. So this is a tuple of the classes, each once, with the
+    methods of a mapping; a class may be asked for by itself, as if it were a backend.
+
+    Args:
+        classes: backend to class.
+    """
+
+    def __new__(cls, classes: dict[str, type]) -> "BackendClasses":
+        self = super().__new__(cls, dict.fromkeys(classes.values()))
+        self._classes = dict(classes)
+        return self
+
+    def __iter__(self) -> Iterator[type]:
+        return iter(dict.fromkeys(self._classes.values()))
+
+    def __getitem__(self, backend: Any) -> Any:
+        found = self.get(backend)
+        if found is None:
+            raise KeyError(backend)
+        return found
+
+    def __reduce__(self) -> tuple:
+        return BackendClasses, (self._classes,)
+
+    def get(self, backend: Any, default: Any = None) -> Any:
+        """The class of a backend; of a class, itself."""
+        return self._classes.get(backend, backend if isinstance(backend, type) and backend in iter(self) else default)
+
+    def keys(self) -> Any:
+        """The backends."""
+        return self._classes.keys()
+
+    def values(self) -> Any:
+        """The class of each backend."""
+        return self._classes.values()
+
+    def items(self) -> Any:
+        """Backends with their classes."""
+        return self._classes.items()
+
+    def update(self, classes: dict[str, type]) -> None:
+        """Take other backends in, as registering again does."""
+        self._classes.update(classes)
+
+
+__all__ = ["BackendClasses"]
