@@ -101,7 +101,7 @@ RELIED_ON: dict[str, str] = {
         tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS tokenization_auto.TOKENIZER_MAPPING_NAMES """,
     "transformers.models.auto.image_processing_auto": "IMAGE_PROCESSOR_MAPPING",
     "transformers.models.auto.tokenization_auto": "get_tokenizer_config",
-    "transformers.models.auto.video_processing_auto": "AutoVideoProcessor",
+    "transformers.models.auto.video_processing_auto": "VIDEO_PROCESSOR_MAPPING",
     "transformers.models.internvl.configuration_internvl": "InternVLConfig InternVLVisionConfig",
     "transformers.models.llama.modeling_llama": "LlamaAttention LlamaDecoderLayer LlamaRMSNorm LlamaRotaryEmbedding",
     "transformers.models.llava.image_processing_pil_llava": "LlavaImageProcessorPil._preprocess",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import transformers
 from transformers import (
     AutoBackbone,
     AutoConfig,
@@ -169,6 +170,9 @@ def register() -> None:
     for family in FAMILIES:
         if not (family.from_stock and keep_stock):
             _register(family)
+    # Without torchvision the top level has a placeholder here, at which stock's search for classes by name ends in an
+    # AttributeError; the table itself needs no torchvision.
+    transformers.VIDEO_PROCESSOR_MAPPING = VIDEO_PROCESSOR_MAPPING
     AutoBackbone.from_pretrained = classmethod(_backbone_from_pretrained)
 
 
