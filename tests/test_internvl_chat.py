@@ -68,6 +68,8 @@ def test_tiles_and_counts_must_agree(setting):
         model.chat(tokenizer, pixels[:1], "<image>\nWhat?", GENERATION, num_patches_list=[2])
     with pytest.raises(ValueError, match="one entry per question: 1 for 2"):
         model.batch_chat(tokenizer, pixels[:1], ["a", "b"], GENERATION, num_patches_list=[1])
+    with pytest.raises(ValueError, match="`questions` is empty"):
+        model.batch_chat(tokenizer, None, [], GENERATION)
     with pytest.raises(ValueError, match="no history"):
         model.batch_chat(tokenizer, None, ["a"], GENERATION, history=[("a", "b")])
 

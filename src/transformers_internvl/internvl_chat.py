@@ -284,6 +284,8 @@ class InternVLChatModel(
             num_patches_list = image_counts
         if history is not None or return_history:
             raise ValueError("`batch_chat` keeps no history: use `chat`, one conversation at a time.")
+        if not questions:
+            raise ValueError("`questions` is empty: ask at least one.")
         tokenizer, tiles = as_trained(tokenizer), list(num_patches_list or [])
         if pixel_values is not None and len(tiles) != len(questions):
             raise ValueError(

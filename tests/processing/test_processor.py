@@ -13,7 +13,7 @@ import pytest
 import torch
 from openai.types.chat import ChatCompletionMessage
 from PIL import Image
-from transformers import AutoProcessor, GotOcr2ImageProcessorPil, pipeline
+from transformers import AutoModelForImageTextToText, AutoProcessor, GotOcr2ImageProcessorPil, pipeline
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 import transformers_internvl  # noqa: F401  (registers)
@@ -374,6 +374,8 @@ def test_video_item(processor):
         ("<image>", np.full((9, 9, 3), np.nan), "not finite"),
         (None, None, "needs `text`"),
         (3, None, "must be a string"),
+        ([], None, r"a list of strings, at least one, got \[\]"),
+        ([], [], "at least one"),
     ],
 )
 def test_bad_input(processor, text, images, message):
@@ -630,3 +632,28 @@ def test_loading_does_not_ask_for_the_whole_vocabulary(monkeypatch):
     monkeypatch.setattr(TokenizersBackend, "get_vocab", refuse)
     processor = AutoProcessor.from_pretrained(nano_path())
     assert processor.image_token_id == processor.tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+
+
+@pytest.mark.parametrize("videos", [False, True])
+def test_what_a_processor_says_on_request_goes_through_generate(videos):
+    """`generate(**inputs)` writes the same with and without the counts, and what else can be asked for."""
+    processor, model = (
+        AutoProcessor.from_pretrained(nano_path()),
+        AutoModelForImageTextToText.from_pretrained(nano_path()),
+    )
+    frames = [np.asarray(picture(40, 30, value)) for value in (10, 200)]
+    message = user(image_item(100, 200, 90), *([{"type": "video", "video": frames}] if videos else []), "What?")
+    options = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "add_generation_prompt": True}
+    plain = processor.apply_chat_template([message], **options)
+    described = processor.apply_chat_template(
+        [message],
+        **options,
+        return_num_patches=True,
+        return_mm_token_type_ids=True,
+        return_grid=True,
+        **({"videos_kwargs": {"return_metadata": True}} if videos else {}),
+    )
+    assert {"num_patches", "mm_token_type_ids", "grids"} <= described.keys() - plain.keys()
+    expected = model.generate(**plain, max_new_tokens=4, do_sample=False)
+    assert torch.equal(model.generate(**described, max_new_tokens=4, do_sample=False), expected)
+    assert model.generate(**described, max_new_tokens=4, num_beams=2).shape[0] == 1

@@ -18,6 +18,15 @@ from transformers.generation.candidate_generator import CandidateGenerator, Prom
 from .configuration import InternVLConfig
 from .exact_decoding import DecodesExactly
 
+# What a processor says about its inputs on request, for who called it; no model needs it.
+_DESCRIPTIONS = (
+    "num_patches",
+    "grids",
+    "video_metadata",
+    "mm_token_type_ids",
+    "assistant_masks",
+    "text_replacement_offsets",
+)
 _IMAGES = ("pixel_values", "image_flags", "mm_encoder_outputs")
 STAND_IN = 0  # `<unk>` in Llama's vocabulary
 
@@ -52,8 +61,15 @@ class InternVLGenerationMixin(DecodesExactly):
     config: InternVLConfig
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """As transformers'. Images that are None are none: `generate(input_ids=ids, pixel_values=None)`."""
-        kwargs = {key: value for key, value in kwargs.items() if value is not None or key not in _IMAGES}
+        """As transformers'. Images that are None are none: `generate(input_ids=ids, pixel_values=None)`.
+
+        What the processor returned beside the inputs, such as `num_patches`, may be passed with them.
+        """
+        kwargs = {
+            key: value
+            for key, value in kwargs.items()
+            if key not in _DESCRIPTIONS and (value is not None or key not in _IMAGES)
+        }
         return super().generate(*args, **kwargs)
 
     def _get_logits_processor(self, *args: Any, **kwargs: Any) -> LogitsProcessorList:

@@ -153,8 +153,8 @@ class InternVLProcessor(ProcessorFiles):
                 "`processor.image_processor`."
             )
         texts = [text] if isinstance(text, str) else text
-        if not isinstance(texts, (list, tuple)) or not all(isinstance(sample, str) for sample in texts):
-            raise ValueError("`text` must be a string or a list of strings.")
+        if not isinstance(texts, (list, tuple)) or not texts or not all(isinstance(sample, str) for sample in texts):
+            raise ValueError(f"`text` must be a string or a list of strings, at least one, got {texts!r:.80}.")
         prompts = [Prompt(sample) for sample in texts]
         clips = [] if videos is None else make_batched_videos(videos)
         pictures, nested = listed_images(self.image_processor, images)
