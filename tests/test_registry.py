@@ -91,6 +91,9 @@ def test_the_private_tables_that_are_touched_exist():
     assert processing_auto.processor_class_from_name("LlavaProcessor").__name__ == "LlavaProcessor"
     assert ours.InternVLConfig in image_processing_auto.IMAGE_PROCESSOR_MAPPING
     assert modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES["internvl_chat"] == "InternVLChatModel"
+    names = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    assert {"InternVLChatModel", "InternVLForConditionalGeneration"} <= set(names.values())
+    assert len(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING.values()) > 1
     assert len(modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING.values()) > 1  # stock finds all classes it names
     assert tokenization_auto.TOKENIZER_MAPPING_NAMES["internvl_dual_encoder"] == "InternVLDualEncoderTokenizer"
     assert {"internlm2", "internvl_dual_encoder"} <= tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS

@@ -221,6 +221,9 @@ def _register(family: Family) -> None:
         name = family.models[AutoModelForImageTextToText].__name__
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[model_type] = name
         modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[model_type] = name
+        # `Trainer` smooths the labels of the next tokens if a class is named here, else those of the same places. The
+        # key is no type, so that nobody loads by it.
+        modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[name] = name
     if AutoModelForSemanticSegmentation in family.models:
         # So does the pipeline of masks. The key is no type: of one of its own stock would look for its own class.
         name = family.models[AutoModelForSemanticSegmentation].__name__

@@ -1,6 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The chunked loss and its gradients against PyTorch's own on all logits at once."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -35,12 +37,12 @@ class Case:
         return {"loss": value.detach(), "hidden": self.hidden.grad, "weight": self.head.weight.grad}
 
 
-def plain(head, hidden, targets, weights):
-    return (nn.functional.cross_entropy(head(hidden).float(), targets, reduction="none") * weights).sum()
+def plain(head, hidden, targets, weights, **smooth):
+    return (nn.functional.cross_entropy(head(hidden).float(), targets, reduction="none", **smooth) * weights).sum()
 
 
-def through_the_module(head, hidden, targets, weights):
-    return (chunked.cross_entropies_of(head, hidden, targets) * weights).sum()
+def through_the_module(head, hidden, targets, weights, **smooth):
+    return (chunked.cross_entropies_of(head, hidden, targets, **smooth) * weights).sum()
 
 
 def assert_same(found: dict, expected: dict, **tolerance):
@@ -55,6 +57,14 @@ def assert_same(found: dict, expected: dict, **tolerance):
 def test_loss_and_gradients(loss):
     case = Case()
     assert_same(case.run(loss), case.run(plain), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.5])
+@pytest.mark.parametrize("loss", [chunked.weighted_cross_entropy, through_the_module])
+def test_labels_are_smoothed(loss, smoothing):
+    case, smooth = Case(), {"label_smoothing": smoothing}
+    assert_same(case.run(partial(loss, **smooth)), case.run(partial(plain, **smooth)), rtol=1e-5, atol=1e-5)
+    assert case.run(partial(loss, **smooth))["loss"] != case.run(loss)["loss"]
 
 
 @pytest.mark.parametrize("loss", [chunked.weighted_cross_entropy, through_the_module])

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,13 +13,17 @@ from safetensors.torch import load_file
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import Trainer, TrainingArguments
+from transformers.trainer_pt_utils import LabelSmoother
 
 from tests.parity.golden import golden_root
 from tests.ranks import launch
 from tests.tiny import tiny_batch, tiny_model
+from transformers_internvl import InternVLForConditionalGeneration
 from transformers_internvl.modeling import chunked_cross_entropy
-from transformers_internvl.modeling.losses import REDUCTIONS, token_weights
+from transformers_internvl.modeling.losses import REDUCTIONS, cross_entropies, token_weights
 from transformers_internvl.training.mpo import RunningMean
+from transformers_internvl.training.mpo_trainer import MPOTrainer
+from transformers_internvl.training.objectives import DualEncoderTrainer
 from transformers_internvl.training.trainer import InternVLTrainer, weight_of
 
 LABELLED = [1, 12, 4, 9, 2, 14, 3, 7]  # labels of each sample
@@ -38,8 +43,11 @@ def join(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     return {key: torch.cat([row[key] for row in rows]) for key in rows[0]}
 
 
-def train(folder, reduction: str, device_batch: int, accumulation: int, steps: int = 2, kind=InternVLTrainer):
+def train(
+    folder, reduction: str, device_batch: int, accumulation: int, steps: int = 2, kind=InternVLTrainer, **options
+):
     """Plain gradient descent, four samples a step; the model and the losses of the steps."""
+    of_trainer = {name: options.pop(name) for name in ("compute_loss_func",) if name in options}
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=device_batch,
@@ -56,21 +64,24 @@ def train(folder, reduction: str, device_batch: int, accumulation: int, steps: i
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
+        **options,
     )
     model = tiny_model(loss_reduction=reduction)
-    trainer = kind(model, arguments, data_collator=join, train_dataset=samples())
+    trainer = kind(model, arguments, data_collator=join, train_dataset=samples(), **of_trainer)
     trainer.train()
     return model, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def expected_losses(reduction: str, steps: int = 2) -> list[float]:
+def expected_losses(reduction: str, steps: int = 2, smoothing: float = 0.0) -> list[float]:
     """The weighted mean over the four samples of a step, written out."""
     model, losses = tiny_model().train(), []
     for step in range(steps):
         batch = join(samples()[4 * step : 4 * step + 4])
         logits = model(**batch, skip_logits=False).logits[:, :-1]
         targets = batch["labels"][:, 1:]
-        entropies = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        log_probs = logits.log_softmax(-1)
+        right = log_probs.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+        entropies = -(1 - smoothing) * right - smoothing * log_probs.mean(-1)
         power = {"token": 0.0, "square": -0.5, "sample": -1.0}[reduction]
         weights = torch.tensor(LABELLED[4 * step : 4 * step + 4])[:, None].pow(power) * (targets != -100)
         loss = (weights * entropies).sum() / weights.sum()
@@ -97,6 +108,81 @@ def test_accumulation_changes_nothing(reduction, tmp_path):
 
 def test_token_weights_are_what_trainer_counts(tmp_path):
     assert train(tmp_path, "token", 2, 2, kind=Trainer)[1] == pytest.approx(train(tmp_path, "token", 2, 2)[1])
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize(("device_batch", "accumulation"), [(4, 1), (2, 2)])
+def test_smoothed_labels_are_the_next_tokens_with_their_weights(reduction, device_batch, accumulation, tmp_path):
+    found = train(tmp_path, reduction, device_batch, accumulation, label_smoothing_factor=0.1)[1]
+    assert found == pytest.approx(expected_losses(reduction, smoothing=0.1), abs=2e-5)
+
+
+def test_trainers_own_smoothing_is_of_the_next_token(tmp_path):
+    found = train(tmp_path, "token", 2, 2, kind=Trainer, label_smoothing_factor=0.1)[1]
+    assert found == pytest.approx(expected_losses("token", smoothing=0.1), abs=2e-5)
+
+
+def test_smoothing_is_evaluated_as_trainer_does(tmp_path):
+    trainer = _trainer(tmp_path, data_collator=join, label_smoothing_factor=0.1)
+    found = trainer.evaluate(samples()[:4])["eval_loss"]
+    assert found == pytest.approx(expected_losses("token", steps=1, smoothing=0.1)[0], abs=2e-5)
+    logits, labels = torch.randn(4, 20, 99), join(samples()[:4])["labels"]
+    stock = LabelSmoother(0.1)({"logits": logits}, labels, shift_labels=True).item()
+    ours = cross_entropies(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), 0.1)
+    assert stock == pytest.approx(ours.sum().item() / (1 + 12 + 4 + 9), rel=1e-5)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_trainers_own_count_of_labels_keeps_the_weights(reduction, tmp_path):
+    """transformers' `Trainer` passes the number of labels and no weights: the mean stays the one that is wanted."""
+    assert train(tmp_path, reduction, 4, 1, kind=Trainer)[1] == pytest.approx(expected_losses(reduction), abs=2e-5)
+    model, pieces = tiny_model(loss_reduction=reduction).train(), [join(samples()[:1]), join(samples()[1:4])]
+    counts = [(piece["labels"][:, 1:] != -100).sum().item() for piece in pieces]
+    parts = [model(**piece, num_items_in_batch=sum(counts)).loss.item() for piece in pieces]
+    means = [model(**piece).loss.item() for piece in pieces]
+    expected = sum(mean * count for mean, count in zip(means, counts, strict=True)) / sum(counts)
+    assert sum(parts) == pytest.approx(expected, abs=2e-5)  # each piece by its share of the labels
+
+
+@pytest.mark.parametrize("own", ["of the trainer", "of the model"])
+def test_a_loss_of_ones_own_gets_the_number_of_labels(own, tmp_path, monkeypatch):
+    seen = []
+
+    def of_trainer(outputs, labels, num_items_in_batch=None):
+        seen.append(float(num_items_in_batch))
+        logits, targets = outputs.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+        return torch.nn.functional.cross_entropy(logits, targets, reduction="sum") / num_items_in_batch
+
+    def of_model(logits, labels, vocab_size, num_items_in_batch=None, **_):
+        return of_trainer(SimpleNamespace(logits=logits), labels, num_items_in_batch)
+
+    options = {"compute_loss_func": of_trainer} if own == "of the trainer" else {}
+    if not options:
+        monkeypatch.setattr(InternVLForConditionalGeneration, "_loss_function", staticmethod(of_model), raising=False)
+    found = train(tmp_path, "square", 2, 2, **options)[1]
+    monkeypatch.undo()
+    assert found == pytest.approx(expected_losses("token"), abs=2e-5)
+    assert seen == [1 + 12 + 4 + 9] * 2 + [2 + 14 + 3 + 7] * 2
+
+
+def test_labels_are_what_trainer_takes_for_labels(tmp_path):
+    assert _trainer(tmp_path).label_names == ["labels"]
+
+
+def test_smoothing_that_nothing_would_heed_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="loss function of your own"):
+        _trainer(tmp_path, label_smoothing_factor=0.1, compute_loss_func=lambda *_, **__: None)
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[], label_smoothing_factor=0.1)
+    with pytest.raises(ValueError, match=r"MPOLoss\(label_smoothing"):
+        MPOTrainer(tiny_model(), arguments)
+    with pytest.raises(ValueError, match="config.label_smoothing"):
+        DualEncoderTrainer(tiny_model(), arguments)
+    with pytest.raises(ValueError, match="leave `compute_loss_func` out"):
+        MPOTrainer(tiny_model(), _trainer(tmp_path).args, compute_loss_func=lambda *_, **__: None)
+    model = tiny_model()
+    model.loss_function = lambda **_: None
+    with pytest.raises(ValueError, match="smooth labels in it"):
+        model(**join(samples()[:1]), smoothing=0.1)
 
 
 def test_two_ranks_give_the_curve_of_one(tmp_path):
@@ -160,8 +246,9 @@ def test_learning_rates_by_part_and_depth(tmp_path):
     assert len(plain.param_groups) == 2
 
 
-def _trainer(folder, **options) -> InternVLTrainer:
-    arguments = TrainingArguments(str(folder), use_cpu=True, report_to=[], remove_unused_columns=False)
+def _trainer(folder, label_smoothing_factor: float = 0.0, **options) -> InternVLTrainer:
+    smooth = {"label_smoothing_factor": label_smoothing_factor}
+    arguments = TrainingArguments(str(folder), use_cpu=True, report_to=[], remove_unused_columns=False, **smooth)
     return InternVLTrainer(tiny_model(loss_reduction="sample"), arguments, **options)
 
 

@@ -2,9 +2,9 @@
 """Cross entropy of a large vocabulary without the logits of all positions at once.
 
 Logits are made for some positions, used, and dropped. With a plain linear head, their gradient is taken on the spot:
-it is `softmax(logits) - onehot(target)`, so nothing has to be computed twice. Any other head (adapters, quantized,
-hooks) is called as the module it is and computed again in the backward pass. A head whose weights are spread over
-ranks (`sharding.py`) is called once, however many chunks the labels of a rank make.
+it is `softmax(logits) - target` (one-hot, or smoothed), so nothing has to be computed twice. Any other head (adapters,
+quantized, hooks) is called as the module it is and computed again in the backward pass. A head whose weights are
+spread over ranks (`sharding.py`) is called once, however many chunks the labels of a rank make.
 
 Shape letters: N positions, n positions of a chunk, D width, V vocabulary.
 """
@@ -25,22 +25,29 @@ CHUNK_ELEMENTS = 2**26
 CACHED_ELEMENTS = 2**18
 
 
-def cross_entropies_of(head: nn.Module, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def cross_entropies_of(
+    head: nn.Module, hidden_states: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0
+) -> torch.Tensor:
     """Cross entropy at every position, through any head.
 
     Args:
         head: maps `(n, D)` to logits `(n, V)`.
         hidden_states: `(N, D)`.
         targets: `(N,)`, ids.
+        label_smoothing: the share of every target that is spread over the whole vocabulary.
 
     Returns:
         `(N,)` float32.
     """
-    return _with_head(head, lambda opened, hidden: _in_chunks(opened, hidden, targets), hidden_states)
+    return _with_head(head, lambda opened, hidden: _in_chunks(opened, hidden, targets, label_smoothing), hidden_states)
 
 
 def weighted_cross_entropy(
-    head: nn.Module, hidden_states: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    head: nn.Module,
+    hidden_states: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor,
+    label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """The weighted sum of the cross entropies of all positions.
 
@@ -49,11 +56,16 @@ def weighted_cross_entropy(
         hidden_states: `(N, D)`.
         targets: `(N,)`, ids.
         weights: `(N,)` float32, without gradient.
+        label_smoothing: as of [`cross_entropies_of`].
 
     Returns:
         A scalar, float32.
     """
-    return _with_head(head, lambda opened, hidden: _weighted_sum(opened, hidden, targets, weights), hidden_states)
+    return _with_head(
+        head,
+        lambda opened, hidden: _weighted_sum(opened, hidden, targets, weights, label_smoothing),
+        hidden_states,
+    )
 
 
 class _Head(NamedTuple):
@@ -83,24 +95,29 @@ def _with_head(
 
 
 def _weighted_sum(
-    head: _Head, hidden_states: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    head: _Head, hidden_states: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, smoothing: float
 ) -> torch.Tensor:
     if torch.is_grad_enabled() and head.weight is not None:
-        return _LinearCrossEntropy.apply(hidden_states, head.weight, targets, weights)
-    return (_in_chunks(head, hidden_states, targets) * weights).sum()
+        return _LinearCrossEntropy.apply(hidden_states, head.weight, targets, weights, smoothing)
+    return (_in_chunks(head, hidden_states, targets, smoothing) * weights).sum()
 
 
-def _in_chunks(head: _Head, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    parts = list(zip(hidden_states.split(head.rows), targets.split(head.rows), strict=True))
-    if torch.is_grad_enabled() and len(parts) > 1:
-        return torch.cat([checkpoint(_entropies, head.forward, *part, use_reentrant=False) for part in parts])
-    return torch.cat([_entropies(head.forward, *part) for part in parts])
+def _in_chunks(head: _Head, hidden_states: torch.Tensor, targets: torch.Tensor, smoothing: float) -> torch.Tensor:
+    parts = zip(hidden_states.split(head.rows), targets.split(head.rows), strict=True)
+    calls = [(head.forward, *part, smoothing) for part in parts]
+    if torch.is_grad_enabled() and len(calls) > 1:
+        return torch.cat([checkpoint(_entropies, *call, use_reentrant=False) for call in calls])
+    return torch.cat([_entropies(*call) for call in calls])
 
 
 def _entropies(
-    forward: Callable[[torch.Tensor], torch.Tensor], hidden_states: torch.Tensor, targets: torch.Tensor
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    hidden_states: torch.Tensor,
+    targets: torch.Tensor,
+    smoothing: float,
 ) -> torch.Tensor:
-    return nn.functional.cross_entropy(forward(hidden_states).float(), targets, reduction="none")
+    scores = forward(hidden_states).float()
+    return nn.functional.cross_entropy(scores, targets, reduction="none", label_smoothing=smoothing)
 
 
 def _is_product(head: nn.Module) -> bool:
@@ -126,12 +143,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+        ctx: Any,
+        hidden_states: torch.Tensor,
+        weight: torch.Tensor,
+        targets: torch.Tensor,
+        weights: torch.Tensor,
+        smoothing: float,
     ) -> torch.Tensor:
         ctx.save_for_backward(hidden_states, weight, targets, weights)
+        ctx.smoothing = smoothing
         device = hidden_states.device.type
         ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        loss, ctx.gradients = _sweep(hidden_states, weight, targets, weights, ctx.dtype, *ctx.needs_input_grad[:2])
+        tensors, wanted = (hidden_states, weight, targets, weights), ctx.needs_input_grad[:2]
+        loss, ctx.gradients = _sweep(tensors, smoothing, ctx.dtype, *wanted)
         return loss
 
     @staticmethod
@@ -139,23 +163,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # given away: who accumulates may write into them
         if gradients is None:  # a second time, with retain_graph
-            hidden_states, weight, targets, weights = ctx.saved_tensors
-            _, gradients = _sweep(hidden_states, weight, targets, weights, ctx.dtype, *ctx.needs_input_grad[:2])
+            tensors, wanted = ctx.saved_tensors, ctx.needs_input_grad[:2]
+            _, gradients = _sweep(tensors, ctx.smoothing, ctx.dtype, *wanted)
         if upstream.device.type != "cpu" or upstream != 1:  # a look at it is cheaper than a pass, but not on a GPU
             gradients = tuple(None if gradient is None else gradient.mul_(upstream) for gradient in gradients)
-        return *gradients, None, None
+        return *gradients, None, None, None
 
 
 def _sweep(
-    hidden_states: torch.Tensor,
-    weight: torch.Tensor,
-    targets: torch.Tensor,
-    weights: torch.Tensor,
+    tensors: tuple[torch.Tensor, ...],
+    smoothing: float,
     autocast: torch.dtype | None,
     for_hidden_states: bool,
     for_weight: bool,
 ) -> tuple[torch.Tensor, tuple[torch.Tensor | None, torch.Tensor | None]]:
     """The loss, and its gradients `(N, D)` and `(V, D)` where they are wanted, chunk by chunk."""
+    hidden_states, weight, targets, weights = tensors
     with torch.autocast(hidden_states.device.type, enabled=False):
         dtype = autocast or hidden_states.dtype
         table = weight.to(dtype)  # (V, D)
@@ -174,7 +197,8 @@ def _sweep(
                 scores.copy_(hidden @ table.t())
             block = max(1, CACHED_ELEMENTS // len(weight)) if scores.device.type == "cpu" else len(scores)
             blocks = (tensor.split(block) for tensor in (scores, target, scale))
-            entropies[part] = torch.cat([_to_gradient_(*rows) for rows in zip(*blocks, strict=True)])
+            pieces = zip(*blocks, strict=True)
+            entropies[part] = torch.cat([_to_gradient_(logits, goal, by, smoothing) for logits, goal, by in pieces])
             gradient = scores.to(dtype)  # (n, V)
             if toward_hidden is not None:
                 toward_hidden[part] = gradient @ table
@@ -185,12 +209,16 @@ def _sweep(
         return (entropies * weights).sum(), (toward_hidden, toward_weight)
 
 
-def _to_gradient_(scores: torch.Tensor, target: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def _to_gradient_(scores: torch.Tensor, target: torch.Tensor, scale: torch.Tensor, smoothing: float) -> torch.Tensor:
     """Entropies `(n,)` of logits `(n, V)`, which become the gradient of their sum, weighted by `scale` `(n, 1)`."""
     scores -= scores.amax(dim=-1, keepdim=True)
     picked = scores.gather(1, target)  # (n, 1)
+    if smoothing:
+        picked = picked.lerp(scores.mean(dim=-1, keepdim=True), smoothing)
     normalizer = scores.exp_().sum(dim=-1, keepdim=True)  # (n, 1)
-    scores.mul_(scale / normalizer).scatter_add_(1, target, -scale)
+    scores.mul_(scale / normalizer).scatter_add_(1, target, scale * (smoothing - 1))
+    if smoothing:
+        scores -= scale * (smoothing / scores.shape[-1])
     return (normalizer.log() - picked).squeeze(1)
 
 

@@ -290,6 +290,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
         loss_weight: torch.Tensor | None = None,
         skip_logits: bool | None = None,
         loss_reduction: str | None = None,
+        smoothing: float = 0.0,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLCausalLMOutputWithPast:
@@ -302,6 +303,8 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
             skip_logits: with `labels`, compute logits at supervised positions only and return none. Defaults to True
                 in training, where nobody reads them, and False in evaluation.
             loss_reduction: in place of the config's; `"none"`: `loss` `(B, L)` holds the entropy of every label.
+            smoothing: the share of every label that is spread over the whole vocabulary. (`Trainer` takes an argument
+                with `label` in its name for a column of labels.)
             num_items_in_batch: what the sum is divided by, as `Trainer` passes it; see [`losses.supervised_loss`].
             image_sizes: accepted for stock's signature; has no effect.
         """
@@ -325,9 +328,11 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
 
         loss = aux_loss = None
         if labels is not None and own_loss is not None:
+            if smoothing:
+                raise ValueError("`smoothing` is not for a `loss_function` of your own: smooth labels in it.")
             loss = own_loss(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
         elif labels is not None and loss_reduction == "none":
-            loss = token_losses(hidden_states, self.lm_head, labels)
+            loss = token_losses(hidden_states, self.lm_head, labels, smoothing)
         elif labels is not None:
             loss = supervised_loss(
                 hidden_states,
@@ -338,6 +343,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
                 kwargs.get("num_items_in_batch"),
                 logits if logits is not None and logits.shape[1] == labels.shape[1] else None,
                 kwargs.get("shift_labels"),
+                smoothing,
             )
         if loss is not None and outputs.router_logits:
             aux_loss = self._balance(outputs.router_logits, attention_mask)

@@ -38,9 +38,11 @@ def _row_weights(labels: torch.Tensor, reduction: str) -> torch.Tensor:
     return REDUCTIONS[reduction](count)
 
 
-def cross_entropies(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def cross_entropies(logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
     """Cross entropy at every position, in float32, 0 where the target is -100. `(N, V)` and `(N,)` to `(N,)`."""
-    return nn.functional.cross_entropy(logits.float(), targets, ignore_index=IGNORE_INDEX, reduction="none")
+    return nn.functional.cross_entropy(
+        logits.float(), targets, ignore_index=IGNORE_INDEX, reduction="none", label_smoothing=label_smoothing
+    )
 
 
 def supervised_loss(
@@ -52,6 +54,7 @@ def supervised_loss(
     num_items_in_batch: torch.Tensor | int | None = None,
     logits: torch.Tensor | None = None,
     shift_labels: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """Next-token loss that needs logits at supervised positions only, and not of all of them at once.
 
@@ -62,11 +65,14 @@ def supervised_loss(
         reduction: weight of the labelled tokens of a row, if neither of the next two is given.
         loss_weight: `(B, S)` weights by position, shifted like the labels. The weights of ignored positions count in
             the denominator, as the authors have it.
-        num_items_in_batch: the sum of the entropies, weighted by `loss_weight` or not at all, is divided by this: how
-            `Trainer` keeps the token mean exact over accumulation steps and ranks, and `InternVLTrainer` any mean.
+        num_items_in_batch: what the weights of all pieces of a step come to, and this one's sum is divided by: how
+            `InternVLTrainer` keeps any mean exact over accumulation steps and ranks. Without `loss_weight` it is the
+            number of their labels, as `Trainer` counts it: the mean over this piece then enters with its share of the
+            labels, which is exact for the token mean, and for the others if there is one piece.
         logits: `(B, S, V)`, if they are there already.
         shift_labels: `(B, S)`, labels that were shifted already: position `i` predicts entry `i`. `labels` is then not
             read.
+        label_smoothing: the share of every target that is spread over the whole vocabulary (arXiv:1512.00567).
 
     Returns:
         The loss, float32. Zero, with a gradient path, when nothing is labelled.
@@ -80,15 +86,18 @@ def supervised_loss(
     targets, labels = targets.to(hidden_states.device), labels.to(hidden_states.device)  # (B, S')
     supervised = targets != IGNORE_INDEX
     if weights is None:
-        weights = _row_weights(labels, "token" if num_items_in_batch is not None else reduction) * supervised
+        weights = _row_weights(labels, reduction) * supervised
+        if num_items_in_batch is not None:  # a count of labels: let the weights of this piece come to its own
+            weights = weights * (supervised.sum() / _positive(weights.sum(), weights))
     weights = weights.to(hidden_states.device, torch.float32)
 
     total = weights.flatten().sum() if num_items_in_batch is None else num_items_in_batch
     # Before and not after: the head's gradient is large, and need not be divided then.
     weights = weights / _positive(total, weights)
     if logits is None:
-        return weighted_cross_entropy(head, hidden_states[supervised], targets[supervised], weights[supervised])
-    return (cross_entropies(logits.flatten(0, 1), targets.flatten()) * weights.flatten()).sum()
+        chosen = (hidden_states[supervised], targets[supervised], weights[supervised])
+        return weighted_cross_entropy(head, *chosen, label_smoothing)
+    return (cross_entropies(logits.flatten(0, 1), targets.flatten(), label_smoothing) * weights.flatten()).sum()
 
 
 def share_of_step(
@@ -121,20 +130,24 @@ def _positive(total: torch.Tensor | int, like: torch.Tensor) -> torch.Tensor | i
     return total.to(like.device).clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def token_losses(hidden_states: torch.Tensor, head: nn.Module, labels: torch.Tensor) -> torch.Tensor:
+def token_losses(
+    hidden_states: torch.Tensor, head: nn.Module, labels: torch.Tensor, label_smoothing: float = 0.0
+) -> torch.Tensor:
     """The cross entropy of every label: minus the log probability of a token given what stands before it.
 
     Args:
         hidden_states: `(B, S, D)`, the decoder's output.
         head: maps hidden states to logits.
         labels: `(B, S)`, not shifted; position `i` is predicted from position `i - 1`.
+        label_smoothing: as of [`supervised_loss`]; the entropies are no log probabilities then.
 
     Returns:
         `(B, S)` float32, in the labels' places; 0 where nothing is labelled, and at the first position.
     """
     labels = labels.to(hidden_states.device)
     supervised = labels[:, 1:] != IGNORE_INDEX
-    found = cross_entropies_of(head, hidden_states[:, :-1][supervised], labels[:, 1:][supervised])
+    chosen = (hidden_states[:, :-1][supervised], labels[:, 1:][supervised])
+    found = cross_entropies_of(head, *chosen, label_smoothing)
     entropies = torch.zeros(labels[:, 1:].shape, dtype=torch.float32, device=labels.device)
     entropies = entropies.masked_scatter(supervised, found)
     return nn.functional.pad(entropies, (1, 0))

@@ -109,6 +109,18 @@ class DataTrainer(EvaluatesData, ABC):
     def take_up(self, checkpoint: str) -> None:
         """Read what a trainer of its own kind keeps in a checkpoint, besides weights, optimizer and data."""
 
+    def refuse_smoothing(self, instead: str) -> None:
+        """Refuse `label_smoothing_factor`, where no mean over next tokens is trained on.
+
+        Raises:
+            ValueError: it is set; with what there is instead.
+        """
+        if self.args.label_smoothing_factor:
+            raise ValueError(
+                f"`label_smoothing_factor={self.args.label_smoothing_factor}` smooths a loss of next tokens alone, "
+                f"which this is not: leave it at 0; {instead}."
+            )
+
     # The data.
 
     def as_dataset(self, data: Any, name: str) -> Any:

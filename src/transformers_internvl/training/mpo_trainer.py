@@ -51,7 +51,8 @@ class MPOTrainer(DataTrainer):
         **kwargs: [`DataTrainer`]'s.
 
     Raises:
-        ValueError: a reference model together with `precomputed`.
+        ValueError: a reference model together with `precomputed`; `label_smoothing_factor` or `compute_loss_func`,
+            which MPO has no use for.
     """
 
     def __init__(
@@ -67,6 +68,9 @@ class MPOTrainer(DataTrainer):
         if precomputed and reference is not None:
             raise ValueError("Give a `reference` model or `precomputed=True`, not both.")
         super().__init__(model, args, **kwargs)
+        self.refuse_smoothing("`MPOLoss(label_smoothing=...)` is that of the preference")
+        if self.compute_loss_func is not None:
+            raise ValueError("MPO has a loss of its own: leave `compute_loss_func` out, or subclass `MPOLoss`.")
         if reference is None and not precomputed:
             reference = self._as_it_is_now(model)
         self.mpo_loss = MPOLoss() if loss is None else loss

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """What a recipe's objective needs: which model, which data, which collator, which trainer. A row an objective."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +54,16 @@ class Objective:
 class DualEncoderTrainer(InternVLTrainer):
     """`InternVLTrainer` for losses that are means over a batch of pairs, whose labels are not to be counted."""
 
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.refuse_smoothing("`config.label_smoothing` is that of the contrastive loss")
+
     def step_weight(self, batches: list[Any]) -> None:
         """Nothing: the losses are means already."""
+
+    def loss_options(self, inputs: Mapping[str, Any], training: bool) -> dict[str, Any]:
+        """None: the model knows how its losses are made."""
+        return {}
 
 
 def chat_samples(options: RunOptions, processor: Any, seed: int) -> ChatDataset:

@@ -30,7 +30,9 @@ class InternVLTrainer(DataTrainer):
 
     The loss is weighted as `model.config.loss_reduction` says ("token", "sample" or "square"), or as `loss_weight`
     `(B, L)` of a batch says, where a collator puts several samples in a row. Evaluation reports the token mean, unless
-    its batches carry weights.
+    its batches carry weights. `label_smoothing_factor` smooths the next tokens, with the same weights, in evaluation,
+    too, as `Trainer` has it. A loss of the user's own (`compute_loss_func`, `model.loss_function`) gets no weights:
+    its `num_items_in_batch` is the number of labels of the step.
 
     Args:
         part_learning_rates, layer_decay: as of [`parameter_groups`]; without them, transformers' own groups.
@@ -41,7 +43,8 @@ class InternVLTrainer(DataTrainer):
 
     Raises:
         ValueError: with several devices in one process (`torch.nn.DataParallel`): start one process per device. With
-            a feature cache, what [`FeatureCache`] and `ChatDataset.use_features` refuse.
+            a feature cache, what [`FeatureCache`] and `ChatDataset.use_features` refuse. A `label_smoothing_factor`
+            that nothing would heed.
     """
 
     def __init__(
@@ -59,8 +62,30 @@ class InternVLTrainer(DataTrainer):
                 f"{self.args.n_gpu} devices in one process split a batch where its loss cannot be made exact: start "
                 "with torchrun or `accelerate launch`, or show one device (CUDA_VISIBLE_DEVICES)."
             )
+        self._take_over_smoothing()
         self.part_learning_rates, self.layer_decay = part_learning_rates, layer_decay
         self.feature_cache = None if feature_cache is None else self._open_cache(feature_cache, feature_cache_bytes)
+
+    def _take_over_smoothing(self) -> None:
+        """Label smoothing, which `Trainer` would do by itself, comparing logits with the labels of the same places."""
+        if self.args.label_smoothing_factor and self.has_own_loss():
+            raise ValueError(
+                f"`label_smoothing_factor={self.args.label_smoothing_factor}` is not for a loss function of your own: "
+                "smooth labels in it, and leave the option at 0."
+            )
+        self.label_smoother = None
+
+    def has_own_loss(self) -> bool:
+        """Whether the user has given a loss function, to the trainer or to the model."""
+        return self.compute_loss_func is not None or getattr(self.model, "_loss_function", None) is not None
+
+    def loss_options(self, inputs: Mapping[str, Any], training: bool) -> dict[str, Any]:
+        """Arguments of the model that say how the loss of a batch with labels is made."""
+        if self.has_own_loss() or "labels" not in inputs:
+            return {}
+        smoothing = self.args.label_smoothing_factor
+        options = {"smoothing": smoothing} if smoothing else {}
+        return options if training or "loss_weight" in inputs else {**options, "loss_reduction": "token"}
 
     def _open_cache(self, folder: str | os.PathLike, max_bytes: int | None) -> FeatureCache:
         """The cache of the model; its collator and the data sets know it, too."""
@@ -121,9 +146,11 @@ class InternVLTrainer(DataTrainer):
         return {"input_ids": ids, "labels": ids + IGNORE_INDEX, "position_ids": places, "is_empty": True}
 
     def step_weight(self, batches: list[Batch]) -> torch.Tensor | None:
-        """The sum of the weights of all pieces, each of which gets its weights."""
+        """The sum of the weights of all pieces, each of which gets its own; for a user's loss the number of labels."""
         if "labels" not in batches[0]:
             return None
+        if self.has_own_loss():
+            return label_count(batches)
         for batch in batches:
             labels = batch.get("shift_labels", batch["labels"])
             batch.setdefault("loss_weight", token_weights(labels, self.model.config.loss_reduction))
@@ -137,9 +164,13 @@ class InternVLTrainer(DataTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """As `Trainer`'s; weights that a batch for evaluation brings are normalized within it."""
-        if not model.training and "loss_weight" in inputs:
+        if self.has_own_loss():
+            inputs.pop("loss_weight", None)
+        elif not model.training and "loss_weight" in inputs:
             num_items_in_batch = None
-        if inputs.pop("is_empty", False):  # nothing of it counts, nor how it is spread over experts
+        empty = inputs.pop("is_empty", False)
+        inputs = {**inputs, **self.loss_options(inputs, model.training)}
+        if empty:  # nothing of it counts, nor how it is spread over experts
             return 0.0 * super().compute_loss(model, inputs, False, num_items_in_batch)
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
@@ -156,6 +187,12 @@ class InternVLTrainer(DataTrainer):
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
 
+def label_count(batches: Iterable[Mapping[str, torch.Tensor]]) -> torch.Tensor:
+    """The number of labels that are predicted in batches with `labels` or `shift_labels`, both `(B, L)`."""
+    labels = [batch["shift_labels"] if "shift_labels" in batch else batch["labels"][:, 1:] for batch in batches]
+    return torch.stack([(part != IGNORE_INDEX).sum() for part in labels]).sum()
+
+
 def weight_of(batches: Iterable[Mapping[str, torch.Tensor]]) -> torch.Tensor:
     """The sum of the weights of batches, as the loss counts them.
 
@@ -170,4 +207,4 @@ def weight_of(batches: Iterable[Mapping[str, torch.Tensor]]) -> torch.Tensor:
     return torch.stack([weight.float().sum() for weight in weights]).sum()
 
 
-__all__ = ["InternVLTrainer", "weight_of"]
+__all__ = ["InternVLTrainer", "label_count", "weight_of"]
