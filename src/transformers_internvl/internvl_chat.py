@@ -29,6 +29,7 @@ from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
 from .modeling.loading import LoadsStrictly
+from .modeling.module_names import canonical_device_map
 from .modeling.older_arguments import todays_arguments
 from .modeling.pixel_shapes import check_tiles
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
@@ -79,12 +80,15 @@ class InternVLChatModel(
         The ids of `<IMG_CONTEXT>` and of the template's stop token, which `config.json` does not hold, are read from
         the tokenizer files beside the weights.
 
-        `load_in_8bit`, `use_flash_attn` and what else model cards pass is taken, see [`todays_arguments`].
+        `load_in_8bit`, `use_flash_attn` and what else model cards pass is taken, see [`todays_arguments`]. A
+        `device_map` may have the authors' names of modules, as that of the cards' `split_model` does.
 
         Raises:
             ValueError: for weights we have no place for, or places without weights.
         """
         kwargs = todays_arguments(cls, kwargs)
+        if "device_map" in kwargs:
+            kwargs["device_map"] = canonical_device_map(kwargs["device_map"])
         if pretrained_model_name_or_path is None:
             return super().from_pretrained(None, *args, **kwargs)
         where = pinned(pretrained_model_name_or_path, kwargs)

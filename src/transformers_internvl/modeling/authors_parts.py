@@ -18,15 +18,13 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from .configuration_chat import InternVLChatConfig
-
 _MODULES = {"vision_model": "vision_tower", "mlp1": "multi_modal_projector", "language_model": "language_model"}
 
 
 class HasAuthorsParts(nn.Module):
     """Mixin in front of an [`InternVLForConditionalGeneration`]."""
 
-    config: InternVLChatConfig
+    config: Any
     model: Any
     lm_head: nn.Module
 

@@ -12,10 +12,11 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from ..hub.model_card import PushesWithCard
+from .offloading import TakesInputsOnDevice
 from .saved_names import AcceptsSavedNames
 
 
-class NamesDamagedFiles(AcceptsSavedNames, PushesWithCard):
+class NamesDamagedFiles(AcceptsSavedNames, PushesWithCard, TakesInputsOnDevice):
     """Mixin in front of `PreTrainedModel`: a truncated or damaged shard is reported by its name."""
 
     @classmethod
