@@ -1,12 +1,26 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Evaluation while training: its loss is that of the samples one by one, whatever the training set is."""
 
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForImageTextToText, EvalPrediction, Trainer
 
+from tests.llava import write_folder
+from tests.modeling.test_dual_encoder import images, texts
+from tests.modeling.test_dual_encoder import tiny_model as dual_encoder
+from tests.parity.golden import golden_root
+from tests.tiny import tiny_model
 from tests.training.kills import QWEN2, conversations, samples
 from tests.training.test_data_trainer import arguments
+from transformers_internvl import (
+    InternVisionConfig,
+    InternVisionForImageClassification,
+    InternVisionForSemanticSegmentation,
+)
 from transformers_internvl.training.collation import PackingCollator, PaddingCollator
 from transformers_internvl.training.dataset import ChatDataset, PackedDataset
 from transformers_internvl.training.records import DataSet
@@ -103,3 +117,109 @@ def test_features_of_the_cache_are_known_to_the_other_collator(tmp_path):
     )
     for _ in range(2):  # filled, and read
         assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, abs=2e-5)
+
+
+# --- what `compute_metrics` is called with ---------------------------------------------------------------------------
+
+
+def chat_row(config: Any, seed: int, side: int | None) -> dict[str, torch.Tensor]:
+    """One row of a chat model of any layout: image tokens, then text."""
+    generator = torch.Generator().manual_seed(seed)
+    image = [config.image_token_id] * config.image_seq_length
+    ids = torch.tensor([[*image, *torch.randint(3, 90, (6,), generator=generator).tolist()]])
+    labels = ids.masked_fill(torch.arange(ids.shape[1]) < len(image), -100)
+    side = side or config.vision_config.image_size[0]
+    return {"input_ids": ids, "labels": labels, "pixel_values": torch.randn(1, 3, side, side, generator=generator)}
+
+
+def chat(
+    folder: Any, side: int | None = None, **changes: Any
+) -> tuple[torch.nn.Module, list[dict[str, torch.Tensor]], str]:
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    model.config.image_token_id = 1 if model.config.image_token_id is None else model.config.image_token_id
+    model.config.text_config.update({"output_hidden_states": True, "use_cache": True, **changes})
+    return model, [chat_row(model.config, seed, side) for seed in range(3)], "labels"
+
+
+def canonical(folder: Path) -> Any:
+    tiny_model().save_pretrained(folder)
+    return chat(folder)
+
+
+def llava(folder: Path) -> Any:
+    write_folder(folder, "two_mlp")
+    return chat(folder, side=336)
+
+
+def tower(model_class: type, labels: torch.Tensor) -> Any:
+    config = InternVisionConfig(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=28, num_labels=3
+    )
+    config.output_hidden_states = config.output_attentions = True
+    config._attn_implementation = "eager"
+    pixels = [torch.randn(1, 3, 28, 28, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    return model_class(config), [{"pixel_values": part, "labels": labels} for part in pixels], "labels"
+
+
+def classifier(folder: Path) -> Any:
+    return tower(InternVisionForImageClassification, torch.tensor([1]))
+
+
+def segmenter(folder: Path) -> Any:
+    return tower(InternVisionForSemanticSegmentation, torch.randint(0, 3, (1, 28, 28)))
+
+
+MODELS = {
+    "chat": lambda folder: chat(golden_root() / "chat_internlm2"),
+    "chat, experts": lambda folder: chat(golden_root() / "chat_qwen3_moe_aux", output_router_logits=True),
+    "-hf": canonical,
+    "LLaVA": llava,
+    "classifier": classifier,
+    "segmenter": segmenter,
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("trainer_class", [Trainer, InternVLTrainer])
+def test_metrics_are_computed_from_logits(kind, trainer_class, tmp_path):
+    model, batches, label = MODELS[kind](tmp_path / "model")
+    if trainer_class is InternVLTrainer and kind in ("classifier", "segmenter"):
+        trainer_class = Trainer  # the other is for chat models
+    seen = []
+
+    def metrics(predicted: EvalPrediction) -> dict[str, float]:
+        seen.append(predicted)
+        return {"pairs": float(len(predicted.predictions))}
+
+    def join(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+    trainer = trainer_class(
+        model, arguments(tmp_path, per_device_eval_batch_size=2), join, eval_dataset=batches, compute_metrics=metrics
+    )
+    assert trainer.evaluate()["eval_pairs"] == 3
+    expected = []
+    for batch in batches:
+        with torch.no_grad():
+            expected.append(model.eval()(**batch).logits)
+    np.testing.assert_allclose(seen[0].predictions, torch.cat(expected).numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(seen[0].label_ids, torch.cat([batch[label] for batch in batches]).numpy())
+
+
+def test_metrics_of_pairs_are_computed_from_logits_and_vectors(tmp_path):
+    batch = {"pixel_values": images(2), "input_ids": texts(8, 6)}
+    seen, model = [], dual_encoder()
+    trainer = Trainer(
+        model,
+        arguments(tmp_path),
+        lambda rows: {**batch, "return_loss": True},
+        eval_dataset=[{}, {}],
+        compute_metrics=lambda predicted: seen.append(predicted) or {"seen": 1.0},
+    )
+    predicted = trainer.predict([{}, {}]).predictions
+    with torch.no_grad():
+        outputs = model(**batch)
+    names = ("logits_per_image", "logits_per_text", "text_embeds", "image_embeds")
+    assert len(predicted) == len(names)
+    for name, found in zip(names, predicted, strict=True):
+        np.testing.assert_allclose(found, outputs[name].numpy(), rtol=1e-4, atol=1e-4, err_msg=name)

@@ -179,6 +179,8 @@ def test_smoothing_that_nothing_would_heed_is_refused(tmp_path):
         DualEncoderTrainer(tiny_model(), arguments)
     with pytest.raises(ValueError, match="leave `compute_loss_func` out"):
         MPOTrainer(tiny_model(), _trainer(tmp_path).args, compute_loss_func=lambda *_, **__: None)
+    with pytest.raises(ValueError, match="Evaluation reports eval_rewards/chosen"):
+        MPOTrainer(tiny_model(), _trainer(tmp_path).args, compute_metrics=lambda _: {})
     model = tiny_model()
     model.loss_function = lambda **_: None
     with pytest.raises(ValueError, match="smooth labels in it"):
@@ -233,7 +235,7 @@ def test_evaluation_of_the_loss_makes_logits_at_labels_only(tmp_path):
     found = trainer.evaluate(samples())
     assert seen == [sum(LABELLED)]
     predicted = trainer.predict(samples())  # here they are wanted
-    assert predicted.predictions[0].shape == (8, 20, 99) and seen[1:] == [8]
+    assert predicted.predictions.shape == (8, 20, 99) and seen[1:] == [8]
     assert predicted.metrics["test_loss"] == pytest.approx(found["eval_loss"], abs=1e-6)
 
 

@@ -64,6 +64,7 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
     All other fields are stock's.
     """
 
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["hidden_states", "attentions"]
     base_model_fsdp_plan: ClassVar[dict[Any, str]] = {"encoder.layer.*": "free_full_weight"}
     # The 6B towers normalize query and key over all heads, of which there are 25: no rank can do with some of them. So
     # the weights of the attention are cut and their outputs gathered; the MLP is cut throughout.
@@ -185,6 +186,16 @@ class InternVLConfig(StockInternVLConfig):
         "vision_config": InternVLVisionConfig,
         "middleware_config": SubConfigSpec(config_class=QLlamaConfig, optional=True),
     }
+
+    # Of a model's outputs: so that `Trainer` hands logits alone to `compute_metrics`.
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [
+        "cache",
+        "hidden_states",
+        "attentions",
+        "image_outputs",
+        "aux_loss",
+        "router_logits",
+    ]
 
     ps_version: str = "v2"
     vision_chunk_size: int | None = 16

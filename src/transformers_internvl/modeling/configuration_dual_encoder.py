@@ -43,7 +43,9 @@ class InternVLDualEncoderConfig(KeepsAuthorsKeys):
     model_type = "internvl_dual_encoder"
     base_model_fsdp_plan: ClassVar[dict[Any, str]] = {}  # tower and QLLaMA have their own
     authors_parts = {"vision_config": VISION_KEYS, "qllama_config": {}}
-    keys_to_ignore_at_inference = [
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [
+        "hidden_states",
+        "attentions",
         "text_model_output",
         "vision_model_output",
         "query_hidden_states",

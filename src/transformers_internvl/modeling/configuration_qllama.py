@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Configuration of QLLaMA, the language middleware of the first generation (arXiv:2312.14238, section 3.2)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import LlamaConfig
@@ -26,6 +26,7 @@ class QLlamaConfig(LlamaConfig):
     """
 
     model_type = "qllama"
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["cache", "hidden_states", "attentions"]
 
     vocab_size: int = 49954
     pad_token_id: int | None = 0

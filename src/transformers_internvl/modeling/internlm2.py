@@ -7,6 +7,8 @@ head, which `conversion/mappings.py` undoes at load time. So there is a configur
 few subclasses, and next to no model code. This is the pattern for any other language model that is Llama in disguise.
 """
 
+from typing import ClassVar
+
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
@@ -23,6 +25,7 @@ class InternLM2Config(LlamaConfig):
     """
 
     model_type = "internlm2"
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["cache", "hidden_states", "attentions"]
     attribute_map = {"bias": "attention_bias"}
 
     vocab_size: int = 103168

@@ -51,8 +51,8 @@ class MPOTrainer(DataTrainer):
         **kwargs: [`DataTrainer`]'s.
 
     Raises:
-        ValueError: a reference model together with `precomputed`; `label_smoothing_factor` or `compute_loss_func`,
-            which MPO has no use for.
+        ValueError: a reference model together with `precomputed`; `label_smoothing_factor`, `compute_loss_func` or
+            `compute_metrics`, which MPO has no use for.
     """
 
     def __init__(
@@ -71,6 +71,11 @@ class MPOTrainer(DataTrainer):
         self.refuse_smoothing("`MPOLoss(label_smoothing=...)` is that of the preference")
         if self.compute_loss_func is not None:
             raise ValueError("MPO has a loss of its own: leave `compute_loss_func` out, or subclass `MPOLoss`.")
+        if self.compute_metrics is not None:
+            raise ValueError(
+                "MPO predicts nothing that `compute_metrics` could be called with: leave it out. Evaluation reports "
+                f"{', '.join('eval_' + name for name in METRICS)}."
+            )
         if reference is None and not precomputed:
             reference = self._as_it_is_now(model)
         self.mpo_loss = MPOLoss() if loss is None else loss
