@@ -1,10 +1,23 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Generation: every way of decoding gives what greedy decoding of one row gives."""
 
+from functools import partial
+from inspect import unwrap
+
 import pytest
 import torch
+from peft import get_peft_model
+from transformers import AutoModel, AutoModelForImageTextToText, GenerationMixin
 
+from tests.llava import write_folder
+from tests.modeling.test_dual_encoder import images
+from tests.modeling.test_dual_encoder import tiny_model as dual_encoder
+from tests.modeling.test_qllama import tiny_model as qllama
+from tests.parity.golden import golden_root
 from tests.tiny import IMAGE_TOKEN, tiny_batch, tiny_model
+from transformers_internvl.modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM
+from transformers_internvl.modeling.qllama import QLlamaForCausalLM
+from transformers_internvl.training.lora import lora_config
 
 # A random model may write the token that stands for an image, which no trained one does.
 GREEDY = {
@@ -127,3 +140,81 @@ def test_dynamic_rotary_base_forgets_longer_sequences(kind):
         before = model(**short).logits
         model(**long)
         assert torch.equal(model(**short).logits, before)
+
+
+# --- in the middle of a training -------------------------------------------------------------------------------------
+
+
+def of_chat(folder):
+    model, batch = tiny_model(), tiny_batch([2, 1])
+    return model, lambda **options: model.generate(**batch, **GREEDY, **options)
+
+
+def of_authors_chat(folder):
+    model = AutoModel.from_pretrained(golden_root() / "chat_internlm2")
+    model.config.image_token_id = IMAGE_TOKEN
+    ids = torch.arange(3, 13)[None]
+    return model, lambda **options: model.generate(input_ids=ids, **GREEDY, **options)
+
+
+def of_llava(folder):
+    write_folder(folder, "two_mlp")
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    ids = torch.tensor([[model.config.image_token_id] * model.config.image_seq_length + [5, 6, 7]])
+    pixels = torch.randn(1, 3, 336, 336, generator=torch.Generator().manual_seed(0))
+    greedy = {**GREEDY, "suppress_tokens": None, "max_new_tokens": 3}
+    return model, lambda **options: model.generate(input_ids=ids, pixel_values=pixels, **greedy, **options)
+
+
+def of_adapters(folder):
+    model, batch = tiny_model(), tiny_batch([2, 1])
+    adapted = get_peft_model(model, lora_config("llm", model, r=4, dropout=0.0, init_lora_weights=False))
+    return adapted, lambda **options: adapted.generate(**batch, **GREEDY, **options)
+
+
+def of_dual_encoder(folder):
+    model, ids = dual_encoder(), torch.tensor([[1, 5, 6], [1, 7, 8]])
+    greedy = {**GREEDY, "suppress_tokens": None}
+    return model, lambda **options: model.generate(images(2), ids, **greedy, **options)
+
+
+def of_qllama(folder):
+    model, ids = qllama(QLlamaForCausalLM), torch.tensor([[1, 5, 6], [1, 7, 8]])
+    return model, lambda **options: model.generate(ids, **{**GREEDY, "suppress_tokens": None}, **options)
+
+
+def of_internlm2(folder):
+    config = InternLM2Config(
+        vocab_size=60, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4
+    )
+    torch.manual_seed(0)
+    model, ids = InternLM2ForCausalLM(config), torch.tensor([[1, 5, 6], [1, 7, 8]])
+    return model, lambda **options: model.generate(ids, **{**GREEDY, "suppress_tokens": None}, **options)
+
+
+GENERATIVE = [of_chat, of_authors_chat, of_llava, of_adapters, of_dual_encoder, of_qllama, of_internlm2]
+
+
+@pytest.mark.parametrize("build", GENERATIVE, ids=lambda build: build.__name__)
+def test_a_model_in_training_with_checkpointing_writes_the_same(build, tmp_path):
+    model, generate = build(tmp_path)
+    expected = [model.eval() and generate(num_beams=beams) for beams in (1, 2)]
+    for reentrant in (False, True):
+        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)(
+            {"use_reentrant": reentrant}
+        )
+        model.train()
+        for beams, ids in zip((1, 2), expected, strict=True):
+            assert torch.equal(generate(num_beams=beams), ids), (reentrant, beams)
+        assert model.training and any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
+def test_with_gradients_checkpointing_and_a_cache_are_refused():
+    model, batch = tiny_model(), tiny_batch([2, 1])
+    expected = model.generate(**batch, **GREEDY)
+    with_gradients = partial(unwrap(GenerationMixin.generate), model)  # without its `no_grad`
+    assert torch.equal(with_gradients(**batch, **GREEDY), expected)
+    model.train().activation_checkpointing_enable()
+    with pytest.raises(ValueError, match=r"call `model.eval\(\)`"):
+        with_gradients(**batch, **GREEDY)
+    assert torch.equal(with_gradients(**batch, **GREEDY, use_cache=False), expected)

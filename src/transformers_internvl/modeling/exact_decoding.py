@@ -53,10 +53,21 @@ class DecodesExactly(GenerationMixin):
         model_kwargs: dict[str, Any],
         is_first_iteration: bool = True,
     ) -> Any:
+        self._refuse_checkpoints(generation_config)
         chunk = generation_config.prefill_chunk_size
         if chunk is not None and not generation_config.is_assistant:
             self._refuse_chunks(chunk, input_ids, model_kwargs)
         return super()._prefill(input_ids, generation_config, model_kwargs, is_first_iteration)
+
+    def _refuse_checkpoints(self, generation_config: GenerationConfig) -> None:
+        """Without gradients, as `generate` runs, nothing is checkpointed. With them, checkpointed layers leave out
+        the cache that the next step goes on from."""
+        checkpoints = getattr(self, "is_activation_checkpointing", False)
+        if torch.is_grad_enabled() and self.training and checkpoints and generation_config.use_cache:
+            raise ValueError(
+                "Activation checkpointing and a cache do not go together while gradients are kept: generate under "
+                "`torch.no_grad()`, call `model.eval()`, or pass `use_cache=False`."
+            )
 
     def _refuse_chunks(self, chunk: int, input_ids: torch.Tensor, model_kwargs: dict[str, Any]) -> None:
         embeds = model_kwargs.get("inputs_embeds")
