@@ -72,6 +72,10 @@ RELIED_ON: dict[str, str] = {
         ChannelDimension ImageInput infer_channel_dimension_format is_valid_image make_flat_list_of_images
         PILImageResampling SizeDict validate_kwargs """,
     "transformers.initialization": "constant_ normal_ zeros_",
+    "transformers.integrations.peft": """
+        MIN_PEFT_VERSION PeftAdapterMixin.active_adapters PeftAdapterMixin.add_adapter PeftAdapterMixin.delete_adapter
+        PeftAdapterMixin.disable_adapters PeftAdapterMixin.enable_adapters PeftAdapterMixin.get_adapter_state_dict
+        PeftAdapterMixin.set_adapter """,
     "transformers.integrations.sdpa_attention": "sdpa_attention_forward",
     "transformers.masking_utils": """
         create_causal_mask create_masks_for_generate create_sliding_window_causal_mask
@@ -100,6 +104,7 @@ RELIED_ON: dict[str, str] = {
         processing_auto.PROCESSOR_MAPPING_NAMES tokenization_auto
         tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS tokenization_auto.TOKENIZER_MAPPING_NAMES """,
     "transformers.models.auto.image_processing_auto": "IMAGE_PROCESSOR_MAPPING",
+    "transformers.models.auto.modeling_auto": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
     "transformers.models.auto.tokenization_auto": "get_tokenizer_config",
     "transformers.models.auto.video_processing_auto": "VIDEO_PROCESSOR_MAPPING",
     "transformers.models.internvl.configuration_internvl": "InternVLConfig InternVLVisionConfig",
@@ -113,7 +118,8 @@ RELIED_ON: dict[str, str] = {
         VideosKwargs """,
     "transformers.quantizers": "AutoQuantizationConfig",
     "transformers.tokenization_utils_base": """
-        BatchEncoding PreTrainedTokenizerBase._get_padding_truncation_strategies TruncationStrategy
+        BatchEncoding PreTrainedTokenizerBase._add_tokens
+        PreTrainedTokenizerBase._get_padding_truncation_strategies TruncationStrategy
         PaddingStrategy PreTrainedTokenizerBase.__init__:_extra_special_tokens
         PreTrainedTokenizerBase.__init__:_special_tokens_map """,
     "transformers.tokenization_utils_tokenizers": """

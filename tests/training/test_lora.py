@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModel, AutoModelForImageTextToText, TrainingArguments
 from transformers.models.internvl import modeling_internvl as stock
 
@@ -125,6 +125,57 @@ def test_save_load_merge_and_resume(preset, tmp_path):
 
     resumed = PeftModel.from_pretrained(tiny_model(), tmp_path / "adapter", is_trainable=True).eval()
     assert [one_step(resumed), one_step(resumed)] == [one_step(model), one_step(model)]
+
+
+NATIVE = {
+    "active_adapters": (),
+    "add_adapter": (LoraConfig(target_modules=["q_proj"]), "other"),
+    "delete_adapter": ("default",),
+    "disable_adapters": (),
+    "enable_adapters": (),
+    "get_adapter_state_dict": (),
+    "set_adapter": ("default",),
+}
+
+
+@pytest.fixture
+def adapted(tmp_path):
+    """A model that loaded an adapter by transformers' own method."""
+    model = tiny_model()
+    shaken(get_peft_model(model, lora_config("llm", model, r=4))).save_pretrained(tmp_path / "adapter")
+    model = tiny_model()
+    model.load_adapter(str(tmp_path / "adapter"))
+    return model
+
+
+@pytest.mark.parametrize("method", NATIVE)
+def test_methods_that_ask_for_another_peft_say_what_does_the_same(adapted, method):
+    message = f"`{method}` of transformers .* needs peft .* is installed. Use peft's own classes: `get_peft_model"
+    with pytest.raises(ValueError, match=message):
+        getattr(adapted, method)(*NATIVE[method])
+
+
+def test_a_loaded_adapter_is_not_saved_in_part(adapted, tmp_path):
+    with pytest.raises(ValueError, match="`get_adapter_state_dict` of transformers .* needs peft"):
+        adapted.save_pretrained(tmp_path / "saved")
+    assert not list((tmp_path / "saved").glob("*.safetensors"))
+
+
+def test_with_that_peft_they_are_transformers_own(adapted, tmp_path, monkeypatch):
+    for module in ("transformers.integrations.peft", "transformers_internvl.modeling.native_adapters"):
+        monkeypatch.setattr(f"{module}.MIN_PEFT_VERSION", "0.20.0")
+    expected = logits(adapted)
+    assert adapted.active_adapters() == ["default"] and adapted.get_adapter_state_dict()
+    adapted.disable_adapters()
+    assert_same_results(logits(adapted), logits(tiny_model()))
+    adapted.enable_adapters()
+    adapted.add_adapter(lora_config("llm", adapted, r=2), "other")
+    assert adapted.active_adapters() == ["other"]
+    adapted.set_adapter("default")
+    adapted.delete_adapter("other")
+    assert_same_results(logits(adapted), expected)
+    adapted.save_pretrained(tmp_path / "saved")
+    assert {path.name for path in (tmp_path / "saved").glob("*.safetensors")} == {"adapter_model.safetensors"}
 
 
 def one_step(model) -> float:

@@ -12,11 +12,12 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from ..hub.model_card import PushesWithCard
+from .native_adapters import ExplainsNativeAdapters
 from .offloading import TakesInputsOnDevice
 from .saved_names import AcceptsSavedNames
 
 
-class NamesDamagedFiles(AcceptsSavedNames, PushesWithCard, TakesInputsOnDevice):
+class NamesDamagedFiles(AcceptsSavedNames, ExplainsNativeAdapters, PushesWithCard, TakesInputsOnDevice):
     """Mixin in front of `PreTrainedModel`: a truncated or damaged shard is reported by its name."""
 
     @classmethod
@@ -50,7 +51,7 @@ class NamesDamagedFiles(AcceptsSavedNames, PushesWithCard, TakesInputsOnDevice):
     ) -> Any:
         """As transformers'; under ZeRO-3, too, the model remembers only the rows of key maps that its weights came by.
 
-        Saving goes back by what is remembered. transformers (5.23) notes all rows under ZeRO-3, those of older layouts
+        Saving goes back by what is remembered. transformers (5.24) notes all rows under ZeRO-3, those of older layouts
         included, which would lead to names that no loader knows.
         """
         loaded = PreTrainedModel._load_pretrained_model(

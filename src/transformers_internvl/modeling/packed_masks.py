@@ -35,7 +35,7 @@ from transformers.utils import is_tracing, logging
 
 logger = logging.get_logger(__name__)
 
-# Model types whose forward does not hand positions to the mask functions (transformers 5.23).
+# Model types whose forward does not hand positions to the mask functions (transformers 5.24).
 IGNORE_POSITIONS = ("gpt_oss",)
 _MASKS = {"full_attention": create_causal_mask, "sliding_attention": create_sliding_window_causal_mask}
 

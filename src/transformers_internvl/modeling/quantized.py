@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers.quantizers import AutoQuantizationConfig
 
-# What the kinds of quantization call their list of modules that stay (transformers 5.23).
+# What the kinds of quantization call their list of modules that stay (transformers 5.24).
 SKIP_FIELDS = ("llm_int8_skip_modules", "modules_to_not_convert", "skip_modules")
 
 

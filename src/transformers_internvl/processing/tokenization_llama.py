@@ -46,7 +46,7 @@ class LlamaTokenizer(SlowDecodingTokenizer, transformers.LlamaTokenizer):
         """
         # The class adds behaviour and no state; loading a second time would double the time of converting the model.
         tokenizer.__class__ = cls
-        # transformers 5.23 does not write the field when it saves; as an init argument it is written.
+        # transformers 5.24 does not write the field when it saves; as an init argument it is written.
         tokenizer.legacy = tokenizer.init_kwargs["legacy"] = legacy
         path: str = getattr(tokenizer, "vocab_file", None) or ""
         model = SentencePieceModel.from_file(path) if os.path.isfile(path) else None
