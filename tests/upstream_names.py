@@ -121,7 +121,7 @@ RELIED_ON: dict[str, str] = {
         BatchEncoding PreTrainedTokenizerBase._add_tokens
         PreTrainedTokenizerBase._get_padding_truncation_strategies TruncationStrategy
         PaddingStrategy PreTrainedTokenizerBase.__init__:_extra_special_tokens
-        PreTrainedTokenizerBase.__init__:_special_tokens_map """,
+        PreTrainedTokenizerBase PreTrainedTokenizerBase.__init__:_special_tokens_map """,
     "transformers.tokenization_utils_tokenizers": """
         TokenizersBackend TokenizersBackend.__init__:_add_bos_token TokenizersBackend.__init__:_add_eos_token
         TokenizersBackend._decode TokenizersBackend._encode_plus TokenizersBackend._save_pretrained
