@@ -127,7 +127,7 @@ def leave_early(url: str, stream: bool) -> None:
     body = {"messages": [{"role": "user", "content": "?"}], "max_tokens": 3000, "stream": stream, "temperature": 1.5}
     body["logit_bias"] = {str(token): -100 for token in _ends()}  # it would not end by itself
     data = json.dumps(body).encode()
-    head = f"POST {parts.path}/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = f"POST {parts.path}/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with socket.create_connection((parts.hostname, parts.port)) as connection:
         connection.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
         if stream:

@@ -4,10 +4,13 @@
 import argparse
 import os
 import socket
+import sys
 from typing import Any
 
 from .errors import UserError, blame_user
 from .loading import add_place_arguments, load_chat_model, load_processor, place, positive, quiet_unless_watched
+
+_OTHER_FILES = 256  # that may be open beside connections: models, fetches, preparations
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST",
         help="fetch pictures from this host, too, although its address is not public; may be given several times",
     )
+    add(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer to this name, too, as clients write it in URLs (default: at a loopback address only localhost "
+        "and loopback addresses, else any address and this machine's name); * for every name; may be repeated",
+    )
     add("--max-requests", type=positive, default=256, metavar="N", help="most requests that may wait (%(default)s)")
+    add(
+        "--max-requests-per-client",
+        type=positive,
+        metavar="N",
+        help="most requests of one address that may wait (default: half of --max-requests)",
+    )
     add_place_arguments(parser)
 
 
@@ -48,37 +65,66 @@ def run(arguments: argparse.Namespace) -> None:
     with blame_user("serving needs `pip install 'transformers_internvl[serve]'`"):
         import uvicorn
 
-        from .serving.app import build_app
+        from .serving.app import Bounds, build_app
+        from .serving.connections import bounded
+        from .serving.hosts import Hosts
         from .serving.media import Limits
     with blame_user(f"cannot listen at {arguments.host}:{arguments.port}"):
         listener = socket.create_server((arguments.host, arguments.port), family=_family(arguments.host))
-    models = _load(arguments)
-    app = build_app(models, Limits(hosts=frozenset(arguments.allow_host)), arguments.max_requests)
-    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    address = f"http://{host}:{listener.getsockname()[1]}/v1"
-    print(f"Serving {', '.join(models)} at {address}", flush=True)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5)
-    uvicorn.Server(config).run(sockets=[listener])
+    most = arguments.max_requests
+    bounds = Bounds(requests=most, of_client=arguments.max_requests_per_client or -(-most // 2))
+    limits = Limits(hosts=frozenset(arguments.allow_host))
+    models, prepare = _load(arguments, limits)
+    try:
+        app = build_app(models, prepare, Hosts(arguments.host, arguments.allowed_host), limits, bounds)
+        host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+        address = f"http://{host}:{listener.getsockname()[1]}/v1"
+        print(f"Serving {', '.join(models)} at {address}", flush=True)
+        http = bounded(_connections(most))
+        config = uvicorn.Config(app, http=http, ws="none", log_level="warning", timeout_graceful_shutdown=5)
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        prepare.close()
+
+
+def _connections(most_requests: int) -> int:
+    """How many connections there may be: as many as files may be open, less those of everything else."""
+    most = 4 * most_requests
+    if sys.platform == "win32":
+        return most
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        most = max(soft - _OTHER_FILES, 16)
+    return most
 
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _load(arguments: argparse.Namespace) -> dict[str, Any]:
+def _load(arguments: argparse.Namespace, limits: Any) -> tuple[dict[str, Any], Any]:
+    """The models by their names, and what prepares their inputs."""
     from ..nano import nano_path
     from .serving.app import Served
+    from .serving.preparing import preparer
 
     with blame_user("cannot run there"):
         device, dtype = place(arguments.device, arguments.dtype)
     sources = {_name(source): source for source in arguments.model or []} or {"nano": str(nano_path())}
     if len(sources) < len(arguments.model or []):
         raise UserError(f"Two models have one name: {', '.join(arguments.model)}.")
-    models = {}
-    for name, source in sources.items():
-        processor = load_processor(source)
-        models[name] = Served(load_chat_model(source, device, dtype), processor)
-    return models
+    processors = {name: load_processor(source) for name, source in sources.items()}
+    prepare = preparer(sources, processors, limits)
+    models = {
+        name: Served(load_chat_model(source, device, dtype), processors[name]) for name, source in sources.items()
+    }
+    prepare.wait_until_ready()
+    return models, prepare
 
 
 def _name(source: str) -> str:

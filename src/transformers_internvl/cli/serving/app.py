@@ -9,43 +9,56 @@ left out.
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from jinja2 import TemplateError
 from starlette.exceptions import HTTPException
 from transformers.cli.serving.chat_completion import ChatCompletionHandler
 from transformers.cli.serving.model_manager import ModelManager
 from transformers.cli.serving.server import build_server
 from transformers.cli.serving.utils import GenerationState, InferenceThread
 
-from ...processing.sources import DECODING_ERRORS
 from .generation import Cancelled, Turn
-from .guard import Guard, client_left
-from .media import Limits, check_video, open_picture, read_source
-from .requests import RequestError, check_request, generation_options, source_of
+from .guard import Client, Guard, client
+from .hosts import Hosts
+from .media import Limits, Reading, is_url
+from .preparing import kind_of
+from .requests import COLDEST, RequestError, check_request, generation_options, source_of, text_bytes
+from .slots import FairSlots, unless_left
 
 ROUTES = ("/health", "/v1/chat/completions", "/v1/models")
-_FETCHING = 32  # requests whose pictures are fetched at a time
-_PREPARED = 2  # requests of a model that hold tiles at a time: the one that is answered, and the next
+_FETCHING = 32  # requests that fetch at a time
+_FETCHING_OF_CLIENT = 8
+_TURNS = 2  # requests of a model: the one that is answered, and the next
+# Requests of a model that are prepared, or hold what was prepared for them, at a time. Texts take little.
+_PREPARED = {"text": 8, "image": 2, "video": 1}
+_SHORTEST_BOUND = 256  # bytes that are granted to every token: texts of unknown characters can be one
 
 
 @dataclass
 class Served:
-    """A model, its processor, the thread it runs on, and who may prepare tiles for it."""
+    """A model, its processor, the thread it runs on, who may prepare inputs for it, and whose turn it is."""
 
     model: Any
     processor: Any
     thread: InferenceThread = field(default_factory=InferenceThread)
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PREPARED))
+    prepared: dict[str, FairSlots] = field(default_factory=lambda: {k: FairSlots(n) for k, n in _PREPARED.items()})
+    turns: FairSlots = field(default_factory=lambda: FairSlots(_TURNS))
     since: int = field(default_factory=lambda: int(time.time()))
 
     @property
     def context(self) -> int:
         """Most tokens of a prompt and its answer."""
         return int(self.model.config.get_text_config(decoder=True).max_position_embeddings)
+
+    @cached_property
+    def most_text(self) -> int:
+        """Most bytes of text that may fit into the context: as many of the longest token."""
+        pieces = self.processor.tokenizer.get_vocab()
+        return self.context * max(_SHORTEST_BOUND, *(len(piece.encode(errors="replace")) for piece in pieces))
 
 
 class ServedModels(ModelManager):
@@ -75,33 +88,58 @@ class ServedModels(ModelManager):
 
 
 class ChatHandler(ChatCompletionHandler):
-    """`/v1/chat/completions`: transformers' answers, our way to the inputs."""
+    """`/v1/chat/completions`: transformers' answers, our way to the inputs.
 
-    def __init__(self, models: ServedModels, limits: Limits):
+    Args:
+        models: those that are served.
+        prepare: makes inputs of messages (see `preparing`).
+        limits: of a request.
+    """
+
+    def __init__(self, models: ServedModels, prepare: Any, limits: Limits):
         super().__init__(models, GenerationState())
-        self.models, self.limits = models, limits
+        self.models, self.prepare, self.limits = models, prepare, limits
         self.fetching = ThreadPoolExecutor(_FETCHING, "fetching")
-        self.preparing = ThreadPoolExecutor(_PREPARED * len(models.models), "preparing")
+        self.decoding = ThreadPoolExecutor(1, "decoding")
+        self.fetches: dict[str, FairSlots] = {}
 
     async def handle_request(self, body: dict, request_id: str) -> Any:
-        """Check, fetch, wait for a slot, prepare, answer."""
+        """Check, read, prepare, wait for a turn, answer."""
+        asking = client.get()
+        body = asking.body
         check_request(body)
         self._validate_request(body)  # fields that OpenAI does not know
         name, served = self.models.find(body.get("model"))
-        left = client_left.get()
-        loop = asyncio.get_running_loop()
-        messages = await loop.run_in_executor(self.fetching, with_media, body["messages"], self.limits)
-        await served.slots.acquire()
+        self._check_text(body, served)
+        try:
+            messages = await self._read(body, asking)
+            slots = served.prepared[kind_of(messages)]
+            await unless_left(slots.acquire(asking.name), asking.gone)
+        except Cancelled as error:
+            raise RequestError("The client has left.", status=499) from error
+
+        def freed() -> None:
+            slots.release()
+            served.turns.release()
+
         stops = body.get("stop") or []
         turn = Turn(
-            served.thread, [stops] if isinstance(stops, str) else stops, body.get("seed"), left, served.slots.release
+            served.thread,
+            [stops] if isinstance(stops, str) else stops,
+            body.get("seed"),
+            asking.left,
+            freed,
         )
+        took_turn = False
         try:
-            if left.is_set():
-                raise Cancelled
             options = body.get("chat_template_kwargs") or {}
-            inputs = await loop.run_in_executor(self.preparing, prepare, served, messages, options)
+            inputs = await unless_left(self.prepare(name, served.context, messages, options), asking.gone)
+            del messages
+            asking.forget()
             config = self._config(body, served, inputs["input_ids"].shape[1])
+            await unless_left(served.turns.acquire(asking.name), asking.gone)
+            took_turn = True
+            inputs = _placed(inputs, served.model)
             arguments = (request_id, served.model, served.processor, name, inputs, config)
             if body.get("stream"):
                 return self._streaming(*arguments, gen_manager=turn)
@@ -110,7 +148,55 @@ class ChatHandler(ChatCompletionHandler):
             raise RequestError("The client has left.", status=499) from error
         finally:
             if not turn.begun:
-                served.slots.release()
+                slots.release()
+                if took_turn:
+                    served.turns.release()
+
+    def _check_text(self, body: dict, served: Served) -> None:
+        size = text_bytes(body["messages"])
+        if size > served.most_text:
+            raise RequestError(
+                f"The texts have {size} bytes, more than any {served.context} tokens, which are the model's context.",
+                param="messages",
+                code="context_length_exceeded",
+            )
+
+    async def _read(self, body: dict, asking: Client) -> list[dict]:
+        """The messages with the bytes of pictures and videos. What is not fetched waits for no fetch."""
+        loop = asyncio.get_running_loop()
+        given = body.pop("messages")
+        reading = Reading(self.limits)
+        sources = [
+            source_of(part)
+            for message in given
+            for part in (message["content"] if isinstance(message["content"], list) else [])
+            if part["type"] != "text"
+        ]
+        if not any(is_url(source) for source in sources):
+            return await unless_left(loop.run_in_executor(self.decoding, reading.messages, given), asking.gone)
+        slots = self.fetches.setdefault(asking.name, FairSlots(_FETCHING_OF_CLIENT))
+        try:
+            async with asyncio.timeout(self.limits.seconds + 1):  # resolvers and queues have no time of their own
+                await unless_left(slots.acquire(asking.name), asking.gone)
+                reading = Reading(self.limits)
+                fetched = loop.run_in_executor(self.fetching, reading.messages, given)
+                fetched.add_done_callback(lambda done: self._fetched(done, asking.name, slots))
+                return await unless_left(asyncio.shield(fetched), asking.gone)
+        except TimeoutError as error:
+            raise RequestError(f"The URLs of the request took longer than {self.limits.seconds:g} s.") from error
+        finally:
+            reading.abort()
+            self._forget(asking.name)
+
+    def _fetched(self, done: asyncio.Future, name: str, slots: FairSlots) -> None:
+        done.exception()  # known, although nobody may wait for it any more
+        slots.release()
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """Keep no slots of a client who fetches nothing."""
+        if name in self.fetches and self.fetches[name].free == _FETCHING_OF_CLIENT:
+            del self.fetches[name]
 
     def _config(self, body: dict, served: Served, prompt: int) -> Any:
         """How to generate. Raises `RequestError` if prompt and answer do not fit into the model's context."""
@@ -136,7 +222,7 @@ class ChatHandler(ChatCompletionHandler):
         for key, value in options.items():
             setattr(config, key, value)
         temperature = body.get("temperature")
-        if temperature == 0:
+        if temperature is not None and temperature < COLDEST:
             config.do_sample = False
         elif temperature is not None or body.get("top_p") is not None:
             config.do_sample = True
@@ -144,93 +230,45 @@ class ChatHandler(ChatCompletionHandler):
         return config
 
 
-def with_media(messages: list[dict], limits: Limits) -> list[dict]:
-    """Messages in OpenAI's form as the processor takes them, with pictures and videos in place of their URLs.
+def _placed(inputs: dict[str, Any], model: Any) -> dict[str, Any]:
+    """Inputs on the model's device, pictures in its number format."""
+    return {
+        name: value.to(model.device, dtype=model.dtype if value.is_floating_point() else None)
+        for name, value in inputs.items()
+    }
 
-    Raises:
-        RequestError: one cannot be read, or together they are too many, too large or too slow.
+
+@dataclass(frozen=True)
+class Bounds:
+    """What all requests together may take.
+
+    Attributes:
+        requests: most that wait for their answers.
+        of_client: the same, of one client.
+        body: most bytes of a body.
+        bodies: most bytes of all bodies that are held.
     """
-    end = time.monotonic() + limits.seconds
-    items, left = 0, limits.bytes
-    result = []
-    for message in messages:
-        content = message["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        converted: list[dict[str, Any]] = []
-        for part in parts:
-            if part["type"] == "text":
-                converted.append({"type": "text", "text": part["text"]})
-                continue
-            items += 1
-            if items > limits.items:
-                raise RequestError(f"A request may have {limits.items} pictures and videos at most.")
-            seconds = max(end - time.monotonic(), 0.01)
-            data = read_source(source_of(part), replace(limits, bytes=left, seconds=seconds))
-            left = max(left - len(data), 0)
-            converted.append(_video(data) if part["type"] == "video_url" else _picture(part, data, limits))
-        role = "system" if message["role"] == "developer" else message["role"]
-        result.append({"role": role, "content": converted})
-    return result
+
+    requests: int = 256
+    of_client: int = 128
+    body: int = 96 << 20
+    bodies: int = 256 << 20
 
 
-def _video(data: bytes) -> dict[str, Any]:
-    check_video(data)
-    return {"type": "video", "video": data}
-
-
-def _picture(part: dict[str, Any], data: bytes, limits: Limits) -> dict[str, Any]:
-    picture = {"type": "image", "image": open_picture(data, limits)}
-    value = part["image_url"]
-    detail = value.get("detail") if isinstance(value, dict) else None
-    if detail not in (None, "auto", "low", "high"):
-        raise RequestError(f"`detail` of a picture must be auto, low or high, got {detail!r:.80}.")
-    return {**picture, "max_patches": 1} if detail == "low" else picture
-
-
-def prepare(served: Served, messages: list[dict], options: dict[str, Any]) -> Any:
-    """The inputs of the model, on its device. Text is data: no message can write a special token.
-
-    Raises:
-        RequestError: pictures that cannot be decoded or do not fit into the context, or what the template refuses.
-    """
-    processor, model = served.processor, served.model
-    try:
-        _check_media_tokens(served, messages, options)
-        inputs = processor.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt", **options
-        )
-    except (ValueError, ImportError, TemplateError, *DECODING_ERRORS) as error:
-        raise RequestError(" ".join(str(error).split())[:500], param="messages") from error
-    return inputs.to(model.device, dtype=model.dtype)
-
-
-def _check_media_tokens(served: Served, messages: list[dict], options: dict[str, Any]) -> None:
-    """Whether pictures and videos fit into the context, before any of them is decoded."""
-    processor, tokens = served.processor, 0
-    shared = {"max_patches": options["max_patches"]} if options.get("max_patches") else {}
-    frames = options.get("num_frames") or getattr(processor.video_processor, "num_frames", None) or 1
-    for item in (item for message in messages for item in message["content"]):
-        if item["type"] == "image":
-            own = {"max_patches": item["max_patches"]} if "max_patches" in item else shared
-            tokens += processor.count_tokens([item["image"].size[::-1]], **own)[0]
-        elif item["type"] == "video":
-            tokens += frames * processor.image_seq_length
-    if tokens >= served.context:
-        raise RequestError(
-            f"The pictures and videos take {tokens} tokens, but the model's context is {served.context}: send fewer, "
-            'smaller ones, or `"detail": "low"`.',
-            param="messages",
-            code="context_length_exceeded",
-        )
-
-
-def build_app(models: dict[str, Served], limits: Limits, most_requests: int) -> Any:
-    """The ASGI application that serves `models`, by name, within `limits`."""
+def build_app(models: dict[str, Served], prepare: Any, hosts: Hosts, limits: Limits, bounds: Bounds) -> Any:
+    """The ASGI application that serves `models`, by name, to those who ask for `hosts`."""
     served = ServedModels(models)
-    handler = ChatHandler(served, limits)
+    handler = ChatHandler(served, prepare, limits)
     app = build_server(served, handler, None, None, None, None, handler.generation_state)
     app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) in ROUTES]
-    app.add_middleware(Guard, most_bytes=limits.bytes * 3 // 2, most_requests=most_requests)
+    app.add_middleware(
+        Guard,
+        hosts=hosts,
+        most_bytes=bounds.body,
+        most_requests=bounds.requests,
+        most_of_client=bounds.of_client,
+        all_bytes=bounds.bodies,
+    )
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_json)
     app.add_exception_handler(HTTPException, _refuse_http)

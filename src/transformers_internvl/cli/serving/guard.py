@@ -1,17 +1,63 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What stands before the server: it bounds bodies and numbers of requests, and notices when a client leaves."""
+"""What stands before the server: it knows its names, bounds bodies and numbers of requests, reads their JSON, and
+notices when a client leaves.
+"""
 
 import asyncio
+import json
 import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
+from .hosts import Hosts
 from .requests import RequestError
+from .slots import client_name
 
 BODY_SECONDS = 60.0
+SMALL_BODY = 64 << 10
+"""Bodies up to this size are bounded by their number only."""
+MOST_VALUES = 1_000_000
+"""Most separators, brackets and escapes of a body, which its JSON takes time and memory for."""
+_COUNTED = (b",", b":", b"[", b"{", b"\\")
 
-# Set when the client of the request that is being handled has left.
-client_left: ContextVar[threading.Event] = ContextVar("client_left")
+
+@dataclass
+class Client:
+    """Who sent the request that is being handled, and what.
+
+    Attributes:
+        name: whom it counts for.
+        body: its JSON object.
+        left: set when the client has left, for other threads.
+        gone: the same, for the event loop.
+        forget: to be called when what was sent is not held any more.
+    """
+
+    name: str
+    body: dict[str, Any]
+    left: threading.Event = field(default_factory=threading.Event)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    forget: Callable[[], None] = lambda: None
+
+
+client: ContextVar[Client] = ContextVar("client")
+
+
+@dataclass(eq=False)
+class _Body:
+    """A body on its way, or held."""
+
+    name: str
+    size: int = 0
+    complete: bool = False
+    since: float = field(default_factory=time.monotonic)
+    task: asyncio.Task | None = None
+    pushed_out: bool = False
 
 
 class Guard:
@@ -19,70 +65,140 @@ class Guard:
 
     Args:
         app: the application behind it.
+        hosts: the names that the server answers to.
         most_bytes: most bytes of a body.
         most_requests: most requests at a time that wait for answers; more are asked to come again.
+        most_of_client: the same, of one client.
+        all_bytes: most bytes of all bodies together that are held at a time.
     """
 
-    def __init__(self, app: Any, most_bytes: int, most_requests: int):
-        self.app, self.most_bytes, self.most_requests = app, most_bytes, most_requests
-        self.waiting = 0
+    def __init__(
+        self, app: Any, hosts: Hosts, most_bytes: int, most_requests: int, most_of_client: int, all_bytes: int
+    ):
+        self.app, self.hosts = app, hosts
+        self.most_bytes, self.most_requests, self.most_of_client = most_bytes, most_requests, most_of_client
+        self.all_bytes = all_bytes
+        self.waiting: Counter[str] = Counter()
+        self.bodies: set[_Body] = set()
+        self.reading = ThreadPoolExecutor(1, "reading")  # one body at a time: strings take several times its bytes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        self.waiting += 1
         try:
-            if self.waiting > self.most_requests:
-                raise RequestError(f"{self.most_requests} requests wait already: try again later.", status=503)
-            try:
-                body = await asyncio.wait_for(self._body(receive), BODY_SECONDS)
-            except TimeoutError as error:
-                raise RequestError(f"The body took longer than {BODY_SECONDS:g} s.", status=408) from error
-            if body is not None:
-                await self._watched(scope, body, receive, send)
+            self.hosts.check(scope)
+            if scope["method"] != "POST":
+                await self.app(scope, receive, send)
+                return
+            await self._post(scope, receive, send)
         except RequestError as error:
             await _refuse(error, scope, receive, send)
-        finally:
-            self.waiting -= 1
 
-    async def _body(self, receive: Any) -> bytes | None:
-        body = bytearray()
-        more = True
-        while more:
+    async def _post(self, scope: Any, receive: Any, send: Any) -> None:
+        body = _Body(client_name(scope))
+        self.bodies.add(body)
+        try:
+            data = await self._data(body, receive)
+            if data is None:
+                return
+            self._check_room(body.name)
+            self.waiting[body.name] += 1
+            try:
+                parsed = await asyncio.get_running_loop().run_in_executor(self.reading, parse, data)
+                del data
+                asking = Client(body.name, parsed, forget=lambda: self.bodies.discard(body))
+                await self._watched(scope, asking, receive, send)
+            finally:
+                self.waiting[body.name] -= 1
+                self.waiting += Counter()  # without those who have none
+        finally:
+            self.bodies.discard(body)
+
+    def _check_room(self, name: str) -> None:
+        if self.waiting.total() >= self.most_requests:
+            raise RequestError(f"{self.most_requests} requests wait already: try again later.", status=503)
+        if self.waiting[name] >= self.most_of_client:
+            raise RequestError(f"{self.most_of_client} of your requests wait already: try again later.", status=503)
+
+    async def _data(self, body: _Body, receive: Any) -> bytes | None:
+        """The body, within its time; None if the client has left."""
+        body.task = asyncio.ensure_future(self._receive(body, receive))
+        try:
+            return await asyncio.wait_for(body.task, BODY_SECONDS)
+        except TimeoutError as error:
+            raise RequestError(f"The body took longer than {BODY_SECONDS:g} s.", status=408) from error
+        except asyncio.CancelledError:
+            if not body.pushed_out:
+                raise
+            raise RequestError("Too many large requests at a time: try again later.", status=503) from None
+
+    async def _receive(self, body: _Body, receive: Any) -> bytes | None:
+        data = bytearray()
+        while not body.complete:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self.most_bytes:
+            data += message.get("body", b"")
+            body.complete = not message.get("more_body", False)
+            body.size = len(data)
+            if body.size > self.most_bytes:
                 raise RequestError(f"The request has more than {self.most_bytes} bytes.", status=413)
-        return bytes(body)
+            if body.size > SMALL_BODY:
+                self._make_room(body)
+        return bytes(data)
 
-    async def _watched(self, scope: Any, body: bytes, receive: Any, send: Any) -> None:
+    def _make_room(self, body: _Body) -> None:
+        """Push out bodies that are not whole, of the client with most bytes first, the oldest first."""
+        large = [other for other in self.bodies if other.size > SMALL_BODY]
+        of_client: Counter[str] = Counter()
+        for other in large:
+            of_client[other.name] += other.size
+        for other in sorted(large, key=lambda other: (-of_client[other.name], other.since)):
+            if sum(item.size for item in self.bodies if item.size > SMALL_BODY) <= self.all_bytes:
+                return
+            if other is not body and not other.complete and other.task is not None:
+                other.pushed_out, other.size = True, 0
+                other.task.cancel()
+        if sum(item.size for item in self.bodies if item.size > SMALL_BODY) > self.all_bytes:
+            raise RequestError("Too many large requests at a time: try again later.", status=503)
+
+    async def _watched(self, scope: Any, asking: Client, receive: Any, send: Any) -> None:
         """Hand the request on; once its body is read, the only thing that still comes from a client is its leaving."""
-        left, gone = threading.Event(), asyncio.Event()
 
         async def watch() -> None:
             while (await receive())["type"] != "http.disconnect":
                 continue
-            left.set()
-            gone.set()
+            asking.left.set()
+            asking.gone.set()
 
-        pending = [{"type": "http.request", "body": body, "more_body": False}]
+        pending = [{"type": "http.request", "body": b"{}", "more_body": False}]  # what it says is in `asking`
 
         async def replay() -> Any:
             if pending:
                 return pending.pop()
-            await gone.wait()
+            await asking.gone.wait()
             return {"type": "http.disconnect"}
 
-        client_left.set(left)
+        client.set(asking)
         watcher = asyncio.create_task(watch())
         try:
             await self.app(scope, replay, send)
         finally:
             watcher.cancel()
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """The JSON object of a body. Raises `RequestError` if it is none, or of more values than can be meant."""
+    if sum(data.count(mark) for mark in _COUNTED) > MOST_VALUES:
+        raise RequestError(f"The request has more than {MOST_VALUES} values and escapes in its JSON.", status=413)
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        body = error
+    if not isinstance(body, dict):
+        raise RequestError("The body must be a JSON object, sent as application/json.")
+    return body
 
 
 async def _refuse(error: RequestError, scope: Any, receive: Any, send: Any) -> None:

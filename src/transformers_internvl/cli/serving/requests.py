@@ -7,7 +7,11 @@ from typing import Any
 
 ROLES = ("system", "developer", "user", "assistant")
 MOST_MESSAGES = 1000
+MOST_PARTS = 1000
+MOST_FIELDS = 100
 MOST_STOPS = 16
+COLDEST = 1e-4
+"""Temperatures below this one, with which scores get too large for float32, are 0: the most likely token."""
 
 Check = Callable[[Any], bool]
 
@@ -22,7 +26,7 @@ class RequestError(Exception):
     def body(self) -> dict[str, Any]:
         """The answer in the form that OpenAI's clients read."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
-        message = str(self).encode(errors="replace").decode()  # half a surrogate pair would break the answer, too
+        message = str(self)[:1000].encode(errors="replace").decode()  # half a surrogate pair would break it
         return {"error": {"message": message, "type": kind, "param": self.param, "code": self.code}}
 
 
@@ -49,7 +53,11 @@ def _stops(value: Any) -> bool:
 
 def _bias(value: Any) -> bool:
     fits = _number(-100, 100)
-    return isinstance(value, dict) and len(value) <= 1000 and all(k.isdecimal() and fits(v) for k, v in value.items())
+    return isinstance(value, dict) and len(value) <= 1000 and all(_token(k) and fits(v) for k, v in value.items())
+
+
+def _token(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 10
 
 
 _POSITIVE = _whole(1, 2**31 - 1)
@@ -106,6 +114,8 @@ NOT_SERVED: dict[str, tuple[Any, ...]] = {
 
 def check_request(body: dict[str, Any]) -> None:
     """Look through the fields of a chat request. Raises `RequestError` for the first that cannot be served."""
+    if len(body) > MOST_FIELDS:
+        raise RequestError(f"A request has {MOST_FIELDS} fields at most, got {len(body)}.")
     for name, harmless in NOT_SERVED.items():
         if body.get(name) is not None and body[name] not in harmless:
             raise RequestError(f"`{name}` is not served here: leave it out.", param=name)
@@ -152,6 +162,7 @@ def check_messages(messages: Any) -> None:
     """Look through messages in OpenAI's form. Raises `RequestError` that names the message."""
     if not isinstance(messages, list) or not 0 < len(messages) <= MOST_MESSAGES:
         raise RequestError(f"`messages` must be a list of 1 to {MOST_MESSAGES} messages.", param="messages")
+    parts = 0
     for index, message in enumerate(messages):
         place = f"messages[{index}]"
         if not isinstance(message, dict):
@@ -165,10 +176,21 @@ def check_messages(messages: Any) -> None:
             raise RequestError(f"`{place}` calls tools, which are not served here.", param=place)
         content = message.get("content")
         if isinstance(content, list):
+            parts += len(content)
+            if parts > MOST_PARTS:
+                raise RequestError(f"The messages may have {MOST_PARTS} parts together.", param="messages")
             for number, part in enumerate(content):
                 _check_part(part, f"{place}.content[{number}]")
         elif not isinstance(content, str) or not _encodable(content):
             raise RequestError(f"The content of `{place}` must be Unicode text or a list of parts.", param=place)
+
+
+def text_bytes(messages: list[dict[str, Any]]) -> int:
+    """The bytes of all texts, as UTF-8; those of pictures and videos are none."""
+    contents = [message["content"] for message in messages]
+    texts = [content for content in contents if isinstance(content, str)]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return sum(len(text.encode()) for text in [*texts, *(part["text"] for part in parts if part["type"] == "text")])
 
 
 def _check_part(part: Any, place: str) -> None:

@@ -1,0 +1,182 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Having inputs prepared: by the process beside the server on Linux (see `helper`), elsewhere in threads.
+
+Only Linux forks safely in a process with PyTorch, and tells a process that the other end of a connection is closed. In
+threads a decoder cannot be ended, so that the bounds of time and memory do not hold.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from .media import Limits
+from .requests import RequestError
+
+MEMORY = 768 << 20
+"""Most bytes that the preparation of one request may take, beyond what all have in common."""
+
+SECONDS = {"text": 10.0, "image": 20.0, "video": 30.0}
+"""Longest time to compute the inputs of a request, by what it holds."""
+
+_THREADS = 4
+
+
+def kind_of(messages: list[dict]) -> str:
+    """What takes longest in messages: `video`, `image` or `text`."""
+    kinds = {part["type"] for message in messages for part in message["content"]}
+    return next((kind for kind in ("video", "image") if kind in kinds), "text")
+
+
+class InThreads:
+    """Prepares in threads of this process, without bounds of time and memory."""
+
+    def __init__(self, processors: dict[str, Any], limits: Limits):
+        self.processors, self.limits = processors, limits
+        self.pool = ThreadPoolExecutor(_THREADS, "preparing")
+
+    async def __call__(self, model: str, context: int, messages: list[dict], options: dict[str, Any]) -> Any:
+        """The inputs of `model` for `messages`. Raises `RequestError`."""
+        from .inputs import prepare
+
+        arguments = (self.processors[model], context, messages, options, self.limits)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, prepare, *arguments)
+
+    def wait_until_ready(self) -> None:
+        """There is nothing to wait for."""
+
+    def close(self) -> None:
+        """Wait for nothing."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+class InProcesses:
+    """Prepares each request in a process of its own, within bounds, ended at once when nobody waits any more.
+
+    Args:
+        sources: the ids or folders of the processors, by the names of their models.
+        limits: of requests.
+    """
+
+    def __init__(self, sources: dict[str, str], limits: Limits):
+        self.sources, self.limits = sources, limits
+        self._lock = threading.Lock()
+        self._start()
+
+    def _start(self) -> None:
+        self.control, theirs = socket.socketpair()
+        command = [sys.executable, "-m", f"{__package__}.helper", str(theirs.fileno())]
+        environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+        with theirs:
+            self.process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr
+            )
+        self.control.sendall(json.dumps(self.sources).encode() + b"\n")
+
+    def wait_until_ready(self) -> None:
+        """Wait until the processors are loaded. Raises `RuntimeError` if they cannot be."""
+        try:
+            ready = self.control.recv(1)
+        except OSError:
+            ready = b""
+        if not ready:
+            raise RuntimeError("The process that prepares inputs has ended; its log says why.")
+
+    async def __call__(self, model: str, context: int, messages: list[dict], options: dict[str, Any]) -> Any:
+        """The inputs of `model` for `messages`.
+
+        Raises:
+            RequestError: as `prepare`, or it took too much time or memory, or ended the process.
+        """
+        job, data = self._job(model, context, messages, options)
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                await loop.run_in_executor(None, self._hand_over, theirs)
+            ours.setblocking(False)
+            for part in (len(job).to_bytes(8, "big"), job, *data):
+                await loop.sock_sendall(ours, part)
+            del data, part, messages
+            return await self._answer(ours)
+        except (ConnectionError, EOFError) as error:
+            raise RequestError(
+                "The request cannot be prepared: it takes too long or too much memory, or a picture or video of it is "
+                "broken.",
+                param="messages",
+            ) from error
+        finally:
+            ours.close()  # which ends the process
+
+    def close(self) -> None:
+        """End the process, and those that prepare."""
+        self.control.close()
+        self.process.terminate()
+        self.process.wait()
+
+    def _job(self, model: str, context: int, messages: list[dict], options: dict) -> tuple[bytes, list[bytes]]:
+        data: list[bytes] = []
+        numbered = []
+        for message in messages:
+            content = []
+            for part in message["content"]:
+                if "data" in part:
+                    data.append(part["data"])
+                    part = {**part, "data": len(data) - 1}
+                content.append(part)
+            numbered.append({**message, "content": content})
+        job = {
+            **{"model": model, "context": context, "messages": numbered, "options": options},
+            **{"pixels": self.limits.pixels, "all_pixels": self.limits.all_pixels},
+            **{"seconds": SECONDS[kind_of(messages)], "memory": MEMORY, "sizes": [len(item) for item in data]},
+        }
+        return json.dumps(job).encode(), data
+
+    def _hand_over(self, connection: socket.socket) -> None:
+        """Give a connection to the process that forks; start that anew if it has ended."""
+        with self._lock:
+            try:
+                socket.send_fds(self.control, [b"?"], [connection.fileno()])
+            except OSError:
+                self.control.close()
+                self.process.wait()
+                self._start()
+                self.wait_until_ready()
+                socket.send_fds(self.control, [b"?"], [connection.fileno()])
+
+    async def _answer(self, connection: socket.socket) -> dict[str, Any]:
+        import torch
+
+        head = bytearray(8)
+        await _fill(connection, memoryview(head))
+        text = bytearray(int.from_bytes(head, "big"))
+        await _fill(connection, memoryview(text))
+        answer = json.loads(text)
+        if "error" in answer:
+            raise RequestError(**answer["error"])
+        inputs = {}
+        for name, dtype, shape in answer["tensors"]:
+            inputs[name] = torch.empty(shape, dtype=getattr(torch, dtype))
+            if inputs[name].numel():
+                await _fill(connection, memoryview(inputs[name].numpy()).cast("B"))
+        return inputs
+
+
+async def _fill(connection: socket.socket, place: memoryview) -> None:
+    loop = asyncio.get_running_loop()
+    done = 0
+    while done < len(place):
+        got = await loop.sock_recv_into(connection, place[done:])
+        if not got:
+            raise EOFError
+        done += got
+
+
+def preparer(sources: dict[str, str], processors: dict[str, Any], limits: Limits) -> "InThreads | InProcesses":
+    """What prepares here: processes on Linux, else threads."""
+    return InProcesses(sources, limits) if sys.platform == "linux" else InThreads(processors, limits)

@@ -1,0 +1,329 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Requests that would stop a server, each at a running one, and what a second client gets meanwhile."""
+
+import http.client
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from PIL import Image
+
+from tests.reliability.serving import (
+    ask,
+    client_of,
+    data_uri,
+    direct,
+    png,
+    post,
+    running_server,
+)
+from transformers_internvl.nano.drawing import draw
+
+MOST_REQUESTS = 12
+CONNECTIONS = 4 * MOST_REQUESTS
+SOON = 20.0
+"""Seconds, on a machine that may be very busy: at rest it is a tenth of that."""
+
+DRAWING = draw("number", 5)
+HI = [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running_server("--allow-host", "localhost", "--max-requests", str(MOST_REQUESTS)) as (url, process):
+        yield url, process
+
+
+@pytest.fixture(scope="module")
+def url(server):
+    return server[0]
+
+
+def said(*parts):
+    return {"messages": [{"role": "user", "content": list(parts)}], "max_tokens": 1}
+
+
+def sent(data, mime="image/png"):
+    return {"type": "image_url", "image_url": {"url": data_uri(data, mime), "detail": "low"}}
+
+
+def memory(process):
+    """Bytes of the server and of those it has started; what they share is counted once."""
+    total = 0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            total += one.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has ended
+            continue
+    return total
+
+
+@contextmanager
+def second_client(server, most_bytes):
+    """While something is asked: another client is served soon, and the server takes no more than `most_bytes` beyond
+    what it had."""
+    url, process = server
+    before, stop, peaks, times = memory(process), threading.Event(), [0], []
+
+    def look():
+        while not stop.wait(0.05):
+            peaks.append(memory(process))
+
+    def talk():
+        while not stop.is_set():
+            start = time.monotonic()
+            status, answer = post(url, {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1})
+            times.append((time.monotonic() - start, status))
+
+    with ThreadPoolExecutor(2) as pool:
+        looking, talking = pool.submit(look), pool.submit(talk)
+        time.sleep(0.2)
+        try:
+            yield
+        finally:
+            stop.set()
+            looking.result()
+            talking.result()
+    assert times and all(seconds < SOON and status == 200 for seconds, status in times), times
+    assert max(peaks) - before < most_bytes, f"{(max(peaks) - before) >> 20} MiB more"
+
+
+def scans(side, repeated):
+    """A progressive JPEG whose last scan is there many times."""
+    file = BytesIO()
+    Image.new("L", (side, side), 128).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    at = data.rindex(b"\xff\xda")
+    return data[:at] + data[at:-2] * repeated + data[-2:]
+
+
+def in_runs(side):
+    """A BMP in runs of one pixel, which Pillow decodes in Python."""
+    head = b"BM" + b"\0" * 8 + (54 + 1024).to_bytes(4, "little") + (40).to_bytes(4, "little")
+    head += side.to_bytes(4, "little") * 2 + b"\1\0\x08\0" + (1).to_bytes(4, "little") + b"\0" * 20
+    return head + b"\0" * 1024 + (b"\1\x07" * side + b"\0\0") * side
+
+
+@pytest.mark.parametrize(
+    "data, mime, reason",
+    [
+        (png(Image.new("L", (64_000_000, 1))), "image/png", "a side longer than 262144"),
+        (png(Image.new("L", (1, 4_000_000))), "image/png", "a side longer than 262144"),
+        (scans(5000, 20_000), "image/jpeg", "JPEG of 5000 x 5000 pixels in 200"),
+        (b"P3 3000 3000 255\n" + b"1 " * 27_000_000, "image/x-portable-pixmap", "3000 x 3000 pixels in this coding"),
+        (b"P6 3000 3000 100\n" + b"\1" * 27_000_000, "image/x-portable-pixmap", "3000 x 3000 pixels in this coding"),
+        (in_runs(2000), "image/bmp", "BMP of 2000 x 2000 pixels in this coding takes too long"),
+        (png(Image.new("1", (9_000, 9_000))), "image/png", "9000 x 9000 pixels is too large"),
+    ],
+    ids=["flat", "tall", "scans", "decimal PPM", "odd PPM", "runs", "large"],
+)
+def test_pictures_that_take_long_are_refused(server, data, mime, reason):
+    with second_client(server, 600 << 20):
+        start = time.monotonic()
+        status, answer = post(server[0], said(sent(data, mime)))
+        assert status == 400 and reason in answer["error"]["message"]
+        assert time.monotonic() - start < SOON
+
+
+def test_formats_that_are_slow_are_taken_where_they_are_small(url):
+    small = Image.new("L", (40, 30), 7)
+    ppm, bmp, jpeg = b"P2 40 30 255\n" + b"7 " * 1200, in_runs(40), BytesIO()
+    small.save(jpeg, "JPEG", progressive=True)
+    for data in (ppm, bmp, jpeg.getvalue()):
+        assert post(url, said(sent(data)))[0] == 200
+
+
+def test_large_pictures_are_decoded_one_at_a_time(server):
+    """Four of 16 megapixels: as Pillow holds them 256 MB together, one of them and its levels 112."""
+    picture = sent(png(Image.new("RGB", (4000, 4000), (1, 2, 3))))
+    with second_client(server, 220 << 20):
+        assert post(server[0], said(*[picture] * 4))[0] == 200
+    status, answer = post(server[0], said(*[picture] * 9))
+    assert status == 400 and "144000000 pixels together: at most 128000000" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "body, status, reason",
+    [
+        (b'{"messages": [' + b"[]," * 7_000_000 + b"[]]}", 413, "values and escapes"),
+        (b'{"messages": "' + b"\\n" * 10_000_000 + b'"}', 413, "values and escapes"),
+        (b"{" + b",".join(b'"%d":0' % i for i in range(400_000)) + b"}", 400, "100 fields"),
+        (
+            b'{"messages": [{"role": "user", "content": [' + b'{"type":"text","text":""},' * 150_000 + b"0]}]}",
+            400,
+            "1000",
+        ),
+        (json.dumps({"messages": [{"role": "user", "content": "word " * 6_000_000}]}).encode(), 400, "context"),
+        (json.dumps({"messages": [{"role": "user", "content": "a" * 200_000}]}).encode(), 400, "context"),
+    ],
+    ids=["lists", "escapes", "fields", "parts", "text", "text of one word"],
+)
+def test_bodies_do_not_stop_the_server(server, body, status, reason):
+    with second_client(server, 700 << 20), ThreadPoolExecutor(4) as pool:
+        for got, answer in pool.map(lambda _: post(server[0], body), range(4)):
+            assert got == status and reason in answer["error"]["message"]
+
+
+def test_data_uris_count_towards_the_bytes_of_a_request(url):
+    filler = {"type": "image_url", "image_url": {"url": data_uri(b"\0" * (33 << 20))}}
+    status, answer = post(url, said(filler, filler))
+    assert status == 413 and "may have 67108864 bytes together" in answer["error"]["message"]
+
+
+@contextmanager
+def silent_host():
+    """Takes connections and says nothing: its port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        yield listener.getsockname()[1]
+
+
+def started(url, data, stack, address="127.0.0.1"):
+    """A connection on which `data` was sent, and which stays open."""
+    parts = urlsplit(url)
+    connection = socket.create_connection((parts.hostname, parts.port), source_address=(address, 0))
+    stack.enter_context(connection)
+    connection.sendall(data)
+    return connection
+
+
+def request(body, size=None):
+    data = json.dumps(body).encode()
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {size or len(data)}\r\n\r\n".encode() + data
+
+
+def test_silent_hosts_delay_nobody_else(server):
+    """More fetches than may be at a time, of a host that says nothing for their 20 seconds."""
+    with silent_host() as port, ExitStack() as stack:
+        picture = {"type": "image_url", "image_url": {"url": f"http://localhost:{port}/x.png"}}
+        fetching = [started(server[0], request(said(picture)), stack, "127.0.0.2") for _ in range(MOST_REQUESTS // 2)]
+        time.sleep(0.5)
+        start = time.monotonic()
+        with client_of(server[0].replace("127.0.0.1", "localhost")) as client:
+            assert ask(client, HI) == direct(HI)
+        assert time.monotonic() - start < SOON
+        for connection in fetching:
+            connection.settimeout(0.01)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+
+
+def test_half_requests_delay_nobody(server):
+    """Far more half headers and half bodies than there may be connections: whoever asks gets in."""
+    url, process = server
+    with ExitStack() as stack:
+        for index in range(2 * CONNECTIONS):
+            started(
+                url, request({}, size=1000) if index % 2 else b"POST /v1/chat/completions HTTP/1.1\r\nHost: ", stack
+            )
+        start = time.monotonic()
+        for _ in range(3):
+            assert post(url, {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1})[0] == 200
+        assert time.monotonic() - start < SOON
+        assert len(process.net_connections()) <= CONNECTIONS + 8
+
+
+def test_one_client_does_not_take_all_places(server):
+    """Of one address half of the requests may wait."""
+    with silent_host() as port, ExitStack() as stack:
+        picture = {"type": "image_url", "image_url": {"url": f"http://localhost:{port}/x.png"}}
+        for _ in range(MOST_REQUESTS // 2):
+            started(server[0], request(said(picture)), stack)
+        time.sleep(0.5)
+        status, answer = post(server[0], said({"type": "text", "text": "Hi"}))
+        assert status == 503 and f"{MOST_REQUESTS // 2} of your requests wait" in answer["error"]["message"]
+        parts = urlsplit(server[0])
+        other = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60, source_address=("127.0.0.2", 0))
+        body = json.dumps(said({"type": "text", "text": "Hi"}))
+        other.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        assert other.getresponse().status == 200
+        other.close()
+
+
+def test_who_leaves_while_it_is_prepared_frees_the_place(server):
+    """Clients that ask for much work and leave: their processes end, and a picture of another's is answered."""
+    url, process = server
+    heavy = sent(png(Image.new("RGBA", (7900, 8000), (1, 2, 3, 4))))
+    with ExitStack() as stack:
+        for _ in range(4):
+            started(url, request(said(heavy, heavy)), stack)
+        wait_for(lambda: len(process.children(recursive=True)) > 1)
+    wait_for(lambda: len(process.children(recursive=True)) == 1)
+    assert post(url, said(sent(png(DRAWING.image))))[0] == 200
+
+
+def wait_for(condition):
+    end = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({"Host": "localhost:8000"}, 200),
+        ({"Host": "127.0.0.1"}, 200),
+        ({"Host": "[::1]:80"}, 200),
+        ({"Host": "rebound.example"}, 403),
+        ({"Host": "127.0.0.1.rebound.example"}, 403),
+        ({"Host": "203.0.113.5"}, 403),
+        ({"Host": ""}, 403),
+        ({"Host": "localhost", "Origin": "http://localhost:3000"}, 200),
+        ({"Host": "localhost", "Origin": "https://page.example"}, 403),
+        ({"Host": "localhost", "Origin": "null"}, 403),
+    ],
+)
+@pytest.mark.parametrize("method, path", [("GET", "/v1/models"), ("POST", "/v1/chat/completions")])
+def test_names_of_others_are_not_answered(url, headers, status, method, path):
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+    connection.putrequest(method, path, skip_host=True)
+    body = json.dumps(said({"type": "text", "text": "Hi"})).encode() if method == "POST" else b""
+    more = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    for name, value in (headers | more).items():
+        connection.putheader(name, value)
+    connection.endheaders(body)
+    response = connection.getresponse()
+    assert response.status == status
+    assert status == 200 or "--allowed-host" in json.loads(response.read())["error"]["message"]
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "field, value, status",
+    [
+        ("logit_bias", {"1" * 5000: 1}, 400),
+        ("logit_bias", {"١": 1}, 400),
+        ("logit_bias", {"1": float("nan")}, 400),
+        ("temperature", 1e-300, 200),
+        ("temperature", 1e-5, 200),
+        ("top_p", 1e-300, 400),
+        ("seed", 10**30, 400),
+        ("max_tokens", 10**4000, 400),
+    ],
+)
+def test_numbers_of_clients_are_no_faults_of_the_server(url, field, value, status):
+    assert post(url, said({"type": "text", "text": "Hi"}) | {field: value})[0] == status
+
+
+def test_the_coldest_temperatures_take_the_most_likely_token(url):
+    expected = direct(HI)
+    with client_of(url) as client:
+        for temperature in (0, 1e-300, 1e-5):
+            assert ask(client, HI, temperature=temperature) == expected
+
+
+def test_whoever_does_not_read_is_no_burden(url):
+    """A client that never reads its stream: others are served."""
+    with ExitStack() as stack:
+        for _ in range(3):
+            started(url, request(said({"type": "text", "text": "Hi"}) | {"stream": True, "max_tokens": 50}), stack)
+        assert post(url, said({"type": "text", "text": "Hi"}))[0] == 200

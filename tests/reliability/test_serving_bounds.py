@@ -1,0 +1,575 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The bounds of `internvl serve`, one by one: addresses, turns, bodies, connections, the processes that prepare."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import psutil
+import pytest
+import torch
+import uvicorn
+from PIL import Image
+from transformers import AutoProcessor
+
+from tests.clips import clip_bytes
+from tests.reliability.serving import png
+from transformers_internvl.cli.serving import addresses, connections, guard, preparing
+from transformers_internvl.cli.serving.addresses import is_public
+from transformers_internvl.cli.serving.connections import bounded
+from transformers_internvl.cli.serving.generation import Cancelled
+from transformers_internvl.cli.serving.guard import Guard, client, parse
+from transformers_internvl.cli.serving.hosts import Hosts
+from transformers_internvl.cli.serving.inputs import SentPicture, prepare
+from transformers_internvl.cli.serving.media import Limits, Reading
+from transformers_internvl.cli.serving.preparing import InProcesses, InThreads
+from transformers_internvl.cli.serving.requests import RequestError
+from transformers_internvl.cli.serving.slots import FairSlots, client_name, unless_left
+from transformers_internvl.nano import nano_path
+from transformers_internvl.nano.drawing import draw
+
+# --- addresses ---
+
+
+PUBLIC = """8.8.8.8 1.1.1.1 192.0.1.1 168.63.129.17 2001:4860:4860::8888 2606:4700::1111 2a00:1450:4001::1
+    ::ffff:8.8.8.8"""
+NOT_PUBLIC = """127.0.0.1 127.8.8.8 0.0.0.0 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 100.100.100.200
+    192.0.0.192 192.0.0.9 192.88.99.1 168.63.129.16 198.18.0.1 203.0.113.1 224.0.0.1 239.1.1.1 240.0.0.1
+    255.255.255.255 :: ::1 ::7f00:1 ::808:808 ::ffff:127.0.0.1 ::ffff:192.0.0.192 ::ffff:0:7f00:1 fe80::1 fe80::1%eth0
+    fec0::1 fc00::1 fd00:ec2::254 ff02::1 64:ff9b::7f00:1 64:ff9b::808:808 64:ff9b:1::1 2002:7f00:1:: 2002:808:808::
+    2001::1 2001:0:7f00:1::1 2001:db8::1 3fff::1 5f00::1 4000::1 localhost 127.1"""
+
+
+@pytest.mark.parametrize("address", [*PUBLIC.split(), *NOT_PUBLIC.split()])
+def test_addresses_of_the_internet_are_public_and_no_others(address):
+    assert is_public(address) == (address in PUBLIC.split())
+
+
+class Said(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(302 if self.path == "/away" else 200)
+        if self.path == "/away":
+            self.send_header("Location", "/here")
+        self.end_headers()
+        self.wfile.write(self.server.server_address[0].encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def two_hosts():
+    """Servers at one port of two loopback addresses, which answer with their address: the port."""
+    first = HTTPServer(("127.0.0.2", 0), Said)
+    servers = [first, HTTPServer(("127.0.0.1", first.server_port), Said)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield first.server_port
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class Resolver:
+    """Gives another answer each time: the last one stays."""
+
+    def __init__(self, monkeypatch, *answers):
+        self.answers, self.asked = list(answers), 0
+        self.real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self)
+        monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.2")  # for this test
+
+    def __call__(self, host, port, *args, **kwargs):
+        if host != "rebound.example":
+            return self.real(host, port, *args, **kwargs)
+        self.asked += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return [found for address in answer for found in self.real(address, port, *args, **kwargs)]
+
+
+def test_the_address_that_was_checked_is_the_one_connected_to(two_hosts, monkeypatch):
+    resolver = Resolver(monkeypatch, ["127.0.0.2"], ["127.0.0.1"])
+    assert Reading(Limits()).read(f"http://rebound.example:{two_hosts}/here") == b"127.0.0.2"
+    assert resolver.asked == 1
+
+
+@pytest.mark.parametrize("answers", [[["127.0.0.1"]], [["127.0.0.2", "127.0.0.1"]], [["127.0.0.2"], ["127.0.0.1"]]])
+def test_every_address_and_every_redirection_is_checked(two_hosts, monkeypatch, answers):
+    Resolver(monkeypatch, *answers)
+    with pytest.raises(RequestError, match="rebound.example has no public address"):
+        Reading(Limits()).read(f"http://rebound.example:{two_hosts}/away")
+
+
+def test_the_time_of_a_request_is_for_all_its_redirections(monkeypatch):
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(0.3)
+            self.send_response(302)
+            self.send_header("Location", "/again")
+            self.end_headers()
+
+        log_message = Said.log_message
+
+    server = HTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    start = time.monotonic()
+    with pytest.raises(RequestError, match="took longer than 0.5 s"):
+        Reading(Limits(seconds=0.5, hosts=("localhost",))).read(f"http://localhost:{server.server_port}/")
+    assert time.monotonic() - start < 1.2  # five of them would take 1.5
+    server.shutdown()
+    server.server_close()
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize(
+    "listening, more, name, right",
+    [
+        ("127.0.0.1", [], "localhost", True),
+        ("127.0.0.1", [], "LOCALHOST.:80", True),
+        ("127.0.0.1", [], "127.0.0.7:80", True),
+        ("127.0.0.1", [], "10.0.0.1", False),
+        ("127.0.0.1", [], "page.example", False),
+        ("127.0.0.1", ["page.example"], "Page.Example:80", True),
+        ("127.0.0.1", ["page.example"], "other.example", False),
+        ("127.0.0.1", ["*"], "other.example", True),
+        ("localhost", [], "page.example", False),
+        ("::1", [], "[::1]:80", True),
+        ("0.0.0.0", [], "10.0.0.1", True),
+        ("0.0.0.0", [], socket.gethostname(), True),
+        ("0.0.0.0", [], "page.example", False),
+        ("0.0.0.0", [], "[fd00::1]", True),
+    ],
+)
+def test_names_that_a_server_answers_to(listening, more, name, right):
+    hosts = Hosts(listening, more)
+    for headers in ([(b"host", name.encode())], [(b"host", b"localhost"), (b"origin", f"http://{name}".encode())]):
+        if right:
+            hosts.check({"headers": headers})
+        else:
+            with pytest.raises(RequestError, match="--allowed-host") as error:
+                hosts.check({"headers": headers})
+            assert error.value.status == 403
+
+
+@pytest.mark.parametrize("headers", [[], [(b"host", b"localhost"), (b"host", b"page.example")], [(b"host", b"[")]])
+def test_no_name_and_two_names_are_refused(headers):
+    with pytest.raises(RequestError, match="--allowed-host"):
+        Hosts("127.0.0.1").check({"headers": headers})
+
+
+# --- turns ---
+
+
+def test_clients_take_turns():
+    async def order():
+        slots, done = FairSlots(1), []
+
+        async def work(name):
+            await slots.acquire(name[0])
+            done.append(name)
+            await asyncio.sleep(0)
+            slots.release()
+
+        await asyncio.gather(*(work(name) for name in ("a0", "a1", "a2", "a3", "b1", "b2", "c1")))
+        assert slots.free == 1 and not slots.waiting
+        return done
+
+    assert asyncio.run(order()) == ["a0", "a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+def test_who_leaves_the_line_takes_nothing():
+    async def leave():
+        slots, gone = FairSlots(1), asyncio.Event()
+        await slots.acquire("a")
+        waiting = [asyncio.ensure_future(unless_left(slots.acquire(name), gone)) for name in "bb"]
+        staying = asyncio.ensure_future(slots.acquire("c"))
+        await asyncio.sleep(0)
+        gone.set()
+        for one in waiting:
+            with pytest.raises(Cancelled):
+                await one
+        slots.release()
+        await asyncio.wait_for(staying, 1)
+        slots.release()
+        assert slots.free == 1 and not slots.waiting
+
+        last = asyncio.ensure_future(slots.acquire("d"))
+        await last
+        late = asyncio.ensure_future(slots.acquire("e"))
+        await asyncio.sleep(0)
+        slots.release()
+        late.cancel()  # at the moment at which it was given the slot
+        with pytest.raises(asyncio.CancelledError):
+            await late
+        assert slots.free == 1
+
+    asyncio.run(leave())
+
+
+@pytest.mark.parametrize(
+    "address, name",
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("x", "x"),
+    ],
+)
+def test_whom_a_request_counts_for(address, name):
+    assert client_name({"client": (address, 1)}) == name
+    assert client_name({"client": None}) == ""
+
+
+# --- bodies ---
+
+
+def whole(body):
+    return [{"type": "http.request", "body": body, "more_body": False}]
+
+
+def half(body):
+    return [{"type": "http.request", "body": body, "more_body": True}]
+
+
+class Asking:
+    """A request at a guard: `messages` come from the client, then nothing."""
+
+    def __init__(self, guarded, messages, address="10.0.0.1"):
+        self.sent, self.messages = [], list(messages)
+        headers = [(b"host", b"localhost")]
+        scope = {"type": "http", "method": "POST", "headers": headers, "client": (address, 1)}
+        self.task = asyncio.ensure_future(guarded(scope, self.receive, self.send))
+
+    async def receive(self):
+        if self.messages:
+            return self.messages.pop(0)
+        return await asyncio.Event().wait()
+
+    async def send(self, message):
+        self.sent.append(message)
+
+    async def answer(self):
+        await asyncio.wait_for(self.task, 5)
+        body = self.sent[1]["body"] if len(self.sent) > 1 else b"{}"
+        return self.sent[0]["status"], json.loads(body).get("error", {}).get("message", "")
+
+
+def guarded(app, **bounds):
+    bounds = {"most_bytes": 100, "most_requests": 3, "most_of_client": 2, "all_bytes": 1000} | bounds
+    return Guard(app, Hosts("127.0.0.1"), **bounds)
+
+
+def holding():
+    """An application that answers when it is let, and has seen what was asked."""
+    let, seen = asyncio.Event(), []
+
+    async def app(scope, receive, send):
+        seen.append(client.get().body)
+        await let.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    return app, let, seen
+
+
+async def settled():
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+
+
+def test_too_large_and_too_many_requests_are_refused():
+    async def ask():
+        app, let, seen = holding()
+        one = guarded(app)
+        held = [Asking(one, [*half(b'{"a": '), *whole(b"1}")]), Asking(one, whole(b'{"a": 2}'))]
+        await settled()
+        refused = [
+            Asking(one, [*half(b"x" * 60), *whole(b"x" * 41)]),
+            Asking(one, whole(b'{"a": 3}')),
+            Asking(one, whole(b"[1]"), "10.0.0.2"),
+        ]
+        answers = [await other.answer() for other in refused]
+        held.append(Asking(one, whole(b'{"a": 4}'), "10.0.0.2"))
+        await settled()
+        answers.append(await Asking(one, whole(b'{"a": 5}'), "10.0.0.3").answer())
+        let.set()
+        assert [await other.answer() for other in held] == [(200, "")] * 3
+        assert sorted(body["a"] for body in seen) == [1, 2, 4] and not one.waiting and not one.bodies
+        return answers
+
+    assert asyncio.run(ask()) == [
+        (413, "The request has more than 100 bytes."),
+        (503, "2 of your requests wait already: try again later."),
+        (400, "The body must be a JSON object, sent as application/json."),
+        (503, "3 requests wait already: try again later."),
+    ]
+
+
+def test_half_bodies_take_no_places_and_make_room(monkeypatch):
+    """Bodies beyond 10 bytes share 100: what is not whole is pushed out, of who has most."""
+    monkeypatch.setattr(guard, "SMALL_BODY", 10)
+
+    async def ask():
+        app, let, _ = holding()
+        one = guarded(app, all_bytes=100)
+        small = [Asking(one, half(b"{"), "10.0.0.9") for _ in range(50)]
+        greedy = [Asking(one, half(b"x" * 40), "10.0.0.1") for _ in range(2)]
+        modest = Asking(one, half(b"x" * 20), "10.0.0.2")
+        await settled()
+        asked = Asking(one, whole(b'{"a": "' + b"y" * 31 + b'"}'), "10.0.0.3")
+        await settled()
+        assert [other.task.done() for other in (*greedy, modest, asked)] == [True, False, False, False]
+        assert await greedy[0].answer() == (503, "Too many large requests at a time: try again later.")
+        let.set()
+        assert (await asked.answer())[0] == 200
+        for other in (*small, greedy[1], modest):
+            other.task.cancel()
+
+    asyncio.run(ask())
+
+
+def test_bodies_that_are_held_are_counted_until_they_are_forgotten(monkeypatch):
+    monkeypatch.setattr(guard, "SMALL_BODY", 10)
+
+    async def ask():
+        let = asyncio.Event()
+
+        async def app(scope, receive, send):
+            if client.get().body["a"][0] == "f":
+                client.get().forget()
+            await let.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        one = guarded(app, all_bytes=100, most_of_client=9, most_requests=9)
+        body = b'{"a": "%s"}'
+        held = [Asking(one, whole(body % (b"k" * 60)))]
+        await settled()
+        refused = await Asking(one, whole(body % (b"k" * 60))).answer()
+        held += [Asking(one, whole(body % (b"f" * 20)))]
+        await settled()
+        held += [Asking(one, whole(body % (b"f" * 20)))]
+        await settled()
+        let.set()
+        assert [await other.answer() for other in held] == [(200, "")] * 3
+        return refused
+
+    assert asyncio.run(ask()) == (503, "Too many large requests at a time: try again later.")
+
+
+def test_bodies_have_their_time(monkeypatch):
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.1)
+
+    async def ask():
+        return await Asking(guarded(holding()[0]), half(b"{")).answer()
+
+    assert asyncio.run(ask()) == (408, "The body took longer than 0.1 s.")
+
+
+def test_json_is_bounded_before_it_is_read(monkeypatch):
+    monkeypatch.setattr(guard, "MOST_VALUES", 4)
+    assert parse(b'{"a": [1, 2]}') == {"a": [1, 2]}
+    for body in (b'{"a": [1, 2, 3]}', b'{"a": [[]],"b"}', b'{"a": {}, "b": 1}', b'{"a": "\\n\\n\\n"}'):
+        with pytest.raises(RequestError, match="more than 4 values and escapes") as error:
+            parse(body)
+        assert error.value.status == 413
+    for body in (b"", b"{", b"[1]", b"null", b"\xff", b'"' * 3):
+        with pytest.raises(RequestError, match="must be a JSON object"):
+            parse(body)
+
+
+# --- connections ---
+
+
+@pytest.fixture
+def listening(monkeypatch):
+    """A server of one page with six connections: its port. Headers have 0.4 seconds."""
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.4)
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            while (await receive()).get("more_body"):
+                continue
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, http=bounded(6), ws="none", lifespan="off", log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join(10)
+
+
+def opened(port, data=b""):
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.settimeout(10)
+    connection.sendall(data)
+    return closing(connection)
+
+
+def answered(connection):
+    """Whether the page has come."""
+    data = b""
+    while not data.endswith(b"ok"):
+        more = connection.recv(1000)
+        if not more:
+            return False
+        data += more
+    return True
+
+
+def closed(connection):
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+PAGE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_headers_have_their_time(listening):
+    """From the first byte on, also after an answer on the same connection, and however often one more comes."""
+    for first, rest in ((b"", b""), (b"GET / HTTP/1.1\r\n", b""), (PAGE, b"GET /"), (b"GET /", b"x")):
+        with opened(listening, first) as connection:
+            if first == PAGE:
+                assert answered(connection)
+            start = time.monotonic()
+            if rest == b"x":
+                with pytest.raises(OSError):
+                    while time.monotonic() - start < 5:
+                        connection.sendall(rest)
+                        time.sleep(0.05)
+            else:
+                connection.sendall(rest)
+                assert closed(connection)
+            assert 0.2 < time.monotonic() - start < 3
+
+
+def test_a_slow_body_is_no_slow_header(listening):
+    with opened(listening, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1") as connection:
+        time.sleep(0.8)
+        connection.sendall(b"2")
+        assert answered(connection)
+
+
+def test_who_asks_gets_in_and_the_oldest_who_holds_on_goes(listening, monkeypatch):
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 30)
+    body = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
+    holding_on = [opened(listening, data) for data in (body, b"GET", b"", body, b"GET", b"")]
+    time.sleep(0.3)
+    with opened(listening, PAGE) as connection:
+        assert answered(connection)
+    assert closed(holding_on[0].thing)
+    holding_on[3].thing.sendall(b"12")
+    assert answered(holding_on[3].thing)
+    for one in holding_on:
+        one.thing.close()
+
+
+# --- the processes that prepare ---
+
+DRAWING = draw("number", 5)
+CONTEXT = 4096
+
+
+def said(*parts):
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": "What?"}]}]
+
+
+def sent(data):
+    return {"type": "image", "data": data, "max_patches": 1}
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Of a helper that ended, and was started again by the first request."""
+    one = InProcesses({"nano": str(nano_path())}, Limits())
+    first = one.process
+    first.kill()
+    with pytest.raises(RuntimeError, match="has ended"):
+        one.wait_until_ready()
+    assert having(one, said())["input_ids"].shape[0] == 1 and one.process is not first
+    yield one
+    one.close()
+
+
+def having(prepare_, messages, options=None):
+    return asyncio.run(prepare_("nano", CONTEXT, messages, options or {}))
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return AutoProcessor.from_pretrained(nano_path())
+
+
+def test_what_is_prepared_is_the_same_everywhere(processes, processor):
+    threads = InThreads({"nano": processor}, Limits())
+    messages = said({"type": "image", "data": png(DRAWING.image)}, {"type": "video", "data": clip_bytes([0, 99, 200])})
+    direct = said(
+        {"type": "image", "image": DRAWING.image}, {"type": "video", "video": messages[0]["content"][1]["data"]}
+    )
+    expected = processor.apply_chat_template(
+        direct, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt", num_frames=2
+    )
+    for way in (processes, threads):
+        inputs = having(way, messages, {"num_frames": 2})
+        assert inputs.keys() == expected.keys()
+        for name, value in expected.items():
+            assert inputs[name].dtype == value.dtype and torch.equal(inputs[name], value), name
+    threads.close()
+
+
+def test_what_takes_too_long_ends(processes, monkeypatch):
+    monkeypatch.setattr(preparing, "SECONDS", {"image": 1, "text": 10})
+    heavy = sent(png(Image.new("RGBA", (7900, 8000), (1, 2, 3, 4))))
+    with pytest.raises(RequestError, match="takes too long or too much memory"):
+        having(processes, said(heavy, heavy))
+    assert having(processes, said())["input_ids"].shape[0] == 1
+
+
+def test_what_takes_too_much_memory_ends(processes, monkeypatch):
+    monkeypatch.setattr(preparing, "MEMORY", 64 << 20)
+    with pytest.raises(RequestError, match="too much memory"):
+        having(processes, said(sent(png(Image.new("RGB", (6000, 6000))))))
+    assert having(processes, said(sent(png(DRAWING.image))))["pixel_values"].shape[0] == 1
+
+
+def test_when_nobody_waits_the_process_ends(processes):
+    heavy = sent(png(Image.new("RGBA", (7900, 8000), (1, 2, 3, 4))))
+    helper = psutil.Process(processes.process.pid)
+
+    async def leave():
+        task = asyncio.ensure_future(processes("nano", CONTEXT, said(heavy, heavy), {}))
+        while not any(child.cpu_times().user > 0.2 for child in helper.children()):  # in the middle of a decoder
+            await asyncio.sleep(0.02)
+        task.cancel()
+        end = time.monotonic() + 5
+        while helper.children() and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        return helper.children()
+
+    assert asyncio.run(leave()) == []
+
+
+def test_a_picture_is_decoded_anew_and_not_kept():
+    picture = SentPicture(png(DRAWING.image.convert("P")), Limits())
+    assert picture.size == DRAWING.image.size
+    expected = DRAWING.image.convert("P").convert("RGB").tobytes()
+    assert picture.convert("RGB").tobytes() == picture.convert("RGB").tobytes() == expected
+    assert picture.mode == "RGBX"  # still nothing is here
+    picture.load()
+    assert picture.mode == "P" and picture.convert("RGB").tobytes() == expected
+
+
+def test_frames_of_videos_are_bounded_as_pictures_are(processor):
+    data = clip_bytes([0, 99], size=(640, 480))
+    assert prepare(processor, CONTEXT, said({"type": "video", "data": data}), {"num_frames": 1}, Limits())
+    with pytest.raises(RequestError, match="has 640 x 480 pixels, more than the 300000 allowed"):
+        prepare(processor, CONTEXT, said({"type": "video", "data": data}), {"num_frames": 1}, Limits(pixels=300_000))
