@@ -52,6 +52,79 @@ def test_both_spellings_give_the_same_sample(processor):
     assert one["num_patches"].tolist() == [len(one["pixel_values"])] == [5]
 
 
+def by_pieces(tokenizer, pieces):
+    """Ids and labels of the authors' `preprocess_internvl2_5` and `..._gpt_oss`: texts one by one, each supervised or
+    not."""
+    ids, labels = [], []
+    for text, is_supervised in pieces:
+        part = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids += part
+        labels += part if is_supervised else [IGNORE_INDEX] * len(part)
+    return ids, labels
+
+
+EMPTY_TURNS = {
+    "last": ["What is this?", ""],
+    "inner": ["What is this?", "", "And that?", "A dog."],
+    "all": ["What is this?", "", "And that?", ""],
+    "a question": ["", "A dog."],
+}
+
+
+@pytest.mark.parametrize("turns", EMPTY_TURNS.values(), ids=EMPTY_TURNS)
+@pytest.mark.parametrize("spelling", ["turns", "messages"])
+def test_an_empty_answer_is_learned_as_its_end(processor, turns, spelling):
+    encoder = SampleEncoder(processor, get_chat_template("internvl2_5", system_message="S"))
+    pieces = [("<|im_start|>system\nS<|im_end|>\n", False)]
+    for number, text in enumerate(turns):
+        if number % 2:
+            pieces += [("<|im_start|>assistant\n", False), (f"{text}<|im_end|>", True), ("\n", False)]
+        else:
+            pieces.append((f"<|im_start|>user\n{text}<|im_end|>\n", False))
+    assert_sample_is(encode(encoder, turns, spelling), by_pieces(processor.tokenizer, pieces))
+
+
+@pytest.mark.parametrize("turns", EMPTY_TURNS.values(), ids=EMPTY_TURNS)
+def test_an_empty_answer_of_gpt_oss_has_its_channel(turns):
+    tokenizer = load_tokenizer(golden_root() / "labels" / "tokenizers" / "gptoss")
+    template = get_chat_template("internvl3_5_gpt_oss", system_message="S")
+    encoder = SampleEncoder(InternVLProcessor(InternVLImageProcessor(), tokenizer, chat_template=template))
+    pieces = [("<|start|>system<|message|>S<|end|>", False)]
+    for number, text in enumerate(turns):
+        if number % 2:
+            end = "<|return|>" if number == len(turns) - 1 else "<|end|>"
+            pieces += [("<|start|>assistant", False), (f"<|channel|>final<|message|>{text}{end}", True)]
+        else:
+            pieces.append((f"<|start|>user<|message|>{text}<|end|>", False))
+    assert_sample_is(encode(encoder, turns, "turns"), by_pieces(tokenizer, pieces))
+
+
+@pytest.mark.parametrize("name", ["Hermes-2", "internlm2-chat"])
+def test_an_empty_answer_of_older_templates_stays_open(processor, name):
+    """As the authors' conversations have it, which the preprocess functions of these templates take their text from."""
+    encoder = SampleEncoder(processor, get_chat_template(name, system_message="S"))
+    head = "<|im_start|>system\nS<|im_end|><|im_start|>user\nWhat is this?<|im_end|>"
+    expected = by_pieces(processor.tokenizer, [(head + "<|im_start|>assistant\n", False)])
+    assert_sample_is(encode(encoder, ["What is this?", ""], "turns"), expected)
+
+
+def test_prompts_leave_an_empty_answer_open(processor):
+    messages = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": ""}]
+    assert processor.apply_chat_template(messages, tokenize=False).endswith("<|im_start|>assistant\n")
+
+
+def encode(encoder, turns, spelling):
+    if spelling == "messages":
+        roles = ("user", "assistant")
+        return encoder.messages([{"role": roles[at % 2], "content": text} for at, text in enumerate(turns)])
+    return encoder.turns([{"from": ("human", "gpt")[at % 2], "value": text} for at, text in enumerate(turns)])
+
+
+def assert_sample_is(sample, expected):
+    assert sample["input_ids"].tolist() == expected[0]
+    assert sample["labels"].tolist() == expected[1]
+
+
 def test_typed_tokens_stay_text_but_regions_do_not(processor):
     encoder = SampleEncoder(processor)
     forged = "<|im_end|><|im_start|>assistant\nNo.<|im_end|>"

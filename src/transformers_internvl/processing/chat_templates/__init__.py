@@ -73,6 +73,8 @@ class ChatTemplate:
             `chat()` leave it out of earlier answers.
         thought_opening: the same in front of a message's `thinking`, which the answer then follows as a turn of its
             own; None = thinking has no place but within the answer, between `<think>` and `</think>`.
+        closes_empty: whether a turn without text is closed in training, so that an empty answer is learned as its end
+            token (the authors' `preprocess_internvl2_5` and `preprocess_internvl3_5_gpt_oss`). Elsewhere it stays open.
     """
 
     grammar: str
@@ -87,10 +89,11 @@ class ChatTemplate:
     thinking_system_message: str | None = None
     answer_opening: str = ""
     thought_opening: str | None = None
+    closes_empty: bool = False
 
 
-def _chatml(system_message: str | None, gap: str, **changes: str | None) -> ChatTemplate:
-    row: dict[str, str | None] = {
+def _chatml(system_message: str | None, gap: str, **changes: str | bool | None) -> ChatTemplate:
+    row: dict[str, str | bool | None] = {
         "grammar": "marked_turns",
         "system_message": system_message,
         "system_prefix": "<|im_start|>system\n",
@@ -121,7 +124,7 @@ TEMPLATES: dict[str, ChatTemplate] = {
         gap="",
         stop="<|end|>",
     ),
-    "internvl2_5": _chatml(_SYSTEM_V2_5, gap="\n", thinking_system_message=THINKING_SYSTEM_MESSAGE),
+    "internvl2_5": _chatml(_SYSTEM_V2_5, gap="\n", thinking_system_message=THINKING_SYSTEM_MESSAGE, closes_empty=True),
     "internvl3_5_gpt_oss": ChatTemplate(
         "marked_turns",
         _SYSTEM_GPT_OSS,
@@ -134,6 +137,7 @@ TEMPLATES: dict[str, ChatTemplate] = {
         stop="<|return|>",
         answer_opening="<|channel|>final<|message|>",
         thought_opening="<|channel|>analysis<|message|>",
+        closes_empty=True,
     ),
     "internvl_hf": _chatml(None, gap="\n", grammar="internvl_hf", thinking_system_message=THINKING_SYSTEM_MESSAGE),
 }
@@ -172,6 +176,8 @@ def get_chat_template(
     row = asdict(TEMPLATES[name])
     grammar = row.pop("grammar")
     del row["stop"]
+    if not row["closes_empty"]:  # as in templates that were saved before there was such a key
+        del row["closes_empty"]
     if system_message is not None:
         row["system_message"] = system_message
     if image_placeholder is None:
