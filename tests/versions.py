@@ -12,7 +12,7 @@ ask for, pip says so, and they have to be raised. `--pinned` installs what `cons
 other runs do not have. `--allowed` is what `pip install` gives a user: the newest within the ranges.
 
 `--newest` looks beyond them: the newest transformers, torch, peft, accelerate and huggingface-hub that are published,
-with `--pre` pre-releases too, whatever `pyproject.toml` says of their upper ends. It prints what became of the
+with `--pre` pre-releases of these, too, whatever `pyproject.toml` says of their upper ends. It prints what became of the
 arguments that we rely on, and which tests fail: what to mend before the ranges are widened.
 
 Each makes an environment of its own (8 GB with the CUDA build of PyTorch, which Linux gets from the index; `--torch`
@@ -81,12 +81,15 @@ def ranges() -> dict[str, Range]:
 def requirements(options: argparse.Namespace) -> list[str]:
     """What pip is asked for, beside this package or, beyond its ranges, in its place."""
     torch = [f"torch=={options.torch}"] if options.torch else []
+    wanted = {name: found for name, found in ranges().items() if name != "torch" or not torch}
     if options.lowest:
-        return [f"{name}=={found.lowest}" for name, found in ranges().items() if name != "torch" or not torch] + torch
+        return [f"{name}=={found.lowest}" for name, found in wanted.items()] + torch
     if options.pinned:
         return ["-c", "constraints.txt", *torch]
     if options.newest:
-        return [f"{name}>={found.lowest}" for name, found in ranges().items()] + torch + ["--pre"] * options.pre
+        # A floor that is a pre-release lets pip take others of that package, and of no more packages than these.
+        early = {name: ".dev0" if options.pre and found.highest else "" for name, found in wanted.items()}
+        return [f"{name}>={found.lowest}{early[name]}" for name, found in wanted.items()] + torch
     return torch
 
 
@@ -100,7 +103,7 @@ def install(python: Path, options: argparse.Namespace) -> None:
     run(*pip, "--upgrade", "pip")
     wanted = requirements(options)
     if options.newest:
-        run(*pip, "--no-cache-dir", "--upgrade", "--upgrade-strategy", "eager", *wanted)
+        run(*pip, "--no-cache-dir", *wanted)
         run(*pip, "--no-deps", "-e", ".")  # its ranges would hold them back
     else:
         run(*pip, "--no-cache-dir", "-e", ".[test]", *wanted)
@@ -136,7 +139,7 @@ def main() -> int:
     end.add_argument("--allowed", action="store_true", help="every dependency as new as the ranges allow")
     end.add_argument("--newest", action="store_true", help="every dependency as new as the index has it")
     end.add_argument("--pinned", action="store_true", help="the versions of constraints.txt")
-    parser.add_argument("--pre", action="store_true", help="with --newest: pre-releases, too")
+    parser.add_argument("--pre", action="store_true", help="with --newest: pre-releases of the libraries with an upper end, too")
     parser.add_argument("--torch", metavar="VERSION", help="this version of torch, not the one it would be")
     parser.add_argument("--python", default=sys.executable, help="the interpreter; this one if not given")
     parser.add_argument("--tests", nargs="+", default=FAST, help="files, in place of the fast part")
@@ -145,6 +148,8 @@ def main() -> int:
         parser.error("--pre goes with --newest")
     os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
     os.environ.pop("PYTHONPATH", None)
+    if options.newest:  # that versions are new is known here; some tests ask for silence
+        os.environ["PYTHONWARNINGS"] = "ignore:transformers_internvl:UserWarning"
     with tempfile.TemporaryDirectory() as folder:
         run(options.python, "-m", "venv", folder)
         python, record = Path(folder, "bin", "python"), Path(folder, "record.xml")
