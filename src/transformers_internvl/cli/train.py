@@ -13,7 +13,7 @@ from .loading import positive
 from .tables import table
 
 # What this verb declares itself; any other `--name value` is a field of the recipe or of `TrainingArguments`.
-_VALUES = ("model", "data", "output", "config", "set", "on-bad-sample", "text-tokens", "ranks")
+_VALUES = ("model", "data", "eval-data", "output", "config", "set", "on-bad-sample", "text-tokens", "ranks")
 _SWITCHES = ("list", "dry-run", "resume", "help")
 
 
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("recipe", nargs="?", metavar="RECIPE", help="a recipe's name (see --list), or a YAML file that changes one")
     add("--model", metavar="ID_OR_FOLDER", help="the checkpoint to begin with; with --dry-run its config.json will do")
     add("--data", metavar="PATH", help="a meta .json, a .jsonl, or a file or folder of a `datasets` table")
+    add("--eval-data", metavar="PATH", help="what is evaluated at every checkpoint and at the end, of the same forms")
     add("--output", metavar="DIR", help="where checkpoints, logs and the trained model go (default: runs/RECIPE)")
     add("--config", metavar="FILE", help="a YAML file with any fields, in place of RECIPE or beside it")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="a field; the same as --NAME VALUE")
@@ -93,7 +94,9 @@ def _options(arguments: argparse.Namespace) -> Any:
         if not equals:
             raise UserError(f"--set takes NAME=VALUE, got {item!r}.")
         assigned[name] = value
-    for name in ("model", "data", "output", "on_bad_sample", "text_tokens"):
+    if arguments.resume and arguments.dry_run:
+        raise UserError("--resume belongs to a run, --dry-run only looks at one.")
+    for name in ("model", "data", "eval_data", "output", "on_bad_sample", "text_tokens"):
         if getattr(arguments, name) is not None:
             assigned[name] = getattr(arguments, name)
     return read_options(base, assigned, arguments.config if arguments.recipe else None)
@@ -211,6 +214,7 @@ def _opening(run: Any) -> str:
 def _closing(run: Any, result: Any) -> str:
     output = run.options.output
     loss = "" if result.loss is None else f", loss {result.loss:.4f}"
+    loss += "" if result.eval_loss is None else f", evaluation loss {result.eval_loss:.4f}"
     lines = [f"{result.steps} steps{loss}. {'Adapters' if result.adapters else 'Model'} and log in {output}"]
     lines += [f"left out: {where}: {reason}" for where, reason in result.skipped]
     lines += result.notes

@@ -62,8 +62,17 @@ def is_complete(checkpoint: str | os.PathLike) -> bool:
     return True
 
 
-def last_checkpoint(folder: str | os.PathLike) -> str | None:
-    """The complete checkpoint of the most steps in a folder; None if there is none. Others are warned of."""
+def has_optimizer(checkpoint: str | os.PathLike) -> bool:
+    """Whether a complete checkpoint holds more than weights (`save_only_model`), so that a run can go on from it."""
+    return any(Path(checkpoint).glob("rng_state*.pth"))
+
+
+def last_checkpoint(folder: str | os.PathLike, with_optimizer: bool = False) -> str | None:
+    """The complete checkpoint of the most steps in a folder; None if there is none. Others are warned of.
+
+    Args:
+        with_optimizer: pass over checkpoints of weights alone.
+    """
     steps = {}
     for path in Path(folder).glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         number = path.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-")
@@ -71,6 +80,8 @@ def last_checkpoint(folder: str | os.PathLike) -> str | None:
             steps[int(number)] = path
     for step in sorted(steps, reverse=True):
         if is_complete(steps[step]):
+            if with_optimizer and not has_optimizer(steps[step]):
+                continue
             return str(steps[step])
         logger.warning(f"{steps[step]} was not written to its end: looking for the one before.")
     return None
@@ -140,6 +151,7 @@ __all__ = [
     "PREFIX_CHECKPOINT_DIR",
     "TRAINER_STATE_NAME",
     "check_checkpoint",
+    "has_optimizer",
     "is_complete",
     "last_checkpoint",
     "read_json",

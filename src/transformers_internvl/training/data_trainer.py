@@ -27,8 +27,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..hub.model_card import complete_model_card
-from .adapted import check_adapters
+from ..hub.model_card import complete_model_card, create_model_card
+from .adapted import check_adapters, has_adapters
 from .checkpoints import DATA_STATE, TRAINER_STATE_NAME, check_checkpoint, last_checkpoint, read_json, write_json
 from .dataset import ChatDataset, PackedDataset
 from .evaluating import EvaluatesData
@@ -88,6 +88,8 @@ class DataTrainer(EvaluatesData, ABC):
         self.collator_is_given, self.given_eval_collator = data_collator is not None, eval_collator
         if data_collator is None and (fitting := self.default_collator(self.train_dataset)) is not None:
             self.data_collator = fitting
+        self._card = ""  # of adapters
+        self.saved_beside: Any = None  # a processor, say, whose files go into every checkpoint
         self._loader: TrainingLoader | None = None
         self._checkpoint: str | None = None  # that training goes on from
         self._begin_anew = False  # what the user set for `ignore_data_skip`
@@ -258,6 +260,18 @@ class DataTrainer(EvaluatesData, ABC):
         self.args.ignore_data_skip = self._begin_anew
         if self._loader is not None and self._epochs < math.inf:
             state.num_train_epochs = math.ceil(self._epochs)
+        if self._checkpoint is not None:
+            self._set_rates()
+
+    def _set_rates(self) -> None:
+        """The learning rates of the schedule as it is now: a run that goes further has another than the checkpoint."""
+        schedule = self.lr_scheduler
+        if isinstance(schedule, LambdaLR) and self.optimizer is not None:
+            pairs = zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+            rates = [base * factor(schedule.last_epoch) for base, factor in pairs]
+            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+            schedule._last_lr = rates
 
     def on_optimizer_step(self) -> None:
         """Before the scheduler's step: let it count data, where the number of steps is not known."""
@@ -305,6 +319,18 @@ class DataTrainer(EvaluatesData, ABC):
         if _internal_call and output_dir is not None and self.args.should_save:
             (Path(output_dir) / TRAINER_STATE_NAME).unlink(missing_ok=True)
         super().save_model(output_dir, _internal_call)
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            model = self.accelerator.unwrap_model(self.model)
+            if self.saved_beside is not None:
+                self.saved_beside.save_pretrained(folder)
+            if has_adapters(model):  # peft's own card has no content
+                self._card = self._card or create_model_card(model, self.repository()).content
+                (folder / "README.md").write_text(self._card, encoding="utf-8")
+
+    def repository(self) -> str:
+        """What the snippet of a card loads: the repository, or the output folder."""
+        return self.args.hub_model_id or self.args.output_dir
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """As `Trainer`'s, with what the card of a pushed model has: its task, its base model, a snippet that runs."""

@@ -11,6 +11,7 @@ from .collation import PackingCollator, PaddingCollator
 from .dataset import ChatDataset, PackedDataset
 from .mpo_trainer import MPOTrainer, PairCollator
 from .pairs import ContrastiveCollator, PretrainingCollator
+from .records import DataSet
 from .run_data import PairRows, read_sets
 from .run_options import RunOptions
 from .samples import SampleEncoder
@@ -41,12 +42,14 @@ class Objective:
     Attributes:
         auto_class: loads the model.
         read: options, processor and seed to data.
+        evaluates: the same to what is evaluated, samples by number.
         trainer: runs it; `InternVLTrainer` where parts and depths may have learning rates of their own.
         chats: whether its models are chat models, else dual encoders.
     """
 
     auto_class: Any
     read: Callable[[RunOptions, Any, int], Data]
+    evaluates: Callable[[RunOptions, Any, int], Any]
     trainer: type[Trainer]
     chats: bool
 
@@ -65,13 +68,39 @@ class DualEncoderTrainer(InternVLTrainer):
         """None: the model knows how its losses are made."""
         return {}
 
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Trainer`'s: there are no logits of tokens to leave out."""
+        return super(InternVLTrainer, self).prediction_step(*args, **kwargs)
+
 
 def chat_samples(options: RunOptions, processor: Any, seed: int) -> ChatDataset:
     """The samples of a chat model's run, encoded one by one."""
-    recipe = options.recipe
-    limits = {"max_length": recipe.max_length, "too_long": options.too_long}
+    return _samples_of(read_sets(options.data, options.recipe.max_tiles), options, processor, seed)
+
+
+def _evaluated_chats(options: RunOptions, processor: Any, seed: int) -> ChatDataset:
+    """The samples on which a chat model is evaluated, each once and as it is.
+
+    Raises:
+        ValueError: a set is repeated or augmented; as [`read_sets`] does.
+    """
+    sets = read_sets(str(options.eval_data), options.recipe.max_tiles)
+    for part in sets:
+        if part.repeat != 1 or part.augment:
+            raise ValueError(
+                f"Set {part.name!r} of {options.eval_data}: what is evaluated is neither repeated nor augmented; set "
+                "`repeat_time` to 1 and `data_augment` to false."
+            )
+    return _samples_of(sets, options, processor, seed)
+
+
+def _evaluated_pairs(options: RunOptions, processor: Any, seed: int) -> PairRows:
+    return PairRows(read_sets(str(options.eval_data)), options.policy())
+
+
+def _samples_of(sets: list[DataSet], options: RunOptions, processor: Any, seed: int) -> ChatDataset:
+    limits = {"max_length": options.recipe.max_length, "too_long": options.too_long}
     encoder = SampleEncoder(processor, text_tokens=options.writable_tokens(), **limits)  # type: ignore[arg-type]
-    sets = read_sets(options.data, recipe.max_tiles)
     return ChatDataset(sets, encoder, mixing=options.mixing, seed=seed, policy=options.policy())
 
 
@@ -94,11 +123,6 @@ def _read_preferences(options: RunOptions, processor: Any, seed: int) -> Data:
 
 def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, Any, int], Data]:
     def read(options: RunOptions, processor: Any, seed: int) -> Data:
-        if options.text_tokens != "added":
-            raise ValueError(
-                f"`text_tokens={options.text_tokens}` is for chat models: captions write the tokens that were added to "
-                "the vocabulary, and no others. Leave it out."
-            )
         rows = PairRows(read_sets(options.data), options.policy())
         truncates = options.too_long == "cut"
         made = collator(processor, truncation=truncates, max_length=options.recipe.max_length)
@@ -108,10 +132,12 @@ def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, An
 
 
 OBJECTIVES = {
-    "sft": Objective(AutoModelForImageTextToText, _read_chats, InternVLTrainer, True),
-    "mpo": Objective(AutoModelForImageTextToText, _read_preferences, MPOTrainer, True),
-    "contrastive": Objective(AutoModel, _pairs_with(ContrastiveCollator), DualEncoderTrainer, False),
-    "generative": Objective(AutoModelForPreTraining, _pairs_with(PretrainingCollator), DualEncoderTrainer, False),
+    "sft": Objective(AutoModelForImageTextToText, _read_chats, _evaluated_chats, InternVLTrainer, True),
+    "mpo": Objective(AutoModelForImageTextToText, _read_preferences, _evaluated_chats, MPOTrainer, True),
+    "contrastive": Objective(AutoModel, _pairs_with(ContrastiveCollator), _evaluated_pairs, DualEncoderTrainer, False),
+    "generative": Objective(
+        AutoModelForPreTraining, _pairs_with(PretrainingCollator), _evaluated_pairs, DualEncoderTrainer, False
+    ),
 }
 
 

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 
 from .adapted import adapter_config
 from .footprint import Footprint, Setup, Work, footprint
 from .freezing import count_parameters, part_of
 from .objectives import Objective, chat_samples, objective_of
+from .option_checks import check_image_size, check_options
 from .parameter_groups import parameter_groups
 from .recipes import Recipe
 from .records import DataSet
 from .rows import UnusableSample
-from .run import load_processor, uses_bf16, weights_dtype
+from .run import data_seed, load_config, load_processor, uses_bf16, weights_dtype
 from .run_data import PairRows, read_sets
 from .run_options import RunOptions
 from .sampling import Mixture
@@ -80,11 +80,14 @@ def make_plan(options: RunOptions, ranks: int | None = None) -> Plan:
         ValueError, OSError: as [`run.prepare`] does for recipe, config and data.
     """
     row = objective_of(options)
+    check_options(options)
     values = options.recipe.argument_values(ranks, **options.arguments)
     model = _on_meta(options, row, _weights_dtype(options, values))
     sets, probes = _read(options, row)
     devices = int(os.environ.get("WORLD_SIZE", "1")) if ranks is None else ranks
     facts = _facts(options, values, devices, sets, probes)
+    if options.eval_data:
+        facts["evaluation"] = f"{_plural(_evaluated(options, row), 'sample')} of {options.eval_data}"
     memory, note = None, "Memory is worked out for chat models only."
     if row.chats:
         work, kind = _work(options, model, values["per_device_train_batch_size"], probes)
@@ -100,7 +103,8 @@ def _on_meta(options: RunOptions, row: Objective, dtype: torch.dtype) -> Any:
     from peft import get_peft_model
 
     adapter = adapter_config(options.model)
-    config = AutoConfig.from_pretrained(options.model if adapter is None else adapter.base_model_name_or_path)
+    config = load_config(options)
+    check_image_size(options, config)
     with torch.device("meta"):
         model = row.auto_class.from_config(config, dtype=dtype)
         return options.recipe.apply(model if adapter is None else get_peft_model(model, adapter))
@@ -134,13 +138,19 @@ def _read(options: RunOptions, row: Objective) -> tuple[list[SetPlan], list[tupl
     return plans, _probe(options, sets)
 
 
+def _evaluated(options: RunOptions, row: Objective) -> int:
+    """How many samples are evaluated."""
+    sets = read_sets(str(options.eval_data))
+    return sum(len(part.rows) for part in sets) if row.chats else len(PairRows(sets, options.policy()))
+
+
 def _probe(options: RunOptions, sets: list[DataSet]) -> list[tuple[int, int]]:
     """Tokens and tiles of samples that the run would see first."""
     try:
         processor, _ = load_processor(options)
     except (OSError, ValueError):  # a config alone: there is none
         return []
-    samples, policy, found = chat_samples(options, processor, 42), options.policy(), []
+    samples, policy, found = chat_samples(options, processor, data_seed(options)), options.policy(), []
     for entry in range(min(PROBED, len(samples))):
         try:
             sample = samples[entry]

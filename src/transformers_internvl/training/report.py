@@ -9,6 +9,7 @@ A line of `log.jsonl`, with whatever else the trainer logs:
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,13 +31,14 @@ class RunReport(TrainerCallback):
 
     Args:
         folder: where `log.jsonl` and `loss.png` go.
+        bar: whether there is one.
 
     Attributes:
         notes: what could not be done, in sentences.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, bar: bool = True):
+        self.folder, self.with_bar = folder, bar
         self.notes: list[str] = []
         self._bar: Any = None
         self._counts = _Counts()
@@ -61,7 +63,8 @@ class RunReport(TrainerCallback):
         kept = [row for row in read_log(self.folder) if row["step"] <= state.global_step]
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / LOG_FILE).write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
-        self._bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", dynamic_ncols=True)
+        if self.with_bar:
+            self._bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", dynamic_ncols=True)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move the bar."""
@@ -71,6 +74,8 @@ class RunReport(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Write a line, and show the loss."""
+        if logs and any(name.startswith("eval_") for name in logs):
+            self._note_evaluation(state, logs)
         if not logs or "loss" not in logs:
             return
         tokens, tiles = self._counts.take()  # on every rank
@@ -81,11 +86,22 @@ class RunReport(TrainerCallback):
         row = {"step": state.global_step, **logs, "tokens": tokens, "tiles": tiles}
         row["tokens_per_second"] = round(tokens / seconds, 1)
         row = {name: row[name] for name in (*_FIRST, *row) if name in row}
-        with open(self.folder / LOG_FILE, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        self._write(row)
         if self._bar is not None:
             shown = {"loss": f"{row['loss']:.4f}", "lr": f"{row['learning_rate']:.1e}"}
             self._bar.set_postfix({**shown, "tokens/s": f"{row['tokens_per_second']:,.0f}"})
+
+    def _note_evaluation(self, state: Any, logs: dict[str, Any]) -> None:
+        self._since = time.perf_counter()  # an evaluation is no part of a step
+        if state.is_world_process_zero:
+            self._write({"step": state.global_step, **logs})
+            if self._bar is not None and "eval_loss" in logs:
+                said = f"step {state.global_step}: evaluation loss {logs['eval_loss']:.4f}"
+                self._bar.write(said, file=sys.stderr)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        with open(self.folder / LOG_FILE, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Draw the curve so far."""
@@ -166,11 +182,16 @@ def draw_curve(rows: list[dict[str, Any]], path: str | os.PathLike) -> None:
         raise ImportError("No loss.png was drawn: pip install matplotlib (extra `train`).") from error
     if not rows:
         return
+    evaluated = [row for row in rows if "eval_loss" in row]
+    rows = [row for row in rows if "loss" in row]
     steps, losses = [row["step"] for row in rows], [row["loss"] for row in rows]
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(steps, losses, color="#9db4d3", linewidth=1, label="loss", marker="." if len(rows) == 1 else None)
     axes.plot(steps, smoothed(losses, smoothing(len(rows))), color="#1f4e8c", linewidth=2, label="smoothed")
+    if evaluated:
+        points = [row["step"] for row in evaluated], [row["eval_loss"] for row in evaluated]
+        axes.plot(*points, color="#b3541e", linewidth=1, label="evaluation", marker=".")
     axes.set(xlabel="step", ylabel="loss")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

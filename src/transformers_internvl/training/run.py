@@ -7,31 +7,29 @@
 What lies in the output folder, beside `checkpoint-N` of `Trainer`:
 
     run.yaml       what was run: `internvl train out/run.yaml` does it again
-    log.jsonl      an object a step
+    log.jsonl      an object a step, and one an evaluation
+    answers.jsonl  answers to some questions of the evaluation data
     loss.png       the curve, where matplotlib is installed
     the trained model in the layout it came from, or its adapters, and the processor
 """
 
 import os
-import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoProcessor, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
+from transformers import AutoConfig, AutoProcessor, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 
-from .adapted import load_with_adapter, processor_source
-from .checkpoints import PREFIX_CHECKPOINT_DIR, is_complete, last_checkpoint
+from ..hub.model_card import create_model_card
+from .adapted import adapter_config, load_with_adapter, processor_source
+from .answers import AnswerLog
 from .objectives import Data, objective_of
+from .option_checks import check_image_size, check_options
 from .report import RunReport
-from .run_options import RunOptions, read_options, write_options
-
-RUN_FILE = "run.yaml"
-SAVING = ".saving"  # where the trained model is written before it takes its place
-# Fields that may differ when a run goes on: they change what is kept, where and how shown, not what is learned.
-FREE_FIELDS = ("output", "save_steps", "save_strategy", "save_total_limit", "logging_steps", "report_to", "run_name")
+from .run_folder import RUN_FILE, SAVING, check_output, discard_unfinished
+from .run_options import RunOptions, write_options
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class RunResult:
     Attributes:
         steps: optimizer steps that are done, in all.
         loss: the last that was logged.
+        eval_loss: of the last evaluation; None without one.
         skipped: `(where, reason)` of samples that were left out by this process.
         notes: what could not be done, in sentences.
         adapters: whether the output holds adapters only.
@@ -48,6 +47,7 @@ class RunResult:
 
     steps: int
     loss: float | None
+    eval_loss: float | None
     skipped: list[tuple[str, str]]
     notes: list[str]
     adapters: bool
@@ -65,7 +65,8 @@ class Run:
         self, options: RunOptions, model: Any, processor: Any, data: Data, trainer: Trainer, checkpoint: Path | None
     ):
         self.options, self.model, self.processor, self.data = options, model, processor, data
-        self.trainer, self.checkpoint, self.report = trainer, checkpoint, RunReport(Path(options.output))
+        self.trainer, self.checkpoint = trainer, checkpoint
+        self.report = RunReport(Path(options.output), bar=not options.arguments.get("disable_tqdm"))
         for callback in (ProgressCallback, PrinterCallback):
             trainer.remove_callback(callback)
         trainer.add_callback(self.report)
@@ -94,23 +95,53 @@ class Run:
         try:
             with self.report.watching(self.trainer.model):
                 self.trainer.train(resume_from_checkpoint=None if self.checkpoint is None else str(self.checkpoint))
+                if self.trainer.eval_dataset is not None and not self._is_evaluated():
+                    self.trainer.evaluate()
             self._save(folder)
         finally:
             if self.trainer.args.should_save:
                 discard_unfinished(folder)
-        losses = [row["loss"] for row in self.trainer.state.log_history if "loss" in row]
-        skipped = list(self.data.samples.policy.skipped)
-        steps = self.trainer.state.global_step
-        return RunResult(steps, losses[-1] if losses else None, skipped, self.report.notes, self.adapters)
+        evaluated = getattr(self.trainer.eval_dataset, "policy", None)
+        skipped = [*self.data.samples.policy.skipped, *(evaluated.skipped if evaluated else [])]
+        steps, notes = self.trainer.state.global_step, [*self.report.notes, *_left_out(self.trainer)]
+        return RunResult(steps, self._last("loss"), self._last("eval_loss"), skipped, notes, self.adapters)
+
+    def _last(self, name: str) -> float | None:
+        """What was logged last under a name."""
+        values = [row[name] for row in self.trainer.state.log_history if name in row]
+        return values[-1] if values else None
+
+    def _is_evaluated(self) -> bool:
+        state = self.trainer.state
+        return any("eval_loss" in row and row["step"] == state.global_step for row in state.log_history)
 
     def _save(self, folder: Path) -> None:
         """The model and its processor, which take their places when they are complete."""
         saving = folder / SAVING
         self.trainer.save_model(str(saving))
         if self.trainer.args.should_save:
-            self.processor.save_pretrained(saving)
+            self._describe(saving / "README.md")
             for file in sorted(saving.iterdir()):
                 os.replace(file, folder / file.name)
+
+    def _describe(self, card: Path) -> None:
+        """The model card, with how the model was trained."""
+        if not card.is_file():
+            create_model_card(self.model, self.trainer.repository()).save(card)
+        recipe, losses = self.options.recipe, {"loss": self._last("loss"), "evaluation loss": self._last("eval_loss")}
+        facts = {
+            "recipe": recipe.name,
+            "data": Path(self.options.data).name,
+            "steps": self.trainer.state.global_step,
+            "samples in a step": self.trainer.get_total_train_batch_size(self.trainer.args),
+            "learning rate": f"{recipe.learning_rate:g}",
+            "rank of the adapters": recipe.lora_rank,
+            **{name: None if loss is None else f"{loss:.4f}" for name, loss in losses.items()},
+        }
+        rows = [f"| {name} | {value} |" for name, value in facts.items() if value is not None]
+        table = "\n".join(["| | |", "|---|---|", *rows])
+        text = card.read_text(encoding="utf-8").rstrip()
+        card.write_text(f"{text}\n\n## Training\n\nBy `internvl train`:\n\n{table}\n", encoding="utf-8")
 
 
 def prepare(options: RunOptions, resume: bool = False) -> Run:
@@ -126,9 +157,12 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
         OSError: model or data cannot be read.
     """
     row = objective_of(options)
+    check_options(options)
     checkpoint = check_output(options, resume)
+    check_image_size(options, load_config(options))
     processor, size = load_processor(options)
-    data = row.read(options, processor, int(options.arguments.get("seed", 42)))
+    data = row.read(options, processor, data_seed(options))
+    evaluated = row.evaluates(options, processor, data_seed(options)) if options.eval_data else None
     on_device = torch.accelerator.is_available()
     defaults: dict[str, Any] = {
         "bf16": uses_bf16(options),
@@ -136,21 +170,49 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
         "use_cpu": not on_device,  # asked for, it runs on several ranks, too
         "dataloader_pin_memory": on_device,
     }
-    arguments = {**defaults, **data.arguments, **options.arguments}
+    arguments = {**defaults, **data.arguments, **_when_to_evaluate(options), **options.arguments}
     training = options.recipe.to_training_arguments(options.output, **arguments)
-    _check_batch(training, data)
+    _check_batch(training, data.stream, training.per_device_train_batch_size)
+    if evaluated is not None:
+        _check_batch(training, evaluated, training.per_device_eval_batch_size)
     model = load_with_adapter(row.auto_class, options.model, dtype=getattr(torch, weights_dtype(options)))
     if size is not None and hasattr(model, "set_image_size"):
         model.set_image_size(size)
     model = options.recipe.apply(model)
+    if row.chats:
+        keep_tile_limit(options.recipe.max_tiles, processor, model.config)
     rates: dict[str, Any] = {}
     if options.recipe.part_learning_rates or options.recipe.layer_decay:
         rates = {
             "part_learning_rates": options.recipe.part_learning_rates,
             "layer_decay": options.recipe.layer_decay,
         }
-    trainer = row.trainer(model, training, train_dataset=data.stream, data_collator=data.collator, **rates)
+    both = {"train_dataset": data.stream, "eval_dataset": evaluated}
+    trainer = row.trainer(model, training, data_collator=data.collator, **both, **rates)
+    trainer.saved_beside = processor
+    if row.chats and evaluated is not None and options.eval_answers:
+        trainer.add_callback(AnswerLog(Path(options.output), processor, evaluated, options.eval_answers))
     return Run(options, model, processor, data, trainer, checkpoint)
+
+
+def load_config(options: RunOptions) -> Any:
+    """The config of the model, or of the one that its adapter belongs to."""
+    adapter = adapter_config(options.model)
+    return AutoConfig.from_pretrained(options.model if adapter is None else adapter.base_model_name_or_path)
+
+
+def data_seed(options: RunOptions) -> int:
+    """The seed of the data's order."""
+    seeds = (options.arguments.get(name) for name in ("data_seed", "seed"))
+    return next((seed for seed in seeds if seed is not None), 42)
+
+
+def keep_tile_limit(tiles: int, processor: Any, config: Any) -> None:
+    """Write how many tiles of a picture were trained on where the authors do, so that the result cuts as many."""
+    if getattr(processor.image_processor, "max_patches", None) is not None:
+        processor.image_processor.max_patches = tiles
+    if hasattr(config, "max_dynamic_patch"):
+        config.max_dynamic_patch = tiles
 
 
 def load_processor(options: RunOptions) -> tuple[Any, int | None]:
@@ -174,53 +236,35 @@ def uses_bf16(options: RunOptions) -> bool:
     return options.arguments.get("bf16", not options.arguments.get("fp16", False))
 
 
-def check_output(options: RunOptions, resume: bool) -> Path | None:
-    """The checkpoint to go on from, or None to begin.
+def _when_to_evaluate(options: RunOptions) -> dict[str, Any]:
+    """By default whenever a checkpoint is saved, in batches as large as those of training."""
+    if not options.eval_data:
+        return {}
+    given = options.arguments
+    saved = str(getattr(given.get("save_strategy"), "value", given.get("save_strategy", "steps")))
+    strategy = "steps" if "eval_steps" in given or saved == "best" else saved
+    steps = {"eval_steps": given.get("save_steps", 500)} if strategy == "steps" else {}
+    size = {"per_device_eval_batch_size": given.get("per_device_train_batch_size", 1)}
+    return {"eval_strategy": strategy, **steps, **size}
 
-    Raises:
-        ValueError: the folder holds another run, or one that is not to be resumed.
-    """
-    folder = Path(options.output)
-    file, found = folder / RUN_FILE, last_checkpoint(folder)
-    checkpoint = None if found is None else Path(found)
-    if not file.is_file():
-        if checkpoint is not None:
-            raise ValueError(f"{folder} holds checkpoints that were not made by this command: give another output.")
-        return None
-    if changed := _changes(read_options(file).as_mapping(), options.as_mapping()):
+
+def _check_batch(arguments: TrainingArguments, data: Any, size: int) -> None:
+    """Raise `ValueError` where an epoch, or an evaluation, would have no batch."""
+    needed = size * arguments.world_size
+    if arguments.dataloader_drop_last and len(data) < needed:
         raise ValueError(
-            f"{folder} holds another run ({'; '.join(changed)}): give another output, or the same fields."
+            f"There are {len(data)} samples, but a batch of {needed} is compared at once: give more, or a smaller "
+            "`per_device_train_batch_size` (or `per_device_eval_batch_size`)."
         )
-    if not resume:
-        reached = "has begun" if checkpoint is None else f"reached step {_step(checkpoint)}"
-        raise ValueError(f"{folder} holds this run, which {reached}: --resume goes on with it.")
-    return checkpoint
 
 
-def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    names = [name for name in {**before, **now} if name not in FREE_FIELDS and before.get(name) != now.get(name)]
-    return [f"{name}: {before.get(name)} there, {now.get(name)} now" for name in names]
-
-
-def discard_unfinished(folder: Path) -> None:
-    """Remove what was being written when a run was stopped."""
-    for path in [*folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), folder / SAVING]:
-        if path.is_dir() and not is_complete(path):
-            shutil.rmtree(path)
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def _check_batch(arguments: TrainingArguments, data: Data) -> None:
-    """Raise `ValueError` where an epoch would have no batch."""
-    needed = arguments.per_device_train_batch_size * arguments.world_size
-    if arguments.dataloader_drop_last and len(data.stream) < needed:
-        raise ValueError(
-            f"There are {len(data.stream)} samples, but a batch of {needed} is compared at once: give more, or a "
-            "smaller `per_device_train_batch_size`."
-        )
+def _left_out(trainer: Trainer) -> list[str]:
+    """A sentence on samples that were not evaluated, where batches have to be whole."""
+    data, arguments = trainer.eval_dataset, trainer.args
+    if data is None or not arguments.dataloader_drop_last:
+        return []
+    rest = len(data) % (arguments.per_device_eval_batch_size * arguments.world_size)
+    return [f"{rest} of {len(data)} samples were not evaluated: they fill no batch."] if rest else []
 
 
 def _comment(folder: Path) -> str:
@@ -228,4 +272,13 @@ def _comment(folder: Path) -> str:
     return f"internvl train {folder / RUN_FILE} --output NEW; {', '.join(f'{name} {version(name)}' for name in names)}"
 
 
-__all__ = ["Run", "RunResult", "check_output", "load_processor", "prepare", "weights_dtype"]
+__all__ = [
+    "Run",
+    "RunResult",
+    "check_output",
+    "data_seed",
+    "load_config",
+    "load_processor",
+    "prepare",
+    "weights_dtype",
+]

@@ -15,7 +15,6 @@ A YAML file names its recipe and any fields beside it. What is assigned wins ove
 """
 
 import dataclasses
-import difflib
 import os
 import types
 import typing
@@ -28,6 +27,7 @@ from typing import Any, Literal
 import yaml
 from transformers import TrainingArguments
 
+from .foreign_options import explain_unknown
 from .recipes import Recipe, get_recipe
 from .records import SkipPolicy
 from .sampling import Mixing
@@ -49,7 +49,10 @@ class RunOptions:
         too_long: what happens to samples beyond the recipe's `max_length`, see `SampleEncoder`.
         text_tokens: which special tokens the data may write: `"added"`, those of regions and those that the user added
             to the vocabulary; `"regions"`; `"all"`; or a list, separated by commas. See `SampleEncoder`.
+        eval_data: what is evaluated on the way and at the end, of the forms of `data`; None: nothing.
+        eval_answers: of how many of its samples answers are generated and logged, for chat models.
         arguments: further fields of `TrainingArguments`.
+        given: the fields that were given, and did not come with the recipe.
     """
 
     recipe: Recipe
@@ -61,10 +64,15 @@ class RunOptions:
     mixing: Mixing = "size"
     too_long: Literal["raise", "cut"] = "raise"
     text_tokens: str = "added"
+    eval_data: str | None = None
+    eval_answers: int = 4
     arguments: dict[str, Any] = field(default_factory=dict)
+    given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
         self.policy()
+        if self.eval_answers < 0:
+            raise ValueError(f"`eval_answers` is a number of samples from 0, got {self.eval_answers}.")
         for name, kind in typing.get_type_hints(RunOptions).items():
             choices = _choices(kind)
             if choices and getattr(self, name) not in choices:
@@ -85,14 +93,55 @@ class RunOptions:
         return self.text_tokens if word else tuple(token.strip() for token in self.text_tokens.split(","))
 
     def as_mapping(self) -> dict[str, Any]:
-        """All fields as plain values, which `read_options` turns into the same run again."""
+        """All fields that count as plain values, which `read_options` turns into the same run again."""
+        left_out = {
+            *UNUSED.get(self.recipe.objective, {}),
+            *(_TWINS[name] for name in _TWINS if name in self.arguments),
+        }
+        left_out |= set() if self.eval_data else {"eval_answers"}
         own = {name: getattr(self, name) for name in OWN_FIELDS if getattr(self, name) is not None}
         recipe = dataclasses.asdict(self.recipe)
-        return {"recipe": recipe.pop("name"), **own, **_plain({**recipe, **self.arguments})}
+        fields = {"recipe": recipe.pop("name"), **own, **_plain({**recipe, **self.arguments})}
+        return {name: value for name, value in fields.items() if name not in left_out or name in self.given}
 
 
-OWN_FIELDS = ("model", "data", "output", "dtype", "on_bad_sample", "mixing", "too_long", "text_tokens")
-_ALIASES = {"output_dir": "output"}
+OWN_FIELDS = (
+    "model",
+    "data",
+    "output",
+    "dtype",
+    "on_bad_sample",
+    "mixing",
+    "too_long",
+    "text_tokens",
+    "eval_data",
+    "eval_answers",
+)
+_ALIASES = {
+    "output_dir": "output",
+    "warmup_steps": "warmup",
+    "lr_scheduler_type": "scheduler",
+    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+}
+# Field of `TrainingArguments` -> field of the recipe in whose place it stands.
+_TWINS = {"num_train_epochs": "epochs", "gradient_accumulation_steps": "batch_size"}
+# Objective -> field that it has no use for -> why.
+_PATCHES = {"patch_dropout": "the projector of a chat model needs all patches"}
+_SIZE = {"image_size": "the tiles of a chat model have a size of their own"}
+_PAIRS = {
+    "max_tiles": "pictures of pairs are not cut",
+    "loss_reduction": "a loss of pairs has no weights of tokens",
+    "mixing": "pairs are not drawn by sets",
+    "text_tokens": "captions write the tokens that were added to the vocabulary, and no others",
+    "eval_answers": "dual encoders give no answers",
+}
+UNUSED: dict[str, dict[str, str]] = {
+    "sft": {**_PATCHES, **_SIZE},
+    "mpo": {**_PATCHES, **_SIZE, "loss_reduction": "answers are weighed by their pairs"},
+    "contrastive": _PAIRS,
+    "generative": _PAIRS,
+}
 _RECIPE_FIELDS = {name: kind for name, kind in typing.get_type_hints(Recipe).items() if name != "name"}
 
 
@@ -119,6 +168,10 @@ def read_options(
     assigned = _named(assignments or {})
     if "recipe" not in file:
         raise ValueError(f"{recipe}: `recipe` is missing, the name of the one that the file changes.")
+    for one, other in _TWINS.items():
+        for name, twin in ((one, other), (other, one)):
+            if name in assigned:
+                file.pop(twin, None)
     if assigned.keys() & {"epochs", "num_train_epochs"} and "max_steps" not in assigned:
         file.pop("max_steps", None)
         assigned["max_steps"] = None
@@ -133,7 +186,7 @@ def read_options(
     if missing := [key for key in ("model", "data") if not values.get(key)]:
         raise ValueError(f"{', '.join(f'`{key}`' for key in missing)} must be given.")
     own = {key: values.pop(key) for key in OWN_FIELDS if key in values}
-    return RunOptions(recipe=chosen, arguments=values, **own)
+    return RunOptions(recipe=chosen, arguments=values, given=frozenset(merged) - {"recipe"}, **own)
 
 
 def write_options(options: RunOptions, path: Path, comment: str) -> None:
@@ -168,15 +221,17 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: there is no such field.
     """
     known = {"recipe", *OWN_FIELDS, *_RECIPE_FIELDS, *argument_types()}
-    named = {}
+    named: dict[str, Any] = {}
     for key, value in values.items():
-        name = str(key).replace("-", "_")  # YAML may have numbers there
-        name = _ALIASES.get(name, name)
+        typed = str(key).replace("-", "_")  # YAML may have numbers there
+        name = _ALIASES.get(typed, typed)
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
-            hint = f"Did you mean {', '.join(near)}?" if near else "See Recipe and transformers.TrainingArguments."
-            raise ValueError(f"There is no field {name!r}. {hint}")
+            raise ValueError(explain_unknown(name, known))
+        if name in named:
+            raise ValueError(f"`{typed}` was given twice, once as `{name}` or under another name of it: give one.")
         named[name] = value
+    if {"epochs", "num_train_epochs"} <= named.keys():
+        raise ValueError("`epochs` and `num_train_epochs` say the same: give one.")
     return named
 
 
@@ -188,9 +243,9 @@ def _coerced(name: str, value: Any) -> Any:
     """
     if name == "text_tokens" and isinstance(value, (list, tuple)):
         value = ",".join(map(str, value))
-    if name == "recipe" or name in OWN_FIELDS:
+    if name == "recipe" or (name in OWN_FIELDS and name != "eval_answers"):
         return value if value is None else str(value)
-    kind = _RECIPE_FIELDS.get(name) or argument_types()[name]
+    kind = int if name == "eval_answers" else _RECIPE_FIELDS.get(name) or argument_types()[name]
     try:
         read = yaml.safe_load(value) if isinstance(value, str) and value else value
     except yaml.YAMLError:
