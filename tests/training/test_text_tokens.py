@@ -14,7 +14,8 @@ from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.processing.released_tokens import user_tokens
 from transformers_internvl.processing.tokenization import load_tokenizer
 from transformers_internvl.training.dataset import ChatDataset
-from transformers_internvl.training.objectives import chat_samples, objective_of
+from transformers_internvl.training.objectives import chat_samples
+from transformers_internvl.training.option_checks import check_options
 from transformers_internvl.training.pairs import PretrainingCollator
 from transformers_internvl.training.records import DataSet, TableRows
 from transformers_internvl.training.run_options import read_options
@@ -198,5 +199,5 @@ def test_captions_write_what_was_added_and_nothing_else(tmp_path):
     with pytest.raises(ValueError, match="'</s>', which is reserved"):
         PretrainingCollator(processor)([{**row, "caption": "a <loc></s>"}])
     options = options_of(tmp_path, "internvl-14b-contrastive", text_tokens="all")
-    with pytest.raises(ValueError, match="for chat models"):
-        objective_of(options).read(options, processor, 0)
+    with pytest.raises(ValueError, match="`text_tokens` does nothing for objective 'contrastive': captions write"):
+        check_options(options)
