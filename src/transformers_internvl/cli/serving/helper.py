@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -85,7 +86,7 @@ class _Failures:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None:
+        if error is None or isinstance(error, ConnectionError):  # nobody waits any more
             return
         # torch has no error of its own for memory on CPUs.
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
@@ -125,9 +126,16 @@ def _prepared(job: dict[str, Any], data: list[bytes], processors: dict[str, Any]
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
     with connection.makefile("rb") as file:
-        (length,) = HEAD.unpack(file.read(HEAD.size))
-        job = json.loads(file.read(length))
-        return job, [file.read(size) for size in job["sizes"]]
+
+        def read(size: int) -> bytes:
+            data = file.read(size)
+            if len(data) < size:
+                raise ConnectionResetError("nobody waits for an answer")
+            return data
+
+        (length,) = HEAD.unpack(read(HEAD.size))
+        job = json.loads(read(length))
+        return job, [read(size) for size in job["sizes"]]
 
 
 def _bound(seconds: float, memory: int) -> None:
@@ -153,6 +161,8 @@ def _end_with(connection: socket.socket | None) -> None:
         return
     fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(connection, fcntl.F_SETFL, fcntl.fcntl(connection, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([connection], [], [], 0)[0]:  # closed before
+        raise ConnectionResetError("nobody waits for an answer")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ SECONDS = {"text": 10.0, "image": 20.0, "video": 30.0}
 """Longest time to compute the inputs of a request, by what it holds."""
 
 _THREADS = 4
+_LONGEST_ANSWER = 1 << 20  # bytes, tensors not counted
 
 
 def kind_of(messages: list[dict]) -> str:
@@ -154,7 +155,10 @@ class InProcesses:
 
         head = bytearray(8)
         await _fill(connection, memoryview(head))
-        text = bytearray(int.from_bytes(head, "big"))
+        length = int.from_bytes(head, "big")
+        if length > _LONGEST_ANSWER:  # of a process that was taken over
+            raise EOFError
+        text = bytearray(length)
         await _fill(connection, memoryview(text))
         answer = json.loads(text)
         if "error" in answer:
