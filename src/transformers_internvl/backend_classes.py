@@ -17,6 +17,8 @@ class BackendClasses(tuple):
         classes: backend to class.
     """
 
+    _classes: dict[str, type]
+
     def __new__(cls, classes: dict[str, type]) -> "BackendClasses":
         self = super().__new__(cls, dict.fromkeys(classes.values()))
         self._classes = dict(classes)

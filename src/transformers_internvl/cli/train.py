@@ -13,7 +13,18 @@ from .loading import positive
 from .tables import table
 
 # What this verb declares itself; any other `--name value` is a field of the recipe or of `TrainingArguments`.
-_VALUES = ("model", "data", "eval-data", "output", "config", "set", "on-bad-sample", "text-tokens", "ranks")
+_VALUES = (
+    "model",
+    "data",
+    "eval-data",
+    "data-root",
+    "output",
+    "config",
+    "set",
+    "on-bad-sample",
+    "text-tokens",
+    "ranks",
+)
 _SWITCHES = ("list", "dry-run", "resume", "help")
 
 
@@ -46,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", metavar="ID_OR_FOLDER", help="the checkpoint to begin with; with --dry-run its config.json will do")
     add("--data", metavar="PATH", help="a meta .json, a .jsonl, or a file or folder of a `datasets` table")
     add("--eval-data", metavar="PATH", help="what is evaluated at every checkpoint and at the end, of the same forms")
+    add("--data-root", metavar="DIR", help="the folder that paths in plain data count from (default: the data's own)")
     add("--output", metavar="DIR", help="where checkpoints, logs and the trained model go (default: runs/RECIPE)")
     add("--config", metavar="FILE", help="a YAML file with any fields, in place of RECIPE or beside it")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="a field; the same as --NAME VALUE")
@@ -96,7 +108,7 @@ def _options(arguments: argparse.Namespace) -> Any:
         assigned[name] = value
     if arguments.resume and arguments.dry_run:
         raise UserError("--resume belongs to a run, --dry-run only looks at one.")
-    for name in ("model", "data", "eval_data", "output", "on_bad_sample", "text_tokens"):
+    for name in ("model", "data", "eval_data", "data_root", "output", "on_bad_sample", "text_tokens"):
         if getattr(arguments, name) is not None:
             assigned[name] = getattr(arguments, name)
     return read_options(base, assigned, arguments.config if arguments.recipe else None)

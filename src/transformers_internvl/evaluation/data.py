@@ -131,7 +131,7 @@ def _hidden(path: Path) -> bool:
 def _entries(source: Path) -> Iterator[tuple[str, Any]]:
     """Where each entry stands, and what it holds."""
     try:
-        text = source.read_text(encoding="utf-8")
+        text = source.read_text(encoding="utf-8-sig")  # with or without a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"Cannot read {source}: {error}") from error
     if source.suffix == ".jsonl":

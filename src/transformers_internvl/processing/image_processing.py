@@ -99,8 +99,8 @@ class InternVLImageProcessor(PilBackend):
     authors' training code do.
 
     A superset of stock's `GotOcr2ImageProcessor`: same arguments, same outputs, but with InternVL's values as class
-    defaults. Takes PIL images, numpy arrays and torch tensors (H W C or C H W), paths, URLs, data URIs, and lists or
-    lists of lists of these. As the authors do, it ignores EXIF orientation and drops alpha.
+    defaults. Takes PIL images, numpy arrays and torch tensors (H W C or C H W), paths, URLs, data URIs, the bytes of
+    files, and lists or lists of lists of these. As the authors do, it ignores EXIF orientation and drops alpha.
 
     White is 255, 1 in floating point numbers that all lie between 0 and 1 (they are not rescaled a second time), and
     65535 in `uint16` arrays, unless none of their values is above 255. Other values are refused. PIL images are
@@ -155,11 +155,11 @@ class InternVLImageProcessor(PilBackend):
             )
 
     def fetch_images(self, image_url_or_urls: Any) -> Any:
-        """Open what is given as a path, URL, data URI or base64 text; leave the rest, and all nesting, as it is."""
+        """Open paths, URLs, data URIs, base64 text and bytes of files; leave the rest, and all nesting, as it is."""
         given = image_url_or_urls
         if isinstance(given, (list, tuple)):
             return [self.fetch_images(item) for item in given]
-        if isinstance(given, (str, os.PathLike)):
+        if isinstance(given, (str, os.PathLike, bytes)):
             return open_image(given)
         if is_valid_image(given):
             return given

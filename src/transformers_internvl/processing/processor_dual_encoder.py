@@ -80,7 +80,7 @@ class InternVLDualEncoderProcessor(ProcessorBase):
         """Encode pictures, texts, or both.
 
         Args:
-            images: one or a list: PIL images, arrays, tensors, paths, URLs or base64.
+            images: one or a list: PIL images, arrays, tensors, paths, URLs, base64 or bytes.
             text: with `task="compare"` one text or a list, as many as you like; `summarize:` and the end token are
                 added. With `task="caption"` the prompt, or one for each image; None is `English caption:`.
             task: `"compare"`, or None: for `forward`, `get_image_features` and `get_text_features`; texts are padded
@@ -155,7 +155,7 @@ def _listed(images: Any) -> list[Any]:
     if not entries:
         raise ValueError("Expected at least one image, got an empty list.")
     for position, entry in enumerate(entries):
-        if isinstance(entry, (str, os.PathLike)):
+        if isinstance(entry, (str, os.PathLike, bytes)):
             with naming(f"Image {position}"):
                 entries[position] = open_image(entry)
     return list(make_flat_list_of_images(entries if len(entries) > 1 else entries[0]))

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 import torch
 from huggingface_hub.dataclasses import validate_typed_dict
-from PIL import Image
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import PILImageResampling, validate_kwargs
@@ -30,9 +29,7 @@ from .frame_sampling import SAMPLINGS, frame_indices
 from .image_processing import NORMALIZE_TYPES, check_options, check_pair, with_statistics
 from .pixels import (
     check_room,
-    depth_of,
     empty_tiles,
-    has_eight_bits,
     naming,
     picture_pixels,
     picture_size,
@@ -40,9 +37,7 @@ from .pixels import (
     to_levels,
     write_tiles,
 )
-from .sources import open_image
-from .video_decoding import VideoReader
-from .video_timing import TimedVideoMetadata
+from .video_frames import VideoFrames, is_frame, open_video
 
 
 class InternVLVideoProcessorKwargs(VideosKwargs, total=False):
@@ -73,12 +68,13 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
     """Turns videos into one tile a frame, without torchvision.
 
     A video is a path, URL, data URI, base64 text or bytes (read with PyAV, the extra `video`); or its frames: a list
-    of PIL images or arrays, or an array `[T, H, W, C]` or `[T, C, H, W]`. Several videos are a list of these.
+    of PIL images or arrays, an array `[T, H, W, C]` or `[T, C, H, W]`, or the path of a folder of pictures, which are
+    taken in the order of the numbers in their names. Several videos are a list of these.
 
-    Encoded videos are sampled: `num_frames` (8) by the authors' rule, or `fps` a second. Frames that are given are
-    taken as they are, unless the call itself asks for `num_frames`, `fps`, `bound`, `sampling` or
+    Encoded videos and folders are sampled: `num_frames` (8) by the authors' rule, or `fps` a second. Frames that are
+    given are taken as they are, unless the call itself asks for `num_frames`, `fps`, `bound`, `sampling` or
     `do_sample_frames=True`. With `do_sample_frames=False`, set or passed, every frame of any video is taken. A video
-    shorter than the request repeats frames, as the authors do.
+    shorter than the request repeats frames, as the authors do; a folder gives each frame once.
 
     Encoded frames are turned as the file asks for, as phones' files do. `fps` and `bound` follow the time stamps of
     the frames: where these are spaced unevenly, as in recordings of browsers, a second belongs to the frame that is
@@ -147,7 +143,7 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
         for index, item in enumerate(items):
             with (
                 naming(f"Video {index}"),
-                closing(_open_video(item, metadata[index], kwargs["max_image_pixels"])) as video,
+                closing(open_video(item, metadata[index], kwargs["max_image_pixels"])) as video,
             ):
                 indices = self._choose_frames(video, request)
                 metadata[index] = video.metadata
@@ -173,18 +169,19 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
         return np.asarray(self._indices(metadata, request))
 
     def fetch_videos(self, video_url_or_urls: Any, sample_indices_fn=None) -> Any:
-        """The frames `[T, H, W, 3]` and the metadata of an encoded video, or lists of both for a list of videos."""
+        """The frames `[T, H, W, 3]` and the metadata of an encoded video or a folder, or lists of both for several."""
         if isinstance(video_url_or_urls, (list, tuple)):
             fetched = [self.fetch_videos(item, sample_indices_fn) for item in video_url_or_urls]
             return [frames for frames, _ in fetched], [metadata for _, metadata in fetched]
-        with VideoReader(video_url_or_urls, self.max_image_pixels) as reader:
-            chosen = list(range(reader.metadata.total_num_frames))
+        with closing(open_video(video_url_or_urls, None, self.max_image_pixels)) as video:
+            chosen = list(range(video.metadata.total_num_frames))
             if sample_indices_fn is not None:
-                chosen = [int(index) for index in sample_indices_fn(metadata=reader.metadata)]
-            check_room(len(chosen), reader.metadata.height, reader.metadata.width, 3)
-            frames = dict(reader.frames(chosen))
-            reader.metadata.frames_indices = chosen
-            return np.stack([frames[index] for index in chosen]), reader.metadata
+                chosen = [int(index) for index in sample_indices_fn(metadata=video.metadata)]
+            check_room(len(chosen), video.metadata.height or 1, video.metadata.width or 1, 3)
+            found = ((index, _as_rgb(frame, self.max_image_pixels)) for index, frame in video.frames(chosen))
+            frames = dict(found)
+            video.metadata.frames_indices = chosen
+            return np.stack([frames[index] for index in chosen]), video.metadata
 
     def _sampling_request(self, kwargs: dict) -> dict:
         """What the call asks for, completed from the processor's settings; `explicit` if the call itself asks."""
@@ -200,7 +197,10 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
         explicit = bool(wanted) or any(value is not None for value in asked.values())
         return {**request, "do_sample": self.do_sample_frames if wanted is None else wanted, "explicit": explicit}
 
-    def _choose_frames(self, video: _Frames | _EncodedFrames, request: dict) -> list[int]:
+    def _choose_frames(self, video: VideoFrames, request: dict) -> list[int]:
+        total, wanted = video.metadata.total_num_frames, request["num_frames"]
+        if not video.repeats and wanted is not None and wanted > total and request["bound"] is None:
+            return list(range(total))
         if request["do_sample"] and (request["explicit"] or not video.decoded):
             return self._indices(video.metadata, request)
         return list(range(video.metadata.total_num_frames))
@@ -213,53 +213,10 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
         )
 
 
-class _Frames:
-    """A video that came as its frames."""
-
-    decoded = True
-
-    def __init__(self, frames: Sequence[Any], metadata: VideoMetadata | dict | None):
-        self._frames = [open_image(frame) if isinstance(frame, (str, os.PathLike)) else frame for frame in frames]
-        self._depths: dict[np.dtype, float] = {}
-        known = {name: value for name, value in dict(metadata or {}).items() if value is not None}
-        stated = known.pop("total_num_frames", None)
-        if stated is not None and stated != len(frames):
-            # The rate of `metadata` is that of the whole video: it says nothing about the frames that are left.
-            known.pop("fps", None)
-        self.metadata = TimedVideoMetadata(total_num_frames=len(frames), **known)
-        if stated == len(frames):
-            self.metadata.frame_times = getattr(metadata, "frame_times", None)
-
-    def frames(self, indices: Iterable[int]) -> Iterator[tuple[int, Any]]:
-        for index in sorted(set(indices)):
-            yield index, self._frames[index]
-
-    def depth(self, pixels: np.ndarray, *conversion: Any) -> float | None:
-        """What is white in a frame: the same in all frames of its type, of which some may be dark."""
-        if pixels.dtype == np.uint8:
-            return None
-        if pixels.dtype not in self._depths:
-            deep = (picture_pixels(frame, *conversion) for frame in self._frames if not has_eight_bits(frame))
-            self._depths[pixels.dtype] = depth_of(frame for frame in deep if frame.dtype == pixels.dtype)
-        return self._depths[pixels.dtype]
-
-    def close(self) -> None:
-        pass
-
-
-class _EncodedFrames(VideoReader):
-    decoded = False
-
-    def depth(self, *pixels: Any) -> None:
-        return None
-
-
-def _open_video(video: Any, metadata: VideoMetadata | dict | None, max_pixels: int | None) -> _Frames | _EncodedFrames:
-    if isinstance(video, (str, os.PathLike, bytes)):
-        return _EncodedFrames(video, max_pixels)
-    if _is_frame(video):
-        video = [video]
-    return _Frames(video, metadata)
+def _as_rgb(frame: Any, max_pixels: int | None) -> np.ndarray:
+    """A frame as levels `[H, W, 3]`."""
+    picture_size(frame, None, max_pixels)
+    return to_levels(picture_pixels(frame))[0].transpose(1, 2, 0)
 
 
 def make_list_of_videos(videos: Any) -> list[Any]:
@@ -275,21 +232,17 @@ def make_list_of_videos(videos: Any) -> list[Any]:
 
 
 def _flatten(videos: Any, depth: int) -> Iterator[Any]:
-    if _is_video(videos) or _is_frame(videos):
+    if _is_video(videos) or is_frame(videos):
         yield videos
     elif isinstance(videos, (np.ndarray, torch.Tensor)) and videos.ndim == 5:
         yield from videos
     elif not isinstance(videos, (list, tuple)):
         raise ValueError(f"Expected a video (path, URL, bytes, frames) or a list of them, got {type(videos)}.")
-    elif depth == 2 and videos and all(isinstance(item, str) for item in videos):
+    elif depth == 2 and videos and all(isinstance(item, (str, bytes)) for item in videos):
         yield videos
     else:
         for item in videos:
             yield from _flatten(item, depth + 1)
-
-
-def _is_frame(item: Any) -> bool:
-    return isinstance(item, Image.Image) or (isinstance(item, (np.ndarray, torch.Tensor)) and item.ndim == 3)
 
 
 def _is_video(item: Any) -> bool:
@@ -297,7 +250,7 @@ def _is_video(item: Any) -> bool:
         return True
     if isinstance(item, (np.ndarray, torch.Tensor)):
         return item.ndim == 4
-    return isinstance(item, (list, tuple)) and bool(item) and all(_is_frame(frame) for frame in item)
+    return isinstance(item, (list, tuple)) and bool(item) and all(is_frame(frame) for frame in item)
 
 
 def _metadata_of_each(metadata: Any, count: int) -> list[Any]:
@@ -312,7 +265,7 @@ def _metadata_of_each(metadata: Any, count: int) -> list[Any]:
 
 
 def _video_tiles(
-    video: _Frames | _EncodedFrames,
+    video: VideoFrames,
     indices: list[int],
     *,
     do_convert_rgb,

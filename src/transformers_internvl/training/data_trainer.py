@@ -86,6 +86,7 @@ class DataTrainer(EvaluatesData, ABC):
         else:
             self.eval_dataset = self.as_dataset(eval_dataset, "eval")
         self.collator_is_given, self.given_eval_collator = data_collator is not None, eval_collator
+        self._looked_through = {}
         if data_collator is None and (fitting := self.default_collator(self.train_dataset)) is not None:
             self.data_collator = fitting
         self._card = ""  # of adapters

@@ -144,7 +144,7 @@ def _encode(
     num_frames: tuple[int, int],
 ) -> Sample:
     options: dict[str, Any] = {"images_kwargs": {} if max_patches is None else {"max_patches": max_patches}}
-    if any(isinstance(video, (str, os.PathLike)) for video in row.videos):  # frames in a list are taken as they are
+    if any(isinstance(video, (str, os.PathLike, bytes)) for video in row.videos):  # frames in a list stay as they are
         drawn = encoder.processor.video_processor.rng.randint(*num_frames)
         options["videos_kwargs"] = {"num_frames": drawn, "sampling": "rand"}
         if row.clip is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from transformers import Trainer
 
 from .dataset import PackedDataset
@@ -23,6 +23,7 @@ class EvaluatesData(Trainer, ABC):
     data_collator: Any
     collator_is_given: bool
     given_eval_collator: Any
+    _looked_through: dict[int, tuple[Any, Any]]
 
     @abstractmethod
     def default_collator(self, dataset: Any) -> Any:
@@ -56,16 +57,37 @@ class EvaluatesData(Trainer, ABC):
         data = self.as_dataset(self.eval_dataset[data] if isinstance(data, str) else data, "eval")
         if isinstance(data, PackedDataset):
             return self._packs_to_evaluate(data)
+        usable = self._usable(data)
         with self._collating(data):
-            return super().get_eval_dataloader(eval_dataset if isinstance(eval_dataset, str) else data)
+            return super().get_eval_dataloader(eval_dataset if isinstance(eval_dataset, str) else usable)
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
         """As [`EvaluatesData.get_eval_dataloader`]."""
         data = self.as_dataset(test_dataset, "test")
         if isinstance(data, PackedDataset):
             return self._packs_to_evaluate(data)
+        usable = self._usable(data)
         with self._collating(data):
-            return super().get_test_dataloader(data)
+            return super().get_test_dataloader(usable)
+
+    def _usable(self, data: Any) -> Any:
+        """Data without the samples that their policy leaves out: a batch may have no others, and ranks wait for all.
+
+        They are looked through once.
+
+        Raises:
+            ValueError: none is left.
+        """
+        if not getattr(getattr(data, "policy", None), "limit", 0):
+            return data
+        if id(data) not in self._looked_through:
+            kept = [index for index in range(len(data)) if data[index] is not None]
+            found = data if len(kept) == len(data) else Subset(data, kept)
+            self._looked_through[id(data)] = (data, found)  # kept alive: no other data get its id
+        _, found = self._looked_through[id(data)]
+        if not len(found):
+            raise ValueError(f"All {len(data)} samples to evaluate were left out: {data.policy.report()}")
+        return found
 
     @contextmanager
     def _collating(self, data: Any) -> Iterator[None]:

@@ -167,6 +167,8 @@ def _feed(digest: Any, picture: Any) -> bool:
     if isinstance(picture, (str, os.PathLike)) and os.path.isfile(picture):
         content = Path(picture).read_bytes()
         head = f"file {len(content)}:"
+    elif isinstance(picture, bytes):
+        content, head = picture, f"file {len(picture)}:"
     elif isinstance(picture, Image.Image) and picture.mode in ("RGB", "L"):
         content, head = picture.tobytes(), f"{picture.mode} {picture.size}:"
     else:

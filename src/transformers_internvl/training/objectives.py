@@ -75,7 +75,9 @@ class DualEncoderTrainer(InternVLTrainer):
 
 def chat_samples(options: RunOptions, processor: Any, seed: int) -> ChatDataset:
     """The samples of a chat model's run, encoded one by one."""
-    return _samples_of(read_sets(options.data, options.recipe.max_tiles), options, processor, seed)
+    return _samples_of(
+        read_sets(options.data, options.recipe.max_tiles, options.root_of(options.data)), options, processor, seed
+    )
 
 
 def _evaluated_chats(options: RunOptions, processor: Any, seed: int) -> ChatDataset:
@@ -84,7 +86,7 @@ def _evaluated_chats(options: RunOptions, processor: Any, seed: int) -> ChatData
     Raises:
         ValueError: a set is repeated or augmented; as [`read_sets`] does.
     """
-    sets = read_sets(str(options.eval_data), options.recipe.max_tiles)
+    sets = read_sets(str(options.eval_data), options.recipe.max_tiles, options.root_of(options.eval_data))
     for part in sets:
         if part.repeat != 1 or part.augment:
             raise ValueError(
@@ -95,7 +97,7 @@ def _evaluated_chats(options: RunOptions, processor: Any, seed: int) -> ChatData
 
 
 def _evaluated_pairs(options: RunOptions, processor: Any, seed: int) -> PairRows:
-    return PairRows(read_sets(str(options.eval_data)), options.policy())
+    return PairRows(read_sets(str(options.eval_data), root=options.root_of(options.eval_data)), options.policy())
 
 
 def _samples_of(sets: list[DataSet], options: RunOptions, processor: Any, seed: int) -> ChatDataset:
@@ -123,7 +125,7 @@ def _read_preferences(options: RunOptions, processor: Any, seed: int) -> Data:
 
 def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, Any, int], Data]:
     def read(options: RunOptions, processor: Any, seed: int) -> Data:
-        rows = PairRows(read_sets(options.data), options.policy())
+        rows = PairRows(read_sets(options.data, root=options.root_of(options.data)), options.policy())
         truncates = options.too_long == "cut"
         made = collator(processor, truncation=truncates, max_length=options.recipe.max_length)
         return Data(rows, rows, made, {"dataloader_drop_last": True})

@@ -128,9 +128,9 @@ def _parts(options: RunOptions, values: dict[str, Any], model: Any) -> list[Part
 def _read(options: RunOptions, row: Objective) -> tuple[list[SetPlan], list[tuple[int, int]]]:
     """The sets, and tokens and tiles of some samples, where they can be encoded."""
     if not row.chats:
-        pairs = len(PairRows(read_sets(options.data), options.policy()))
+        pairs = len(PairRows(read_sets(options.data, root=options.root_of(options.data)), options.policy()))
         return [SetPlan(Path(options.data).stem, pairs, 1.0, pairs)], []
-    sets = read_sets(options.data, options.recipe.max_tiles)
+    sets = read_sets(options.data, options.recipe.max_tiles, options.root_of(options.data))
     mixture = Mixture([len(part.rows) for part in sets], [part.repeat for part in sets])
     plans = [
         SetPlan(part.name, len(part.rows), part.repeat, mixture.entries_of(number)) for number, part in enumerate(sets)
@@ -140,7 +140,7 @@ def _read(options: RunOptions, row: Objective) -> tuple[list[SetPlan], list[tupl
 
 def _evaluated(options: RunOptions, row: Objective) -> int:
     """How many samples are evaluated."""
-    sets = read_sets(str(options.eval_data))
+    sets = read_sets(str(options.eval_data), root=options.root_of(options.eval_data))
     return sum(len(part.rows) for part in sets) if row.chats else len(PairRows(sets, options.policy()))
 
 

@@ -15,15 +15,18 @@ import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from transformers.utils import logging
 
+from ..processing.sources import DECODING_ERRORS
 from .rows import ConversationRow, MessagesRow, PreferenceRow, UnusableSample, parse_row
 
 logger = logging.get_logger(__name__)
 
+_LOOK = 1 << 22  # bytes of a file that are looked at for its form
 MAX_REPEAT = 4.0
 """The largest repeat factor of the reports (InternVL 2.5, section 3.3): more would be learned by heart."""
 
@@ -83,6 +86,7 @@ class JsonlRows:
 
     Raises:
         OSError: there is no such file.
+        ValueError: it holds one object over several lines, or one list, instead of an object a line.
     """
 
     def __init__(self, path: str | os.PathLike, root: str = ""):
@@ -96,6 +100,7 @@ class JsonlRows:
                 position += len(line)
         self._begins = np.array(begins, dtype=np.int64)  # byte offsets
         self._numbers = np.array(numbers, dtype=np.int64)  # as an editor counts them, from 1
+        _check_lines(self.path)
 
     def __len__(self) -> int:
         return len(self._begins)
@@ -120,6 +125,26 @@ class JsonlRows:
             return json.loads(line)
         except ValueError as error:  # bad JSON, or bytes that are no UTF-8
             raise UnusableSample(self.where(index), f"not a JSON object: {error}") from error
+
+
+def _check_lines(path: str) -> None:
+    """Raise `ValueError` if a file is one JSON text over its lines, as editors write it: no line of it is a row."""
+    with open(path, "rb") as file:
+        start = file.read(_LOOK).decode("utf-8-sig", errors="replace").lstrip()
+    first = start.partition("\n")[0].strip()
+    try:
+        spans_lines = isinstance(json.loads(first), list)
+    except ValueError:
+        try:
+            _, end = json.JSONDecoder().raw_decode(start)
+            spans_lines = "\n" in start[:end]
+        except ValueError:
+            spans_lines = first in ("{", "[")  # longer than what was looked at, or broken, but not in lines
+    if spans_lines or first.startswith("[{"):
+        raise ValueError(
+            f"{path} holds JSON over several lines, or one list: a .jsonl file has one object a line, without a list "
+            "around them. Write it anew, such as by `jq -c '.[]' FILE` (of a list) or `jq -c . FILE` (of objects)."
+        )
 
 
 @dataclass(frozen=True)
@@ -147,8 +172,15 @@ class TableRows:
         return f"{self.name}, row {index}"
 
     def fields(self, index: int) -> Any:
-        """A row as it is in the table."""
-        return self.table[int(index)]
+        """A row as it is in the table.
+
+        Raises:
+            UnusableSample: a cell cannot be read, such as a broken picture in a column that is decoded.
+        """
+        try:
+            return self.table[int(index)]
+        except (*DECODING_ERRORS, ValueError) as error:
+            raise UnusableSample(self.where(index), f"a cell cannot be read: {error}") from error
 
 
 def read_meta(path: str | os.PathLike) -> list[DataSet]:
@@ -158,11 +190,10 @@ def read_meta(path: str | os.PathLike) -> list[DataSet]:
         ValueError: it is no meta file; the message names file, set and key.
         OSError: a file is missing.
     """
-    with open(path, encoding="utf-8") as file:
-        try:
-            meta = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path}: not JSON: {error}") from error
+    try:
+        meta = json.loads(Path(path).read_bytes())  # of bytes, which may begin with a byte order mark
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
     if not isinstance(meta, dict) or not meta:
         raise ValueError(f"{path}: expected an object of sets {{name: {{root, annotation, ...}}}}, got {meta!r:.80}.")
     return [_read_set(name, entry, f"{path}, set {name!r}") for name, entry in meta.items()]
@@ -203,7 +234,9 @@ class SkipPolicy:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, error: UnusableSample) -> None:
-        """Take note of a sample, or raise."""
+        """Take note of a sample, or raise. One that comes again, in another epoch or evaluation, was noted already."""
+        if (error.where, error.reason) in self.skipped:
+            return
         if len(self.skipped) >= self.limit:
             if self.limit:
                 raise ValueError(f"{self.limit} unusable samples were left out already; now {error}") from error

@@ -7,20 +7,27 @@ of `datasets` that trainers know:
 | kind         | fields                                                                                  |
 |--------------|-----------------------------------------------------------------------------------------|
 | text         | `conversations`: `[{"from": "human", "value": ...}, {"from": "gpt", "value": ...}, ...]`   |
-| image        | and `image`: a path; `width`, `height`                                                    |
+| image        | and `image`: a path; `width`, `height`. `""` is none                                      |
 | multi-image  | and `image`: paths; `width_list`, `height_list`                                           |
-| video        | and `video`: a path; `clip`: `[start, end]` in seconds                                    |
-| grounding    | an image, and `<box>[[x1, y1, x2, y2], ...]</box>` in a turn, 0 to 1000                    |
+| video        | and `video`: a path, of a file or a folder of frames; `clip`: `[start, end]` in seconds    |
+| grounding    | an image, and `<box>[[x1, y1, x2, y2], ...]</box>` (or points) in a turn, 0 to 1000        |
 | pretraining  | turns from `pretrain`: a text without roles                                               |
 | preference   | `question`, `chosen`, `rejected`; `image`, `system_prompt`                                 |
 | messages     | `messages` as for `apply_chat_template`; `images`, `videos`                                |
+
+In place of a path there may be a picture, the bytes of a file, or the cell of a table, `{"bytes": ..., "path": ...}`.
 """
 
 import json
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
 
 from ..processing.placeholders import IMAGE, VIDEO
 from .samples import ROLES
@@ -35,6 +42,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "system_prompt": (str,),
     "clip": (list, tuple),
 }
+# What a picture, a video or a frame may be, beside lists of frames.
+_MEDIA_TYPES = (str, os.PathLike, bytes, Image.Image, np.ndarray, torch.Tensor)
 _BOX = re.compile(r"<box>(.*?)</box>", re.DOTALL)
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
 
@@ -61,7 +70,7 @@ class Row:
 
     Attributes:
         where: file and line, or data set and row.
-        images, videos: paths below the root, or pictures and frames themselves.
+        images, videos: paths below the root, bytes of files, or pictures and frames themselves.
         clip: the part of the video in seconds; None = all of it.
         sizes: `(width, height)` of each image, if the row tells.
     """
@@ -137,21 +146,22 @@ def parse_row(data: Any, where: str, root: str = "") -> ConversationRow | Messag
         wanted = " or ".join(kind.__name__ for kind in _TYPES[name])
         check(isinstance(data[name], _TYPES[name]), f"`{name}` should be a {wanted}, got {data[name]!r:.80}")
     shared = _media(data, check, root) | {"where": where}
+    blank = [name for name in ("image", "video") if isinstance(data.get(name), str) and not data[name]]
 
     forms = [name for name in ("conversations", "messages", "question") if name in data]
     check(len(forms) == 1, f"expected one of `conversations`, `messages` and `question`, got {forms or 'none'}")
     if forms == ["messages"]:
         check(data["messages"], "`messages` is empty")
-        return MessagesRow(messages=data["messages"], **shared)
+        return MessagesRow(messages=_messages(data["messages"], root, check), **shared)
     if forms == ["question"]:
         for name in ("chosen", "rejected"):
             check(name in data, f"a preference needs `{name}`")
         names = ("question", "chosen", "rejected", "system_prompt")
         row = PreferenceRow(**{name: data[name] for name in names if name in data}, **shared)
-        _check_turns(row.turns_with(row.chosen), row, check)
+        _check_turns(row.turns_with(row.chosen), row, check, blank)
         return row
     conversation = ConversationRow(turns=data["conversations"], **shared)
-    _check_turns(conversation.turns, conversation, check)
+    _check_turns(conversation.turns, conversation, check, blank)
     return conversation
 
 
@@ -162,9 +172,9 @@ def _media(data: dict[str, Any], check: Any, root: str) -> dict[str, Any]:
         check(not (one in data and several in data), f"`{one}` and `{several}` exclude each other")
         items = data.get(several, data.get(one, []))
         items = items if isinstance(items, (list, tuple)) and several in data or isinstance(items, list) else [items]
-        empty = [item is None or (isinstance(item, str) and not item) for item in items]  # arrays have no truth
-        check(not any(empty), f"`{one}` is empty")
-        found[several] = tuple(_below(root, item) if isinstance(item, str) else item for item in items)
+        if len(items) == 1 and isinstance(items[0], str) and not items[0] and several not in data:
+            items = []  # a text, as the authors read it
+        found[several] = tuple(_medium(item, one, root, check) for item in items)
     if "clip" in data:
         clip = data["clip"]
         ordered = len(clip) == 2 and all(isinstance(at, (int, float)) for at in clip) and 0 <= clip[0] < clip[1]
@@ -181,6 +191,61 @@ def _media(data: dict[str, Any], check: Any, root: str) -> dict[str, Any]:
     return found
 
 
+def _medium(item: Any, name: str, root: str, check: Any) -> Any:
+    """A picture or a video of a row: paths below the root, the cell of a table as what it holds, frames one by one."""
+    if isinstance(item, dict) and item.keys() <= {"bytes", "path"}:  # of an `Image` column that is not decoded
+        item = item.get("bytes") or item.get("path")
+        check(item, f"`{name}` holds neither `bytes` nor a `path`")
+    check(item is not None and not (isinstance(item, str) and not item), f"`{name}` is empty")
+    if isinstance(item, (list, tuple)):
+        return [_medium(frame, name, root, check) for frame in item]
+    check(isinstance(item, _MEDIA_TYPES), f"`{name}` should be a path, a picture or its bytes, got {item!r:.80}")
+    return _below(root, item) if isinstance(item, str) else item
+
+
+def read_medium(item: Any, name: str, root: str, where: str) -> Any:
+    """A picture or video as a row has it, with its path below the root; see the table above.
+
+    Args:
+        item: what the row holds.
+        name: of the field, for errors.
+        root: what paths are below.
+        where: said in errors.
+
+    Raises:
+        UnusableSample: it is none.
+    """
+
+    def check(condition: Any, reason: str) -> None:
+        if not condition:
+            raise UnusableSample(where, reason)
+
+    return _medium(item, name, root, check)
+
+
+def _messages(messages: list[Any], root: str, check: Any) -> list[Any]:
+    """Messages whose content items carry media as those of a row: cells of tables, and files below the root."""
+
+    def carried(item: Any) -> Any:
+        kind = item.get("type") if isinstance(item, dict) else None
+        if kind not in ("image", "video"):
+            return item
+        item = dict(item)
+        for name in ("image", "video", "path"):
+            value = item.get(name)
+            if isinstance(value, dict):
+                item[name] = _medium(value, kind, root, check)
+            elif isinstance(value, str) and os.path.isfile(_below(root, value)):  # else a URL, or base64 text
+                item[name] = _below(root, value)
+        return item
+
+    def rooted(message: Any) -> Any:
+        content = message.get("content") if isinstance(message, dict) else None
+        return {**message, "content": [carried(item) for item in content]} if isinstance(content, list) else message
+
+    return [rooted(message) for message in messages]
+
+
 def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
@@ -191,8 +256,8 @@ def _below(root: str, path: str) -> str:
     return root + path if root.startswith("s3://") else os.path.join(root, path)
 
 
-def _check_turns(turns: list[Any], row: Row, check: Any) -> None:
-    """Roles and texts, as many placeholders as media, boxes that are boxes."""
+def _check_turns(turns: list[Any], row: Row, check: Any, blank: Collection[str] = ()) -> None:
+    """Roles and texts, as many placeholders as media (of which `blank` are named without a path), boxes."""
     check(turns, "`conversations` is empty")
     for number, turn in enumerate(turns, start=1):
         right = isinstance(turn, dict) and isinstance(turn.get("value"), str) and turn.get("from") in ROLES
@@ -204,13 +269,15 @@ def _check_turns(turns: list[Any], row: Row, check: Any) -> None:
     questions = [turn["value"] for turn in turns if pretraining or turn["from"] == "human"]
     for mark, media, kind in ((IMAGE, row.images, "image"), (VIDEO, row.videos, "video")):
         marks = sum(text.count(mark) for text in questions)
+        check(media or not marks or kind not in blank, f"`{kind}` is empty, but the questions have {marks} {mark}")
         implied = marks == 0 and len(media) == 1 and questions and not pretraining
         check(marks == len(media) or implied, f"{len(media)} {kind}s, but {marks} times {mark} in the questions")
     for turn in turns:
         for match in _BOX.finditer(turn["value"]):
             check(
-                _is_boxes(match[1]),
-                f"a <box> should hold [[x1, y1, x2, y2], ...] from 0 to 1000, got {match[1]!r:.80}",
+                _is_boxes(match[1]) or (turn["from"] != "gpt" and _is_format(match[1])),
+                "a <box> should hold [[x1, y1, x2, y2], ...] or points [[x, y], ...] from 0 to 1000, got "
+                f"{match[1]!r:.80}",
             )
 
 
@@ -221,8 +288,13 @@ def _is_boxes(text: str) -> bool:
         return False
     if not isinstance(boxes, list) or not boxes:
         return False
-    fours = all(isinstance(box, list) and len(box) == 4 for box in boxes)
-    return fours and all(isinstance(x, (int, float)) and 0 <= x <= 1000 for box in boxes for x in box)
+    sides = all(isinstance(box, list) and len(box) in (2, 4) for box in boxes)
+    return sides and all(isinstance(x, (int, float)) and 0 <= x <= 1000 for box in boxes for x in box)
 
 
-__all__ = ["ConversationRow", "MessagesRow", "PreferenceRow", "Row", "UnusableSample", "parse_row"]
+def _is_format(text: str) -> bool:
+    """Whether a question says how boxes are to be written, such as `[[x1, y1, x2, y2]]`, instead of naming one."""
+    return not text.strip() or any(sign.isalpha() or sign in "…{_" for sign in text) or "..." in text
+
+
+__all__ = ["ConversationRow", "MessagesRow", "PreferenceRow", "Row", "UnusableSample", "parse_row", "read_medium"]

@@ -41,6 +41,7 @@ class RunOptions:
         recipe: the row of the table, with what was overridden.
         model: folder or Hub id of the model that is trained.
         data: a meta JSON, a .jsonl, or a file or folder of `datasets`.
+        data_root: what paths of pictures and videos in a .jsonl or a table count from. None: the data's own folder.
         output: folder of checkpoints, logs and the trained model.
         dtype: in which the weights are kept. None: bfloat16 where only adapters train and `bf16` is on, else float32,
             which small updates need.
@@ -59,6 +60,7 @@ class RunOptions:
     model: str
     data: str
     output: str
+    data_root: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     on_bad_sample: str = "raise"
     mixing: Mixing = "size"
@@ -92,6 +94,12 @@ class RunOptions:
         word = self.text_tokens in ("added", "regions", "all")
         return self.text_tokens if word else tuple(token.strip() for token in self.text_tokens.split(","))
 
+    def root_of(self, data: str | None) -> str | None:
+        """The root for `data` or `eval_data`: `data_root`, but of a meta file beside plain data, which has its own."""
+        named = [path for path in (self.data, self.eval_data) if path]
+        plain = any(not path.endswith(".json") for path in named)
+        return None if plain and str(data).endswith(".json") else self.data_root
+
     def as_mapping(self) -> dict[str, Any]:
         """All fields that count as plain values, which `read_options` turns into the same run again."""
         left_out = {
@@ -109,6 +117,7 @@ OWN_FIELDS = (
     "model",
     "data",
     "output",
+    "data_root",
     "dtype",
     "on_bad_sample",
     "mixing",
