@@ -407,3 +407,15 @@ def test_roots_that_make_no_sense(tmp_path, data, root, message):
     folder = write_data(tmp_path / "data")
     with pytest.raises(ValueError, match=message):
         read_sets(folder / data, root=folder / root)
+
+
+def test_the_root_of_what_is_evaluated(tmp_path):
+    """Plain data of either kind have the root that is given; a meta file beside them has its own."""
+    folder = write_data(tmp_path / "data")
+    (folder / "lists").mkdir()
+    for name in ("chat", "eval"):
+        (folder / "lists" / f"{name}.jsonl").write_bytes((folder / "chat.jsonl").read_bytes())
+    plain, other, meta = (str(folder / path) for path in ("lists/chat.jsonl", "lists/eval.jsonl", "meta.json"))
+    for data, evaluated, roots in ((plain, other, "RR"), (plain, meta, "R-"), (meta, other, "-R"), (meta, meta, "RR")):
+        options = read_options(LORA, {**short(folder), "data": data, "eval_data": evaluated, "data_root": "R"})
+        assert [options.root_of(path) or "-" for path in (data, evaluated)] == list(roots)
