@@ -135,7 +135,6 @@ def test_unusable_samples(encoder, tmp_path):
     bad = [
         {"conversations": turns("Q"), "image": "missing.png"},
         {"conversations": turns("Q"), "image": "b.png"},
-        {"conversations": turns("Q", "")},
         {"conversations": turns("<image>")},
         {"messages": [{"role": "robot", "content": "x"}]},
     ]
@@ -144,18 +143,26 @@ def test_unusable_samples(encoder, tmp_path):
     (tmp_path / "meta.json").write_text(json.dumps({"a": entry}))
     sets = read_meta(tmp_path / "meta.json")
     data = ChatDataset(sets, encoder)
-    reasons = ("missing.png", "Cannot open", "no token is supervised", "0 images, but 1", "Expected a role")
+    reasons = ("missing.png", "Cannot open", "0 images, but 1", "Expected a role")
     for sample, reason in enumerate(reasons, start=1):
         with pytest.raises(UnusableSample, match=reason) as caught:
             data.encode(0, sample, 0, 0)
         assert caught.value.where == f"{tmp_path / 'a.jsonl'}, line {sample + 1}"
-    policy = SkipPolicy(limit=5)
+    policy = SkipPolicy(limit=4)
     skipping = ChatDataset(sets, encoder, policy=policy)
-    assert sum(skipping[index] is not None for index in range(6)) == 1 and len(policy.skipped) == 5
-    packs = list(PackedDataset(ChatDataset(sets, encoder, policy=SkipPolicy(5)), 100, 10))
+    assert sum(skipping[index] is not None for index in range(5)) == 1 and len(policy.skipped) == 4
+    packs = list(PackedDataset(ChatDataset(sets, encoder, policy=SkipPolicy(4)), 100, 10))
     assert [len(pack) for pack in packs] == [1]
-    with pytest.raises(ValueError, match="4 unusable samples were left out already"):
-        list(PackedDataset(ChatDataset(sets, encoder, policy=SkipPolicy(4)), 100, 10))
+    with pytest.raises(ValueError, match="3 unusable samples were left out already"):
+        list(PackedDataset(ChatDataset(sets, encoder, policy=SkipPolicy(3)), 100, 10))
+
+
+def test_an_answer_of_which_nothing_is_learned(encoder):
+    """An empty one, of a template whose turns stay open then."""
+    older = SampleEncoder(encoder.processor, get_chat_template("Hermes-2", system_message="S"))
+    data = ChatDataset([DataSet("t", TableRows("t", [{"conversations": turns("Q", "")}]))], older)
+    with pytest.raises(UnusableSample, match="t, row 0: no token is supervised: the answer is empty"):
+        data.encode(0, 0, 0, 0)
 
 
 def mixture(encoder, **options):
