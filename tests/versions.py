@@ -139,7 +139,9 @@ def main() -> int:
     end.add_argument("--allowed", action="store_true", help="every dependency as new as the ranges allow")
     end.add_argument("--newest", action="store_true", help="every dependency as new as the index has it")
     end.add_argument("--pinned", action="store_true", help="the versions of constraints.txt")
-    parser.add_argument("--pre", action="store_true", help="with --newest: pre-releases of the libraries with an upper end, too")
+    parser.add_argument(
+        "--pre", action="store_true", help="with --newest: pre-releases of the libraries with an upper end, too"
+    )
     parser.add_argument("--torch", metavar="VERSION", help="this version of torch, not the one it would be")
     parser.add_argument("--python", default=sys.executable, help="the interpreter; this one if not given")
     parser.add_argument("--tests", nargs="+", default=FAST, help="files, in place of the fast part")

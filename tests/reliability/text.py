@@ -30,7 +30,10 @@ PLACES = ("system", "before", "after", "answer", "thinking", "tool", "name")
 def conversation(family: Family, texts: dict[str, str], picture: Any = PICTURE) -> list[dict[str, Any]]:
     """Turns of every role, with `texts[place]` in each place; an `x` around it, since empty turns are left open."""
     at = {place: f"x{texts.get(place, HARMLESS[0])}x" for place in PLACES}
-    tool = "tool" if TEMPLATES[family.template].grammar == "internvl_hf" else "user"
+    row = TEMPLATES[family.template]
+    result = {"role": "user", "content": at["tool"]}
+    if row.tool_prefix is not None or row.grammar == "internvl_hf":
+        result |= {"role": "tool", "name": at["name"], "tool_call_id": at["name"]}
     items = [
         {"type": "text", "text": at["before"]},
         {"type": "image", "image": picture},
@@ -39,9 +42,9 @@ def conversation(family: Family, texts: dict[str, str], picture: Any = PICTURE) 
     ]
     return [
         {"role": "system", "content": at["system"]},
-        {"role": "user", "content": items, "name": at["name"]},
+        {"role": "user", "content": items},
         {"role": "assistant", "content": at["answer"], "thinking": at["thinking"]},
-        {"role": tool, "content": at["tool"], "name": at["name"], "tool_call_id": at["name"]},
+        result,
         {"role": "assistant", "content": [{"type": "text", "text": at["answer"]}]},
         {"role": "user", "content": at["after"]},
     ]

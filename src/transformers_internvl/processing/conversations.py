@@ -11,7 +11,8 @@ def normalized(conversation: Any) -> tuple[list[list[dict[str, Any]]], bool]:
     """Conversations as lists of fresh messages, and whether there were several.
 
     A message, and what is in it, may be an object as clients of servers have them: a dataclass, or a pydantic model.
-    Keys without a value are left out, since templates would write "None". OpenAI's `image_url` items become `image`.
+    Keys without a value are left out, since templates would write "None". OpenAI's `image_url` items become `image`;
+    with `"detail": "low"` they are seen in one tile.
 
     Raises:
         ValueError: no messages, or a message that is neither a dictionary nor such an object.
@@ -36,10 +37,17 @@ def _normalized_message(message: Any) -> dict[str, Any]:
 def _normalized_item(item: Any) -> Any:
     if isinstance(item, str):
         return {"type": "text", "text": item}
-    if isinstance(item, dict) and item.get("type") == "image_url":
-        source = item["image_url"]
-        return {"type": "image", "url": source["url"] if isinstance(source, dict) else source}
-    return item
+    if not isinstance(item, dict):
+        return item
+    item = {key: value for key, value in item.items() if value is not None}  # tables have every key in every item
+    if item.get("type") != "image_url":
+        return item
+    source = item.pop("image_url", None)
+    fields = dict(source) if isinstance(source, dict) else {"url": source}
+    if (detail := fields.pop("detail", None)) not in (None, "auto", "low", "high"):
+        raise ValueError(f"`detail` of an `image_url` is auto, low (one tile) or high; got {detail!r:.80}.")
+    tiles = {"max_patches": 1} if detail == "low" else {}
+    return {**item, "type": "image", **fields, **tiles}
 
 
 def choose_template(templates: str | dict[str, str] | None, chosen: str | None) -> str:
@@ -79,3 +87,16 @@ def split_options(template: str, options: dict[str, Any]) -> tuple[dict[str, Any
         if options.get(name) is not None and name not in used:
             raise ValueError(f"The chat template does not know `{name}`: leave it out, or use another template.")
     return used, {name: value for name, value in options.items() if name not in used and value is not None}
+
+
+def refuse_contradictions(audio: bool, mask_of_text: bool, open_and_closed: Any) -> None:
+    """Raise `ValueError` for arguments of `apply_chat_template` that cannot be had, or not together."""
+    if audio:
+        raise ValueError("InternVL has no audio: leave `load_audio_from_video` out.")
+    if mask_of_text:
+        raise ValueError("`return_assistant_tokens_mask=True` requires `tokenize=True` and `return_dict=True`.")
+    if open_and_closed:
+        raise ValueError(
+            "`continue_final_message` leaves the last message open: it cannot be combined with "
+            "`add_generation_prompt` or `return_assistant_tokens_mask`."
+        )

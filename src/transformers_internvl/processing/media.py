@@ -13,8 +13,21 @@ from transformers.image_utils import make_flat_list_of_images
 from .placeholders import Place
 from .tiling import tile_budget
 
-_MEDIA_KEYS = {"image": ("image", "url", "path", "base64"), "video": ("video", "url", "path")}
-_OVERRIDES = ("min_patches", "max_patches")
+SOURCES = {"image": ("image", "url", "path", "base64"), "video": ("video", "url", "path")}
+"""Keys of a content item under which its picture or video may lie."""
+IMAGE_OPTIONS = ("min_patches", "max_patches")
+VIDEO_OPTIONS = ("num_frames", "fps", "max_num_frames", "bound", "sampling")
+"""Keys of a content item that set an option of the processor for it alone."""
+
+_OPTIONS = {"image": IMAGE_OPTIONS, "video": VIDEO_OPTIONS}
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Options of the processors for single pictures and videos of a batch, in order."""
+
+    image: list[dict[str, Any]] = field(default_factory=list)
+    video: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -22,36 +35,62 @@ class Media:
     """What the conversations of a batch carry, one list a conversation.
 
     Attributes:
-        images, videos: PIL images, arrays, paths, URLs, ...
-        overrides: options of the image processor for every image.
+        image, video: PIL images, arrays, paths, URLs, ...
+        carried: the options of the items that carry them.
+        awaited: the options of those that carry none, for media that are passed beside the conversations.
     """
 
-    images: list[list[Any]] = field(default_factory=list)
-    videos: list[list[Any]] = field(default_factory=list)
-    overrides: list[dict[str, int]] = field(default_factory=list)
+    image: list[list[Any]] = field(default_factory=list)
+    video: list[list[Any]] = field(default_factory=list)
+    carried: Overrides = field(default_factory=Overrides)
+    awaited: Overrides = field(default_factory=Overrides)
 
     @classmethod
     def of(cls, conversations: Iterable[list[dict[str, Any]]]) -> "Media":
         media = cls()
         for conversation in conversations:
-            items = [
-                item
-                for message in conversation
-                if isinstance(message.get("content"), (list, tuple))
-                for item in message["content"]
-                if isinstance(item, dict)
-            ]
-            carriers = [(item, _carried(item, "image")) for item in items if item.get("type") == "image"]
-            carriers = [(item, image) for item, image in carriers if image is not None]
-            media.images.append([image for _, image in carriers])
-            media.overrides += [{k: item[k] for k in _OVERRIDES if item.get(k) is not None} for item, _ in carriers]
-            clips = [_carried(item, "video") for item in items if item.get("type") == "video"]
-            media.videos.append([clip for clip in clips if clip is not None])
+            contents = [message.get("content") for message in conversation]
+            items = chain.from_iterable(content for content in contents if isinstance(content, (list, tuple)))
+            known = [item for item in items if isinstance(item, dict)]
+            for kind, names in _OPTIONS.items():
+                found = []
+                for item in known:
+                    if item.get("type") != kind:
+                        continue
+                    own = {name: item[name] for name in names if item.get(name) is not None}
+                    source = _carried(item, kind)
+                    getattr(media.awaited if source is None else media.carried, kind).append(own)
+                    found += [] if source is None else [source]
+                getattr(media, kind).append(found)
         return media
+
+    def overrides(self, **beside: Any) -> Overrides:
+        """The options of single pictures and videos.
+
+        Args:
+            beside: `image`, `video`: lists of those that were passed beside the conversations, in order; None or
+                empty where the items carry them.
+
+        Raises:
+            ValueError: items with options, and another number of media beside them.
+        """
+        chosen = {}
+        for kind in _OPTIONS:
+            given, awaited = beside.get(kind), getattr(self.awaited, kind)
+            if not given:
+                chosen[kind] = getattr(self.carried, kind)
+            elif len(given) == len(awaited) or not any(awaited):
+                chosen[kind] = awaited if len(given) == len(awaited) else []
+            else:
+                raise ValueError(
+                    f"{len(given)} {kind}s were passed beside the conversation, which has {len(awaited)} items of "
+                    f"type '{kind}' without one, some with options: it is not known whose they are."
+                )
+        return Overrides(**chosen)
 
 
 def _carried(item: dict[str, Any], kind: str) -> Any:
-    return next((item[key] for key in _MEDIA_KEYS[kind] if item.get(key) is not None), None)
+    return next((item[key] for key in SOURCES[kind] if item.get(key) is not None), None)
 
 
 def listed_images(image_processor: Any, images: Any) -> tuple[list[Any], bool]:
@@ -66,7 +105,7 @@ def listed_images(image_processor: Any, images: Any) -> tuple[list[Any], bool]:
 def image_tiles(
     image_processor: Any,
     samples: list[list[Any]],
-    overrides: list[dict[str, int]] | None,
+    overrides: list[dict[str, Any]] | None,
     options: dict[str, Any],
 ) -> tuple[dict[str, Any], list[int]]:
     """Call the image processor for all samples of a batch.
@@ -112,14 +151,31 @@ def _counts(num_patches: Any, samples: list[list[Any]], pixel_values: Any) -> li
 
 
 def video_frames(
-    video_processor: Any, samples: list[list[Any]], options: dict[str, Any]
+    video_processor: Any, samples: list[list[Any]], overrides: list[dict[str, Any]], options: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Any]]:
-    """Call the video processor for all samples: its outputs, and the frames of each video, `[F, 3, S, S]`."""
+    """Call the video processor for all samples: its outputs, and the frames of each video, `[F, 3, S, S]`.
+
+    Args:
+        video_processor: ours or stock's.
+        samples: the videos of each sample.
+        overrides: options for single videos, one dictionary a video of the batch.
+        options: for all.
+    """
     if not any(samples):
         return {}, []
     # One list a sample, since a list of frames in a flat list could also be a sample of videos.
-    outputs = dict(video_processor([sample for sample in samples if sample], **options))
-    return outputs, list(outputs["pixel_values_videos"])
+    if not any(overrides):
+        outputs = dict(video_processor([sample for sample in samples if sample], **options))
+        return outputs, list(outputs["pixel_values_videos"])
+    outputs, clips = {"video_metadata": []}, []
+    for video, own in zip(chain.from_iterable(samples), overrides, strict=True):
+        excluded = {"num_frames"} if "fps" in own else {"fps"} if "num_frames" in own else set()
+        shared = {name: value for name, value in options.items() if name not in excluded}
+        asked = {"do_sample_frames": True, **own} if own else {}
+        part = video_processor([[video]], **{**shared, **asked})
+        clips += list(part["pixel_values_videos"])
+        outputs["video_metadata"] += part.get("video_metadata") or []
+    return outputs, clips
 
 
 def tiles_in_order(pixel_values: Any, num_patches: list[int], clips: list[Any], places: list[list[Place]]) -> Any:

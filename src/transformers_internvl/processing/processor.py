@@ -8,6 +8,7 @@ videos in the order of the prompts as one `pixel_values`.
 
 import re
 from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoInput, make_batched_videos
 
 from . import text_as_data
-from .conversations import choose_template, normalized, split_options
+from .content import check_content
+from .conversations import choose_template, normalized, refuse_contradictions, split_options
 from .grounding import decode_regions, parse_answers
 from .image_processing import InternVLImageProcessor
-from .media import Media, image_tiles, listed_images, tiles_in_order, video_frames
+from .media import Media, Overrides, image_tiles, listed_images, tiles_in_order, video_frames
 from .placeholders import (
     END_IMAGE,
     IMAGE_CONTEXT,
@@ -175,7 +177,7 @@ class InternVLProcessor(ProcessorFiles):
         videos: list[list[Any]],
         *,
         pattern: re.Pattern[str] | None = None,
-        overrides: list[dict[str, int]] | None = None,
+        overrides: Overrides | None = None,
         return_num_patches: bool = False,
         return_assistant_tokens_mask: bool = False,
         **kwargs: Any,
@@ -187,8 +189,9 @@ class InternVLProcessor(ProcessorFiles):
             name: text_options.pop(name, merged.get(name))
             for name in ("return_mm_token_type_ids", "return_text_replacement_offsets", "sanitize_control_tokens")
         }
-        image_outputs, num_patches = image_tiles(self.image_processor, images, overrides, merged["images_kwargs"])
-        video_outputs, clips = video_frames(self.video_processor, videos, merged["videos_kwargs"])
+        own = overrides or Overrides()
+        image_outputs, num_patches = image_tiles(self.image_processor, images, own.image, merged["images_kwargs"])
+        video_outputs, clips = video_frames(self.video_processor, videos, own.video, merged["videos_kwargs"])
         texts = {
             "image": [self.replace_image_token({"num_patches": num_patches}, i) for i in range(len(num_patches))],
             "video": [self.replace_video_token({"pixel_values_videos": clips}, i) for i in range(len(clips))],
@@ -237,8 +240,6 @@ class InternVLProcessor(ProcessorFiles):
             with lock_of(self.tokenizer):
                 return self.tokenizer([prompt.text for prompt in prompts], **options)
         return text_as_data.encode_batch(self.tokenizer, prompts, pattern, **options)
-
-    # Counting -----------------------------------------------------------------------------------------------------
 
     def _get_num_multimodal_tokens(self, image_sizes: Sequence[tuple[int, int]] | None = None, **kwargs):
         """Tiles and tokens of pictures without their pixels, those around them counted (a contract of vLLM).
@@ -290,9 +291,11 @@ class InternVLProcessor(ProcessorFiles):
 
         Text is data: with `tokenize=True` whatever messages (of any role), tools and template variables spell is
         encoded as plain text. Only the template writes special tokens, and only content items stand for images:
-        `{"type": "image", "image" | "url" | "path" | "base64": ...}`, with `"max_patches"` or `"min_patches"` for this
-        image alone, and `{"type": "video", "video" | "url" | "path": ...}`. `{"type": "ref", "text": ...}` names a
-        region as `<ref>...</ref>`. A string that is returned with `tokenize=False` cannot tell whose text is whose.
+        `{"type": "image", "image" | "url" | "path" | "base64": ...}`, with `"max_patches"` or `"min_patches"` for it
+        alone, and `{"type": "video", "video" | "url" | "path": ...}`, with `"num_frames"`, `"fps"`, `"bound"`, ... for
+        it alone. `{"type": "ref", "text": ...}` names a region as `<ref>...</ref>`. A string that is returned with
+        `tokenize=False` cannot tell whose text is whose. What would be ignored is refused, but the thoughts of earlier
+        answers (`reasoning_content`, `thinking`), which stand in no prompt.
 
         Args:
             conversation: messages, or a list of conversations.
@@ -314,23 +317,21 @@ class InternVLProcessor(ProcessorFiles):
             kwargs: variables of the template, such as `enable_thinking`; others are arguments of `__call__`.
 
         Raises:
-            ValueError: no template, a template that does not know a variable of InternVL's, or counts that do not fit.
+            ValueError: no template, one that does not know a variable of InternVL's, content that would be ignored,
+                or counts that do not fit.
         """
-        if load_audio_from_video:
-            raise ValueError("InternVL has no audio: leave `load_audio_from_video` out.")
-        if return_assistant_tokens_mask and not (tokenize and return_dict):
-            raise ValueError("`return_assistant_tokens_mask=True` requires `tokenize=True` and `return_dict=True`.")
-        if continue_final_message and (add_generation_prompt or return_assistant_tokens_mask):
-            raise ValueError(
-                "`continue_final_message` leaves the last message open: it cannot be combined with "
-                "`add_generation_prompt` or `return_assistant_tokens_mask`."
-            )
+        refuse_contradictions(
+            load_audio_from_video,
+            return_assistant_tokens_mask and not (tokenize and return_dict),
+            continue_final_message and (add_generation_prompt or return_assistant_tokens_mask),
+        )
         template = choose_template(self.chat_template, chat_template)
         variables, call_options = split_options(template, kwargs)
         if return_assistant_tokens_mask:
             variables.setdefault("for_training", True)
         call_options.update(processor_kwargs or {})
         conversations, batched = normalized(conversation)
+        check_content(conversations, template, tools=tools)
         trusted = self.trust_text if trust_text is None else trust_text
         if sanitize_control_tokens is False or not tokenize:
             trusted = True
@@ -353,26 +354,25 @@ class InternVLProcessor(ProcessorFiles):
             return [prompt.text for prompt in prompts] if batched else prompts[0].text
         if return_assistant_tokens_mask and not self.tokenizer.is_fast:
             raise ValueError("`return_assistant_tokens_mask=True` needs a tokenizer of the `tokenizers` library.")
-        bos = self.tokenizer.bos_token
-        if bos is not None and prompts[0].text.startswith(bos) and not prompts[0].is_data(0, len(bos)):
+        if prompts[0].begins_with(self.tokenizer.bos_token):
             call_options["add_special_tokens"] = False
         if return_tensors != "auto":
             call_options["return_tensors"] = return_tensors
-        if call_options.get("fps") is not None or call_options.get("num_frames") is not None:
+        if any(call_options.get(name) is not None for name in ("fps", "num_frames")):
             call_options.setdefault("do_sample_frames", True)
         places = [find_places(prompt) for prompt in prompts]
         media = Media.of(conversations)
-        # Images of items that carry none, in the order of their places.
-        images = call_options.pop("images", None)
+        images = call_options.pop("images", None)  # of items that carry none, in the order of their places
         if images is not None:
             images = self.image_processor.fetch_images(images if batched else [images])
+        pictures = by_sample("image", media.image if images is None else images, places, nested=True)
         inputs = self._encode(
             prompts,
             places,
-            by_sample("image", media.images if images is None else images, places, nested=True),
-            by_sample("video", media.videos, places, nested=True),
+            pictures,
+            by_sample("video", media.video, places, nested=True),
             pattern=pattern,
-            overrides=media.overrides if images is None else None,
+            overrides=media.overrides(image=None if images is None else list(chain.from_iterable(pictures))),
             return_assistant_tokens_mask=return_assistant_tokens_mask,
             **call_options,
         )

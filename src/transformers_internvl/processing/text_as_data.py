@@ -66,6 +66,10 @@ class Prompt:
         at = bisect_right(self.data, (end - 1, len(self.text)))
         return at > 0 and self.data[at - 1][1] > start
 
+    def begins_with(self, token: str | None) -> bool:
+        """Whether the template wrote `token` at the start."""
+        return token is not None and self.text.startswith(token) and not self.is_data(0, len(token))
+
 
 def control_pattern(
     tokenizer: PreTrainedTokenizerBase, template: str, allowed: Collection[str] = ()

@@ -29,9 +29,10 @@ import torch
 from ..modeling.losses import IGNORE_INDEX
 from ..processing import text_as_data
 from ..processing.chat_templates import TEMPLATES, split_thinking
+from ..processing.content import THOUGHTS, check_content
 from ..processing.conversations import choose_template, normalized
 from ..processing.grounding import REGION_TOKENS
-from ..processing.media import Media
+from ..processing.media import Media, Overrides
 from ..processing.placeholders import IMAGE, VIDEO, Place, by_sample, find_places
 from ..processing.processor import InternVLProcessor
 from ..processing.released_tokens import user_tokens
@@ -41,7 +42,14 @@ Turn = dict[str, Any]
 Sample = dict[str, torch.Tensor]
 
 # `from` of the authors' conversations -> role. `pretrain` belongs to texts without turns.
-ROLES = {"system": "system", "human": "user", "gpt": "assistant", "pretrain": "user"}
+ROLES = {
+    "system": "system",
+    "human": "user",
+    "gpt": "assistant",
+    "pretrain": "user",
+    "function": "tool",
+    "tool": "tool",
+}
 # What the authors' functions do to the turns of their older templates before they write the prompt.
 STRIPS_TURNS = ("internlm2-chat",)
 DROPS_FIRST_ANSWER = ("internvl_zh", "vicuna_v1", "Hermes-2", "internlm2-chat", "phi3-chat")
@@ -130,11 +138,14 @@ class SampleEncoder:
         media = Media.of([chat])
         prompt, pattern = self._render(chat)
         places = find_places(prompt)
-        if images and media.images[0]:
-            raise ValueError("Some content items carry an image of their own: pass all of them there, or in `images`.")
-        overrides = None if images else media.overrides
+        for kind, beside in (("image", images), ("video", videos)):
+            if beside and getattr(media, kind)[0]:
+                raise ValueError(
+                    f"Some content items carry a {kind} of their own: pass all of them there, or in `{kind}s`."
+                )
+        overrides = media.overrides(image=images, video=videos)
         return self._sample(
-            prompt, pattern, places, images or media.images[0], videos or media.videos[0], overrides, options
+            prompt, pattern, places, images or media.image[0], videos or media.video[0], overrides, options
         )
 
     def turns(
@@ -200,6 +211,7 @@ class SampleEncoder:
         row = TEMPLATES.get(self._template_name() or "")
         if row is not None:  # what other templates do with keys of messages is their own
             chat = [_thinking_apart(message, row.thought_opening is not None) for message in chat]
+        check_content([chat], template, thoughts=False)
         (prompt,) = text_as_data.render_prompts(
             [chat],
             template,
@@ -223,15 +235,14 @@ class SampleEncoder:
         places: list[Place],
         images: Sequence[Any],
         videos: Sequence[Any],
-        overrides: list[dict[str, int]] | None,
+        overrides: Overrides | None,
         options: dict[str, Any],
     ) -> Sample:
         prompt.cuts = [at for at in prompt.cuts if not any(place.start < at < place.end for place in places)]
         text_options: dict[str, Any] = {"return_offsets_mapping": True}
         if self.max_length is not None and self.too_long == "cut":
             text_options |= {"truncation": True, "max_length": self.max_length}
-        bos = self.processor.tokenizer.bos_token
-        if bos is not None and prompt.text.startswith(bos) and not prompt.is_data(0, len(bos)):
+        if prompt.begins_with(self.processor.tokenizer.bos_token):
             text_options["add_special_tokens"] = False
         images_kwargs = {"share_tile_budget": self.share_tile_budget, **options.get("images_kwargs", {})}
         data = self.processor._encode(
@@ -298,7 +309,7 @@ def _thinking_apart(message: Turn, has_channel: bool) -> Turn:
         ValueError: thinking by key, for a template that would drop it.
     """
     message = dict(message)
-    thought = message.pop("reasoning_content", None) or message.pop("thinking", None)
+    thought = next((text for text in [message.pop(name, None) for name in THOUGHTS] if text), None)
     if thought and not has_channel:
         raise ValueError(
             "The chat template has no channel for the thinking of a message: write it into the content, as "

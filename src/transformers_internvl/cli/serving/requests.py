@@ -1,9 +1,12 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """What a request may say. Everything is looked at before a model, a file or the network is touched."""
 
+import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from ...processing.content import THOUGHTS
 
 ROLES = ("system", "developer", "user", "assistant")
 MOST_MESSAGES = 1000
@@ -174,6 +177,8 @@ def check_messages(messages: Any) -> None:
             )
         if message.get("tool_calls") or message.get("function_call"):
             raise RequestError(f"`{place}` calls tools, which are not served here.", param=place)
+        thoughts = THOUGHTS if message["role"] == "assistant" else ()
+        _refuse_unknown(message, ("role", "content", *thoughts), place)
         content = message.get("content")
         if isinstance(content, list):
             parts += len(content)
@@ -204,6 +209,19 @@ def _check_part(part: Any, place: str) -> None:
     if not right:
         wanted = "Unicode text as `text`" if kind == "text" else f'{{"url": ...}} as `{kind}`'
         raise RequestError(f"`{place}` needs {wanted}.", param=place)
+
+    _refuse_unknown(part, ("type", kind), place)
+    if isinstance(part[kind], dict):
+        _refuse_unknown(part[kind], ("url", "detail") if kind == "image_url" else ("url",), f"{place}.{kind}")
+
+
+def _refuse_unknown(fields: dict[str, Any], known: Sequence[str], place: str) -> None:
+    """Nothing that a client asks for is passed over: `RequestError` for a field that is not known."""
+    for name, value in fields.items():
+        if name not in known and value not in (None, "", [], {}):
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise RequestError(f"`{place}` has an unknown field {name!r:.80}.{hint}", param=f"{place}.{name}"[:100])
 
 
 def _encodable(text: str) -> bool:

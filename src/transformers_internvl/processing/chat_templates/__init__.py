@@ -75,6 +75,8 @@ class ChatTemplate:
             own; None = thinking has no place but within the answer, between `<think>` and `</think>`.
         closes_empty: whether a turn without text is closed in training, so that an empty answer is learned as its end
             token (the authors' `preprocess_internvl2_5` and `preprocess_internvl3_5_gpt_oss`). Elsewhere it stays open.
+        tool_prefix: what opens a turn with the result of a tool, role `tool` or `function`; None = there is no such
+            turn. (The authors' training code, role `function`.)
     """
 
     grammar: str
@@ -90,6 +92,7 @@ class ChatTemplate:
     answer_opening: str = ""
     thought_opening: str | None = None
     closes_empty: bool = False
+    tool_prefix: str | None = None
 
 
 def _chatml(system_message: str | None, gap: str, **changes: str | bool | None) -> ChatTemplate:
@@ -124,7 +127,13 @@ TEMPLATES: dict[str, ChatTemplate] = {
         gap="",
         stop="<|end|>",
     ),
-    "internvl2_5": _chatml(_SYSTEM_V2_5, gap="\n", thinking_system_message=THINKING_SYSTEM_MESSAGE, closes_empty=True),
+    "internvl2_5": _chatml(
+        _SYSTEM_V2_5,
+        gap="\n",
+        thinking_system_message=THINKING_SYSTEM_MESSAGE,
+        closes_empty=True,
+        tool_prefix="<|im_start|>function\n",
+    ),
     "internvl3_5_gpt_oss": ChatTemplate(
         "marked_turns",
         _SYSTEM_GPT_OSS,
@@ -138,6 +147,7 @@ TEMPLATES: dict[str, ChatTemplate] = {
         answer_opening="<|channel|>final<|message|>",
         thought_opening="<|channel|>analysis<|message|>",
         closes_empty=True,
+        tool_prefix="<|start|>tool<|message|>",
     ),
     "internvl_hf": _chatml(None, gap="\n", grammar="internvl_hf", thinking_system_message=THINKING_SYSTEM_MESSAGE),
 }
@@ -178,6 +188,8 @@ def get_chat_template(
     del row["stop"]
     if not row["closes_empty"]:  # as in templates that were saved before there was such a key
         del row["closes_empty"]
+    if row["tool_prefix"] is None:
+        del row["tool_prefix"]
     if system_message is not None:
         row["system_message"] = system_message
     if image_placeholder is None:
