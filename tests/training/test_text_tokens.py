@@ -15,6 +15,7 @@ from transformers_internvl.processing.released_tokens import user_tokens
 from transformers_internvl.processing.tokenization import load_tokenizer
 from transformers_internvl.training.dataset import ChatDataset
 from transformers_internvl.training.objectives import chat_samples
+from transformers_internvl.training.option_checks import check_options
 from transformers_internvl.training.pairs import PretrainingCollator
 from transformers_internvl.training.records import DataSet, TableRows
 from transformers_internvl.training.run_options import read_options
@@ -152,4 +153,4 @@ def test_captions_write_what_was_added_and_nothing_else(tmp_path):
     with pytest.raises(ValueError, match="'</s>', which is reserved"):
         PretrainingCollator(processor)([{**row, "caption": "a <loc></s>"}])
     with pytest.raises(ValueError, match="captions write the tokens that were added"):
-        options_of(tmp_path, "internvl-14b-contrastive", text_tokens="all")
+        check_options(options_of(tmp_path, "internvl-14b-contrastive", text_tokens="all"))

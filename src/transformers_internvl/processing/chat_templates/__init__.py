@@ -73,8 +73,9 @@ class ChatTemplate:
             `chat()` leave it out of earlier answers.
         thought_opening: the same in front of a message's `thinking`, which the answer then follows as a turn of its
             own; None = thinking has no place but within the answer, between `<think>` and `</think>`.
-        closes_empty: whether a turn without text is closed in training, so that an empty answer is learned as its end
-            token (the authors' `preprocess_internvl2_5` and `preprocess_internvl3_5_gpt_oss`). Elsewhere it stays open.
+        closes_empty: whether a turn without text is closed in training, so that an empty answer is learned as its
+            end token (the authors' `preprocess_internvl2_5` and `preprocess_internvl3_5_gpt_oss`). Elsewhere it stays
+            open.
         tool_prefix: what opens a turn with the result of a tool, role `tool` or `function`; None = there is no such
             turn. (The authors' training code, role `function`.)
     """
