@@ -19,6 +19,7 @@ from tests.tiny import tiny_batch, tiny_model
 from tests.training.drawn import short, write_data
 from tests.training.test_lora import logits, shaken
 from transformers_internvl import nano_path
+from transformers_internvl.cli import main
 from transformers_internvl.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
 from transformers_internvl.training.adapted import adapters_change_nothing, check_adapters
 from transformers_internvl.training.freezing import freeze, set_trainable, trainable_table, unfreeze
@@ -156,7 +157,9 @@ def test_adapters_of_the_dual_encoder_are_merged(stage, folder):
 
 def test_a_dry_run_of_an_adapter(folder, nano_adapter):
     fields = short(folder, model=str(nano_adapter))
-    parts = {part.name: part for part in make_plan(read_options(LORA, {**fields, "lora_rank": 4})).parts}
+    plan = make_plan(read_options(LORA, {**fields, "lora_rank": 4}))
+    parts = {part.name: part for part in plan.parts}
+    assert plan.facts["adapter"] == "is trained on"
     assert parts["adapters"].trainable == sum(value.numel() for value in tensors(nano_adapter).values())
     parts = {part.name: part for part in make_plan(read_options("internvl2.5-1b-full", fields)).parts}
     assert "adapters" not in parts and parts["language"].trainable == parts["language"].parameters
@@ -297,3 +300,26 @@ def test_stock_trainers_still_take_the_model(tmp_path):
     )
     trainer.train()
     shutil.rmtree(tmp_path)
+
+
+def test_a_model_whose_adapter_is_frozen_says_so(tmp_path):
+    adapted(tiny_model(), tmp_path / "adapter")
+    frozen = PeftModel.from_pretrained(tiny_model(), tmp_path / "adapter")
+    with pytest.raises(ValueError, match="nothing of it trains: .*is_trainable=True"):
+        check_adapters(frozen)
+
+
+def test_the_command_line_says_what_becomes_of_an_adapter_and_how_to_merge_it(folder, nano_adapter, capsys):
+    words = ["train", LORA, "--lora-rank", "4", "--max-steps", "1", "--batch-size", "1", "--no-bf16"]
+    words += ["--model", str(nano_adapter), "--data", str(folder / "chat.jsonl"), "--output", str(folder / "out")]
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert f"the adapter in {nano_adapter} is trained on" in said
+    lines = said.splitlines()
+    place = lines.index("To merge the adapters into the model:")
+    code = "\n".join(line.strip() for line in lines[place + 1 :]).replace("'merged'", repr(str(folder / "merged")))
+    exec(compile(code, "what it says", "exec"), {})
+    merged = AutoModelForImageTextToText.from_pretrained(folder / "merged", dtype="float32")
+    base = AutoModelForImageTextToText.from_pretrained(nano_path(), dtype="float32")
+    expected = nano_logits(PeftModel.from_pretrained(base, folder / "out"))
+    torch.testing.assert_close(nano_logits(merged), expected, rtol=1e-3, atol=1e-3)

@@ -7,13 +7,16 @@ import sys
 
 import pytest
 import torch
+from peft import get_peft_model
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tests.parity.golden import golden_root
 from tests.training.drawn import short, write_data
 from transformers_internvl import nano_path
+from transformers_internvl.conversion.operations import merge_lora_folder
 from transformers_internvl.training import option_checks
 from transformers_internvl.training.foreign_options import FOREIGN
+from transformers_internvl.training.lora import lora_config
 from transformers_internvl.training.option_checks import check_options
 from transformers_internvl.training.plan import make_plan
 from transformers_internvl.training.recipes import Recipe
@@ -233,6 +236,9 @@ def test_the_limit_of_tiles_is_kept(recipe, folder):
         tiles = AutoProcessor.from_pretrained(place).image_processor(picture, return_tensors="pt")["pixel_values"]
         counts.append(len(tiles))
     assert counts == [5, 3]  # with the thumbnail
+    if recipe == LORA:
+        merge_lora_folder(folder / "out", folder / "merged")
+        assert AutoProcessor.from_pretrained(folder / "merged").image_processor.max_patches == 2
 
 
 def test_the_limit_of_tiles_is_kept_in_the_layout_of_the_authors(tmp_path):
@@ -244,6 +250,17 @@ def test_the_limit_of_tiles_is_kept_in_the_layout_of_the_authors(tmp_path):
         saved.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["max_dynamic_patch"] == 3
     assert AutoProcessor.from_pretrained(tmp_path).image_processor.max_patches == 3
+
+
+def test_an_adapter_brings_its_limit_of_tiles_into_what_it_is_merged_into(tmp_path):
+    base = golden_root() / "chat_qwen2_5"
+    model = AutoModelForImageTextToText.from_pretrained(base)
+    processor = AutoProcessor.from_pretrained(nano_path())
+    keep_tile_limit(3, processor, model.config)
+    get_peft_model(model, lora_config("llm", model, r=2)).save_pretrained(tmp_path / "adapter")
+    processor.save_pretrained(tmp_path / "adapter")
+    merge_lora_folder(tmp_path / "adapter", tmp_path / "merged", base=base)
+    assert json.loads((tmp_path / "merged" / "config.json").read_text())["max_dynamic_patch"] == 3
 
 
 def test_another_size_of_tiles_is_refused(folder):

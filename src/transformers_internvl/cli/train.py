@@ -220,6 +220,8 @@ def _opening(run: Any) -> str:
     total = sum(p.numel() for p in run.model.parameters())
     ranks = f" on {args.world_size} devices" if args.world_size > 1 else ""
     text = f"{recipe.name}: {trained:,} of {total:,} parameters train{ranks}, to {run.options.output}"
+    if run.begins_with_adapter:
+        text += f"\nthe adapter in {run.options.model} {run.begins_with_adapter}"
     return text if run.checkpoint is None else f"{text}\ngoing on from {run.checkpoint}"
 
 
@@ -236,7 +238,7 @@ def _closing(run: Any, result: Any) -> str:
 
 
 def _merging(run: Any) -> list[str]:
-    base, output = run.options.model, run.options.output
+    base, output = run.model.active_peft_config.base_model_name_or_path, run.options.output
     return [
         "  import transformers_internvl",
         "  from peft import PeftModel",

@@ -16,7 +16,7 @@ from ..processing.image_processing import NORMALIZE_TYPES
 from ..processing.tokenization import load_tokenizer
 from .adapters import Adapter, to_canonical
 from .atomic import atomic_folder
-from .folders import changed_copy, load_exactly, local_folder, read_json, write_json
+from .folders import ChangedCopy, changed_copy, load_exactly, local_folder, read_json, write_json
 from .legacy_adapters import merge_legacy
 from .surgery import resize_position_table, truncate_layers
 from .transplant import extract_tower, replace_tower
@@ -109,7 +109,8 @@ def merge_lora_folder(source: Source, target: Source, base: Source | None = None
     Args:
         source: a peft adapter, trained on our classes or on the authors' remote code; or a checkpoint of the authors
             with adapters in it (`use_llm_lora`, `use_backbone_lora`).
-        target: a new folder for the merged checkpoint, in the base's layout.
+        target: a new folder for the merged checkpoint, in the base's layout. What lies beside the weights is the
+            base's, but the tile limit, if a processor lies beside the adapter.
         base: the checkpoint that a peft adapter is for; None: as `adapter_config.json` says.
         max_shard_size: of one weight file.
 
@@ -128,6 +129,23 @@ def merge_lora_folder(source: Source, target: Source, base: Source | None = None
         raise ValueError(f"{source} does not say which checkpoint it is for: name the base.")
     with changed_copy(base, target, max_shard_size) as copy:
         copy.model = _merged(copy.model, adapter)
+        _take_tile_limit(source, copy)
+
+
+def _take_tile_limit(adapter: Path, copy: ChangedCopy) -> None:
+    """How many tiles the adapter was trained on, where a processor beside it says so (`internvl train`)."""
+    path = adapter / "processor_config.json"
+    settings = (read_json(path).get("image_processor") or {}) if path.is_file() else {}
+    if not isinstance(tiles := settings.get("max_patches"), int):
+        return
+    for path in (copy.folder / name for name in _PROCESSOR_FILES):
+        content = read_json(path) if path.is_file() else {}
+        for part in (content, content.get("image_processor")):
+            if isinstance(part, dict) and "max_patches" in part:
+                part["max_patches"] = tiles
+                write_json(path, content)
+    if hasattr(copy.model.config, "max_dynamic_patch"):
+        copy.model.config.max_dynamic_patch = tiles
 
 
 def _merged(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:

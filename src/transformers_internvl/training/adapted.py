@@ -194,8 +194,14 @@ def check_adapters(model: Any) -> None:
         return
     for config in model.peft_config.values():
         check_modules_to_save(model, getattr(config, "modules_to_save", None))
+    trained = [(name, id(parameter)) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if not trained:
+        raise ValueError(
+            "The model carries an adapter, and nothing of it trains: `PeftModel.from_pretrained(model, ADAPTER, "
+            "is_trainable=True)`, or `recipe.apply` of a recipe with the adapter's rank."
+        )
     kept = saved_with_adapters(model)
-    refuse_lost([name for name, p in model.named_parameters() if p.requires_grad and id(p) not in kept])
+    refuse_lost([name for name, key in trained if key not in kept])
 
 
 def refuse_lost(names: list[str]) -> None:

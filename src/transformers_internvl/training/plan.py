@@ -23,7 +23,7 @@ from .parameter_groups import parameter_groups
 from .recipes import Recipe
 from .records import DataSet
 from .rows import UnusableSample
-from .run import data_seed, load_config, load_processor, uses_bf16, weights_dtype
+from .run import data_seed, fate_of_adapter, load_config, load_processor, uses_bf16, weights_dtype
 from .run_data import PairRows, read_sets
 from .run_options import RunOptions
 from .sampling import Mixture
@@ -86,6 +86,8 @@ def make_plan(options: RunOptions, ranks: int | None = None) -> Plan:
     sets, probes = _read(options, row)
     devices = int(os.environ.get("WORLD_SIZE", "1")) if ranks is None else ranks
     facts = _facts(options, values, devices, sets, probes)
+    if fate := fate_of_adapter(options):
+        facts["adapter"] = fate
     if options.eval_data:
         facts["evaluation"] = f"{_plural(_evaluated(options, row), 'sample')} of {options.eval_data}"
     memory, note = None, "Memory is worked out for chat models only."

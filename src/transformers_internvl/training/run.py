@@ -77,6 +77,11 @@ class Run:
         return Path(self.options.output)
 
     @property
+    def begins_with_adapter(self) -> str:
+        """What becomes of the adapter that the run begins with, in words; empty where there is none."""
+        return fate_of_adapter(self.options)
+
+    @property
     def adapters(self) -> bool:
         """Whether only adapters are trained and saved."""
         return hasattr(self.model, "peft_config")
@@ -201,6 +206,13 @@ def load_config(options: RunOptions) -> Any:
     return AutoConfig.from_pretrained(options.model if adapter is None else adapter.base_model_name_or_path)
 
 
+def fate_of_adapter(options: RunOptions) -> str:
+    """What a run makes of the adapter in the folder of its model, in words; empty where there is none."""
+    if adapter_config(options.model) is None:
+        return ""
+    return "is merged into its model" if options.recipe.lora_rank is None else "is trained on"
+
+
 def data_seed(options: RunOptions) -> int:
     """The seed of the data's order."""
     seeds = (options.arguments.get(name) for name in ("data_seed", "seed"))
@@ -277,6 +289,7 @@ __all__ = [
     "RunResult",
     "check_output",
     "data_seed",
+    "fate_of_adapter",
     "load_config",
     "load_processor",
     "prepare",
