@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, PreTrainedConfig
+from transformers import AutoImageProcessor, AutoProcessor, PreTrainedConfig
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
+from tests.parity.golden import golden_root
 from transformers_internvl.processing import resampling
 from transformers_internvl.processing.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
 from transformers_internvl.processing.resampling import Target, resize_by_torch, resize_like_pillow
@@ -325,3 +326,32 @@ def test_bad_sources(processor, tmp_path):
 def test_bad_options(processor, options, message):
     with pytest.raises(ValueError, match=message):
         processor(picture(30, 20), **options)
+
+
+def test_cells_of_tables_and_bytes(processor, tmp_path):
+    """An image column of `datasets` that is not decoded; also where a message carries the cell."""
+    image = picture(75, 50)
+    image.save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    expected = processor(image, return_tensors="pt")["pixel_values"]
+    cells = [{"bytes": data, "path": None}, {"bytes": None, "path": str(tmp_path / "a.png")}, data]
+    for given in (*cells, cells, [[cell] for cell in cells]):
+        tiles = processor(given, return_tensors="pt")["pixel_values"]
+        assert torch.equal(tiles[: len(expected)], expected)
+    for bad in ({"bytes": None, "path": None}, [{"bytes": b"", "path": ""}]):
+        with pytest.raises(ValueError, match="holds neither `bytes` nor a `path`"):
+            processor(bad)
+    with pytest.raises(ValueError, match="Cannot open the picture"):
+        processor({"bytes": b"no picture", "path": None})
+    chats, dual = (AutoProcessor.from_pretrained(golden_root() / name) for name in ("chat_qwen2", "internvl_14b"))
+    tiles = [
+        chats.apply_chat_template(
+            [{"role": "user", "content": [{"type": "image", "image": given}, {"type": "text", "text": "?"}]}],
+            tokenize=True,
+            return_dict=True,
+        )["pixel_values"]
+        for given in (image, *cells)
+    ]
+    pixels = [dual(images=given, return_tensors="pt")["pixel_values"] for given in (image, *cells, [cells[0]])]
+    for found in (tiles, pixels):
+        assert all(np.array_equal(np.asarray(each), np.asarray(found[0])) for each in found)

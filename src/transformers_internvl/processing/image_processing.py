@@ -42,7 +42,7 @@ from .pixels import (
     to_levels,
     write_tiles,
 )
-from .sources import open_image
+from .sources import open_image, unwrapped
 from .tiling import check_limits, grid_tiles, select_grid, tile_budget
 
 logger = logging.get_logger(__name__)
@@ -100,7 +100,8 @@ class InternVLImageProcessor(PilBackend):
 
     A superset of stock's `GotOcr2ImageProcessor`: same arguments, same outputs, but with InternVL's values as class
     defaults. Takes PIL images, numpy arrays and torch tensors (H W C or C H W), paths, URLs, data URIs, the bytes of
-    files, and lists or lists of lists of these. As the authors do, it ignores EXIF orientation and drops alpha.
+    files, cells of tables (`{"bytes": ..., "path": ...}`), and lists or lists of lists of these. As the authors do, it
+    ignores EXIF orientation and drops alpha.
 
     White is 255, 1 in floating point numbers that all lie between 0 and 1 (they are not rescaled a second time), and
     65535 in `uint16` arrays, unless none of their values is above 255. Other values are refused. PIL images are
@@ -156,7 +157,7 @@ class InternVLImageProcessor(PilBackend):
 
     def fetch_images(self, image_url_or_urls: Any) -> Any:
         """Open paths, URLs, data URIs, base64 text and bytes of files; leave the rest, and all nesting, as it is."""
-        given = image_url_or_urls
+        given = unwrapped(image_url_or_urls)
         if isinstance(given, (list, tuple)):
             return [self.fetch_images(item) for item in given]
         if isinstance(given, (str, os.PathLike, bytes)):

@@ -19,7 +19,7 @@ from ..hub.arguments import hub_arguments
 from .image_processing import NORMALIZE_TYPES
 from .pixels import naming, picture_pixels, rescale, to_levels
 from .processor_files import ProcessorBase, check_tokenizer_files, chosen_options
-from .sources import open_image
+from .sources import open_image, unwrapped
 from .tokenization_dual_encoder import CAPTION_PROMPT, InternVLDualEncoderTokenizer
 
 TASKS = ("compare", "caption")
@@ -155,9 +155,9 @@ def _listed(images: Any) -> list[Any]:
     if not entries:
         raise ValueError("Expected at least one image, got an empty list.")
     for position, entry in enumerate(entries):
-        if isinstance(entry, (str, os.PathLike, bytes)):
-            with naming(f"Image {position}"):
-                entries[position] = open_image(entry)
+        with naming(f"Image {position}"):
+            held = unwrapped(entry)
+            entries[position] = open_image(held) if isinstance(held, (str, os.PathLike, bytes)) else held
     return list(make_flat_list_of_images(entries if len(entries) > 1 else entries[0]))
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import os
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -44,6 +44,20 @@ def open_source(source: str | os.PathLike | bytes, timeout: float | None = 60.0)
 def decode_base64(text: str) -> bytes:
     """The bytes of base64 text, white space allowed. Raises `ValueError` for other text."""
     return base64.b64decode(text.encode("ascii").translate(None, _WHITE_SPACE), validate=True)
+
+
+def unwrapped(item: Any) -> Any:
+    """What the cell of an image column that is not decoded holds, `{"bytes": ..., "path": ...}`: the bytes, else the
+    path. Anything else as it is.
+
+    Raises `ValueError` for a cell that holds neither.
+    """
+    if not isinstance(item, dict) or not item.keys() <= {"bytes", "path"}:
+        return item
+    held = item.get("bytes") or item.get("path")
+    if not held:
+        raise ValueError("holds neither `bytes` nor a `path`")
+    return held
 
 
 def open_image(source: str | os.PathLike | bytes, timeout: float | None = 60.0) -> Image.Image:

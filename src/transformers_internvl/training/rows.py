@@ -30,6 +30,7 @@ import torch
 from PIL import Image
 
 from ..processing.placeholders import IMAGE, VIDEO
+from ..processing.sources import unwrapped
 from .samples import ROLES
 
 # Fields that carry meaning -> the types they may have. Others (`id`, scores, ...) are the user's own.
@@ -193,9 +194,10 @@ def _media(data: dict[str, Any], check: Any, root: str) -> dict[str, Any]:
 
 def _medium(item: Any, name: str, root: str, check: Any) -> Any:
     """A picture or a video of a row: paths below the root, the cell of a table as what it holds, frames one by one."""
-    if isinstance(item, dict) and item.keys() <= {"bytes", "path"}:  # of an `Image` column that is not decoded
-        item = item.get("bytes") or item.get("path")
-        check(item, f"`{name}` holds neither `bytes` nor a `path`")
+    try:
+        item = unwrapped(item)
+    except ValueError as error:
+        check(False, f"`{name}` {error}")
     check(item is not None and not (isinstance(item, str) and not item), f"`{name}` is empty")
     if isinstance(item, (list, tuple)):
         return [_medium(frame, name, root, check) for frame in item]
