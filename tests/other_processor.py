@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+WITHOUT = ("test_compiled", "test_traced")  # a graph cannot be made while products are watched
 _LINE = 64  # bytes of a cache line: kernels look at addresses within it
 _ERROR = 2.0**-22  # two units in the last place of float32
 _aten = torch.ops.aten
@@ -55,5 +56,7 @@ class OtherProcessor(TorchDispatchMode):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
+    if item.path.stem in WITHOUT or "flex_attention" in item.name:
+        return (yield)
     with OtherProcessor():
         return (yield)

@@ -105,7 +105,7 @@ def test_attention_and_its_gradients_are_those_of_the_mask(scale):
         output = scaled_dot_product_attention(*inputs, attn_mask=attn_mask, scale=scale)
         results.append([output, *torch.autograd.grad(output, inputs, upstream)])
     for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_attention_costs_the_pairs_of_each_sample(monkeypatch):
