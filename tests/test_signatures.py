@@ -31,7 +31,6 @@ BY_NAME = {
     "InternVLImageProcessor._standardize_kwargs",
     "InternVLImageProcessor._validate_preprocess_kwargs",
     "InternVLVideoProcessor._standardize_kwargs",
-    "OneByOne.convert",
     "QLlamaDecoderLayer.forward",
     "QLlamaForCausalLM.prepare_inputs_for_generation",
 }

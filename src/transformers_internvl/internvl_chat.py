@@ -29,7 +29,6 @@ from .modeling.canonical import HasCanonicalForm
 from .modeling.configuration_chat import InternVLChatConfig
 from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
 from .modeling.loading import LoadsStrictly
-from .modeling.module_names import canonical_device_map
 from .modeling.older_arguments import todays_arguments
 from .modeling.pixel_shapes import check_tiles
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
@@ -87,8 +86,6 @@ class InternVLChatModel(
             ValueError: for weights we have no place for, or places without weights.
         """
         kwargs = todays_arguments(cls, kwargs)
-        if "device_map" in kwargs:
-            kwargs["device_map"] = canonical_device_map(kwargs["device_map"])
         if pretrained_model_name_or_path is None:
             return super().from_pretrained(None, *args, **kwargs)
         where = pinned(pretrained_model_name_or_path, kwargs)

@@ -91,12 +91,24 @@ class TakesTheFirst(ConversionOps):
         return {full_layer_name: -next(iter(input_dict.values()))}
 
 
-def test_every_part_of_a_fused_tensor_is_quantized():
+class LeavesKeys:
+    """A quantizer that takes all parts of a fused weight but the keys."""
+
+    pre_quantized = False
+
+    def param_needs_quantization(self, model, name):
+        return ".k_proj." not in name
+
+    def get_quantize_ops(self):
+        return TakesTheFirst()
+
+
+def test_every_part_of_a_fused_tensor_is_quantized_or_not():
     converter = next(row for row in mappings.intern_vit() if isinstance(row, FusedConverter))
     fused = torch.randn(12, 4)
     converter.collected_tensors[converter.source_patterns[0]].append(fused)
-    converter.quantization_operation = TakesTheFirst()
-    found = converter.convert("layer.0.attention.q_proj.weight", hf_quantizer=object())
-    names = [f"layer.0.attention.{part}_proj.weight" for part in "qkv"]
-    assert list(found) == names
-    assert torch.equal(torch.cat([found[name] for name in names]), -fused)
+    found = converter.convert("layer.0.attention.q_proj.weight", hf_quantizer=LeavesKeys())
+    query, key, value = fused.chunk(3)
+    expected = dict(zip("qkv", (-query, key, -value), strict=True))
+    assert list(found) == [f"layer.0.attention.{part}_proj.weight" for part in "qkv"]
+    assert all(torch.equal(found[f"layer.0.attention.{part}_proj.weight"], expected[part]) for part in "qkv")

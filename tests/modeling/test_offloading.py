@@ -1,8 +1,6 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Parts on other devices than the rest, by a device map in the names of either layout."""
 
-import re
-
 import pytest
 import torch
 from safetensors import safe_open
@@ -10,7 +8,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, Aut
 
 from tests.parity.golden import golden_root
 from transformers_internvl.evaluation.profile import build_on_meta
-from transformers_internvl.modeling.module_names import canonical_device_map, canonical_names
+from transformers_internvl.modeling.module_names import own_device_map, own_names
 from transformers_internvl.nano import nano_path
 
 GREEDY = {"max_new_tokens": 4, "do_sample": False}
@@ -46,13 +44,17 @@ def answers(model, tokenizer, pixels):
 @pytest.mark.parametrize("parts", [[part] for part in PARTS] + [PARTS], ids=lambda parts: parts[-1])
 def test_a_cards_map_with_parts_elsewhere(setting, parts, tmp_path):
     path, tokenizer, pixels, expected, layers = setting
-    device_map = split_model(layers)
+    device_map, empty = split_model(layers), build_on_meta(AutoConfig.from_pretrained(path))
+
+    def meant(name: str) -> list[str]:
+        return own_names(empty, [name], "here")
+
     for part in parts:
-        names = [name for name in device_map if canonical_names(name) == canonical_names(part)]
+        names = [name for name in device_map if meant(name) == meant(part)]
         device_map.update(dict.fromkeys(names, "disk"))
     model = AutoModel.from_pretrained(path, device_map=device_map, offload_folder=tmp_path).eval()
     for part in parts:
-        (name,) = canonical_names(part)
+        (name,) = meant(part)
         assert model.hf_device_map[name] == "disk"
     assert model.device == torch.device("cpu")
     assert answers(model, tokenizer, pixels) == expected
@@ -92,18 +94,16 @@ def test_names_of_either_layout():
     for name in ("chat_qwen2", "chat_internlm2"):
         with safe_open(golden_root() / name / "model.safetensors", "pt") as weights:
             keys = list(weights.keys())
-        ours = {name for name, _ in AutoModel.from_pretrained(golden_root() / name).named_modules()}
-        blocks = r"^(vision_model\.encoder\.layers\.\d+|language_model\.model\.layers\.\d+)\."
-        for key in keys:
-            block = re.match(blocks, key)
-            module = block[1] if block else key.removesuffix(".bias").removesuffix(".weight")
-            if not module.startswith("vision_model.embeddings"):
-                assert set(canonical_names(module)) <= ours, module
-    assert canonical_names("model.language_model.layers.3") == ("model.language_model.layers.3",)
-    assert canonical_names("language_models") == ("language_models",)
-    assert canonical_device_map("auto") == "auto" and canonical_device_map(None) is None
+        model = build_on_meta(AutoConfig.from_pretrained(golden_root() / name))
+        ours = {name for name, _ in (*model.named_modules(), *model.named_parameters())}
+        modules = [key.removesuffix(".bias").removesuffix(".weight") for key in keys]
+        assert set(own_names(model, modules, "here")) <= ours
+    assert own_names(model, ["model.language_model.layers.1"], "here") == ["model.language_model.layers.1"]
+    with pytest.raises(ValueError, match="'language_models', given in here, is no module"):
+        own_names(model, ["language_models"], "here")
 
 
 def test_one_module_has_one_device():
+    model = build_on_meta(AutoConfig.from_pretrained(golden_root() / "chat_qwen2"))
     with pytest.raises(ValueError, match=r"puts lm_head on 0 as 'language_model.output' and on 1 as 'lm_head'"):
-        canonical_device_map({"language_model.output": 0, "lm_head": 1})
+        own_device_map(model, {"language_model.output": 0, "lm_head": 1})

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PretrainedConfig
-from transformers.core_model_loading import ConversionOps, WeightConverter, WeightRenaming
+from transformers.core_model_loading import ConversionOps, WeightConverter, WeightRenaming, log_conversion_errors
 
 Split = Callable[[torch.Tensor, Any], tuple[torch.Tensor, ...]]
 Merge = Callable[[list[torch.Tensor], Any], torch.Tensor]
@@ -126,27 +126,41 @@ class MergeFused(ConversionOps):
         return SplitFused(self.split, self.merge)
 
 
-class OneByOne(ConversionOps):
-    """An operation on one tensor, applied to each of several: quantizers may look at the first alone."""
-
-    def __init__(self, operation: ConversionOps):
-        self.operation = operation
-
-    def convert(self, input_dict: dict[str, Any], full_layer_name: str | None = None, **kwargs: Any) -> dict[str, Any]:
-        results: dict[str, Any] = {}
-        for name, tensor in input_dict.items():
-            results |= self.operation.convert({name: tensor}, full_layer_name=name, **kwargs)
-        return results
-
-
 class FusedConverter(WeightConverter):
-    """A converter of one fused tensor to several parameters, each of which is quantized by itself."""
+    """A converter of one fused tensor to several parameters, each of which is quantized by itself, or is not."""
 
-    def convert(self, layer_name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        operation: ConversionOps | None = getattr(self, "quantization_operation", None)
-        if operation is not None:
-            self.quantization_operation = OneByOne(operation)
-        return super().convert(layer_name, *args, **kwargs)
+    def convert(
+        self,
+        layer_name: str,
+        model: Any = None,
+        config: Any = None,
+        hf_quantizer: Any = None,
+        loading_info: Any = None,
+    ) -> dict[str, Any]:
+        self.quantization_operation = None  # of the first, which may be left as it is while others are not
+        made = super().convert(layer_name, model=model, config=config, loading_info=loading_info)
+        if hf_quantizer is None or hf_quantizer.pre_quantized:
+            return made
+        for name, tensor in list(made.items()):
+            if hf_quantizer.param_needs_quantization(model, name):
+                operation = hf_quantizer.get_quantize_ops()
+                with log_conversion_errors(layer_name, loading_info, (1, name), operation):
+                    made |= operation.convert(
+                        {name: tensor},
+                        source_patterns=self.source_patterns,
+                        target_patterns=self.target_patterns,
+                        full_layer_name=name,
+                        model=model,
+                        config=config,
+                        missing_keys=loading_info.missing_keys if loading_info else None,
+                    )
+        return made
+
+    def for_quantizer(self, hf_quantizer: Any) -> WeightConverter:
+        """The row by which weights go that a quantizer has quantized, or may have, with what belongs to them."""
+        from .quantized_ops import quantized_row
+
+        return quantized_row(self, hf_quantizer)
 
 
 def _gather_like(local: torch.Tensor, targets: list[Any]) -> torch.Tensor:
@@ -192,7 +206,6 @@ __all__ = [
     "BesideBody",
     "FusedConverter",
     "MergeFused",
-    "OneByOne",
     "SplitFused",
     "merge_groups",
     "merge_thirds",

@@ -10,6 +10,7 @@ from transformers.utils import logging
 
 from .configuration import InternVLConfig
 from .internvl import InternVLForConditionalGeneration
+from .quantized import share_quantized
 from .sharding import share_ranks
 
 logger = logging.get_logger(__name__)
@@ -53,7 +54,9 @@ def as_canonical(model: InternVLForConditionalGeneration) -> InternVLForConditio
     warn_beyond_stock(config)
     with torch.device("meta"):
         canonical = InternVLForConditionalGeneration(config)
-    canonical.load_state_dict(model.state_dict(), assign=True)
+    quantized = share_quantized(model, canonical)
+    weights = {k: v for k, v in model.state_dict().items() if not k.startswith(quantized)}
+    canonical.load_state_dict(weights, strict=not quantized, assign=True)
     canonical.tie_weights()
     copy_buffers(model, canonical)
     canonical.generation_config = model.generation_config

@@ -289,7 +289,7 @@ def canonical_config(config: InternVLConfig) -> InternVLConfig:
         text_config=canonical_text_fields(config.text_config),
         vision_config={**canonical_tower_fields(config.vision_config), "architectures": ["InternVLVisionModel"]},
         **{key: copy.deepcopy(getattr(config, key)) for key in CANONICAL_FIELDS},
-        authors_config=_without_bookkeeping(config.to_diff_dict()),
+        authors_config=_without_bookkeeping(config.to_diff_dict(), "quantization_config"),
     )
 
 
@@ -308,8 +308,8 @@ def canonical_text_fields(config: PreTrainedConfig) -> dict[str, Any]:
     return fields if architecture is None else {**fields, "architectures": [architecture]}  # exporters go by it
 
 
-def _without_bookkeeping(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key not in (*BOOKKEEPING, "architectures")}
+def _without_bookkeeping(fields: dict[str, Any], *others: str) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in (*BOOKKEEPING, "architectures", *others)}
 
 
 def _architecture(model_type: str) -> str:

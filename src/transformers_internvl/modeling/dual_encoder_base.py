@@ -22,7 +22,6 @@ from .attention_pool import AttentionPoolAttention
 from .configuration_dual_encoder import InternVLDualEncoderConfig
 from .loading import LoadsStrictly
 from .older_arguments import AcceptsOlderArguments
-from .quantized import KeepsPartsExact
 from .sharding import NamesOwnBlocks, SpreadsOverRanks
 from .tensor_parallel import KeepsHeadsWhole
 
@@ -58,7 +57,6 @@ class InternVLDualEncoderOutput(ModelOutput):
 
 class InternVLDualEncoderPreTrainedModel(
     AcceptsOlderArguments,
-    KeepsPartsExact,
     KeepsHeadsWhole,
     SpreadsOverRanks,
     NamesOwnBlocks,

@@ -33,7 +33,6 @@ from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embe
 from .outputs import InternVLCausalLMOutputWithPast, InternVLModelOutputWithPast
 from .packed_masks import packed_masks, use_cache_of_packs
 from .projector import PROJECTORS, pixel_shuffle
-from .quantized import KeepsPartsExact
 from .rotary import forget_lengths
 from .sharding import NamesOwnBlocks, SpreadsOverRanks, is_sharded
 from .tensor_parallel import KeepsHeadsWhole
@@ -41,7 +40,6 @@ from .tensor_parallel import KeepsHeadsWhole
 
 class InternVLPreTrainedModel(
     AcceptsOlderArguments,
-    KeepsPartsExact,
     KeepsHeadsWhole,
     SpreadsOverRanks,
     NamesOwnBlocks,

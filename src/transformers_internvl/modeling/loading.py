@@ -5,19 +5,24 @@ import json
 import os
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
+from transformers.core_model_loading import WeightTransform
 
 from ..hub.model_card import PushesWithCard
 from .native_adapters import ExplainsNativeAdapters
 from .offloading import TakesInputsOnDevice
+from .quantized import KeepsPartsExact
 from .saved_names import AcceptsSavedNames
 
 
-class NamesDamagedFiles(AcceptsSavedNames, ExplainsNativeAdapters, PushesWithCard, TakesInputsOnDevice):
+class NamesDamagedFiles(
+    KeepsPartsExact, AcceptsSavedNames, ExplainsNativeAdapters, PushesWithCard, TakesInputsOnDevice
+):
     """Mixin in front of `PreTrainedModel`: a truncated or damaged shard is reported by its name."""
 
     @classmethod
@@ -54,13 +59,33 @@ class NamesDamagedFiles(AcceptsSavedNames, ExplainsNativeAdapters, PushesWithCar
         Saving goes back by what is remembered. transformers (5.24) notes all rows under ZeRO-3, those of older layouts
         included, which would lead to names that no loader knows.
         """
+        quantizer = load_config.hf_quantizer
+        if quantizer is not None and quantizer.pre_quantized:
+            load_config = replace(load_config, weight_mapping=rows_for(quantizer, load_config.weight_mapping))
         loaded = PreTrainedModel._load_pretrained_model(
             model, state_dict, checkpoint_files, load_config, *args, **kwargs
         )
         rows = getattr(model, "_weight_conversions", None)
         if rows is not None and rows is load_config.weight_mapping:
-            model._weight_conversions = [row for row in rows if row.was_used()]
+            rows = model._weight_conversions = [row for row in rows if row.was_used()]
+        if rows is not None and quantizer is not None:
+            model._weight_conversions = [row for row in rows_for(quantizer, rows) if _can_be_reversed(row)]
         return loaded
+
+
+def rows_for(quantizer: Any, rows: list[WeightTransform]) -> list[WeightTransform]:
+    """Rows of weights, those of fused ones as a quantizer needs them."""
+    return [row.for_quantizer(quantizer) if hasattr(row, "for_quantizer") else row for row in rows]
+
+
+def _can_be_reversed(row: WeightTransform) -> bool:
+    """Whether saving can go back by a row: by those of a quantizer, which only read, it cannot and need not."""
+    try:
+        return bool([operation.reverse_op for operation in getattr(row, "operations", ())]) or not hasattr(
+            row, "operations"
+        )
+    except NotImplementedError:
+        return False
 
 
 class LoadsStrictly(NamesDamagedFiles):
@@ -72,23 +97,33 @@ class LoadsStrictly(NamesDamagedFiles):
     ) -> Any:
         """As transformers', and strict.
 
-        With `ignore_mismatched_sizes=True`, and for quantized weights, transformers' own warnings take the place of
-        the error, but for weights of adapters.
+        With `ignore_mismatched_sizes=True` transformers' own warnings take the place of the error, but for weights of
+        adapters. What a quantizer keeps beside a weight may be there or not.
 
         Raises:
             ValueError: for weights that have no place, or places without weights.
             OSError: a weight file cannot be read.
         """
         wants_report = kwargs.pop("output_loading_info", False)
-        lenient = kwargs.get("ignore_mismatched_sizes", False) or kwargs.get("quantization_config") is not None
+        lenient = kwargs.get("ignore_mismatched_sizes", False)
         model, report = super().from_pretrained(
             pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
         )
         cls._supply_missing(pretrained_model_name_or_path, model, report)
         wrapped = any(".lora_A." in key for key in report["unexpected_keys"])  # loading on would drop what was trained
-        if wrapped or not lenient and getattr(model.config, "quantization_config", None) is None:
-            cls._refuse_incomplete(pretrained_model_name_or_path, report)
+        if wrapped or not lenient:
+            cls._refuse_incomplete(pretrained_model_name_or_path, _without_companions(model, report))
         return (model, report) if wants_report else model
+
+    @staticmethod
+    def _finalize_model_loading(model: Any, load_config: Any, loading_info: Any) -> Any:
+        """As transformers', which draws what is missing at random, but no integers, as quantized weights are."""
+        if load_config.hf_quantizer is not None:
+            places = model.state_dict()
+            lost = [key for key in loading_info.missing_keys if not _is_float(places.get(key))]
+            if lost:
+                raise ValueError(describe_misfit(type(model), load_config.pretrained_model_name_or_path, [], lost))
+        return PreTrainedModel._finalize_model_loading(model, load_config, loading_info)
 
     @classmethod
     def _supply_missing(cls, folder: Any, model: Any, report: dict[str, Any]) -> None:
@@ -105,6 +140,30 @@ class LoadsStrictly(NamesDamagedFiles):
     def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:
         """What the user can do about weights without a place and places without weights."""
         return "Check that the folder is complete and that config.json belongs to these weights."
+
+
+def _is_float(tensor: Any) -> bool:
+    return tensor is None or tensor.is_floating_point()
+
+
+def _without_companions(model: PreTrainedModel, report: dict[str, Any]) -> dict[str, Any]:
+    """The report, without what a quantizer keeps beside weights that were found (scales, states): its own matter."""
+    if getattr(model.config, "quantization_config", None) is None:
+        return report
+    lost = set(report["missing_keys"])
+    found = {name for name, _ in model.named_parameters() if name not in lost}
+    owners = {name.rpartition(".")[0] for name in found if name.endswith(".weight")}
+
+    def beside(key: str) -> bool:
+        owner, _, leaf = key.rpartition(".")
+        return any(f"{name}.weight." in key for name in owners if key.startswith(name)) or (
+            owner in owners and leaf not in ("weight", "bias")
+        )
+
+    return {
+        **report,
+        **{name: {key for key in report[name] if not beside(key)} for name in ("unexpected_keys", "missing_keys")},
+    }
 
 
 def describe_misfit(
