@@ -25,7 +25,7 @@ def quantized_row(row: FusedConverter, hf_quantizer: Any) -> WeightConverter:
     if "deserialize" not in hf_quantizer.get_load_operations() or not source.endswith(".weight") or len(names) < 2:
         return row
     sources, *parts = ([f"{pattern.removesuffix('weight')}{name}" for name in names] for pattern in (source, *targets))
-    operation = SplitQuantized(row.operations[0].split, row.operations[0].merge, hf_quantizer)  # type: ignore[attr-defined]
+    operation = SplitQuantized(row.operations[0].split, row.operations[0].merge, hf_quantizer)
     copy = WeightConverter(sources, [name for part in parts for name in part], [operation])
     copy.scope_prefix, copy.base_model_prefix = row.scope_prefix, row.base_model_prefix
     return copy

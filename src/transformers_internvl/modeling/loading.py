@@ -37,7 +37,7 @@ class NamesDamagedFiles(
         """
         _check_indices(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
         try:
-            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         except SafetensorError as error:
             damaged = _damaged_files(pretrained_model_name_or_path, kwargs.get("subfolder", ""))
             raise OSError(

@@ -92,7 +92,7 @@ class KeepsPartsExact:
         folder = pretrained_model_name_or_path
         config, kwargs = cls._config_with_list(folder, kwargs)
         given, device_map = kwargs.get("quantization_config"), kwargs.get("device_map")
-        mapped = isinstance(device_map, dict) and any(name for name in device_map)
+        mapped: dict[str, Any] = device_map if isinstance(device_map, dict) and any(device_map) else {}
         if config is not None or lists_of(given) or mapped:
             known = config if config is not None else kwargs.get("config")
             empty = cls._empty(folder, known, kwargs)
@@ -100,7 +100,7 @@ class KeepsPartsExact:
                 own = {field: skipped_names(empty, names) for field, names in lists_of(given).items()}
                 kwargs["quantization_config"] = with_lists(given, own)
             if mapped:
-                kwargs["device_map"] = own_device_map(empty, device_map)
+                kwargs["device_map"] = own_device_map(empty, mapped)
             if config is not None:
                 kwargs["config"] = _with_own_lists(empty, config)
         if given is not None:
@@ -142,8 +142,8 @@ class KeepsPartsExact:
             ValueError: weights are quantized in a way in which they cannot be joined, as the layout has them.
         """
         if kwargs.get("save_original_format", True):
-            _refuse_to_join(self)  # type: ignore[arg-type]
-        with _listed_for_disk(self):  # type: ignore[arg-type]
+            _refuse_to_join(self)
+        with _listed_for_disk(self):
             super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
 
 
