@@ -86,7 +86,8 @@ RELIED_ON: dict[str, str] = {
         ImageClassifierOutput ModelOutput MultimodalBaseModelOutputWithPast MultimodalCausalLMOutputWithPast
         SemanticSegmenterOutput """,
     "transformers.modeling_utils": """
-        ALL_ATTENTION_FUNCTIONS ModuleUtilsMixin.device PreTrainedModel._can_compile_fullgraph PreTrainedModel._can_record_outputs
+        ALL_ATTENTION_FUNCTIONS ModuleUtilsMixin.device
+        PreTrainedModel._can_compile_fullgraph PreTrainedModel._can_record_outputs
         PreTrainedModel._init_weights PreTrainedModel._keys_to_ignore_on_load_unexpected
         PreTrainedModel._load_pretrained_model PreTrainedModel._no_split_modules
         PreTrainedModel._skip_keys_device_placement PreTrainedModel._supports_attention_backend

@@ -12,8 +12,8 @@ ask for, pip says so, and they have to be raised. `--pinned` installs what `cons
 other runs do not have. `--allowed` is what `pip install` gives a user: the newest within the ranges.
 
 `--newest` looks beyond them: the newest transformers, torch, peft, accelerate and huggingface-hub that are published,
-with `--pre` pre-releases of these, too, whatever `pyproject.toml` says of their upper ends. It prints what became of the
-arguments that we rely on, and which tests fail: what to mend before the ranges are widened.
+with `--pre` pre-releases of these, too, whatever `pyproject.toml` says of their upper ends. It prints what became of
+the arguments that we rely on, and which tests fail: what to mend before the ranges are widened.
 
 Each makes an environment of its own (8 GB with the CUDA build of PyTorch, which Linux gets from the index; `--torch`
 takes one version of it), prints what is in it, and removes it at the end.

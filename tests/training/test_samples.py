@@ -101,7 +101,7 @@ def test_an_empty_answer_of_gpt_oss_has_its_channel(turns):
 
 @pytest.mark.parametrize("name", ["Hermes-2", "internlm2-chat"])
 def test_an_empty_answer_of_older_templates_stays_open(processor, name):
-    """As the authors' conversations have it, which the preprocess functions of these templates take their text from."""
+    """As the authors' conversations have it, from which these templates' preprocess functions take their text."""
     encoder = SampleEncoder(processor, get_chat_template(name, system_message="S"))
     head = "<|im_start|>system\nS<|im_end|><|im_start|>user\nWhat is this?<|im_end|>"
     expected = by_pieces(processor.tokenizer, [(head + "<|im_start|>assistant\n", False)])
