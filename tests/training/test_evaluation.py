@@ -79,6 +79,17 @@ def test_the_loss_is_that_of_the_samples(trained, evaluated, given, tmp_path):
     assert trainer.predict(evaluated(data)).metrics["test_loss"] == pytest.approx(expected, abs=2e-5)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+@pytest.mark.parametrize("few", [rows, lambda data: PackedDataset(data, 60, 10)], ids=["rows", "small packs"])
+def test_the_loss_does_not_depend_on_how_the_data_are_cut(few, batch_size, tmp_path):
+    data, model = samples(5, 2), model_with_cache()
+    options = arguments(tmp_path, per_device_eval_batch_size=batch_size)
+    trainer = InternVLTrainer(model, options, eval_dataset=few(data))
+    expected = token_mean(model, data)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, abs=2e-5)
+    assert trainer.predict(few(data)).metrics["test_loss"] == pytest.approx(expected, abs=2e-5)
+
+
 def test_training_goes_on_with_its_own_collator(tmp_path):
     options = {"eval_strategy": "steps", "eval_steps": 1, "max_steps": 2}
     sets = {"train_dataset": packed(samples(3, 1)), "eval_dataset": samples(3, 1)}

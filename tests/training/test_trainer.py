@@ -72,18 +72,20 @@ def train(
     return model, [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def expected_losses(reduction: str, steps: int = 2, smoothing: float = 0.0) -> list[float]:
-    """The weighted mean over the four samples of a step, written out."""
+def expected_losses(reduction: str, steps: int = 2, smoothing: float = 0.0, per_step: int = 4) -> list[float]:
+    """The weighted mean over the samples of a step, written out."""
     model, losses = tiny_model().train(), []
     for step in range(steps):
-        batch = join(samples()[4 * step : 4 * step + 4])
+        batch = join(samples()[per_step * step : per_step * step + per_step])
         logits = model(**batch, skip_logits=False).logits[:, :-1]
         targets = batch["labels"][:, 1:]
         log_probs = logits.log_softmax(-1)
         right = log_probs.gather(2, targets.clamp(min=0)[..., None])[..., 0]
         entropies = -(1 - smoothing) * right - smoothing * log_probs.mean(-1)
         power = {"token": 0.0, "square": -0.5, "sample": -1.0}[reduction]
-        weights = torch.tensor(LABELLED[4 * step : 4 * step + 4])[:, None].pow(power) * (targets != -100)
+        weights = torch.tensor(LABELLED[per_step * step : per_step * step + per_step])[:, None].pow(power) * (
+            targets != -100
+        )
         loss = (weights * entropies).sum() / weights.sum()
         losses.append(loss.item())
         loss.backward()
@@ -193,6 +195,7 @@ def test_two_ranks_give_the_curve_of_one(tmp_path):
     found = json.loads(out.read_text())
     assert found.pop("mean of rewards") == {"value": 0.5, "count": 2}
     assert found.pop("FSDP2, head with the rest") < 1e-6
+    assert found.pop("evaluated") == pytest.approx(evaluated_as_one(), abs=2e-5)
     assert found.pop("FSDP2, head of its own") < 1e-6  # then it is called as a module, and once more on the way back
     for reduction, losses in found.items():
         assert losses == pytest.approx(expected_losses(reduction), abs=2e-5), reduction
@@ -248,9 +251,10 @@ def test_learning_rates_by_part_and_depth(tmp_path):
     assert len(plain.param_groups) == 2
 
 
-def _trainer(folder, label_smoothing_factor: float = 0.0, **options) -> InternVLTrainer:
-    smooth = {"label_smoothing_factor": label_smoothing_factor}
-    arguments = TrainingArguments(str(folder), use_cpu=True, report_to=[], remove_unused_columns=False, **smooth)
+def _trainer(folder, **options) -> InternVLTrainer:
+    names = ("label_smoothing_factor", "per_device_eval_batch_size")
+    own = {name: options.pop(name) for name in names if name in options}
+    arguments = TrainingArguments(str(folder), use_cpu=True, report_to=[], remove_unused_columns=False, **own)
     return InternVLTrainer(tiny_model(loss_reduction="sample"), arguments, **options)
 
 
@@ -268,6 +272,11 @@ def test_weights_are_the_authors():
     labels = load_file(golden_root() / "chat_qwen2" / "inputs.safetensors")["right.labels"]
     for reduction in REDUCTIONS:
         torch.testing.assert_close(token_weights(labels, reduction), tensors[f"{reduction}.loss_weight"])
+
+
+def evaluated_as_one() -> float:
+    """The mean over the labels of all samples, written out."""
+    return expected_losses("token", steps=1, per_step=8)[0]
 
 
 def gradient_error_under_fsdp2(own_head: bool) -> float:
@@ -290,6 +299,8 @@ if __name__ == "__main__":  # one of two ranks: test_two_ranks_give_the_curve_of
     mean = RunningMean()
     mean.update(torch.tensor([float(os.environ["RANK"])]))
     curves["mean of rewards"] = mean.state()
+    one_a_batch = _trainer(Path(sys.argv[1]).parent, data_collator=join, per_device_eval_batch_size=1)
+    curves["evaluated"] = one_a_batch.evaluate(samples())["eval_loss"]
     curves["FSDP2, head with the rest"] = gradient_error_under_fsdp2(own_head=False)
     curves["FSDP2, head of its own"] = gradient_error_under_fsdp2(own_head=True)
     if os.environ["RANK"] == "0":

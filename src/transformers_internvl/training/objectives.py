@@ -64,9 +64,9 @@ class DualEncoderTrainer(InternVLTrainer):
     def step_weight(self, batches: list[Any]) -> None:
         """Nothing: the losses are means already."""
 
-    def loss_options(self, inputs: Mapping[str, Any], training: bool) -> dict[str, Any]:
-        """None: the model knows how its losses are made."""
-        return {}
+    def means_labels(self, inputs: Mapping[str, Any]) -> bool:
+        """Not of this one."""
+        return False
 
     def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
         """As `Trainer`'s: there are no logits of tokens to leave out."""

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
+from transformers.trainer_utils import EvalLoopOutput
 
 from ..modeling.losses import IGNORE_INDEX, token_weights
 from .collation import PackingCollator, PaddingCollator
@@ -29,10 +31,11 @@ class InternVLTrainer(DataTrainer):
     """transformers' `Trainer` for chat models, on our data sets as [`DataTrainer`] says, with two additions.
 
     The loss is weighted as `model.config.loss_reduction` says ("token", "sample" or "square"), or as `loss_weight`
-    `(B, L)` of a batch says, where a collator puts several samples in a row. Evaluation reports the token mean, unless
-    its batches carry weights. `label_smoothing_factor` smooths the next tokens, with the same weights, in evaluation,
-    too, as `Trainer` has it. A loss of the user's own (`compute_loss_func`, `model.loss_function`) gets no weights:
-    its `num_items_in_batch` is the number of labels of the step.
+    `(B, L)` of a batch says, where a collator puts several samples in a row. Evaluation reports the token mean over
+    all batches, however they are cut, or the weighted mean, if they carry weights. `label_smoothing_factor` smooths
+    the next tokens, with the same weights, in evaluation, too, as `Trainer` has it. A loss of the user's own
+    (`compute_loss_func`, `model.loss_function`) gets no weights: its `num_items_in_batch` is the number of labels of
+    the step.
 
     Args:
         part_learning_rates, layer_decay: as of [`parameter_groups`]; without them, transformers' own groups.
@@ -63,6 +66,7 @@ class InternVLTrainer(DataTrainer):
                 "with torchrun or `accelerate launch`, or show one device (CUDA_VISIBLE_DEVICES)."
             )
         self._take_over_smoothing()
+        self._evaluated: list[torch.Tensor] | None = None  # of each batch: the weighted sum and the weight
         self.part_learning_rates, self.layer_decay = part_learning_rates, layer_decay
         self.feature_cache = None if feature_cache is None else self._open_cache(feature_cache, feature_cache_bytes)
 
@@ -79,9 +83,13 @@ class InternVLTrainer(DataTrainer):
         """Whether the user has given a loss function, to the trainer or to the model."""
         return self.compute_loss_func is not None or getattr(self.model, "_loss_function", None) is not None
 
+    def means_labels(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether the loss of a batch is the model's own, a weighted mean over labels."""
+        return "labels" in inputs and not self.has_own_loss()
+
     def loss_options(self, inputs: Mapping[str, Any], training: bool) -> dict[str, Any]:
         """Arguments of the model that say how the loss of a batch with labels is made."""
-        if self.has_own_loss() or "labels" not in inputs:
+        if not self.means_labels(inputs):
             return {}
         smoothing = self.args.label_smoothing_factor
         options = {"smoothing": smoothing} if smoothing else {}
@@ -166,13 +174,43 @@ class InternVLTrainer(DataTrainer):
         """As `Trainer`'s; weights that a batch for evaluation brings are normalized within it."""
         if self.has_own_loss():
             inputs.pop("loss_weight", None)
-        elif not model.training and "loss_weight" in inputs:
-            num_items_in_batch = None
+        elif not model.training and self.means_labels(inputs):
+            return self._evaluated_loss(model, inputs, return_outputs)
         empty = inputs.pop("is_empty", False)
         inputs = {**inputs, **self.loss_options(inputs, model.training)}
         if empty:  # nothing of it counts, nor how it is spread over experts
             return 0.0 * super().compute_loss(model, inputs, False, num_items_in_batch)
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def _evaluated_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        """The mean over a batch, which enters that over all with its weight."""
+        weight = weight_of([inputs]) if "loss_weight" in inputs else label_count([inputs])
+        loss, outputs = super().compute_loss(model, {**inputs, **self.loss_options(inputs, False)}, True, None)
+        if self._evaluated is not None:
+            self._evaluated.append(torch.stack([loss.detach().float() * weight, weight.float()]))
+        return (loss, outputs) if return_outputs else loss
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """As `Trainer`'s. Its loss is a mean of the batches' means, this one's the mean over all of their labels."""
+        parts: list[torch.Tensor] = []
+        self._evaluated = parts
+        try:
+            options = (prediction_loss_only, ignore_keys, metric_key_prefix)
+            found = super().evaluation_loop(dataloader, description, *options)
+        finally:
+            self._evaluated = None
+        sums = torch.stack(parts).cpu().double().sum(dim=0) if parts else torch.zeros(2)
+        total, weight = self.accelerator.reduce(sums.float().to(self.args.device), "sum").tolist()
+        if weight and found.metrics is not None:
+            found.metrics[f"{metric_key_prefix}_loss"] = total / weight
+        return found
 
     def prediction_step(
         self,
