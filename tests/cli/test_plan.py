@@ -31,7 +31,7 @@ def test_a_release_by_name(capsys):
 
 def test_what_would_do(capsys):
     code, out, err = run(capsys, "InternVL3-8B", "--gpus", "16GB")
-    assert (code, err) == (0, "")
+    assert (code, err) == (1, "")
     assert "16.0 !" in out and "It does not fit. One of these would do: --dtype int8, --gpus 2x16GB, --cpu " in out
 
 

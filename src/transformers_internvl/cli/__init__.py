@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments without the program's name; None = those of the process.
 
     Returns:
-        The exit code: 0, or what the verb returns (`verify`: 1 for checkpoints that differ), or 2 after an error that
-        the user can mend (one line on stderr), or 130 after Ctrl-C.
+        The exit code: 0, or what the verb returns (`verify`: 1 for checkpoints that differ, `plan`: 1 for what does
+        not fit), or 2 after an error that the user can mend (one line on stderr), or 130 after Ctrl-C.
     """
     parser = _Parser(prog="internvl", description="InternVL models on the command line.")
     words = list(sys.argv[1:] if argv is None else argv)

@@ -19,6 +19,7 @@ from .loading import (
     positive,
     quiet_unless_watched,
 )
+from .names import server_url
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +113,8 @@ class RemoteConversation:
             raise UserError("--device and --dtype are the server's to choose: leave them out with --url.")
         self.errors = openai.OpenAIError
         # A server without keys takes any; the client wants one.
-        self.client = openai.OpenAI(base_url=arguments.url, api_key=os.environ.get("OPENAI_API_KEY", "none"))
+        key = os.environ.get("OPENAI_API_KEY", "none")
+        self.client = openai.OpenAI(base_url=server_url(arguments.url), api_key=key)
         self.model = arguments.model
         self.options: dict[str, Any] = {"max_tokens": arguments.max_new_tokens, "temperature": 0}
         if arguments.max_patches is not None:

@@ -5,6 +5,7 @@ import argparse
 import sys
 
 from .errors import blame_user
+from .names import checkpoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     logging.set_verbosity_warning()
     with blame_user(f"cannot convert {arguments.source}"):
+        for name in filter(None, (arguments.source, arguments.like)):
+            checkpoint(name)
         target = convert_checkpoint(
             arguments.source,
             arguments.target,

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from .errors import UserError, blame_user
+from .names import checkpoint, dtype_name, find_release, hint_at_releases
 
 
 def positive(text: str) -> int:
@@ -27,12 +28,11 @@ def model_config(name: str) -> Any:
     """The config of a folder, a file, a Hub id, or a release. Raises `UserError` where there is none."""
     from transformers import AutoConfig
 
-    from ..evaluation.released import RELEASES, released_config
+    from ..evaluation.released import released_config
 
-    with blame_user(f"cannot read the config of {name}"):
-        if name in RELEASES and not os.path.exists(name):
-            return released_config(name)
-        return AutoConfig.from_pretrained(name)
+    release = None if "/" in name or os.path.exists(name) else find_release(name)
+    with hint_at_releases(name), blame_user(f"cannot read the config of {name}"):
+        return AutoConfig.from_pretrained(checkpoint(name)) if release is None else released_config(release)
 
 
 def add_model_argument(parser: argparse.ArgumentParser) -> None:
@@ -58,15 +58,19 @@ def load_processor(name: str) -> Any:
     """The processor of a checkpoint. Raises `UserError` where there is none."""
     from transformers import AutoProcessor
 
-    with blame_user(f"cannot load the processor of {name}"):
-        return AutoProcessor.from_pretrained(name)
+    from ..training.adapted import processor_source
+
+    with hint_at_releases(name), blame_user(f"cannot load the processor of {name}"):
+        checkpoint(name, adapters=True)
+        return AutoProcessor.from_pretrained(processor_source(name))  # an adapter's may lie with its base
 
 
 def load_chat_model(name: str, device: Any, dtype: Any) -> Any:
     """The chat model of a checkpoint, ready to answer. Raises `UserError` where there is none."""
     from transformers import AutoModelForImageTextToText
 
-    with blame_user(f"cannot load the model {name}"):
+    with hint_at_releases(name), blame_user(f"cannot load the model {name}"):
+        checkpoint(name, adapters=True)
         return AutoModelForImageTextToText.from_pretrained(name, dtype=dtype).to(device).eval()
 
 
@@ -74,7 +78,8 @@ def add_place_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `--device` and `--dtype`."""
     add = parser.add_argument
     add("--device", help="where the model runs, such as cpu or cuda:0 (default: a GPU if there is one)")
-    add("--dtype", default="auto", help="number format, such as bfloat16 (default: the checkpoint's)")
+    help_text = "number format, such as bfloat16, or bf16 for short (default: the checkpoint's)"
+    add("--dtype", type=dtype_name, default="auto", help=help_text)
 
 
 def place(device_name: str | None, dtype_name: str) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .errors import blame_user
 from .loading import count, model_config, positive
+from .names import dtype_name
 from .tables import table
 
 DTYPES = ("bfloat16", "float16", "float32", "int8", "int4")
@@ -35,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--new-tokens", type=count, default=512, metavar="N", help="of the answer, at most (%(default)s)")
     add("--batch", type=positive, default=1, metavar="N", help="conversations at a time (%(default)s)")
     help_text = "of the weights; int8 and int4: of the language model's linear layers (%(default)s)"
-    add("--dtype", choices=DTYPES, default="bfloat16", help=help_text)
+    add("--dtype", type=dtype_name, choices=DTYPES, default="bfloat16", help=help_text)
     add("--json", action="store_true", help="print JSON, the device map in it")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Print the plan."""
+def run(arguments: argparse.Namespace) -> int:
+    """Print the plan, and return 0 if it fits, else 1."""
     import torch
     from transformers.utils import logging
 
@@ -68,18 +69,19 @@ def run(arguments: argparse.Namespace) -> None:
         ]
         result = {"model": arguments.model, "dtype": arguments.dtype, "request": asdict(request), "fits": plan.fits}
         print(json.dumps(result | {"shares": shares, "device_map": plan.device_map}, indent=2))
-        return
+        return 0 if plan.fits else 1
     asked = f"{request.images} images of {request.tiles} tiles, {request.context} positions, {request.new_tokens} new"
     print(f"{arguments.model}, {arguments.dtype}; {request.batch_size} x ({asked}); sizes in {_unit(plan)[0]}\n")
     print(_table(plan, [unit.name for unit in units]))
     if plan.fits:
         print("\nIt fits.")
-        return
+        return 0
     print("\nIt does not fit.", end="")
     from ..evaluation.fitting import changes_that_fit
 
     changes = [_as_argument(change, arguments) for change in changes_that_fit(config, room, request, dtype)]
     print(" One of these would do: " + ", ".join(changes) if changes else " No change of one setting would do.")
+    return 1
 
 
 def _room(arguments: argparse.Namespace) -> dict[int | str, int | str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import blame_user
 from .loading import positive, quiet_unless_watched
+from .names import checkpoint
 
 LAYOUTS = ("authors", "hf")
 
@@ -182,6 +183,10 @@ def run(arguments: argparse.Namespace) -> None:
     logging.set_verbosity_error()  # what matters is an error
     quiet_unless_watched()
     with blame_user(f"cannot {arguments.operation}"):
+        for what in ("source", "tower", "language_model", "base", "model"):
+            if getattr(arguments, what, None) is not None:
+                takes_adapters = what == "source" and arguments.operation.endswith("-lora")
+                checkpoint(getattr(arguments, what), adapters=takes_adapters)
         OPERATIONS[arguments.operation].run(arguments)
     for what in ("target", "adapter_target"):
         if hasattr(arguments, what):

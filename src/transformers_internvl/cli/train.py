@@ -10,6 +10,7 @@ from typing import Any
 
 from .errors import UserError, blame_user
 from .loading import positive
+from .names import checkpoint
 from .tables import table
 
 # What this verb declares itself; any other `--name value` is a field of the recipe or of `TrainingArguments`.
@@ -83,6 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     logging.disable_progress_bar()  # the bar is the run's
     with blame_user("cannot train"):
         options = _options(arguments)
+        checkpoint(options.model, adapters=True)
         if arguments.dry_run:
             from ..training.plan import make_plan
 

@@ -5,6 +5,7 @@ import argparse
 import sys
 
 from .errors import blame_user
+from .names import checkpoint
 from .tables import table
 
 MOST = 20  # differences that are printed without --all
@@ -29,6 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     logging.set_verbosity_error()
     quiet_unless_watched()
     with blame_user(f"cannot compare {arguments.first} and {arguments.second}"):
+        for name in (arguments.first, arguments.second):
+            checkpoint(name)
         found = compare_checkpoints(
             arguments.first, arguments.second, forward=not arguments.no_forward, progress=sys.stderr.isatty()
         )

@@ -1,0 +1,108 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Names that a user types: checkpoints, releases, number formats, servers. What can be none is said in one line."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import UserError
+
+OWNER = "OpenGVLab"  # of the released checkpoints
+
+# Short names of number formats -> torch's.
+_DTYPES = {
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "f16": "float16",
+    "half": "float16",
+    "fp32": "float32",
+    "f32": "float32",
+    "float": "float32",
+}
+
+
+def dtype_name(text: str) -> str:
+    """The type of `--dtype`: a number format by torch's name, also where it was typed by a short one."""
+    name = text.lower().removeprefix("torch.")
+    return _DTYPES.get(name, name)
+
+
+def checkpoint(name: str, *, adapters: bool = False) -> str:
+    """A checkpoint's name as it was typed, if it can be one: a folder, a file, or a Hub id.
+
+    Args:
+        name: of the checkpoint.
+        adapters: whether a folder with an adapter and no model will do.
+
+    Raises:
+        ValueError: it is neither; or an adapter where a whole model is needed.
+    """
+    if os.path.isdir(name):
+        if not adapters and is_adapter(name):
+            raise ValueError(
+                f"{name} holds an adapter and no model of its own: merge it into its base first, with "
+                f"`internvl surgery merge-lora {name} NEW_FOLDER`, and give NEW_FOLDER."
+            )
+        return name
+    if os.path.exists(name):
+        return name
+    release = find_release(name)
+    if release is not None and "/" not in name:
+        raise ValueError(f"There is no folder {name!r}, and a Hub id has an owner: did you mean {OWNER}/{release}?")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith((".", "-")):
+        raise ValueError(f"There is no folder {name!r}, and it is no Hub id either (OWNER/NAME).")
+    return name
+
+
+@contextmanager
+def hint_at_releases(name: str) -> Iterator[None]:
+    """Add to what is said about a name that nothing was found under which release it may have meant."""
+    try:
+        yield
+    except UserError as error:
+        meant = _similar(name)
+        if os.path.exists(name) or not meant or find_release(name) is not None:
+            raise
+        raise UserError(f"{error} Did you mean {' or '.join(meant)}?") from error
+
+
+def is_adapter(folder: str) -> bool:
+    """Whether a folder holds an adapter of peft and no model."""
+    return Path(folder, "adapter_config.json").is_file() and not Path(folder, "config.json").is_file()
+
+
+def find_release(name: str) -> str | None:
+    """The released model of that name, in upper or lower case, with or without its owner; None: there is none."""
+    from ..evaluation.released import RELEASES
+
+    bare = re.sub(rf"^{OWNER}/", "", name, flags=re.IGNORECASE).lower()
+    return next((release for release in RELEASES if release.lower() == bare), None)
+
+
+def _similar(name: str) -> list[str]:
+    from ..evaluation.released import RELEASES
+
+    known = {release.lower(): release for release in RELEASES}
+    bare = name.lower().rpartition("/")[2]
+    owner = f"{OWNER}/" if "/" in name else ""
+    return [owner + known[match] for match in difflib.get_close_matches(bare, known, n=3, cutoff=0.75)]
+
+
+def server_url(text: str) -> str:
+    """The base URL of an OpenAI-compatible server: `http://` and `/v1` are added where they lack.
+
+    Raises:
+        UserError: the text is no address.
+    """
+    url = text.strip() if "://" in text else f"http://{text.strip()}"
+    match = re.fullmatch(r"(https?://[^/?#\s]+)(/[^?#\s]*)?", url)
+    if match is None:
+        raise UserError(f"--url must be like http://127.0.0.1:8000/v1, got {text!r}.")
+    path = re.sub(r"/(chat/completions|models)/*$", "", match[2] or "").rstrip("/")
+    return match[1] + (path or "/v1")
+
+
+__all__ = ["checkpoint", "dtype_name", "find_release", "hint_at_releases", "is_adapter", "server_url"]
