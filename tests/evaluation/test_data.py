@@ -58,6 +58,12 @@ def test_videos(tmp_path):
     path.write_text('{"video": "a.mp4", "caption": "b"}\n\n')
     (item,) = read_pairs(path, "video")
     assert (item.path, item.texts) == (tmp_path / "a.mp4", ("b",))
+    (tmp_path / "frames").mkdir()
+    path.write_text('{"video": "frames/", "caption": "b"}')
+    assert read_pairs(path, "video")[0].path == tmp_path / "frames"
+    path.write_text('{"image": "frames/", "caption": "b"}')
+    with pytest.raises(ValueError, match="does not exist"):
+        read_pairs(path)
 
 
 def test_pictures_of_files_and_folders(tmp_path):

@@ -96,6 +96,14 @@ def test_an_encoded_video_is_that_of_its_frames(clip):
     torch.testing.assert_close(from_file, from_frames.expand(2, -1))
 
 
+def test_a_folder_of_frames_is_a_video(tmp_path):
+    for number, frame in enumerate(PICTURES):
+        frame.save(tmp_path / f"frame_{number + 3}.png")  # frame_10 comes after frame_9
+    encoder = model_and_processor()
+    from_folder = embed_videos(*encoder, [tmp_path, f"{tmp_path}/"], num_frames=3)
+    torch.testing.assert_close(from_folder, embed_videos(*encoder, [PICTURES], num_frames=3).expand(2, -1))
+
+
 def test_retrieval_and_classification_are_their_parts():
     encoder = model_and_processor()
     owners = [0, 0, 1]

@@ -11,6 +11,7 @@ from transformers import AutoProcessor
 
 from tests.llava import write_folder
 from tests.parity.golden import golden_root
+from transformers_internvl.cli import main
 from transformers_internvl.processing.image_processing import InternVLImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.processing.video_processing import InternVLVideoProcessor
@@ -200,6 +201,14 @@ def test_sixteen_bits_of_pillow_are_cut_off_as_the_authors_do_but_not_in_silence
         with pytest.warns(UserWarning, match="has values from .* those above 255 become white"):
             got = next(iter(process([picture], return_tensors="pt").values()))
         assert torch.equal(got, expected)
+
+
+def test_the_drawing_of_inspect_warns_too(tmp_path, capsys):
+    Image.fromarray(DEEP).save(tmp_path / "a.png")
+    words = ["inspect", str(tmp_path / "a.png"), "--model", str(golden_root() / "chat_qwen2")]
+    with pytest.warns(UserWarning, match="those above 255 become white"):
+        assert main([*words, "--output", str(tmp_path / "cut.png")]) == 0
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,8 @@ class RemoteConversation:
 
 def _sent(kind: str, source: str) -> dict[str, Any]:
     """A picture or video as requests carry it: its URL, or its bytes."""
+    if os.path.isdir(source):
+        raise UserError(f"{source} is a folder: a server takes one file a video; encode the frames.")
     if not source.startswith(("http://", "https://", "data:")):
         mime = mimetypes.guess_type(source)[0] or "application/octet-stream"
         with open(source, "rb") as file:

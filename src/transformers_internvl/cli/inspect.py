@@ -51,9 +51,12 @@ def run(arguments: argparse.Namespace) -> None:
 def _open(path: Path) -> Any:
     from PIL import Image
 
+    from ..processing.pixels import picture_pixels, to_levels
+
     with blame_user(f"cannot open {path}"):
         try:
-            return Image.open(path).convert("RGB")
+            levels, _ = to_levels(picture_pixels(Image.open(path)))  # as models see it
+            return Image.fromarray(levels.transpose(1, 2, 0))
         except Image.DecompressionBombError as error:
             raise UserError(f"{path} is too large: {error}") from error
 

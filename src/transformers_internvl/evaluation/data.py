@@ -165,7 +165,7 @@ def _item(fields: Any, where: str, source: Path, kind: str, needs_text: bool) ->
     if needs_text and not texts:
         raise ValueError(f'{where}: there is neither "caption" nor "captions".')
     path = source.parent / fields[kind]
-    if not path.is_file():
+    if not path.is_file() and not (kind == "video" and path.is_dir()):  # a folder of frames
         raise ValueError(f"{where}: the {kind} {path} does not exist.")
     return Item(path, where, tuple(texts))
 

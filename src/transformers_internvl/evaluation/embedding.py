@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from ..processing.frame_sampling import frame_indices
 from ..processing.pixels import naming
 from ..processing.video_decoding import VideoReader
+from ..processing.video_frames import frame_files
 
 FITS = ("crop", "squash")
 """How a picture becomes a square: shorter side and centre crop, or without regard to its shape."""
@@ -99,7 +100,8 @@ def embed_videos(
 
     Args:
         model, processor, mode, fit: as of [`embed_images`].
-        videos: paths, URLs or open binary files (read with PyAV), or lists of frames in any form of a picture.
+        videos: paths, URLs or open binary files (read with PyAV), or frames: folders of pictures, or lists of them in
+            any form.
         num_frames: frames of a video, each the middle of an equal part of it: 1 is the centre frame, the paper's other
             choice is 8. A video with fewer frames gives all it has.
         batch_size: frames at a time.
@@ -174,6 +176,8 @@ def _vectors(features: Any) -> torch.Tensor:
 
 def _middle_frames(video: Any, num_frames: int) -> list[Any]:
     """The frames to look at, in order, each once."""
+    if isinstance(video, (str, os.PathLike)) and os.path.isdir(video):
+        video = frame_files(video)
     if isinstance(video, (list, tuple)):
         return [video[index] for index in _chosen(len(video), num_frames)]
     with VideoReader(video) as reader:
