@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..processing.sources import DECODING_ERRORS, open_image
+from ..processing.sources import DECODING_ERRORS, load_image
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,9 @@ class Pictures(Sequence[Image.Image]):
     def __getitem__(self, index: Any) -> Any:
         item = self.items[index]
         try:
-            picture = open_image(item.path)
-            picture.load()
+            return load_image(item.path)
         except (*DECODING_ERRORS, ValueError) as error:
             raise ValueError(f"{item.where}: cannot read the picture {item.path}: {error}") from error
-        return picture
 
 
 def read_class_folder(folder: str | Path) -> tuple[list[str], list[Item]]:

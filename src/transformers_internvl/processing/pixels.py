@@ -17,7 +17,7 @@ from PIL import Image
 from transformers.image_utils import ChannelDimension, PILImageResampling, infer_channel_dimension_format
 
 from .resampling import Affine, Target, resize_by_torch, resize_like_pillow, writable, write_levels
-from .sources import DECODING_ERRORS
+from .sources import DECODING_ERRORS, release
 
 # Gray modes of Pillow with more than 8 bits.
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
@@ -86,6 +86,13 @@ def picture_pixels(image: Any, to_rgb: bool | None = True, layout: str | Channel
     Gray pictures of Pillow with more than 8 bits are cut off at 255 as it does, with a warning if that changes them;
     fractions from 0 to 1 stay what they are. Raises `ValueError` for other shapes, and values that are not finite.
     """
+    try:
+        return _pixels_of(image, to_rgb, layout)
+    finally:
+        release(image)
+
+
+def _pixels_of(image: Any, to_rgb: bool | None, layout: str | ChannelDimension | None) -> np.ndarray:
     if isinstance(image, Image.Image) and image.mode in _DEEP_MODES:
         gray = _deep_pixels(image)[None]
         return _to_rgb(gray) if to_rgb else gray

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -60,16 +61,83 @@ def unwrapped(item: Any) -> Any:
     return held
 
 
+class _Reopening(io.RawIOBase):
+    """A file that is open only while it is read from.
+
+    Pictures are opened by the hundred before the first one is decoded, more than a process may hold open.
+    """
+
+    def __init__(self, path: str):
+        self._path, self._position = path, 0
+        self._file: BinaryIO | None = None
+
+    def release(self) -> None:
+        """Close the file; the next `read` goes on where the last one ended."""
+        if self._file is not None:
+            self._position = self._file.tell()
+            self._file.close()
+            self._file = None
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._file = open(self._path, "rb")  # noqa: SIM115 (closed by `release`)
+            self._file.seek(self._position)
+        return self._file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._opened().read(-1 if size is None else size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._opened().seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._position if self._file is None else self._file.tell()
+
+    def close(self) -> None:
+        self.release()
+        super().close()
+
+
 def open_image(source: str | os.PathLike | bytes, timeout: float | None = 60.0) -> Image.Image:
-    """The picture at a path, URL, data URI, base64 text, or in bytes; not decoded yet.
+    """The picture at a path, URL, data URI, base64 text, or in bytes; not decoded yet, and no file is held open.
 
     As in the authors' code its EXIF orientation is not applied, unlike with `transformers.image_utils.load_image`.
     Raises `ValueError` if there is no readable picture.
     """
+    path = None if isinstance(source, bytes) else os.fspath(source)
     try:
-        return Image.open(open_source(source, timeout))
+        if path is None or not os.path.isfile(path):
+            return Image.open(open_source(source, timeout))
+        file = _Reopening(path)
+        try:
+            return Image.open(file)  # type: ignore[arg-type]
+        finally:
+            file.release()
     except DECODING_ERRORS as error:
         raise ValueError(f"Cannot open the picture: {error}") from error
+
+
+def release(picture: Any) -> None:
+    """Close the file of a picture of `open_image`, which Pillow keeps for further frames; reading opens it again."""
+    file = getattr(picture, "fp", None)
+    if isinstance(file, _Reopening):
+        file.release()
+
+
+def load_image(source: str | os.PathLike | bytes) -> Image.Image:
+    """As `open_image`, and decoded. Raises what Pillow raises, too (`DECODING_ERRORS`)."""
+    picture = open_image(source)
+    try:
+        picture.load()
+    finally:
+        release(picture)
+    return picture
 
 
 def _fetch(url: str, timeout: float | None) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 from torch.utils.data import Dataset
 
-from ..processing.sources import DECODING_ERRORS, open_image
+from ..processing.sources import DECODING_ERRORS, load_image
 from .records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
 from .rows import UnusableSample, read_medium
 
@@ -137,7 +137,7 @@ class PairRows(Dataset):
         try:
             picture = _picture_in(rows.fields(row), rows, row)
             if isinstance(picture, (str, os.PathLike, bytes)):
-                picture = open_image(picture)
+                picture = load_image(picture)
             if isinstance(picture, Image.Image):
                 picture.load()
         except UnusableSample as error:
