@@ -164,17 +164,18 @@ def keep_exact(model: Any) -> None:
                     parameter.data = parameter.data.float()
 
 
-def saved_with_adapters(model: Any) -> set[int]:
-    """The ids of the parameters of a model with adapters that `save_pretrained` writes."""
+def saved_with_adapters(model: Any) -> set[str]:
+    """The names of the parameters of a model with adapters that `save_pretrained` writes."""
     from peft import get_peft_model_state_dict
 
-    state = model.state_dict(keep_vars=True)
-    kept: set[int] = set()
-    for name in model.peft_config:
-        held = get_peft_model_state_dict(
-            model, state, adapter_name=name, save_embedding_layers=_with_embeddings(model)
-        )
-        kept |= {id(tensor) for tensor in held.values()}
+    # In the place of each tensor its number, for which nothing has to be gathered where weights are spread over ranks.
+    held = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    names = [name for name, _ in held]
+    numbers = {name: torch.tensor(number) for number, name in enumerate(names)}
+    kept: set[str] = set()
+    for adapter in model.peft_config:
+        saved = get_peft_model_state_dict(model, numbers, adapter, save_embedding_layers=_with_embeddings(model))
+        kept |= {names[int(number)] for number in saved.values()}
     return kept
 
 
@@ -194,14 +195,14 @@ def check_adapters(model: Any) -> None:
         return
     for config in model.peft_config.values():
         check_modules_to_save(model, getattr(config, "modules_to_save", None))
-    trained = [(name, id(parameter)) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not trained:
         raise ValueError(
             "The model carries an adapter, and nothing of it trains: `PeftModel.from_pretrained(model, ADAPTER, "
             "is_trainable=True)`, or `recipe.apply` of a recipe with the adapter's rank."
         )
     kept = saved_with_adapters(model)
-    refuse_lost([name for name, key in trained if key not in kept])
+    refuse_lost([name for name in trained if name not in kept])
 
 
 def refuse_lost(names: list[str]) -> None:
@@ -244,7 +245,8 @@ def adapters_change_nothing(model: Any) -> bool:
     for name, parameter in model.named_parameters():
         if ".lora_B." in name or ".lora_embedding_B." in name:
             found = True
-            if hasattr(parameter, "ds_id") or parameter.any():
+            whole = parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter
+            if hasattr(parameter, "ds_id") or whole.any():
                 return False
     for module in model.modules():
         if isinstance(module, ModulesToSaveWrapper):

@@ -85,7 +85,7 @@ def _refuse_lost(model: nn.Module, chosen: set[int]) -> None:
     """Raise `ValueError` where weights would train that a model with adapters does not save."""
     if has_adapters(model):
         kept = saved_with_adapters(model)
-        refuse_lost([name for name, p in model.named_parameters() if id(p) in chosen and id(p) not in kept])
+        refuse_lost([name for name, p in model.named_parameters() if id(p) in chosen and name not in kept])
 
 
 def _select(model: nn.Module, selectors: Iterable[str]) -> set[int]:
