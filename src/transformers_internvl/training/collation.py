@@ -76,7 +76,9 @@ class PackingCollator:
 
     Attributes:
         reduction: how the tokens of a sample are weighted, `"token"`, `"sample"` or `"square"`; None leaves
-            `loss_weight` out and the model's own `loss_reduction` to it, which counts the labels of the whole row.
+            `loss_weight` out and the model's own `loss_reduction` to it, which counts the labels of the whole row. The
+            weights are for `InternVLTrainer`, which divides by their sum. transformers' `Trainer` divides by the
+            number of labels, which is right with `"token"` or None.
         pad_token_id: fills up to `pad_to_tokens`.
         pad_to_tokens: pad to this length; padding tokens have position 0, no label and weight 0.
         pad_to_tiles: pad with empty tiles of flag 0 (`strict_mode` of the authors).
