@@ -171,6 +171,12 @@ def test_results_of_tools(name):
     assert "42" not in processor.tokenizer.decode(sample["labels"][sample["labels"] >= 0])
 
 
+def test_calls_in_the_authors_turns_are_refused(processor):
+    turns = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A", "tool_calls": [CALL]}]
+    with pytest.raises(ValueError, match="`tool_calls`, which `conversations` have no form for"):
+        SampleEncoder(processor).turns(turns)
+
+
 # Options of one picture or video -------------------------------------------------------------------------------------
 
 

@@ -295,11 +295,18 @@ class SampleEncoder:
 
 def _message(turn: Turn) -> Turn:
     try:
-        return {"role": ROLES[turn["from"]], "content": turn["value"]}
-    except (KeyError, TypeError) as error:
+        message = {"role": ROLES[turn["from"]], "content": turn["value"]}
+        calls = [name for name in ("tool_calls", "function_call") if turn.get(name)]
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"Expected a turn {{'from': one of {list(ROLES)}, 'value': text}}, got {turn!r:.100}."
         ) from error
+    if calls:
+        raise ValueError(
+            f"A turn has `{calls[0]}`, which `conversations` have no form for: write the call into its value, as the "
+            "text that the model is to write."
+        )
+    return message
 
 
 def _thinking_apart(message: Turn, has_channel: bool) -> Turn:
