@@ -93,6 +93,12 @@ def test_releases_in_any_case_and_what_was_meant(verb, capsys):
     assert "Did you mean OpenGVLab/InternVL3-8B" in capsys.readouterr().err
 
 
+def test_a_folder_that_was_misspelt(capsys):
+    assert main(["chat", "--model", "my-modle", "Hi"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.endswith(" There is no folder 'my-modle' either.\n")
+
+
 def test_plan_says_by_its_exit_code_whether_it_fits(capsys):
     small = ["plan", "InternVL3-1B", "--tiles", "1", "--context", "300", "--new-tokens", "4", "--gpus"]
     for more in ([], ["--json"]):

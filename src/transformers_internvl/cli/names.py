@@ -59,14 +59,16 @@ def checkpoint(name: str, *, adapters: bool = False) -> str:
 
 @contextmanager
 def hint_at_releases(name: str) -> Iterator[None]:
-    """Add to what is said about a name that nothing was found under which release it may have meant."""
+    """Add to what is said about a name under which nothing was found: it is no folder, and what it may have meant."""
     try:
         yield
     except UserError as error:
-        meant = _similar(name)
-        if os.path.exists(name) or not meant or find_release(name) is not None:
+        if os.path.exists(name) or "There is no folder" in str(error):
             raise
-        raise UserError(f"{error} Did you mean {' or '.join(meant)}?") from error
+        here = "" if "/" in name else f" There is no folder {name!r} either."
+        meant = [] if find_release(name) is not None else _similar(name)
+        question = f" Did you mean {' or '.join(meant)}?" if meant else ""
+        raise UserError(f"{error}{here}{question}") from error
 
 
 def is_adapter(folder: str) -> bool:
