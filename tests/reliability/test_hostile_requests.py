@@ -266,6 +266,19 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
+def test_large_pictures_delay_no_small_ones(server):
+    heavy = sent(png(Image.new("RGBA", (7900, 8000), (1, 2, 3, 4))))
+    with ExitStack() as stack:
+        waiting = [started(server[0], request(said(heavy, heavy)), stack, "127.0.0.2") for _ in range(3)]
+        wait_for(lambda: any(child.cpu_times().user > 0.2 for child in server[1].children()[0].children()))
+        start = time.monotonic()
+        assert post(server[0], said(sent(png(DRAWING.image))))[0] == 200
+        assert time.monotonic() - start < SOON
+        waiting[-1].settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            waiting[-1].recv(1)
+
+
 @pytest.mark.parametrize(
     "headers, status",
     [

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
 
 import psutil
 import pytest
@@ -24,7 +25,7 @@ from transformers_internvl.cli.serving.connections import bounded
 from transformers_internvl.cli.serving.generation import Cancelled
 from transformers_internvl.cli.serving.guard import Guard, client, parse
 from transformers_internvl.cli.serving.hosts import Hosts
-from transformers_internvl.cli.serving.inputs import SentPicture, prepare
+from transformers_internvl.cli.serving.inputs import Heavy, SentPicture, prepare
 from transformers_internvl.cli.serving.media import Limits, Reading
 from transformers_internvl.cli.serving.preparing import InProcesses, InThreads
 from transformers_internvl.cli.serving.requests import RequestError
@@ -500,8 +501,8 @@ def processes():
     one.close()
 
 
-def having(prepare_, messages, options=None):
-    return asyncio.run(prepare_("nano", CONTEXT, messages, options or {}))
+def having(prepare_, messages, options=None, kind="heavy"):
+    return asyncio.run(prepare_("nano", CONTEXT, messages, options or {}, kind))
 
 
 @pytest.fixture(scope="module")
@@ -527,11 +528,11 @@ def test_what_is_prepared_is_the_same_everywhere(processes, processor):
 
 
 def test_what_takes_too_long_ends(processes, monkeypatch):
-    monkeypatch.setattr(preparing, "SECONDS", {"image": 1, "text": 10})
+    monkeypatch.setattr(preparing, "SECONDS", {"heavy": 1, "text": 10})
     heavy = sent(png(Image.new("RGBA", (7900, 8000), (1, 2, 3, 4))))
     with pytest.raises(RequestError, match="takes too long or too much memory"):
         having(processes, said(heavy, heavy))
-    assert having(processes, said())["input_ids"].shape[0] == 1
+    assert having(processes, said(), kind="text")["input_ids"].shape[0] == 1
 
 
 def test_what_takes_too_much_memory_ends(processes, monkeypatch):
@@ -541,12 +542,26 @@ def test_what_takes_too_much_memory_ends(processes, monkeypatch):
     assert having(processes, said(sent(png(DRAWING.image))))["pixel_values"].shape[0] == 1
 
 
+def test_pictures_that_take_long_are_told_before_they_are_decoded(processes, processor):
+    """16 million pixels, those that are slower to decode as many times as they are slower."""
+    threads = InThreads({"nano": processor}, Limits())
+    half, jpeg = png(Image.new("L", (4000, 2000))), BytesIO()
+    Image.new("L", (4000, 2000)).save(jpeg, "JPEG", progressive=True)
+    assert SentPicture(half, Limits()).work == SentPicture(jpeg.getvalue(), Limits()).work == 8_000_000
+    assert SentPicture(b"P2 4 3 255\n" + b"7 " * 12, Limits()).work == 12 * 64
+    for way in (processes, threads):
+        assert having(way, said(*[sent(half)] * 2), kind="image")
+        with pytest.raises(Heavy):
+            having(way, said(*[sent(half)] * 2, sent(png(DRAWING.image))), kind="image")
+    threads.close()
+
+
 def test_when_nobody_waits_the_process_ends(processes):
     heavy = sent(png(Image.new("RGBA", (7900, 8000), (1, 2, 3, 4))))
     helper = psutil.Process(processes.process.pid)
 
     async def leave():
-        task = asyncio.ensure_future(processes("nano", CONTEXT, said(heavy, heavy), {}))
+        task = asyncio.ensure_future(processes("nano", CONTEXT, said(heavy, heavy), {}, "heavy"))
         while not any(child.cpu_times().user > 0.2 for child in helper.children()):  # in the middle of a decoder
             await asyncio.sleep(0.02)
         task.cancel()

@@ -24,6 +24,7 @@ from transformers.cli.serving.utils import GenerationState, InferenceThread
 from .generation import Cancelled, Turn
 from .guard import Client, Guard, client
 from .hosts import Hosts
+from .inputs import Heavy
 from .media import Limits, Reading, is_url
 from .preparing import kind_of
 from .requests import COLDEST, RequestError, check_request, generation_options, source_of, text_bytes
@@ -34,7 +35,7 @@ _FETCHING = 32  # requests that fetch at a time
 _FETCHING_OF_CLIENT = 8
 _TURNS = 2  # requests of a model: the one that is answered, and the next
 # Requests of a model that are prepared, or hold what was prepared for them, at a time. Texts take little.
-_PREPARED = {"text": 8, "image": 2, "video": 1}
+_PREPARED = {"text": 8, "image": 2, "heavy": 1, "video": 1}
 _SHORTEST_BOUND = 256  # bytes that are granted to every token: texts of unknown characters can be one
 
 
@@ -113,8 +114,10 @@ class ChatHandler(ChatCompletionHandler):
         self._check_text(body, served)
         try:
             messages = await self._read(body, asking)
-            slots = served.prepared[kind_of(messages)]
-            await unless_left(slots.acquire(asking.name), asking.gone)
+            options = body.get("chat_template_kwargs") or {}
+            inputs, slots = await self._prepared(name, messages, options, asking)
+            del messages
+            asking.forget()
         except Cancelled as error:
             raise RequestError("The client has left.", status=499) from error
 
@@ -132,10 +135,6 @@ class ChatHandler(ChatCompletionHandler):
         )
         took_turn = False
         try:
-            options = body.get("chat_template_kwargs") or {}
-            inputs = await unless_left(self.prepare(name, served.context, messages, options), asking.gone)
-            del messages
-            asking.forget()
             config = self._config(body, served, inputs["input_ids"].shape[1])
             await unless_left(served.turns.acquire(asking.name), asking.gone)
             took_turn = True
@@ -151,6 +150,25 @@ class ChatHandler(ChatCompletionHandler):
                 slots.release()
                 if took_turn:
                     served.turns.release()
+
+    async def _prepared(
+        self, name: str, messages: list[dict], options: dict[str, Any], asking: Client
+    ) -> tuple[dict[str, Any], FairSlots]:
+        """The inputs, and the slots of which one is taken. Pictures that take long wait for others like them only."""
+        served, kind = self.models.models[name], kind_of(messages)
+        while True:
+            slots = served.prepared[kind]
+            await unless_left(slots.acquire(asking.name), asking.gone)
+            kept = False
+            try:
+                inputs = await unless_left(self.prepare(name, served.context, messages, options, kind), asking.gone)
+                kept = True
+                return inputs, slots
+            except Heavy:
+                kind = "heavy"
+            finally:
+                if not kept:
+                    slots.release()
 
     def _check_text(self, body: dict, served: Served) -> None:
         size = text_bytes(body["messages"])

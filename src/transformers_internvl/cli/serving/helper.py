@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .inputs import Heavy, prepare
 from .media import Limits
 from .requests import RequestError
 
@@ -73,6 +74,8 @@ def _work(connection: socket.socket, processors: dict[str, Any]) -> None:
             answer, tensors = _prepared(job, data, processors)
         except RequestError as error:
             answer, tensors = _refusal(str(error), error.status, error.param, error.code), []
+        except Heavy:
+            answer, tensors = {"heavy": True}, []
         _answer(connection, answer, tensors)
 
 
@@ -111,14 +114,13 @@ def _answer(connection: socket.socket, answer: dict[str, Any], tensors: Iterable
 def _prepared(job: dict[str, Any], data: list[bytes], processors: dict[str, Any]) -> tuple[dict, list[Any]]:
     import torch
 
-    from .inputs import prepare
-
     for message in job["messages"]:
         for part in message["content"]:
             if "data" in part:
                 part["data"] = data[part["data"]]
     limits = Limits(pixels=job["pixels"], all_pixels=job["all_pixels"])
-    inputs = prepare(processors[job["model"]], job["context"], job["messages"], job["options"], limits)
+    processor = processors[job["model"]]
+    inputs = prepare(processor, job["context"], job["messages"], job["options"], limits, job["light"])
     tensors = {name: value.contiguous() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
     described = [[name, str(t.dtype).removeprefix("torch."), list(t.shape)] for name, t in tensors.items()]
     return {"tensors": described}, [tensor for tensor in tensors.values() if tensor.numel()]

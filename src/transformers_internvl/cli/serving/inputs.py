@@ -20,9 +20,16 @@ from .requests import RequestError
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _SLOWER = 64  # times, where Pillow decodes in Python: BMP in runs, PPM in decimal digits or of odd levels
 _SCAN = b"\xff\xda"
-_MOST_PASSES = 16  # over all pixels of a JPEG; progressive ones have 10 by default
+_MOST_PASSES = 16  # over all pixels of a JPEG
+_USUAL_PASSES = 10  # of a progressive one
+LIGHT = 16_000_000
+"""Most pixels of the pictures of a request that does not wait for heavier ones."""
 # What MP4 and MOV, Matroska and WebM, and AVI begin with: all of it, since a part can stand in other formats, too.
 _VIDEO_MARKS = re.compile(rb"\0...ftyp|\x1a\x45\xdf\xa3.{,64}(?:matroska|webm)|RIFF....AVI LIST", re.DOTALL)
+
+
+class Heavy(Exception):
+    """The pictures of a request take long: it has to wait for others like it."""
 
 
 class SentPicture(Image.Image):
@@ -31,6 +38,9 @@ class SentPicture(Image.Image):
     Args:
         data: the file.
         limits: of its pixels.
+
+    Attributes:
+        work: its pixels, as many times as decoding takes longer than usual.
 
     Raises:
         RequestError: no picture, a format that is not taken, or too large.
@@ -47,9 +57,8 @@ class SentPicture(Image.Image):
                 f"A picture of {picture.width} x {picture.height} pixels is too large: at most {limits.pixels} are "
                 "taken."
             )
-        if pixels * _SLOWER > limits.pixels and any(
-            tile[0] in Image.DECODERS for tile in getattr(picture, "tile", ())
-        ):
+        decoders = [tile[0] for tile in getattr(picture, "tile", ())]
+        if pixels * _SLOWER > limits.pixels and any(decoder in Image.DECODERS for decoder in decoders):
             raise RequestError(
                 f"A {picture.format} of {picture.width} x {picture.height} pixels in this coding takes too long: at "
                 f"most {limits.pixels // _SLOWER} are taken; send a PNG."
@@ -60,6 +69,8 @@ class SentPicture(Image.Image):
                 f"A JPEG of {picture.width} x {picture.height} pixels in {scans} scans takes too long: save it with "
                 "fewer scans."
             )
+        slower = _SLOWER if any(decoder in Image.DECODERS for decoder in decoders) else 1
+        self.work = pixels * max(slower, scans // _USUAL_PASSES)
 
     def _opened(self) -> Image.Image:
         try:
@@ -87,7 +98,9 @@ def check_video(data: bytes) -> None:
         raise RequestError("No video in one of the formats MP4, MOV, Matroska, WebM, AVI.")
 
 
-def prepare(processor: Any, context: int, messages: list[dict], options: dict[str, Any], limits: Limits) -> Any:
+def prepare(
+    processor: Any, context: int, messages: list[dict], options: dict[str, Any], limits: Limits, light: bool = False
+) -> Any:
     """The inputs of the model, on the CPU. Text is data: no message can write a special token.
 
     Args:
@@ -96,12 +109,17 @@ def prepare(processor: Any, context: int, messages: list[dict], options: dict[st
         messages: as the template takes them, with the bytes of pictures and videos as `data`.
         options: of the template and of pictures and videos.
         limits: of pixels.
+        light: whether pictures may not take long.
 
     Raises:
+        Heavy: they would; nothing has been decoded.
         RequestError: pictures that cannot be decoded or do not fit into the context, or what the template refuses.
     """
     taken = [{**message, "content": [_item(part, limits) for part in message["content"]]} for message in messages]
     _check_media(processor, context, taken, options, limits)
+    items = [item for message in taken for item in message["content"]]
+    if light and sum(item["image"].work for item in items if item["type"] == "image") > LIGHT:
+        raise Heavy
     for name in ("image_processor", "video_processor"):
         own = getattr(processor, name, None)
         if own is not None and getattr(own, "max_image_pixels", None):

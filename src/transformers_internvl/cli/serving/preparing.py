@@ -15,13 +15,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from .inputs import Heavy, prepare
 from .media import Limits
 from .requests import RequestError
 
 MEMORY = 768 << 20
 """Most bytes that the preparation of one request may take, beyond what all have in common."""
 
-SECONDS = {"text": 10.0, "image": 20.0, "video": 30.0}
+SECONDS = {"text": 10.0, "image": 10.0, "heavy": 20.0, "video": 30.0}
 """Longest time to compute the inputs of a request, by what it holds."""
 
 _THREADS = 4
@@ -29,7 +30,7 @@ _LONGEST_ANSWER = 1 << 20  # bytes, tensors not counted
 
 
 def kind_of(messages: list[dict]) -> str:
-    """What takes longest in messages: `video`, `image` or `text`."""
+    """What takes longest in messages: `video`, `image` or `text`. Images can turn out to be `heavy`."""
     kinds = {part["type"] for message in messages for part in message["content"]}
     return next((kind for kind in ("video", "image") if kind in kinds), "text")
 
@@ -41,11 +42,11 @@ class InThreads:
         self.processors, self.limits = processors, limits
         self.pool = ThreadPoolExecutor(_THREADS, "preparing")
 
-    async def __call__(self, model: str, context: int, messages: list[dict], options: dict[str, Any]) -> Any:
-        """The inputs of `model` for `messages`. Raises `RequestError`."""
-        from .inputs import prepare
-
-        arguments = (self.processors[model], context, messages, options, self.limits)
+    async def __call__(
+        self, model: str, context: int, messages: list[dict], options: dict[str, Any], kind: str
+    ) -> Any:
+        """The inputs of `model` for `messages`. Raises `RequestError`, and `Heavy` unless `kind` allows it."""
+        arguments = (self.processors[model], context, messages, options, self.limits, kind == "image")
         return await asyncio.get_running_loop().run_in_executor(self.pool, prepare, *arguments)
 
     def wait_until_ready(self) -> None:
@@ -88,13 +89,16 @@ class InProcesses:
         if not ready:
             raise RuntimeError("The process that prepares inputs has ended; its log says why.")
 
-    async def __call__(self, model: str, context: int, messages: list[dict], options: dict[str, Any]) -> Any:
+    async def __call__(
+        self, model: str, context: int, messages: list[dict], options: dict[str, Any], kind: str
+    ) -> Any:
         """The inputs of `model` for `messages`.
 
         Raises:
+            Heavy: the pictures take long, and `kind` is `image`.
             RequestError: as `prepare`, or it took too much time or memory, or ended the process.
         """
-        job, data = self._job(model, context, messages, options)
+        job, data = self._job(model, context, messages, options, kind)
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         try:
@@ -120,7 +124,9 @@ class InProcesses:
         self.process.terminate()
         self.process.wait()
 
-    def _job(self, model: str, context: int, messages: list[dict], options: dict) -> tuple[bytes, list[bytes]]:
+    def _job(
+        self, model: str, context: int, messages: list[dict], options: dict, kind: str
+    ) -> tuple[bytes, list[bytes]]:
         data: list[bytes] = []
         numbered = []
         for message in messages:
@@ -134,7 +140,8 @@ class InProcesses:
         job = {
             **{"model": model, "context": context, "messages": numbered, "options": options},
             **{"pixels": self.limits.pixels, "all_pixels": self.limits.all_pixels},
-            **{"seconds": SECONDS[kind_of(messages)], "memory": MEMORY, "sizes": [len(item) for item in data]},
+            **{"seconds": SECONDS[kind], "memory": MEMORY, "light": kind == "image"},
+            "sizes": [len(item) for item in data],
         }
         return json.dumps(job).encode(), data
 
@@ -163,6 +170,8 @@ class InProcesses:
         answer = json.loads(text)
         if "error" in answer:
             raise RequestError(**answer["error"])
+        if "heavy" in answer:
+            raise Heavy
         inputs = {}
         for name, dtype, shape in answer["tensors"]:
             inputs[name] = torch.empty(shape, dtype=getattr(torch, dtype))
