@@ -13,6 +13,7 @@ from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
 
+from .loading import RefusesHoles
 from .older_arguments import AcceptsOlderArguments
 from .rotary import InternLM2RotaryEmbedding
 
@@ -35,7 +36,7 @@ class InternLM2Config(LlamaConfig):
     tie_word_embeddings: bool = False
 
 
-class InternLM2Model(AcceptsOlderArguments, LlamaModel):
+class InternLM2Model(AcceptsOlderArguments, RefusesHoles, LlamaModel):
     """The InternLM2 decoder, without a language modeling head."""
 
     config_class = InternLM2Config
@@ -47,7 +48,7 @@ class InternLM2Model(AcceptsOlderArguments, LlamaModel):
         self.post_init()
 
 
-class InternLM2ForCausalLM(AcceptsOlderArguments, LlamaForCausalLM):
+class InternLM2ForCausalLM(AcceptsOlderArguments, RefusesHoles, LlamaForCausalLM):
     """The InternLM2 decoder with its language modeling head."""
 
     config_class = InternLM2Config

@@ -25,7 +25,7 @@ from transformers.utils.generic import can_return_tuple
 from .cache_names import refuse_stray_caches
 from .configuration import InternVLConfig
 from .image_features import EncodesImages, real_first
-from .loading import NamesDamagedFiles
+from .loading import LoadsWholly
 from .losses import share_of_step, supervised_loss, token_losses
 from .middleware import InternVLMiddlewareTower, build_tower
 from .older_arguments import AcceptsOlderArguments
@@ -43,7 +43,7 @@ class InternVLPreTrainedModel(
     KeepsHeadsWhole,
     SpreadsOverRanks,
     NamesOwnBlocks,
-    NamesDamagedFiles,
+    LoadsWholly,
     PreTrainedModel,
 ):
     """Capabilities shared by the InternVL models."""

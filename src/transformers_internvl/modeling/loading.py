@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
@@ -88,7 +88,58 @@ def _can_be_reversed(row: WeightTransform) -> bool:
         return False
 
 
-class LoadsStrictly(NamesDamagedFiles):
+class RefusesHoles:
+    """Mixin in front of `PreTrainedModel`: every place must have a weight. transformers would draw the missing ones.
+
+    What stays as in transformers: a head of which nothing is there (`head`) is a new one, to be trained; weights that
+    have no place, such as those of a head above a body, are left out with a warning; with
+    `ignore_mismatched_sizes=True` warnings take the place of the error. What a quantizer keeps beside a weight may be
+    there or not.
+    """
+
+    head: ClassVar[tuple[str, ...]] = ()
+    """The modules that are new where none of their weights is there."""
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As transformers'. Raises `ValueError` for places without weights, and for weights of adapters."""
+        wants_report = kwargs.pop("output_loading_info", False)
+        lenient = kwargs.get("ignore_mismatched_sizes", False)
+        model, report = super().from_pretrained(  # type: ignore[misc]
+            pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+        )
+        cls._refuse_holes(pretrained_model_name_or_path, model, report, lenient)
+        return (model, report) if wants_report else model
+
+    @classmethod
+    def _refuse_holes(cls, folder: Any, model: Any, report: dict[str, Any], lenient: bool) -> None:
+        wrapped = {key for key in report["unexpected_keys"] if ".lora_A." in key}  # loading on would drop them
+        missing = set(_without_companions(model, report)["missing_keys"])
+        parts = tuple(f"{part}." for part in cls.head)
+        if parts and {name for name, _ in model.named_parameters() if name.startswith(parts)} <= missing:
+            missing = {name for name in missing if not name.startswith(parts)}
+        if wrapped or not lenient:
+            cls._refuse_incomplete(folder, {"unexpected_keys": wrapped, "missing_keys": missing})
+
+    @classmethod
+    def _refuse_incomplete(cls, folder: Any, report: dict[str, Any]) -> None:
+        strangers, missing = sorted(report["unexpected_keys"]), sorted(report["missing_keys"])
+        if strangers or missing:
+            raise ValueError(describe_misfit(cls, folder, strangers, missing))
+
+    @classmethod
+    def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:
+        """What the user can do about weights without a place and places without weights."""
+        return "Check that the folder is complete and that config.json belongs to these weights."
+
+
+class LoadsWholly(RefusesHoles, NamesDamagedFiles):
+    """Mixin in front of `PreTrainedModel`: damaged files are named, and every place must have a weight."""
+
+
+class LoadsStrictly(LoadsWholly):
     """Mixin in front of `PreTrainedModel`: every weight must have a place, and every place a weight."""
 
     @classmethod
@@ -130,16 +181,8 @@ class LoadsStrictly(NamesDamagedFiles):
         """Fetch weights that `report` misses from elsewhere, and take them out of it. Not needed by most."""
 
     @classmethod
-    def _refuse_incomplete(cls, folder: Any, report: dict[str, Any]) -> None:
-        strangers, missing = sorted(report["unexpected_keys"]), sorted(report["missing_keys"])
-        if not strangers and not missing:
-            return
-        raise ValueError(describe_misfit(cls, folder, strangers, missing))
-
-    @classmethod
-    def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:
-        """What the user can do about weights without a place and places without weights."""
-        return "Check that the folder is complete and that config.json belongs to these weights."
+    def _refuse_holes(cls, folder: Any, model: Any, report: dict[str, Any], lenient: bool) -> None:
+        """Nothing: what is missing may come from elsewhere, and is looked at afterwards."""
 
 
 def _is_float(tensor: Any) -> bool:
@@ -183,7 +226,7 @@ def describe_misfit(
             f"{name} NEW_FOLDER ADAPTER_FOLDER`."
         )
     else:
-        explain = getattr(model_class, "_explain_misfit", LoadsStrictly._explain_misfit)
+        explain = getattr(model_class, "_explain_misfit", RefusesHoles._explain_misfit)
         lines.append(explain(list(strangers), list(missing)))
     return " ".join(lines)
 
@@ -227,4 +270,4 @@ def _damaged_files(folder: str | os.PathLike | None, subfolder: str) -> str:
     return ", ".join(damaged)
 
 
-__all__ = ["LoadsStrictly", "NamesDamagedFiles", "describe_misfit", "weight_places"]
+__all__ = ["LoadsStrictly", "LoadsWholly", "NamesDamagedFiles", "RefusesHoles", "describe_misfit", "weight_places"]

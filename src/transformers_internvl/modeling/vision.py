@@ -27,7 +27,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .cache_names import refuse_stray_caches
 from .configuration import InternVLVisionConfig
 from .configuration_chat import InternVisionConfig
-from .loading import NamesDamagedFiles
+from .loading import LoadsWholly
 from .older_arguments import AcceptsOlderArguments
 from .outputs import InternVLVisionModelOutputWithPooling
 from .patch_dropout import PatchDropout
@@ -264,7 +264,7 @@ class InternVLVisionEncoder(nn.Module):
         return hidden_states  # (T, S, D)
 
 
-class InternVLVisionPreTrainedModel(AcceptsOlderArguments, NamesOwnBlocks, NamesDamagedFiles, PreTrainedModel):
+class InternVLVisionPreTrainedModel(AcceptsOlderArguments, NamesOwnBlocks, LoadsWholly, PreTrainedModel):
     """Weight initialization and capabilities of the tower."""
 
     config: InternVLVisionConfig
