@@ -68,6 +68,25 @@ def skipped_names(model: PreTrainedModel, names: Iterable[str]) -> list[str]:
     return _all_found(find_skipped(model, names), "the list of modules that are not quantized", model)
 
 
+def adapter_names(model: PreTrainedModel, names: Iterable[str], *, innermost: bool = False) -> list[str]:
+    """Names as peft reads them, ends of modules' names, in any layout; what means nothing stays as it is.
+
+    Args:
+        model: that gets the adapters.
+        names: of modules.
+        innermost: name the layers inside of modules, which adapters are put on.
+    """
+    vocabularies = _vocabularies(model)
+    found: dict[str, None] = {}
+    for name in names:
+        parts, own = _look_up(name, vocabularies, _ends)
+        if parts and not own:
+            found |= dict.fromkeys(parts if innermost else cover(parts, vocabularies[0]))
+        else:
+            found[name] = None
+    return list(found)
+
+
 def find_skipped(model: PreTrainedModel, names: Iterable[str]) -> dict[str, list[str]]:
     """What each name in a list of what quantization leaves alone means; an empty list if it means nothing."""
     return _find(model, names, _is_skipped)
@@ -147,6 +166,10 @@ def _lies_in(name: str, part: str) -> bool:
     return part == name or part.startswith(f"{name}.")
 
 
+def _ends(name: str, part: str) -> bool:
+    return f".{name}." in f".{part}."  # the part, or a module around it, ends with the name
+
+
 def _is_skipped(name: str, part: str) -> bool:
     return not should_convert_module(part, [name])
 
@@ -216,6 +239,7 @@ def _unknown(name: str, what: str, model: PreTrainedModel) -> str:
 
 
 __all__ = [
+    "adapter_names",
     "cover",
     "disk_names",
     "find_skipped",

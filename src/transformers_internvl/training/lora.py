@@ -10,15 +10,18 @@ Source: `wrap_llm_lora` and `wrap_backbone_lora` of `modeling_internvl_chat.py` 
 fused `wqkv` (InternLM2) and `qkv` (tower); here these are three layers each, with an adapter each.
 """
 
+import copy
 import re
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
+from transformers import PreTrainedModel
 
+from ..modeling.module_names import adapter_names
 from .adapted import check_modules_to_save
 
 if TYPE_CHECKING:
-    from peft import LoraConfig
+    from peft import LoraConfig, PeftConfig
 
 # Part -> the linear layers of its blocks, as whole module names. One row serves every language model: separate (Llama,
 # Qwen, InternLM) or fused (Phi-3) projections, and the dense blocks of a mixture of experts.
@@ -32,6 +35,9 @@ _VISION = (
 )
 
 PRESETS = {"llm": (_LLM,), "vision": (_VISION,), "all": (_LLM, _VISION)}
+
+# What lists modules in a peft configuration -> whether it means the layers inside of them.
+_LISTS = {"target_modules": True, "exclude_modules": True, "modules_to_save": False}
 
 # The experts of a layer are two parameters, not linear layers.
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
@@ -58,7 +64,8 @@ def lora_config(
         alpha: numerator of the adapters' scale; None: `2 * r`, as the authors have it.
         dropout: on the adapters' inputs.
         experts: whether the experts of a mixture of experts get adapters, too. Needs `dropout=0`: peft has none there.
-        **kwargs: of `peft.LoraConfig`, such as `use_dora` or `init_lora_weights`.
+        **kwargs: of `peft.LoraConfig`, such as `use_dora` or `init_lora_weights`. With `model`, `modules_to_save` and
+            `exclude_modules` may have the authors' names, too: `modules_to_save=["mlp1"]`.
 
     Returns:
         A `peft.LoraConfig` with `task_type="CAUSAL_LM"`.
@@ -73,6 +80,7 @@ def lora_config(
         raise ValueError(f"`preset` must be one of {', '.join(map(repr, PRESETS))}, got {preset!r}.")
     if model is not None:
         _check_hits(preset, model)
+        kwargs = _by_own_names(kwargs, model)
         check_modules_to_save(model, kwargs.get("modules_to_save"))
     if experts:
         _check_experts(preset, model, dropout)
@@ -84,6 +92,37 @@ def lora_config(
         target_modules="|".join(f"({pattern})" for pattern in PRESETS[preset]),
         **{"task_type": "CAUSAL_LM", **kwargs},
     )
+
+
+def in_own_names(config: "PeftConfig", model: nn.Module) -> "PeftConfig":
+    """A peft configuration that names modules as the authors do (`wqkv`, `mlp1`), with this model's names.
+
+    `target_modules`, `exclude_modules` and `modules_to_save` are read, where they are lists. What is one layer there
+    may be several here (`wqkv`), each of which gets an adapter. Names that the model has stay.
+
+    Raises:
+        ValueError: a name is no module's, in any layout.
+    """
+    found = _by_own_names({name: getattr(config, name, None) for name in _LISTS}, model)
+    modules = [name for name, _ in model.named_modules()]
+    for field, names in found.items():
+        if isinstance(names, (list, set, tuple)):
+            for name in names:
+                if not any(module == name or module.endswith(f".{name}") for module in modules):
+                    raise ValueError(f"`{field}` names {name!r}, which is no module of {type(model).__name__}.")
+    changed = copy.deepcopy(config)
+    for field, names in found.items():
+        if names is not None:
+            setattr(changed, field, names)
+    return changed
+
+
+def _by_own_names(options: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+    """Options of a peft configuration whose lists of modules have the model's own names."""
+    lists = {key: value for key, value in options.items() if key in _LISTS and isinstance(value, (list, set, tuple))}
+    if not lists or not isinstance(model, PreTrainedModel):
+        return options
+    return {**options, **{key: adapter_names(model, sorted(lists[key]), innermost=_LISTS[key]) for key in lists}}
 
 
 def lora_targets(model: nn.Module, preset: str) -> list[str]:
@@ -116,4 +155,4 @@ def _check_experts(preset: str, model: nn.Module | None, dropout: float) -> None
         raise ValueError(f"`experts=True`, but {type(model).__name__} has a language model without experts.")
 
 
-__all__ = ["PRESETS", "lora_config", "lora_targets"]
+__all__ = ["PRESETS", "in_own_names", "lora_config", "lora_targets"]
