@@ -68,6 +68,17 @@ def test_generate_takes_both_names(kind, tmp_path):
     assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+@pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")
+def test_captions_take_both_names(name):
+    model, prompt = dual.tiny_model(), torch.tensor([[1, 7, 9]])
+    greedy = {"max_new_tokens": 4, "do_sample": False, "eos_token_id": None}
+    expected = model.generate(dual.images(1), prompt, **greedy)
+    cache = DynamicCache(config=model.config.qllama_config)
+    assert torch.equal(model.generate(dual.images(1), prompt, **greedy, **{name: cache}), expected)
+    assert cache.get_seq_length() > 4
+
+
 @pytest.mark.parametrize("kind", ["body", "chat", "head", "llava", "qllama", "qllama_body", "own_masks"])
 @pytest.mark.parametrize("name", ["past", "cache_params", "past_key_value"])
 def test_a_cache_under_another_name_is_refused(kind, name, tmp_path):
