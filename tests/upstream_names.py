@@ -27,6 +27,7 @@ RELIED_ON: dict[str, str] = {
         Module.add_module:_modules Module.register_buffer:_buffers Module.register_forward_hook:_forward_hooks
         Module.register_forward_pre_hook:_forward_pre_hooks Module.register_full_backward_hook:_backward_hooks
         Module.register_full_backward_pre_hook:_backward_pre_hooks Module.register_parameter:_parameters """,
+    "torch.optim.lr_scheduler": "LRScheduler.get_last_lr:_last_lr",
     "torch.utils._python_dispatch": "TorchDispatchMode",
     "torch.utils._pytree": "tree_leaves tree_map_only",
     "transformers.activations": "ACT2FN",
@@ -72,6 +73,7 @@ RELIED_ON: dict[str, str] = {
         ChannelDimension ImageInput infer_channel_dimension_format is_valid_image make_flat_list_of_images
         PILImageResampling SizeDict validate_kwargs """,
     "transformers.initialization": "constant_ normal_ zeros_",
+    "transformers.integrations": "get_reporting_integration_callbacks",
     "transformers.integrations.peft": """
         MIN_PEFT_VERSION PeftAdapterMixin.active_adapters PeftAdapterMixin.add_adapter PeftAdapterMixin.delete_adapter
         PeftAdapterMixin.disable_adapters PeftAdapterMixin.enable_adapters PeftAdapterMixin.get_adapter_state_dict
