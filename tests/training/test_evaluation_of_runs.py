@@ -42,7 +42,7 @@ def evaluations(folder):
 
 
 def loss_by_hand(folder, model, names):
-    """The mean over samples of the token means of what the assistant wrote, sample by sample through the model."""
+    """The mean over all tokens that the assistant wrote, sample by sample through the model."""
     processor, losses = AutoProcessor.from_pretrained(nano_path()), []
     for line in (folder / names).read_text().splitlines():
         row = json.loads(line)
@@ -57,8 +57,8 @@ def loss_by_hand(folder, model, names):
             logits = model(**inputs).logits[0, start - 1 : -1].float()
         ids = inputs["input_ids"][0, start:]
         end = int((ids == processor.tokenizer.eos_token_id).nonzero()[0]) + 1
-        losses.append(torch.nn.functional.cross_entropy(logits[:end], ids[:end]).item())
-    return sum(losses) / len(losses)
+        losses.append(torch.nn.functional.cross_entropy(logits[:end], ids[:end], reduction="none"))
+    return torch.cat(losses).mean().item()
 
 
 @pytest.mark.parametrize("packed", [False, True])

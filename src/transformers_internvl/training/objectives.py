@@ -27,12 +27,14 @@ class Data:
         stream: what the trainer reads: the samples, or packs of them.
         collator: makes batches of it.
         arguments: fields of `TrainingArguments` that go with it, unless the user says otherwise.
+        eval_collator: makes batches of samples that are evaluated; None: `collator`.
     """
 
     samples: Any
     stream: Any
     collator: Callable[[Any], dict[str, Any]]
     arguments: dict[str, Any]
+    eval_collator: Callable[[Any], dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,12 +111,12 @@ def _samples_of(sets: list[DataSet], options: RunOptions, processor: Any, seed: 
 def _read_chats(options: RunOptions, processor: Any, seed: int) -> Data:
     recipe, samples = options.recipe, chat_samples(options, processor, seed)
     pad = processor.tokenizer.pad_token_id or 0
+    plain = PaddingCollator(pad)  # evaluation is the mean over labels, however a recipe weighs them
     if recipe.packed_tokens is None or recipe.packed_tiles is None:
-        collator = PaddingCollator(pad, reduction=recipe.loss_reduction)
-        return Data(samples, samples, collator, {})
+        return Data(samples, samples, PaddingCollator(pad, reduction=recipe.loss_reduction), {}, plain)
     endless = recipe.max_steps is not None  # else the packs of an epoch go out at its end
     packs = PackedDataset(samples, recipe.packed_tokens, recipe.packed_tiles, endless=endless)
-    return Data(samples, packs, PackingCollator(recipe.loss_reduction, pad), {})
+    return Data(samples, packs, PackingCollator(recipe.loss_reduction, pad), {}, plain)
 
 
 def _read_preferences(options: RunOptions, processor: Any, seed: int) -> Data:

@@ -193,7 +193,8 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
             "layer_decay": options.recipe.layer_decay,
         }
     both = {"train_dataset": data.stream, "eval_dataset": evaluated}
-    trainer = row.trainer(model, training, data_collator=data.collator, **both, **rates)
+    collators = {"data_collator": data.collator, "eval_collator": data.eval_collator}
+    trainer = row.trainer(model, training, **collators, **both, **rates)
     trainer.saved_beside = processor
     if row.chats and evaluated is not None and options.eval_answers:
         trainer.add_callback(AnswerLog(Path(options.output), processor, evaluated, options.eval_answers))
