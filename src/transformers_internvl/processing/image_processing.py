@@ -33,6 +33,7 @@ from transformers.utils import TensorType, logging
 
 from .pixels import (
     check_square,
+    check_statistics,
     empty_tiles,
     naming,
     pad_to_square,
@@ -149,6 +150,7 @@ class InternVLImageProcessor(PilBackend):
         super()._validate_preprocess_kwargs(**kwargs)
         check_limits(min_patches, max_patches)
         check_options(**kwargs)
+        check_statistics(**kwargs)
         size = kwargs["size"]
         if kwargs["crop_to_patches"] and size.height != size.width:
             raise ValueError(

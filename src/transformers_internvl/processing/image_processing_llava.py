@@ -15,7 +15,7 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import TensorType
 
 from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
-from .pixels import check_square, naming, picture_pixels, picture_size, rescale, to_levels
+from .pixels import check_square, check_statistics, naming, picture_pixels, picture_size, rescale, to_levels
 
 
 class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
@@ -44,6 +44,10 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
 
     def _preprocess_image_like_inputs(self, images: ImageInput, *args, **kwargs) -> BatchFeature:
         return self._preprocess(make_flat_list_of_images(self.fetch_images(images)), *args, **kwargs)
+
+    def _validate_preprocess_kwargs(self, **kwargs) -> None:
+        super()._validate_preprocess_kwargs(**kwargs)
+        check_statistics(**kwargs)
 
     def process_image(
         self,

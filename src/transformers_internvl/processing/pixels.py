@@ -246,6 +246,37 @@ def pad_to_square(pixels: np.ndarray, mean: float | Sequence[float] | None, unit
     return square
 
 
+def check_statistics(
+    do_rescale: bool | None = None,
+    rescale_factor: float | None = None,
+    do_normalize: bool | None = None,
+    image_mean: float | Sequence[float] | None = None,
+    image_std: float | Sequence[float] | None = None,
+    **kwargs: Any,
+) -> None:
+    """Raise `ValueError` for settings with which levels would become NaN or infinity, or all the same.
+
+    Arguments are those of the processors; others are not looked at.
+    """
+    factor = rescale_factor if do_rescale and rescale_factor is not None else 1.0
+    mean = image_mean if do_normalize and image_mean is not None else 0.0
+    std = image_std if do_normalize and image_std is not None else 1.0
+    for name, value in (("rescale_factor", factor), ("image_mean", mean), ("image_std", std)):
+        values = np.asarray(value, dtype=np.float64)
+        if not np.isfinite(values).all() or (name == "image_std" and (values == 0).any()):
+            also = ", and not 0" if name == "image_std" else ""
+            raise ValueError(f"`{name}` must be finite{also}, got {value!r:.100}.")
+    if factor == 0:
+        raise ValueError("With `rescale_factor=0` nothing of a picture is left.")
+    with np.errstate(over="ignore"):
+        largest = (abs(factor) * 255 + np.max(np.abs(mean))) / np.min(np.abs(std))
+    if not largest < np.finfo(np.float32).max:
+        raise ValueError(
+            f"With `rescale_factor` {factor}, `image_mean` {mean} and `image_std` {std} levels do not fit into "
+            "float32."
+        )
+
+
 def scale_and_shift(
     channels: int,
     unit: Unit,

@@ -29,6 +29,7 @@ from .frame_sampling import SAMPLINGS, frame_indices
 from .image_processing import NORMALIZE_TYPES, check_options, check_pair, with_statistics
 from .pixels import (
     check_room,
+    check_statistics,
     empty_tiles,
     naming,
     picture_pixels,
@@ -124,6 +125,7 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
     def _validate_preprocess_kwargs(self, **kwargs) -> None:
         super()._validate_preprocess_kwargs(**kwargs)
         check_options(**kwargs)
+        check_statistics(**kwargs)
 
     def preprocess(self, videos: Any, **kwargs: Unpack[InternVLVideoProcessorKwargs]) -> BatchFeature:
         """Preprocess a video or several; see the class."""
