@@ -75,7 +75,7 @@ def test_eight_bits_by_their_older_name(kind, name, folders):
 
 def test_four_bits_with_settings_beside_them(folders):
     settings = {"bnb_4bit_quant_type": "nf4", "llm_int8_skip_modules": ["lm_head"]}
-    model = load("AutoModel", "nano", folders, load_in_4bit=True, load_in_8bit=False, **settings)
+    model = load("AutoModelForMultimodalLM", "nano", folders, load_in_4bit=True, load_in_8bit=False, **settings)
     assert quantized(model, Linear4bit)
     said = model.config.quantization_config
     assert said.bnb_4bit_quant_type == "nf4" and said.llm_int8_skip_modules == ["lm_head"]

@@ -71,6 +71,9 @@ class _Reopening(io.RawIOBase):
         self._path, self._position = path, 0
         self._file: BinaryIO | None = None
 
+    def __repr__(self) -> str:
+        return repr(self._path)  # Pillow names what it cannot read by this
+
     def release(self) -> None:
         """Close the file; the next `read` goes on where the last one ended."""
         if self._file is not None:
