@@ -19,7 +19,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.quantizers import AutoQuantizationConfig
 from transformers.utils import logging
 
-from ..hub.arguments import hub_arguments
+from ..hub.arguments import pinned
 from .configuration_chat import InternVisionConfig, InternVLChatConfig
 from .configuration_llava import InternVLLlavaConfig
 from .module_names import disk_names, find_skipped, names_on_disk, own_device_map, skipped_names
@@ -115,8 +115,8 @@ class KeepsPartsExact:
             return (config if lists_of(getattr(config, "quantization_config", None)) else None), kwargs
         if folder is None and config is None:
             return None, kwargs
-        hub = hub_arguments(kwargs)
         try:
+            hub = pinned(config or folder, kwargs)  # the files that follow shall be of the same commit
             written, _ = PreTrainedConfig.get_config_dict(config or folder, **hub)
         except (OSError, ValueError):  # said where it is loaded
             return None, kwargs
@@ -125,13 +125,13 @@ class KeepsPartsExact:
         known = {field.name for field in fields(cls.config_class)} - {"dtype"}  # type: ignore[attr-defined]
         own = {name: value for name, value in kwargs.items() if name in known and name not in hub}
         rest = {name: value for name, value in kwargs.items() if name not in own and name != "config"}
-        return cls.config_class.from_pretrained(config or folder, **hub, **own), rest  # type: ignore[attr-defined]
+        return cls.config_class.from_pretrained(config or folder, **hub, **own), {**rest, **hub}  # type: ignore[attr-defined]
 
     @classmethod
     def _empty(cls, folder: Any, config: Any, kwargs: dict[str, Any]) -> PreTrainedModel:
         """The model without weights."""
         if not isinstance(config, PreTrainedConfig):
-            config = cls.config_class.from_pretrained(config or folder, **hub_arguments(kwargs))  # type: ignore[attr-defined]
+            config = cls.config_class.from_pretrained(config or folder, **pinned(config or folder, kwargs))  # type: ignore[attr-defined]
         with torch.device("meta"):
             return cls(copy.deepcopy(config))  # type: ignore[call-arg]
 
