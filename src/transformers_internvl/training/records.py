@@ -123,7 +123,7 @@ class JsonlRows:
             line = file.readline()
         try:
             return json.loads(line)
-        except ValueError as error:  # bad JSON, or bytes that are no UTF-8
+        except (ValueError, RecursionError) as error:  # bad JSON, bytes that are no UTF-8, lists in lists without end
             raise UnusableSample(self.where(index), f"not a JSON object: {error}") from error
 
 
@@ -134,11 +134,13 @@ def _check_lines(path: str) -> None:
     first = start.partition("\n")[0].strip()
     try:
         spans_lines = isinstance(json.loads(first), list)
+    except RecursionError:
+        spans_lines = False
     except ValueError:
         try:
             _, end = json.JSONDecoder().raw_decode(start)
             spans_lines = "\n" in start[:end]
-        except ValueError:
+        except (ValueError, RecursionError):
             spans_lines = first in ("{", "[")  # longer than what was looked at, or broken, but not in lines
     if spans_lines or first.startswith("[{"):
         raise ValueError(
@@ -192,7 +194,7 @@ def read_meta(path: str | os.PathLike) -> list[DataSet]:
     """
     try:
         meta = json.loads(Path(path).read_bytes())  # of bytes, which may begin with a byte order mark
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
     if not isinstance(meta, dict) or not meta:
         raise ValueError(f"{path}: expected an object of sets {{name: {{root, annotation, ...}}}}, got {meta!r:.80}.")

@@ -46,6 +46,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 # What a picture, a video or a frame may be, beside lists of frames.
 _MEDIA_TYPES = (str, os.PathLike, bytes, Image.Image, np.ndarray, torch.Tensor)
 _BOX = re.compile(r"<box>(.*?)</box>", re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -158,6 +159,8 @@ def parse_row(data: Any, where: str, root: str = "") -> ConversationRow | Messag
         for name in ("chosen", "rejected"):
             check(name in data, f"a preference needs `{name}`")
         names = ("question", "chosen", "rejected", "system_prompt")
+        for name in data.keys() & set(names):
+            check(_is_text(data[name]), f"`{name}` should be Unicode text, got {data[name]!a:.80}")
         row = PreferenceRow(**{name: data[name] for name in names if name in data}, **shared)
         _check_turns(row.turns_with(row.chosen), row, check, blank)
         return row
@@ -241,11 +244,36 @@ def _messages(messages: list[Any], root: str, check: Any) -> list[Any]:
                 item[name] = _below(root, value)
         return item
 
-    def rooted(message: Any) -> Any:
+    def rooted(number: int, message: Any) -> Any:
+        if isinstance(message, dict):
+            _check_message(message, f"message {number}", check)
         content = message.get("content") if isinstance(message, dict) else None
         return {**message, "content": [carried(item) for item in content]} if isinstance(content, list) else message
 
-    return [rooted(message) for message in messages]
+    return [rooted(number, message) for number, message in enumerate(messages, start=1)]
+
+
+def _check_message(message: dict[str, Any], name: str, check: Any) -> None:
+    """Types of what templates and processors read of a message; they end in errors of Python's own on others."""
+    role, content = message.get("role"), message.get("content")
+    check(_is_text(role), f"the role of {name} should be a text, got {role!r:.80}")
+    items = content if isinstance(content, (list, tuple)) else [] if content is None else [content]
+    for item in items:
+        right = _is_item(item) if isinstance(item, dict) else _is_text(item)
+        check(right, f"{name} should hold Unicode text, or items of type text, image and video, got {item!a:.80}")
+
+
+def _is_item(item: dict[str, Any]) -> bool:
+    kind = item.get("type")
+    if kind in ("image", "video"):
+        held = [item[key] for key in (kind, "path", "url", "base64") if item.get(key) is not None]
+        return all(isinstance(value, (*_MEDIA_TYPES, dict, list, tuple)) for value in held)
+    return (kind is None or isinstance(kind, str)) and ("text" not in item or _is_text(item["text"]))
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a text that can be written: half a surrogate pair cannot."""
+    return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -262,8 +290,9 @@ def _check_turns(turns: list[Any], row: Row, check: Any, blank: Collection[str] 
     """Roles and texts, as many placeholders as media (of which `blank` are named without a path), boxes."""
     check(turns, "`conversations` is empty")
     for number, turn in enumerate(turns, start=1):
-        right = isinstance(turn, dict) and isinstance(turn.get("value"), str) and turn.get("from") in ROLES
-        check(right, f"turn {number} should be {{'from': one of {list(ROLES)}, 'value': text}}, got {turn!r:.80}")
+        right = isinstance(turn, dict) and _is_text(turn.get("value")) and _is_text(turn.get("from"))
+        right = right and turn["from"] in ROLES
+        check(right, f"turn {number} should be {{'from': one of {list(ROLES)}, 'value': text}}, got {turn!a:.80}")
     pretraining = any(turn["from"] == "pretrain" for turn in turns)
     check(
         pretraining or any(turn["from"] == "gpt" for turn in turns), "there is no answer to learn (no turn of 'gpt')"
@@ -286,7 +315,7 @@ def _check_turns(turns: list[Any], row: Row, check: Any, blank: Collection[str] 
 def _is_boxes(text: str) -> bool:
     try:
         boxes = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return False
     if not isinstance(boxes, list) or not boxes:
         return False
