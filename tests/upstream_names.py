@@ -50,8 +50,8 @@ RELIED_ON: dict[str, str] = {
         get_checkpoint_conversion_mapping get_model_conversion_mapping register_checkpoint_conversion_mapping """,
     "transformers.core_model_loading": """
         apply_converters apply_renamings ConversionOps convert_and_load_state_dict_in_model:_weight_conversions
-        dot_natural_key PrefixChange rename_source_key WeightConverter WeightRenaming WeightTransform
-        WeightTransform._original_source_patterns WeightTransform._original_target_patterns
+        dot_natural_key log_conversion_errors PrefixChange rename_source_key WeightConverter WeightRenaming
+        WeightTransform WeightTransform._original_source_patterns WeightTransform._original_target_patterns
         WeightTransform._was_used WeightTransform.compiled_sources WeightTransform.copy
         WeightTransform.rename_source_key WeightTransform.reverse_transform WeightTransform.scope_prefix
         WeightTransform.was_used """,
@@ -75,9 +75,9 @@ RELIED_ON: dict[str, str] = {
     "transformers.initialization": "constant_ normal_ zeros_",
     "transformers.integrations": "get_reporting_integration_callbacks",
     "transformers.integrations.peft": """
-        MIN_PEFT_VERSION PeftAdapterMixin.active_adapters PeftAdapterMixin.add_adapter PeftAdapterMixin.delete_adapter
-        PeftAdapterMixin.disable_adapters PeftAdapterMixin.enable_adapters PeftAdapterMixin.get_adapter_state_dict
-        PeftAdapterMixin.set_adapter """,
+        MIN_PEFT_VERSION PeftAdapterMixin.active_adapters PeftAdapterMixin.add_adapter
+        PeftAdapterMixin.delete_adapter PeftAdapterMixin.disable_adapters PeftAdapterMixin.enable_adapters
+        PeftAdapterMixin.get_adapter_state_dict PeftAdapterMixin.set_adapter """,
     "transformers.integrations.sdpa_attention": "sdpa_attention_forward",
     "transformers.masking_utils": """
         create_causal_mask create_masks_for_generate create_sliding_window_causal_mask
@@ -88,16 +88,16 @@ RELIED_ON: dict[str, str] = {
         ImageClassifierOutput ModelOutput MultimodalBaseModelOutputWithPast MultimodalCausalLMOutputWithPast
         SemanticSegmenterOutput """,
     "transformers.modeling_utils": """
-        ALL_ATTENTION_FUNCTIONS ModuleUtilsMixin.device
-        PreTrainedModel._can_compile_fullgraph PreTrainedModel._can_record_outputs
-        PreTrainedModel._init_weights PreTrainedModel._keys_to_ignore_on_load_unexpected
-        PreTrainedModel._load_pretrained_model PreTrainedModel._no_split_modules
-        PreTrainedModel._skip_keys_device_placement PreTrainedModel._supports_attention_backend
-        PreTrainedModel._supports_flash_attn PreTrainedModel._supports_flex_attn PreTrainedModel._supports_sdpa
-        PreTrainedModel._tied_weights_keys PreTrainedModel.get_input_embeddings
-        PreTrainedModel.get_output_embeddings PreTrainedModel.loss_function.fset:_loss_function
-        PreTrainedModel.post_init:all_tied_weights_keys PreTrainedModel.set_input_embeddings
-        PreTrainedModel.set_output_embeddings """,
+        ALL_ATTENTION_FUNCTIONS ModuleUtilsMixin.device PreTrainedModel._can_compile_fullgraph
+        PreTrainedModel._can_record_outputs PreTrainedModel._init_weights
+        PreTrainedModel._keys_to_ignore_on_load_unexpected PreTrainedModel._load_pretrained_model
+        PreTrainedModel._no_split_modules PreTrainedModel._skip_keys_device_placement
+        PreTrainedModel._supports_attention_backend PreTrainedModel._supports_flash_attn
+        PreTrainedModel._supports_flex_attn PreTrainedModel._supports_sdpa PreTrainedModel._tied_weights_keys
+        PreTrainedModel.get_input_embeddings PreTrainedModel.get_output_embeddings
+        PreTrainedModel.loss_function.fset:_loss_function PreTrainedModel.post_init:all_tied_weights_keys
+        PreTrainedModel.set_input_embeddings PreTrainedModel.set_output_embeddings
+        PreTrainedModel._finalize_model_loading """,
     "transformers.models.auto": """
         auto_factory._BaseAutoBackboneClass.from_pretrained auto_factory._BaseAutoModelClass._model_mapping
         CONFIG_MAPPING MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING modeling_auto
@@ -120,11 +120,12 @@ RELIED_ON: dict[str, str] = {
         ProcessorMixin._get_arguments_from_pretrained ProcessorMixin._merge_kwargs TextKwargs Unpack
         VideosKwargs """,
     "transformers.quantizers": "AutoQuantizationConfig",
+    "transformers.quantizers.quantizers_utils": "should_convert_module",
     "transformers.tokenization_utils_base": """
         BatchEncoding PreTrainedTokenizerBase._add_tokens
-        PreTrainedTokenizerBase._get_padding_truncation_strategies TruncationStrategy
-        PaddingStrategy PreTrainedTokenizerBase.__init__:_extra_special_tokens
-        PreTrainedTokenizerBase PreTrainedTokenizerBase.__init__:_special_tokens_map """,
+        PreTrainedTokenizerBase._get_padding_truncation_strategies TruncationStrategy PaddingStrategy
+        PreTrainedTokenizerBase.__init__:_extra_special_tokens PreTrainedTokenizerBase
+        PreTrainedTokenizerBase.__init__:_special_tokens_map """,
     "transformers.tokenization_utils_tokenizers": """
         TokenizersBackend TokenizersBackend.__init__:_add_bos_token TokenizersBackend.__init__:_add_eos_token
         TokenizersBackend._decode TokenizersBackend._encode_plus TokenizersBackend._save_pretrained
@@ -134,6 +135,7 @@ RELIED_ON: dict[str, str] = {
         Trainer.__init__:_signature_columns Trainer.__init__:_train_batch_size Trainer._prepare_inputs
         Trainer._save_rng_state Trainer._set_signature_columns_if_needed PREFIX_CHECKPOINT_DIR OPTIMIZER_NAME
         SCALER_NAME SCHEDULER_NAME TRAINER_STATE_NAME safe_globals """,
+    "transformers.trainer_utils": "EvalLoopOutput",
     "transformers.utils": """
         cached_file can_return_tuple is_flash_attn_2_available is_torchdynamo_compiling is_tracing logging
         TensorType torch_compilable_check TransformersKwargs find_adapter_config_file """,
