@@ -1,10 +1,13 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """What chat templates do beyond the authors' prompts: content items, thinking, prefill, marks, errors."""
 
+import hashlib
+
 import pytest
 from jinja2.exceptions import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from transformers_internvl.processing import chat_templates
 from transformers_internvl.processing.chat_templates import (
     TEMPLATES,
     THINKING_SYSTEM_MESSAGE,
@@ -210,3 +213,16 @@ def test_a_template_is_found_by_its_text(name, message):
     expected = None if message == TEMPLATES[name].system_message else message
     assert find_chat_template(text) == (name, expected)
     assert find_chat_template(text + " ") is None and find_chat_template("") is None
+
+
+def test_a_template_of_an_earlier_version_is_found_by_its_grammar(monkeypatch):
+    """Its settings are those of today's, or fewer."""
+    text = get_chat_template("internvl2_5", system_message="S")
+    rows = [row for row in text.splitlines(keepends=True) if not row.startswith("{%- set tool_prefix")]
+    begin = next(index for index, row in enumerate(rows) if not row.startswith("{%- set "))
+    former = "".join([*rows[:begin], "{#- An earlier grammar. -#}\n"])
+    assert find_chat_template(former) is None
+    digest = hashlib.sha256(b"{#- An earlier grammar. -#}\n").hexdigest()
+    monkeypatch.setitem(chat_templates._FORMER_GRAMMARS, digest, "marked_turns")
+    assert find_chat_template(former) == ("internvl2_5", "S")
+    assert find_chat_template(former.replace("<|im_end|>", "<|end|>")) is None

@@ -6,6 +6,7 @@ A template is a row of `TEMPLATES` (default system message, what opens and close
 `chat_template.jinja` and rendered by whatever reads Hugging Face chat templates.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -154,6 +155,15 @@ TEMPLATES: dict[str, ChatTemplate] = {
 }
 
 
+# A template is a header of settings, then a grammar.
+_HEADER = re.compile(r"((?:\{%- set \w+ = .* %\}\n)*)((?s:.*))")
+_SETTING = re.compile(r"^\{%- set (\w+) = (.*) %\}$", re.MULTILINE)
+# SHA-256 of the text of a grammar that an earlier version wrote -> its name.
+_FORMER_GRAMMARS = {
+    "0fb3fc5bdfa81677969414d35375fe34d19dc9d61da57219e744c5fed5c5812a": "marked_turns",  # before results of tools
+}
+
+
 def get_chat_template(
     name: str,
     *,
@@ -208,16 +218,23 @@ def find_chat_template(text: str) -> tuple[str, str | None] | None:
     Returns:
         None for any other template. A system message of None is the template's own.
     """
-    heads = dict(re.findall(r"^\{%- set (\w+) = (.*) %\}$", text, re.MULTILINE))
-    values = {key: json.loads(heads[key]) for key in ("template_name", "image_placeholder") if key in heads}
-    name, message = values.get("template_name"), heads.get("system_message", "none")
-    if name not in TEMPLATES or len(values) < 2:
+    head, grammar = _HEADER.fullmatch(text).groups()  # type: ignore[union-attr]  # any text matches
+    written = dict(_SETTING.findall(head))
+    name = json.loads(written.get("template_name", "null"))
+    if name not in TEMPLATES or "image_placeholder" not in written:
         return None
+    message = written.get("system_message", "none")
     system_message = None if message == "none" else json.loads(message)
     if system_message == TEMPLATES[name].system_message:
         system_message = None
-    known = get_chat_template(name, system_message=system_message, image_placeholder=values["image_placeholder"])
-    return (name, system_message) if known == text else None
+    placeholder = json.loads(written["image_placeholder"])
+    known = get_chat_template(name, system_message=system_message, image_placeholder=placeholder)
+    if known == text:
+        return name, system_message
+    former = _FORMER_GRAMMARS.get(hashlib.sha256(grammar.encode()).hexdigest())
+    settings = dict(_SETTING.findall(_HEADER.fullmatch(known)[1]))  # type: ignore[index]
+    same = former == TEMPLATES[name].grammar and written.items() <= settings.items()
+    return (name, system_message) if same else None
 
 
 def _jinja_literal(value: str | bool | None) -> str:
