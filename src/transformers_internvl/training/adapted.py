@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers.utils import find_adapter_config_file
 
-from ..hub.arguments import find_file
+from ..hub.arguments import find_file, pinned
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -29,11 +29,12 @@ def adapter_config(name: str) -> "PeftConfig | None":
     Raises:
         ValueError: the adapter does not say which model it belongs to.
     """
-    if find_adapter_config_file(name) is None:
+    commit = pinned(name, {})
+    if find_adapter_config_file(name, **commit) is None:
         return None
     from peft import PeftConfig
 
-    config = PeftConfig.from_pretrained(name)
+    config = PeftConfig.from_pretrained(name, **commit)
     if not config.base_model_name_or_path:
         raise ValueError(
             f"{name} holds an adapter that does not say which model it belongs to: write it into "
