@@ -48,6 +48,12 @@ def fresh(notebook, folder: Path, shorter: dict[str, str]):
     return copy
 
 
+def is_complaint(output) -> bool:
+    """An error or a warning, other than the line that bitsandbytes logs on processors with bfloat16 instructions."""
+    stderr = output.text if output.get("name") == "stderr" else ""
+    return output.output_type == "error" or any("gemm_4bit_forward" not in line for line in stderr.splitlines())
+
+
 def assert_it_ran(notebook):
     accuracy = {when: float(share) for when, share in ACCURACY.findall(printed(notebook))}
     assert set(accuracy) == {"before", "after", "merged and loaded again"}
@@ -55,7 +61,7 @@ def assert_it_ran(notebook):
     (difference,) = DIFFERENCE.findall(printed(notebook))
     assert float(difference) < 1e-3
     assert sum("image/png" in output.get("data", {}) for output in outputs(notebook)) == 4
-    assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs(notebook))
+    assert not [output for output in outputs(notebook) if is_complaint(output)]
 
 
 def assert_it_has_learned(notebook):
