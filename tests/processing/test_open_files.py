@@ -26,12 +26,16 @@ COUNT = 200
 def few_files_at_once():
     """At most 15 files more than are open now."""
     usual = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    numbers = {int(name) for name in os.listdir("/proc/self/fd")}
+    highest = max(numbers)
+    gaps = [os.dup(min(numbers)) for _ in range(highest + 1 - len(numbers))]  # a limit is one of numbers, not of files
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 16, usual[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+        for number in gaps:
+            os.close(number)
 
 
 def write(folder, ending, count=COUNT):

@@ -119,16 +119,18 @@ def open_image(source: str | os.PathLike | bytes, timeout: float | None = 60.0) 
             return Image.open(open_source(source, timeout))
         file = _Reopening(path)
         try:
-            return Image.open(file)  # type: ignore[arg-type]
+            picture = Image.open(file)  # type: ignore[arg-type]
         finally:
             file.release()
+        picture.reopening = file  # type: ignore[attr-defined]  # Pillow drops its own name for it, not the file
+        return picture
     except DECODING_ERRORS as error:
         raise ValueError(f"Cannot open the picture: {error}") from error
 
 
 def release(picture: Any) -> None:
-    """Close the file of a picture of `open_image`, which Pillow keeps for further frames; reading opens it again."""
-    file = getattr(picture, "fp", None)
+    """Close the file of a picture of `open_image`, which Pillow keeps open; reading further frames opens it again."""
+    file = getattr(picture, "reopening", None)
     if isinstance(file, _Reopening):
         file.release()
 
