@@ -20,7 +20,7 @@ from tests.parity.golden import golden_root
 from tests.reliability.fuzz import attempt, end_of
 from tests.reliability.targets import TARGETS, encoded_clip
 from tests.tiny import tiny_config
-from transformers_internvl import InternVLChatConfig, InternVLChatModel, InternVLDualEncoderConfig
+from transformers_internvl import InternVisionConfig, InternVLChatConfig, InternVLChatModel, InternVLDualEncoderConfig
 from transformers_internvl.conversion.adapters import Adapter
 from transformers_internvl.conversion.weight_streams import WeightStream
 from transformers_internvl.modeling.loading import weight_places
@@ -104,11 +104,45 @@ def test_absurd_videos(options, rate):
         ("text", "dtype", "evil"),
         ("text", "id2label", 1),
         ("vision", "id2label", [1]),
+        ("vision", "num_labels", 10**9),
+        ("text", "rms_norm_eps", float("nan")),
+        ("vision", "layer_norm_eps", -1e-6),
+        ("text", "rms_norm_eps", "small"),
+        ("vision", "layer_scale_init_value", float("inf")),
     ],
 )
 def test_absurd_configurations(part, name, value):
     with pytest.raises(ValueError, match=f"{part}_config.{name}` must"):
         tiny_config(**{part: {name: value}})
+
+
+@pytest.mark.parametrize("theta", [0, -1.0, float("nan"), "10000"])
+def test_rotary_bases_that_leave_no_numbers(theta):
+    rope = {"rope_type": "default", "rope_theta": theta}
+    with pytest.raises(ValueError, match=r"rope_theta` must be"):
+        tiny_config(text={"rope_parameters": rope})
+    authors = json.loads((golden_root() / "chat_qwen2/config.json").read_text())
+    authors["llm_config"]["rope_theta"] = theta
+    with pytest.raises(ValueError, match=r"rope_theta` must be"):
+        InternVLChatConfig.from_dict(authors)
+
+
+def test_lists_without_end():
+    many = [1.0] * 10**6
+    rope = {"rope_type": "longrope", "short_factor": many, "long_factor": many, "rope_theta": 1e4}
+    cases = [
+        ("text_config.rope_parameters.short_factor", {"text": {"rope_parameters": rope}}),
+        ("vision_feature_layer", {"vision_feature_layer": [1] * 10**6}),
+        ("text_config.eos_token_id", {"text": {"eos_token_id": [1] * 10**6}}),
+    ]
+    for name, fields in cases:
+        with pytest.raises(ValueError, match=f"{name}` has 1000000 entries"):
+            tiny_config(**fields)
+    with pytest.raises(ValueError, match="num_labels` must"):
+        InternVisionConfig(num_labels=10**9)
+    dual = json.loads((golden_root() / "internvl_14b/config.json").read_text())
+    with pytest.raises(ValueError, match="qllama_config.rms_norm_eps` must"):
+        InternVLDualEncoderConfig.from_dict({**dual, "qllama_config": {**dual["qllama_config"], "rms_norm_eps": "x"}})
 
 
 @pytest.mark.parametrize("value", [[], 3, {"rope_scaling": 3}, {"architectures": [["x"]]}])

@@ -2,13 +2,16 @@
 """Rows of every kind, meta files, and that every error says where and why."""
 
 import json
+import os
 import pickle
 
 import pytest
 from PIL import Image
 
+from transformers_internvl.evaluation.data import read_pairs
 from transformers_internvl.training.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
 from transformers_internvl.training.rows import UnusableSample, parse_row
+from transformers_internvl.training.run_options import read_options
 
 HUMAN, GPT = {"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}
 
@@ -195,3 +198,17 @@ def test_skip_policy():
 def test_sets_are_checked():
     with pytest.raises(ValueError, match="'x': the repeat factor"):
         DataSet("x", TableRows("x", []), repeat=5)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_regular_file_is_not_waited_for(kind, tmp_path):
+    make = {"pipe": os.mkfifo, "folder": os.mkdir, "device": lambda path: os.symlink("/dev/zero", path)}[kind]
+    for read, name in (
+        (JsonlRows, "rows.jsonl"),
+        (read_meta, "meta.json"),
+        (read_options, "r.yaml"),
+        (read_pairs, "a.jsonl"),
+    ):
+        make(tmp_path / name)
+        with pytest.raises(ValueError, match=f"{name} is a folder, a pipe or a device"):
+            read(tmp_path / name)

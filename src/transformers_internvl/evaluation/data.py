@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..processing.sources import DECODING_ERRORS, load_image
+from ..processing.sources import DECODING_ERRORS, load_image, require_regular_file
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,9 @@ def _hidden(path: Path) -> bool:
 def _entries(source: Path) -> Iterator[tuple[str, Any]]:
     """Where each entry stands, and what it holds."""
     try:
+        require_regular_file(source)
         text = source.read_text(encoding="utf-8-sig")  # with or without a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"Cannot read {source}: {error}") from error
     if source.suffix == ".jsonl":
         # Not `splitlines`, which also cuts at characters that a JSON string may hold, such as U+2028.

@@ -87,7 +87,7 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
     _out_indices: list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        check_sizes(vars(self))
+        check_sizes({**vars(self), **kwargs})
         layers = {key: kwargs.pop(key, None) for key in ("out_features", "out_indices")}
         kwargs.pop("stage_names", None)  # derived
         super().__post_init__(**kwargs)

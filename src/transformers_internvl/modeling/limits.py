@@ -1,10 +1,11 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Sizes beyond which a `config.json` is broken or hostile, checked before anything is built after it.
+"""Values beyond which a `config.json` is broken or hostile, checked before anything is built after it.
 
 A configuration alone can take all memory: transformers writes a list entry for every layer, and a model's position
-table grows with the square of the picture's side.
+table grows with the square of the image's side. And one number that is not finite makes every output NaN.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -28,16 +29,21 @@ LIMITS = {
     "num_query_token": 1_000_000,
     "image_seq_length": 1_000_000,
     "max_position_embeddings": 1_000_000_000,
+    "num_labels": 1_000_000,
 }
 _SMALLEST = {"num_hidden_layers": 0, "force_image_size": 0, "num_experts": 0, "num_local_experts": 0}
 _DEEPEST = 20
+_LONGEST = 10_000  # entries of a list: one for each layer, or for each half of a head's channels
+_POSITIVE = ("rope_theta",)
+_NOT_NEGATIVE = ("rms_norm_eps", "layer_norm_eps", "norm_eps")
 
 
 def check_sizes(fields: Any, where: str = "", depth: int = 0) -> None:
     """Look through the fields of a configuration and of those within it.
 
     Raises:
-        ValueError: a size is no positive whole number or not a sensible one, or dictionaries nest without end.
+        ValueError: a size is no positive whole number or not a sensible one; a number is not finite, or has the wrong
+            sign; a list is too long; dictionaries nest without end.
     """
     if not isinstance(fields, dict):
         return
@@ -49,6 +55,7 @@ def check_sizes(fields: Any, where: str = "", depth: int = 0) -> None:
             raise ValueError(f"`{place}` must name a number format, such as 'bfloat16', got {value!r:.80}.")
         if name == "id2label" and not isinstance(value, (dict, type(None))):
             raise ValueError(f"`{place}` must be an object of names by number, got {value!r:.80}.")
+        _check_numbers(name, value, place)
         if isinstance(value, dict):
             check_sizes(value, place, depth + 1)
         elif name in LIMITS and value is not None:
@@ -59,6 +66,19 @@ def check_sizes(fields: Any, where: str = "", depth: int = 0) -> None:
                         f"`{place}` must be a whole number from {least} to {LIMITS[name]}, got {number!r:.80}: "
                         "config.json is damaged, or of no model of this family."
                     )
+
+
+def _check_numbers(name: str, value: Any, place: str) -> None:
+    if isinstance(value, (list, tuple)) and len(value) > _LONGEST:
+        raise ValueError(f"`{place}` has {len(value)} entries, at most {_LONGEST} are supported.")
+    for number in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError(f"`{place}` must be finite, got {number!r}: every output would be NaN.")
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if name in _POSITIVE and value is not None and not (is_number and value > 0):
+        raise ValueError(f"`{place}` must be a number above 0, got {value!r:.80}.")
+    if name in _NOT_NEGATIVE and value is not None and not (is_number and value >= 0):
+        raise ValueError(f"`{place}` must be a number of at least 0, got {value!r:.80}.")
 
 
 def _is_dtype(value: Any) -> bool:

@@ -107,6 +107,12 @@ class _Reopening(io.RawIOBase):
         super().close()
 
 
+def require_regular_file(path: str | os.PathLike) -> None:
+    """Raise `ValueError` for folders, and for pipes and devices, which would be waited for or have no end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{os.fspath(path)} is a folder, a pipe or a device: expected a regular file.")
+
+
 def open_image(source: str | os.PathLike | bytes, timeout: float | None = 60.0) -> Image.Image:
     """The picture at a path, URL, data URI, base64 text, or in bytes; not decoded yet, and no file is held open.
 

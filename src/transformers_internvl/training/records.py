@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from transformers.utils import logging
 
-from ..processing.sources import DECODING_ERRORS
+from ..processing.sources import DECODING_ERRORS, require_regular_file
 from .rows import ConversationRow, MessagesRow, PreferenceRow, UnusableSample, parse_row
 
 logger = logging.get_logger(__name__)
@@ -86,11 +86,13 @@ class JsonlRows:
 
     Raises:
         OSError: there is no such file.
-        ValueError: it holds one object over several lines, or one list, instead of an object a line.
+        ValueError: it holds one object over several lines, or one list, instead of an object a line; or it is a pipe
+            or a device.
     """
 
     def __init__(self, path: str | os.PathLike, root: str = ""):
         self.path, self.root = os.fspath(path), root
+        require_regular_file(self.path)
         begins, numbers, position = array("q"), array("q"), 0
         with open(self.path, "rb") as file:
             for number, line in enumerate(file, start=1):
@@ -192,6 +194,7 @@ def read_meta(path: str | os.PathLike) -> list[DataSet]:
         ValueError: it is no meta file; the message names file, set and key.
         OSError: a file is missing.
     """
+    require_regular_file(path)
     try:
         meta = json.loads(Path(path).read_bytes())  # of bytes, which may begin with a byte order mark
     except (ValueError, RecursionError) as error:

@@ -27,6 +27,7 @@ from typing import Any, Literal
 import yaml
 from transformers import TrainingArguments
 
+from ..processing.sources import require_regular_file
 from .foreign_options import explain_unknown
 from .recipes import Recipe, get_recipe
 from .records import SkipPolicy
@@ -211,6 +212,7 @@ def argument_types() -> dict[str, Any]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    require_regular_file(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
