@@ -2,11 +2,17 @@
 """A folder appears whole or not at all, and never over another."""
 
 import os
+import resource
 import signal
+from contextlib import contextmanager
 
 import pytest
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
+from transformers_internvl.cli import main
 from transformers_internvl.conversion.atomic import atomic_folder
+from transformers_internvl.nano import nano_path
 
 
 def test_it_appears_at_the_end(tmp_path):
@@ -46,11 +52,36 @@ def test_nothing_is_overwritten(there, tmp_path):
 
 def test_what_comes_meanwhile_stays(tmp_path):
     target = tmp_path / "target"
-    with pytest.raises(OSError), atomic_folder(target) as partial:
+    with pytest.raises(FileExistsError, match="is there already"), atomic_folder(target) as partial:
         (partial / "a").touch()
         target.mkdir()
         (target / "mine").touch()
     assert os.listdir(tmp_path) == ["target"] and os.listdir(target) == ["mine"]
+
+
+@contextmanager
+def a_disk_with_room_for(size):
+    """Files cannot grow beyond `size` bytes."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, capsys):
+    with a_disk_with_room_for(200_000):
+        code = main(["surgery", "add-tokens", str(nano_path()), str(tmp_path / "new"), "--tokens", "<mark>"])
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 2 and f"{tmp_path / 'new'} cannot be written: " in message and "File too large" in message
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_damaged_is_not_taken_for_a_full_disk(tmp_path):
+    (tmp_path / "damaged.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(SafetensorError), atomic_folder(tmp_path / "new"):
+        load_file(tmp_path / "damaged.safetensors")
 
 
 def test_killed_midway_the_name_stays_free(tmp_path):

@@ -502,6 +502,24 @@ def test_an_existing_target(tmp_path):
         convert_checkpoint(tmp_path / "out", tmp_path / "out", "authors", overwrite=True)
 
 
+def test_a_target_that_another_run_has_made_meanwhile_stays(tmp_path, monkeypatch):
+    write_rest = module._Job.write_rest
+
+    def slow(job, partial):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine").touch()
+        write_rest(job, partial)
+
+    monkeypatch.setattr(module._Job, "write_rest", slow)
+    source = golden_root() / "chat_qwen2"
+    with pytest.raises(FileExistsError, match="out exists"):
+        convert_checkpoint(source, tmp_path / "out", "hf", progress=False)
+    assert os.listdir(tmp_path / "out") == ["mine"]
+    monkeypatch.undo()
+    convert_checkpoint(source, tmp_path / "out", "hf", overwrite=True, progress=False)
+    assert not (tmp_path / "out" / "mine").exists() and (tmp_path / "out" / "config.json").exists()
+
+
 def test_two_runs_at_once(tmp_path):
     (tmp_path / "out.partial").mkdir()
     with FileLock(tmp_path / "out.partial" / ".lock"), pytest.raises(OSError, match="Another conversion is at work"):

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 
 @contextmanager
 def atomic_folder(folder: str | os.PathLike) -> Iterator[Path]:
@@ -22,19 +24,33 @@ def atomic_folder(folder: str | os.PathLike) -> Iterator[Path]:
         The folder to fill.
 
     Raises:
-        FileExistsError: something is at `folder`.
+        FileExistsError: something is at `folder`, or has come there meanwhile.
+        OSError: a file cannot be written, such as on a full disk.
     """
     folder = Path(os.path.abspath(folder))
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is there already: name a new folder, or take that one away.")
+    _require_free(folder)
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
-        os.rename(partial, folder)  # fails where a file has come into `folder` since
+        try:
+            os.rename(partial, folder)  # fails where a file has come into `folder` since
+        except OSError:
+            _require_free(folder)
+            raise
+    except SafetensorError as error:
+        if str(error).startswith("Error while serializing"):  # else a file that is read is damaged
+            raise OSError(f"{folder} cannot be written: {error}") from error
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _require_free(folder: Path) -> None:
+    """Raise `FileExistsError` if something is there that would be overwritten."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is there already: name a new folder, or take that one away.")
 
 
 __all__ = ["atomic_folder"]

@@ -73,8 +73,7 @@ def convert_checkpoint(
     if like is not None and to != "authors":
         raise ValueError('`like` is for conversions to the authors\' layout (`to="authors"`).')
     target = Path(target).absolute()
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists: choose another folder, or let it be replaced (`overwrite`).")
+    _require_free(target, overwrite)
     checkpoint = open_checkpoint(local_folder(source, hub_options))
     if checkpoint.folder.resolve() == target.resolve():
         raise ValueError(f"{target} is the source: choose another folder.")
@@ -83,10 +82,17 @@ def convert_checkpoint(
     job = _Job(checkpoint, to, model_folder, max_shard_size)
     partial = target.with_name(target.name + ".partial")
     with _alone_in(partial):
+        _require_free(target, overwrite)  # another run may have ended since
         job.write_weights(partial, progress=progress)
         job.write_rest(partial)
+        _require_free(target, overwrite)
         _put_in_place(partial, target)
     return target
+
+
+def _require_free(target: Path, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists: choose another folder, or let it be replaced (`overwrite`).")
 
 
 def local_folder(name_or_path: str | os.PathLike, hub_options: dict[str, Any]) -> Path:
