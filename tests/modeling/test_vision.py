@@ -4,8 +4,15 @@
 import pytest
 import torch
 
+from tests.parity.golden import golden_root
 from tests.tiny import tiny_config
-from transformers_internvl import InternVisionConfig, InternVisionModel, InternVLVisionModel
+from transformers_internvl import (
+    InternVisionConfig,
+    InternVisionModel,
+    InternVLVisionBackbone,
+    InternVLVisionForImageClassification,
+    InternVLVisionModel,
+)
 from transformers_internvl.modeling.vision import StochasticDepth, interpolate_positions
 
 
@@ -118,3 +125,10 @@ def test_resizing_from_a_wrong_size_is_refused():
     )
     with pytest.raises(ValueError, match="16 patches"):
         InternVisionModel(config).resize_pos_embeddings(448, 224, 14)
+
+
+@pytest.mark.parametrize("cls", [InternVLVisionModel, InternVLVisionForImageClassification, InternVLVisionBackbone])
+def test_a_tower_in_the_authors_layout_is_not_for_the_canonical_classes(cls):
+    """Its fields have other names: biases of queries, keys and values would be left out in silence."""
+    with pytest.raises(ValueError, match="authors' layout .*`AutoModel` or `InternVisionModel`"):
+        cls.from_pretrained(golden_root() / "intern_vit_300m")

@@ -86,6 +86,17 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
     _out_features: list[str] | None = None
     _out_indices: list[int] | None = None
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As transformers'. Raises `ValueError` for a tower in the authors' layout, whose fields have other names."""
+        if config_dict.get("model_type") == "intern_vit_6b" != cls.model_type:
+            raise ValueError(
+                "This is an InternViT in the authors' layout (`model_type: intern_vit_6b`): load it with "
+                "`AutoModel` or `InternVisionModel`. `internvl convert FOLDER NEW --to hf` makes one in the layout of "
+                "this class."
+            )
+        return super().from_dict(config_dict, **kwargs)
+
     def __post_init__(self, **kwargs: Any) -> None:
         check_sizes({**vars(self), **kwargs})
         layers = {key: kwargs.pop(key, None) for key in ("out_features", "out_indices")}

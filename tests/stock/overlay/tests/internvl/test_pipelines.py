@@ -49,6 +49,9 @@ def write_folders(root: Path) -> None:
         elif model_class in (CAUSAL, LANGUAGE):
             shutil.copytree(golden("labels", "tokenizers", "internlm2"), folder)
             model_class(model_class.config_class(**{**LANGUAGE_MODEL, "vocab_size": 455})).save_pretrained(folder)
+        elif model_class is TOWER:
+            model_class(model_class.config_class(**TOWER_SIZES)).save_pretrained(folder)
+            shutil.copy(RELEASED[AUTHORS_TOWER] / "preprocessor_config.json", folder)
         else:
             model_class.from_pretrained(RELEASED[AUTHORS_TOWER]).save_pretrained(folder)
             shutil.copy(RELEASED[AUTHORS_TOWER] / "preprocessor_config.json", folder)
