@@ -31,13 +31,17 @@ def quantized_row(row: FusedConverter, hf_quantizer: Any) -> WeightConverter:
     return copy
 
 
-class SplitQuantized(ConversionOps):
-    """Cuts one fused weight, quantized or not, into the weights of several parameters."""
+class _OnQuantized(ConversionOps):
+    """What both operations know: how a weight is split and merged, and what quantizes it."""
 
     supports_many_to_many = True
 
     def __init__(self, split: Split, merge: Merge, hf_quantizer: Any):
         self.split, self.merge, self.hf_quantizer = split, merge, hf_quantizer
+
+
+class SplitQuantized(_OnQuantized):
+    """Cuts one fused weight, quantized or not, into the weights of several parameters."""
 
     @torch.no_grad()
     def convert(
@@ -69,13 +73,8 @@ class SplitQuantized(ConversionOps):
         return MergeQuantized(self.split, self.merge, self.hf_quantizer)
 
 
-class MergeQuantized(ConversionOps):
+class MergeQuantized(_OnQuantized):
     """Joins the weights of several parameters, quantized or not: the inverse of [`SplitQuantized`]."""
-
-    supports_many_to_many = True
-
-    def __init__(self, split: Split, merge: Merge, hf_quantizer: Any):
-        self.split, self.merge, self.hf_quantizer = split, merge, hf_quantizer
 
     @torch.no_grad()
     def convert(
