@@ -19,8 +19,7 @@ from transformers import AutoProcessor
 
 from tests.clips import clip_bytes
 from tests.reliability.serving import png
-from transformers_internvl.cli.serving import addresses, connections, guard, preparing
-from transformers_internvl.cli.serving.addresses import is_public
+from transformers_internvl.cli.serving import connections, guard, preparing
 from transformers_internvl.cli.serving.connections import bounded
 from transformers_internvl.cli.serving.generation import Cancelled
 from transformers_internvl.cli.serving.guard import Guard, client, parse
@@ -32,6 +31,8 @@ from transformers_internvl.cli.serving.requests import RequestError
 from transformers_internvl.cli.serving.slots import FairSlots, client_name, unless_left
 from transformers_internvl.nano import nano_path
 from transformers_internvl.nano.drawing import draw
+from transformers_internvl.processing import addresses
+from transformers_internvl.processing.addresses import is_public
 
 # --- addresses ---
 

@@ -21,11 +21,12 @@ from transformers.cli.serving.model_manager import ModelManager
 from transformers.cli.serving.server import build_server
 from transformers.cli.serving.utils import GenerationState, InferenceThread
 
+from ...processing.fetching import is_url
 from .generation import Cancelled, Turn
 from .guard import Client, Guard, client
 from .hosts import Hosts
 from .inputs import Heavy
-from .media import Limits, Reading, is_url
+from .media import Limits, Reading
 from .preparing import kind_of
 from .requests import COLDEST, RequestError, check_request, generation_options, source_of, text_bytes
 from .slots import FairSlots, unless_left

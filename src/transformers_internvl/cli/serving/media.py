@@ -1,27 +1,18 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The bytes of pictures and videos that clients send or point at: data URIs, and URLs that are fetched within bounds.
 
-Only public addresses are asked (see `addresses`), and every step of a redirection is looked at anew. Paths are never
-opened. What the bytes are is looked at elsewhere (see `inputs`).
+Only public addresses are asked (see `processing/fetching.py`). Paths are never opened. What the bytes are is looked at
+elsewhere (see `inputs`).
 """
 
-import http.client
-import socket
-import ssl
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from threading import Timer
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
+from ...processing.addresses import NotPublic
+from ...processing.fetching import FetchError, Fetching, TooLarge, is_url
 from ...processing.sources import decode_base64
-from .addresses import connect
 from .requests import RequestError, source_of
-
-_REDIRECTIONS = (301, 302, 303, 307, 308)
-_MOST_REDIRECTIONS = 5
-_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -45,11 +36,6 @@ class Limits:
     hosts: Collection[str] = ()
 
 
-def is_url(source: str) -> bool:
-    """Whether a source is to be fetched."""
-    return source.startswith(("http://", "https://"))
-
-
 class Reading:
     """Reads what one request sends and points at, in a thread. Another thread may `abort` it.
 
@@ -60,9 +46,7 @@ class Reading:
     def __init__(self, limits: Limits):
         self.limits = limits
         self.left = limits.bytes
-        self.end = time.monotonic() + limits.seconds
-        self.aborted = False
-        self._connection: _Connection | None = None
+        self._fetching = Fetching(limits.seconds, limits.hosts)
 
     def messages(self, given: list[dict]) -> list[dict]:
         """Messages in OpenAI's form with `data` (bytes) in place of the sources of pictures and videos.
@@ -105,66 +89,16 @@ class Reading:
 
     def abort(self) -> None:
         """Nobody waits any more: cut off what is being fetched, and fetch nothing else."""
-        self.aborted = True
-        if self._connection is not None:
-            self._connection.abort()
+        self._fetching.abort()
 
     def _fetch(self, url: str) -> bytes:
-        watch = Timer(max(self.end - time.monotonic(), 0.01), self.abort)  # timeouts alone let a server drip bytes
-        watch.daemon = True
-        watch.start()
         try:
-            return self._follow(url)
-        finally:
-            watch.cancel()
-
-    def _follow(self, url: str) -> bytes:
-        for _ in range(_MOST_REDIRECTIONS):
-            try:
-                answer = self._get(url)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                if self.aborted or isinstance(error, TimeoutError):
-                    raise self._slow(url) from error
-                raise RequestError(f"Cannot fetch {url[:200]}: {type(error).__name__}.") from error
-            if isinstance(answer, bytes):
-                return answer
-            url = urljoin(url, answer)
-            if not is_url(url):
-                break
-        raise RequestError(f"Cannot fetch {url[:200]}: redirected too often, or to no http(s) URL.")
-
-    def _get(self, url: str) -> bytes | str:
-        """The body behind a URL, or where it is redirected to."""
-        parts = urlsplit(url)
-        if parts.hostname is None or parts.username is not None or parts.password is not None:
-            raise RequestError(f"A URL needs a host and no user name, got {url[:200]}.")
-        if self.aborted:
-            raise self._slow(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        connection = _Connection(parts.hostname, port, parts.scheme == "https", self.end, self.limits.hosts)
-        self._connection = connection
-        try:
-            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            headers = {"User-Agent": "transformers_internvl", "Accept": "image/*, video/*"}
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            if response.status in _REDIRECTIONS:
-                return response.headers.get("Location", "")
-            if response.status != 200:
-                raise RequestError(f"Cannot fetch {url[:200]}: status {response.status}.")
-            data = bytearray()
-            while chunk := response.read(_CHUNK):
-                data += chunk
-                if len(data) > self.left:
-                    raise RequestError(f"What is at {url[:200]} has more than {self.left} bytes.", status=413)
-            if self.aborted:
-                raise self._slow(url)
-            return bytes(data)
-        finally:
-            connection.close()
-
-    def _slow(self, url: str) -> RequestError:
-        return RequestError(f"{url[:200]} took longer than {self.limits.seconds:g} s.")
+            return self._fetching.get(url, self.left)
+        except NotPublic as error:
+            advice = f"start the server with --allow-host {error.host} if it may fetch from there."
+            raise RequestError(f"{error}: {advice}") from error
+        except FetchError as error:
+            raise RequestError(str(error), status=413 if isinstance(error, TooLarge) else 400) from error
 
 
 def _detail(part: dict[str, Any]) -> Any:
@@ -183,30 +117,3 @@ def _decode(source: str) -> bytes:
         return decode_base64(payload)
     except ValueError as error:
         raise RequestError(f"The base64 text of {head[:80]} is broken: {error}.") from error
-
-
-class _Connection(http.client.HTTPConnection):
-    """Connects to an address that was looked at, and can be cut off by another thread."""
-
-    def __init__(self, host: str, port: int, encrypted: bool, end: float, hosts: Collection[str]):
-        super().__init__(host, port)
-        self.default_port = 443 if encrypted else 80  # what the Host header leaves out
-        self.encrypted, self.end, self.hosts = encrypted, end, hosts
-        self.aborted = False
-        self.wire: socket.socket | None = None  # `sock` is None as soon as the response has it
-
-    def connect(self) -> None:
-        self.sock = self.wire = connect(self.host, self.port, self.end, self.hosts)
-        if self.encrypted:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
-        self.wire = self.sock
-        if self.aborted:
-            self.abort()
-
-    def abort(self) -> None:
-        self.aborted = True
-        if self.wire is not None:
-            try:
-                self.wire.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # closed already

@@ -1,16 +1,14 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Which addresses are public, and connecting to the very address that was looked at.
 
-A client can name any URL, but it is this machine that fetches it, and it may reach what the client cannot. Names are
-resolved once: a second question could get another answer (DNS rebinding).
+A stranger can name any URL, but it is this machine that fetches it, and it may reach what the stranger cannot. Names
+are resolved once: a second question could get another answer (DNS rebinding).
 """
 
 import ipaddress
 import socket
 import time
 from collections.abc import Collection
-
-from .requests import RequestError
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Within what `ipaddress` takes for global, but reserved, or answered by the machines around this one.
@@ -30,6 +28,18 @@ _NOT_PUBLIC_V6: tuple[_Network, ...] = (
 )
 
 
+class NotPublic(ValueError):
+    """A host whose addresses are not all public.
+
+    Attributes:
+        host: its name.
+    """
+
+    def __init__(self, host: str):
+        super().__init__(f"{host[:200]} has no public address")
+        self.host = host[:200]
+
+
 def is_public(address: str) -> bool:
     """Whether an IPv4 or IPv6 address is one of a machine in the internet, whoever asks. False for what is none."""
     try:
@@ -47,15 +57,12 @@ def connect(host: str, port: int, end: float, trusted: Collection[str]) -> socke
     """A connection to `host`, made before `end` (of `time.monotonic`) to an address that was looked at.
 
     Raises:
-        RequestError: one of its addresses is not public, and `trusted` does not name the host.
+        NotPublic: one of its addresses is not public, and `trusted` does not name the host.
         OSError: nobody answers.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     if host not in trusted and not all(is_public(str(address[0])) for *_, address in found):
-        raise RequestError(
-            f"{host[:200]} has no public address: start the server with --allow-host {host[:200]} if it may "
-            "fetch from there."
-        )
+        raise NotPublic(host)
     reason: OSError = TimeoutError("no time is left")
     for family, kind, protocol, _, address in found:
         connection = socket.socket(family, kind, protocol)
@@ -67,3 +74,6 @@ def connect(host: str, port: int, end: float, trusted: Collection[str]) -> socke
             connection.close()
             reason = error
     raise reason
+
+
+__all__ = ["NotPublic", "connect", "is_public"]
