@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from transformers_internvl.evaluation.data import read_pairs
+from transformers_internvl.training import records
 from transformers_internvl.training.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
 from transformers_internvl.training.rows import UnusableSample, parse_row
 from transformers_internvl.training.run_options import read_options
@@ -212,3 +213,204 @@ def test_what_is_no_regular_file_is_not_waited_for(kind, tmp_path):
         make(tmp_path / name)
         with pytest.raises(ValueError, match=f"{name} is a folder, a pipe or a device"):
             read(tmp_path / name)
+
+
+def refuses(data, reason, **options):
+    with pytest.raises(UnusableSample, match=reason):
+        parse_row(data, "here", **options)
+
+
+def test_what_a_kind_needs():
+    box = "<box>[[1, 2, 3, 4]]</box>"
+    assert parse_row({"conversations": turns("Q", box)}, "").kind == "text"  # no picture that it lies in
+    assert parse_row({"conversations": turns("<image>Q", box), "image": "a"}, "").kind == "grounding"
+    three = {"conversations": turns("<image>" * 3), "image": ["a", "b", "c"]}
+    assert parse_row(three, "").kind == "multi-image"
+    late = [{"from": "system", "value": "S"}, {"from": "pretrain", "value": "x"}]
+    assert parse_row({"conversations": late}, "").kind == "pretraining"
+
+
+def test_clips_and_videos_at_their_bounds():
+    video = {"conversations": turns("<video>"), "video": "a.mp4"}
+    assert parse_row({**video, "clip": [0, 1]}, "").clip == (0, 1)
+    for clip in ([1, 1], [-1, 2], [0, 1, 2], [0], ["0", 1]):
+        refuses({**video, "clip": clip}, "`clip` should be")
+    two = {"conversations": turns("<video><video>"), "videos": ["a", "b"]}
+    assert parse_row(two, "").videos == ("a", "b")
+    refuses({**two, "clip": [0, 1]}, "`clip` needs one video")
+    refuses({**two, "video": "c"}, "`video` and `videos` exclude each other")
+
+
+def test_sizes_of_every_image():
+    two = {"conversations": turns("<image><image>"), "image": ["a", "b"]}
+    assert parse_row({**two, "width_list": [1, 2], "height_list": [3, 1]}, "").sizes == ((1, 3), (2, 1))
+    for widths, heights in (([1, 0], [1, 1]), ([1, 1], [1, 0]), ([1, 1], [0, 1]), ([1, 1], [1, 1.5])):
+        refuses({**two, "width_list": widths, "height_list": heights}, "whole numbers above 0")
+    refuses({**two, "width_list": [1, 1], "height_list": [1, 1, 1]}, "2 images with 2 widths, 3 heights")
+    refuses({**two, "images": ["a", "b"], "image": None, "width_list": [1], "height_list": [1]}, "1 widths, 1 heights")
+
+
+@pytest.mark.parametrize(
+    "root, path, found",
+    [
+        ("data", "a.jpg", "data/a.jpg"),
+        ("data", "/b/a.jpg", "/b/a.jpg"),
+        ("data", "data:image/png;base64,AA", "data:image/png;base64,AA"),
+        ("data", "s3://b/a.jpg", "s3://b/a.jpg"),
+        ("", "a.jpg", "a.jpg"),
+        ("s3://bucket/", "a.jpg", "s3://bucket/a.jpg"),
+        ("s3://bucket/part-", "a.jpg", "s3://bucket/part-a.jpg"),  # the authors join the two as they are
+        ("https://bucket/part", "a.jpg", "https://bucket/part/a.jpg"),
+    ],
+)
+def test_paths_below_a_root(root, path, found):
+    both = {"conversations": turns("<image><image>"), "images": ["x.jpg", path]}
+    assert parse_row(both, "", root).images[1] == found
+
+
+def test_files_of_messages_are_below_the_root(tmp_path):
+    root = str(tmp_path)
+    for name in ("a.png", "b.mp4", "c.png"):
+        (tmp_path / name).touch()
+    items = [
+        {"type": "image", "image": "a.png"},
+        {"type": "video", "video": "b.mp4"},
+        {"type": "image", "path": "c.png"},
+        {"type": "image", "image": "none.png"},
+        {"type": "text", "text": "a.png"},
+    ]
+    system = {"role": "system", "content": "S"}
+    row = parse_row({"messages": [system, {"role": "user", "content": items}]}, "", root)
+    assert row.messages[0] == system and row.messages[1]["content"] == [
+        {"type": "image", "image": f"{root}/a.png"},
+        {"type": "video", "video": f"{root}/b.mp4"},
+        {"type": "image", "path": f"{root}/c.png"},
+        *items[3:],
+    ]
+
+
+@pytest.mark.parametrize("key", ["image", "path", "url", "base64"])
+def test_messages_are_counted_from_one_and_every_key_is_looked_at(key):
+    good = {"role": "user", "content": "Q"}
+    refuses(
+        {"messages": [good, {"role": "user", "content": [{"type": "image", key: 7}]}]}, "here: message 2 should hold"
+    )
+    refuses({"messages": [{"role": 7, "content": "Q"}, good]}, "the role of message 1 should")
+
+
+@pytest.mark.parametrize(
+    "box, right",
+    [
+        ("[[0, 0, 1000, 1000]]", True),
+        ("[[0, 1000]]", True),
+        ("[[0, 0, 1, 1], [0, 0, 1, 1]]", True),
+        ("[[0, 0, 1000, 1000.5]]", False),
+        ("[[-0.5, 0, 1, 1]]", False),
+        ("[[0, 0, 1]]", False),
+        ("[[1]]", False),
+        ("[[0, 0, 1, 1], [0, 0, 1, 1001]]", False),
+        ("[[0, 0, 1, 1], [0, 0, 1]]", False),
+        ("[0, 0, 1, 1]", False),
+        ("{}", False),
+    ],
+)
+def test_boxes_at_their_bounds(box, right):
+    data = {"conversations": turns("Q", f"<box>[[1, 2, 3, 4]]</box> <box>{box}</box>")}
+    if right:
+        parse_row(data, "")
+    else:
+        refuses(data, "a <box> should hold")
+
+
+@pytest.mark.parametrize("format_of_boxes", ["", " ", "[[x1, y1, x2, y2]]", "{}", "[[…]]", "[[...]]", "[[_, _]]"])
+@pytest.mark.parametrize("role", ["human", "system", "tool"])
+def test_questions_may_say_how_boxes_are_written_and_answers_may_not(format_of_boxes, role):
+    said = {"from": role, "value": f"Write <box>{format_of_boxes}</box>"}
+    assert parse_row({"conversations": [said, *turns()]}, "").turns[0] == said
+    refuses({"conversations": turns("Q", said["value"])}, "a <box> should hold")
+
+
+def test_only_questions_have_places_of_media():
+    system = {"from": "system", "value": "Pictures stand for <image>."}
+    tool = {"from": "function", "value": "<image>"}
+    assert parse_row({"conversations": [system, *turns(), tool, *turns()]}, "").images == ()
+    refuses({"conversations": [system, *turns("<image>"), *turns("<image>")], "image": ["a"]}, "1 images, but 2 times")
+    texts = [{"from": "pretrain", "value": "<image> and "}, {"from": "pretrain", "value": "<image>"}]
+    assert len(parse_row({"conversations": texts, "image": ["a", "b"]}, "").images) == 2
+
+
+@pytest.mark.parametrize("name", ["question", "chosen", "rejected", "system_prompt"])
+def test_every_text_of_a_preference_is_looked_at(name):
+    pair = {"question": "Q", "chosen": "A", "rejected": "B", "system_prompt": "S"}
+    refuses({**pair, name: "\ud800"}, f"`{name}` should be Unicode text")
+    refuses({**pair, name: 7}, f"`{name}` should be a str")
+    if name in ("chosen", "rejected"):
+        refuses({**pair, name: None}, f"a preference needs `{name}`")
+
+
+def test_a_rejected_answer_may_be_malformed_and_a_chosen_one_may_not():
+    broken = "<box>[[1, 2, 3]]</box>"
+    assert parse_row({"question": "Q", "chosen": "A", "rejected": broken}, "").rejected == broken
+    refuses({"question": "Q", "chosen": broken, "rejected": "B"}, "a <box> should hold")
+
+
+def test_factors_and_tile_limits_at_their_bounds():
+    rows = TableRows("x", [])
+    assert DataSet("x", rows, repeat=4.0, max_patches=1).repeat == 4.0
+    assert DataSet("x", rows, repeat=0.001).max_patches is None
+    for wrong in ({"repeat": 4.001}, {"repeat": 0.0}, {"repeat": float("nan")}, {"max_patches": 0}):
+        with pytest.raises(ValueError, match="repeat factor|at least one tile"):
+            DataSet("x", rows, **wrong)
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ('[{"a": 1}]\n', True),
+        ('[{"a": 1},\n{"a": 2}]\n', True),
+        ("[]\n", True),
+        ('\ufeff{\n"a": 1\n}\n', True),
+        ('\ufeff[{"a": 1}]', True),
+        ('\n\n{"a":\n1}', True),
+        ('{"a": 1} and more\n{"a": 2}\n', False),
+        ('{"a": \n{"a": 2}\n', False),
+        ('\ufeff{"a": 1}\n{"a": 2}\n', False),
+        ("{bad}\n[1]\n", False),
+    ],
+)
+def test_one_json_text_over_lines_is_no_jsonl(text, said, tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(text, encoding="utf-8")
+    if said:
+        with pytest.raises(ValueError, match="holds JSON over several lines, or one list"):
+            JsonlRows(path)
+    else:
+        assert len(JsonlRows(path)) == 2
+
+
+@pytest.mark.parametrize("length, said", [(2, True), (3, False), (4, True)])
+def test_a_length_that_is_another_one_is_said(tmp_path, entry, length, said, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(records.logger, "warning", warnings.append)
+    read_meta(meta(tmp_path, {"one": {**entry, "length": length}}))
+    assert [f"`length` says {length} samples" in text for text in warnings] == [True] * said
+
+
+def test_every_set_of_a_meta_file_has_a_root_and_limits_of_its_own(tmp_path, entry):
+    picture = write(tmp_path / "b.jsonl", [KINDS["image"]])
+    second = {**entry, "root": "s", "annotation": str(picture), "max_dynamic_patch": 7, "repeat_time": 4}
+    one, two = read_meta(meta(tmp_path, {"one": entry, "two": second}))
+    assert (one.rows.root, two.rows.root, two.rows[0].images) == ("r", "s", ("s/a.jpg",))
+    assert (one.max_patches, two.max_patches, two.repeat) == (None, 7, 4.0)
+    for key, value, kind in (("max_dynamic_patch", 2.5, "int"), ("length", "3", "int"), ("root", 3, "str")):
+        with pytest.raises(ValueError, match=f"set 'two': `{key}` should be of type {kind}"):
+            read_meta(meta(tmp_path, {"one": entry, "two": {**second, key: value}}))
+
+
+def test_a_sample_is_left_out_once_for_each_reason():
+    policy = SkipPolicy(limit=2)
+    for where, reason in (("a", "bad"), ("a", "bad"), ("a", "worse"), ("a", "worse"), ("a", "bad")):
+        policy(UnusableSample(where, reason))
+    assert policy.skipped == [("a", "bad"), ("a", "worse")]
+    with pytest.raises(ValueError, match="2 unusable samples were left out already; now b: bad"):
+        policy(UnusableSample("b", "bad"))
