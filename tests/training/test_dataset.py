@@ -279,3 +279,138 @@ def test_packed_and_padded_runs_are_the_same(encoder, tmp_path):
 def test_under_the_trainer_of_transformers(encoder, tmp_path, packed):
     losses = losses_of(Trainer, encoder, tmp_path, mixture(encoder), packed)
     assert len(losses) == 3 and all(np.isfinite(losses))
+
+
+@pytest.mark.parametrize("answers", [("", "bad"), ("good", "")], ids=["chosen", "rejected"])
+def test_a_pair_with_one_empty_answer(encoder, answers):
+    """Under a template whose empty turns stay open nothing of it is learned, whichever of the two it is."""
+    pair = {"question": "Q", "chosen": answers[0], "rejected": answers[1]}
+    rows = TableRows("p", [{"question": "Q", "chosen": "good", "rejected": "bad"}, pair])
+    older = SampleEncoder(encoder.processor, get_chat_template("Hermes-2", system_message="S"))
+    data = ChatDataset([DataSet("p", rows)], older)
+    assert (data.encode(0, 0, 0, 0)["rejected_labels"] != -100).any()
+    with pytest.raises(UnusableSample, match="p, row 1: no token is supervised"):
+        data.encode(0, 1, 0, 0)
+    closed = ChatDataset([DataSet("p", rows)], encoder).encode(0, 1, 0, 0)  # here its end is learned
+    assert all((closed[f"{side}_labels"] != -100).any() for side in ("chosen", "rejected"))
+
+
+def test_settings_of_a_dataset(encoder, monkeypatch):
+    sets = [DataSet("t", texts(400)), DataSet("u", texts(25, "u"))]
+    assert ChatDataset(sets, encoder).num_frames == (8, 32)  # the authors' shells
+    assert ChatDataset(sets, encoder, num_frames=(1, 1)).num_frames == (1, 1)
+    for wrong in ((0, 3), (4, 3)):
+        with pytest.raises(ValueError, match="fewest and the most frames"):
+            ChatDataset(sets, encoder, num_frames=wrong)
+    for mixing in ("size", "root"):
+        data = ChatDataset(sets, encoder, mixing=mixing, seed=7)
+        assert data.mixture.identity() == {"sizes": [400, 25], "repeats": [1.0, 1.0], "mixing": mixing, "seed": 7}
+    assert PackedDataset(data, 100, 10).limits == {"max_tokens": 100, "max_tiles": 10, "max_open": 20, "cut": False}
+
+
+def test_an_epoch_that_was_begun_is_left_for_another(encoder):
+    data = ChatDataset([DataSet("t", texts(9))], encoder, seed=1)
+    orders = []
+    for epoch in (0, 1, 0):
+        data.set_epoch(epoch)
+        samples = data.mixture.epoch(epoch)[1].tolist()
+        orders.append(names(encoder, [data[index] for index in range(len(data))]))
+        assert orders[-1] == names(encoder, [data.encode(0, number, 0, 0) for number in samples])
+    assert orders[0] == orders[2] != orders[1]
+
+
+def test_jpeg_follows_the_run_and_the_set(encoder):
+    sets = [DataSet("x", images(1), augment=True), DataSet("y", images(1), augment=True)]
+    one, other = (ChatDataset(sets, encoder, seed=seed) for seed in (5, 6))
+    found = [data.encode(number, 0, 0, 7)["pixel_values"] for data in (one, other) for number in (0, 1)]
+    assert not any(torch.equal(found[a], found[b]) for a in range(4) for b in range(a))
+
+
+def test_a_clip_is_the_part_that_is_seen(encoder, tmp_path):
+    path = tmp_path / "a.gif"
+    frames = [Image.new("RGB", (56, 56), (shade, 0, 0)) for shade in range(0, 200, 5)]  # 40, ten a second
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    row = {"video": str(path), "conversations": turns("<video>\nWhat?")}
+    rows = TableRows("v", [{**row, "clip": [1, 2]}, row, {**row, "clip": [3, 3.5]}])
+    data = ChatDataset([DataSet("v", rows)], encoder, num_frames=(4, 4))
+    plain = encoder.processor.image_processor(frames, return_tensors="pt")["pixel_values"][:, 0, 0, 0].tolist()
+    shown = [
+        [plain.index(level) for level in data.encode(0, sample, 0, entry)["pixel_values"][:, 0, 0, 0].tolist()]
+        for sample in range(3)
+        for entry in range(4)
+    ]
+    assert all(len(places) == 4 and places == sorted(places) for places in shown)
+    assert all(10 <= place <= 20 for places in shown[:4] for place in places)
+    assert all(30 <= place <= 35 for places in shown[8:] for place in places)
+    assert min(map(min, shown[4:8])) < 10 and max(map(max, shown[4:8])) > 30
+
+
+def test_limits_reach_every_form_of_a_row(encoder):
+    item = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]}
+    rows = [
+        {"messages": [item, {"role": "assistant", "content": "good"}], "images": [picture()]},
+        {"image": picture(), "question": "<image>\nWhat?", "chosen": "good", "rejected": "bad bad"},
+        {"image": picture(), "conversations": [{"from": "pretrain", "value": "<image> a text"}]},
+    ]
+    data = ChatDataset([DataSet("x", TableRows("x", rows), max_patches=2)], encoder)
+    context = encoder.processor.tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+    for sample in range(3):
+        found = data.encode(0, sample, 0, 0)
+        assert found["num_patches"].tolist() == [3] and len(found["pixel_values"]) == 3
+        for name in (name for name in found if name.endswith("input_ids")):
+            assert (found[name] == context).sum() == 3 * encoder.processor.image_seq_length, name
+
+
+def test_what_went_out_is_counted_over_epochs(encoder):
+    """What waits in open packs did not go out; what was left out did."""
+    rows = [{"conversations": turns(f"Q{number} " * (1 + 40 * (number == 3)))} for number in range(12)]
+    sets = [DataSet("a", texts(5)), DataSet("b", TableRows("b", rows))]
+    policy = SkipPolicy(1)
+    packs = PackedDataset(ChatDataset(sets, encoder, policy=policy), 60, 4, endless=True)
+    assert packs.entries_out() == 0
+    reading, out = iter(packs), 0
+    for _ in range(12):
+        out += len(next(reading))
+        state = packs.state_dict()
+        epochs, place = state["stream"]["epoch"], state["stream"]["position"]
+        waiting = len({tuple(piece[0]) for kind in ("open", "ready") for pack in state[kind] for piece in pack})
+        assert packs.entries_out() == 17 * epochs + place - waiting
+    assert epochs > 0 and {place for place, _ in policy.skipped} == {"b, row 3"}
+    left_out = packs.entries_out() - out
+    assert 1 <= left_out <= epochs + 1
+
+
+def test_how_much_of_a_pack_an_entry_fills(encoder):
+    def fill(rows, tokens, tiles):
+        return PackedDataset(ChatDataset([DataSet("x", rows)], encoder), tokens, tiles).packs_per_entry()
+
+    length = len(ChatDataset([DataSet("x", images(1))], encoder).encode(0, 0, 0, 0)["input_ids"])
+    assert fill(images(3), 10 * length, 90) == pytest.approx(1 / 10)  # nine tiles each
+    assert fill(images(3), 10 * length, 18) == pytest.approx(1 / 2)
+    assert fill(images(3), 2 * length, 90) == pytest.approx(1 / 2)
+
+
+def test_places_of_packs_with_other_limits_are_refused(encoder):
+    first = PackedDataset(mixture(encoder), 200, 20, max_open=3)
+    next(iter(first))
+    for limits in ((200, 21, 3, False), (201, 20, 3, False), (200, 20, 4, False), (200, 20, 3, True)):
+        other = PackedDataset(mixture(encoder), *limits[:2], max_open=limits[2], cut=limits[3])
+        other.load_state_dict(first.state_dict())
+        with pytest.raises(ValueError, match="cannot be taken up in mid-epoch"):
+            next(iter(other))
+
+
+def test_epochs_of_an_endless_stream_and_of_a_state_are_their_own(encoder):
+    data = mixture(encoder)
+    plain, endless = PackedDataset(data, 200, 20), PackedDataset(data, 200, 20, endless=True)
+    for packs in (plain, endless):
+        packs.set_epoch(3)
+    assert (plain.epoch, endless.epoch) == (3, 0)
+    next(iter(plain))
+    resumed = PackedDataset(data, 200, 20)
+    resumed.load_state_dict(plain.state_dict())
+    resumed.set_epoch(7)
+    assert resumed.epoch == 3
+    next(iter(resumed))
+    resumed.set_epoch(7)  # the state was taken up, and the next epoch may be said
+    assert resumed.epoch == 7

@@ -152,3 +152,191 @@ def test_state_names_the_open_pieces():
     packer.add(picture("b", 2))
     assert packer.state_dict() == {"open": [[["a", 0, 30], ["b", 0, 15]]]}
     assert Pack().tokens == Pack().tiles == 0
+
+
+# --- against what is written out over lists of tokens ---
+
+
+def tokens_of(piece):
+    """`(key, place, kind, tiles, whether labelled)` of each token; of an image, "<" begins and ">" ends it."""
+    kinds = ["t"] * piece.tokens
+    tiles = [0] * piece.tokens
+    for image in piece.images:
+        kinds[image.start : image.stop] = ["<", *"i" * (image.stop - image.start - 2), ">"]
+        tiles[image.start] = image.tiles
+    learned = [any(a <= at < b for a, b in piece.labelled) for at in range(piece.tokens)]
+    return [(piece.key, at, kinds[at], tiles[at], learned[at]) for at in range(piece.tokens)]
+
+
+def tiles_in(pack):
+    return sum(token[3] for token in pack)
+
+
+def places(pack):
+    return [(piece.key, at) for piece in pack.pieces for at in range(piece.start, piece.stop)]
+
+
+def cut_by_the_authors(pack, max_tokens):
+    """`split_buffer`: at the limit, or before the image that it falls into; text before the next image is lost."""
+
+    def is_kept(part):
+        return tiles_in(part) > 0 and sum(token[4] for token in part) / len(part) > 1 / 256
+
+    if len(pack) <= max_tokens:
+        return [pack]
+    parts = []
+    while len(pack) > max_tokens:
+        starts = [at for at, token in enumerate(pack) if token[2] == "<"]
+        if pack[max_tokens][2] in "<i>":
+            left = right = max(at for at in starts if at <= max_tokens)
+        else:
+            left = max_tokens
+            right = min((at for at in starts if at > max_tokens), default=len(pack))
+        parts += [pack[:left]] if is_kept(pack[:left]) else []
+        pack = pack[right:]
+        if not tiles_in(pack):
+            return parts
+    return [*parts, pack] if is_kept(pack) else parts
+
+
+def packs_of_the_authors(pieces, max_tokens, max_tiles, max_open, overflow):
+    """`find_buffer` and `update_buffer_list`."""
+    buffers, out = [], []
+    for sample in map(tokens_of, pieces):
+        found = None
+        for at, buffer in enumerate(buffers):
+            if tiles_in(buffer) + tiles_in(sample) <= max_tiles:
+                if len(buffer) + len(sample) <= max_tokens:
+                    found = at
+                    break
+                if overflow and len(buffers) >= max_open // 2:
+                    found = at
+        whole = [*(buffers.pop(found) if found is not None else []), *sample]
+        for part in cut_by_the_authors(whole, max_tokens):
+            if tiles_in(part) > max_tiles:
+                continue
+            if len(part) == max_tokens:
+                out.append(part)
+                continue
+            fewer = [at for at, buffer in enumerate(buffers) if tiles_in(buffer) < tiles_in(part)]
+            buffers.insert(fewer[0] if fewer else len(buffers), part)
+        while buffers and (tiles_in(buffers[0]) == max_tiles or len(buffers) > max_open):
+            out.append(buffers.pop(0))
+    return out + buffers
+
+
+@pytest.mark.parametrize("overflow", [False, True])
+@pytest.mark.parametrize("max_open", [1, 2, 5])
+def test_the_authors_rules_written_out(max_open, overflow):
+    lost = 0
+    for seed, (max_tokens, max_tiles) in enumerate([(30, 4), (31, 4), (40, 6), (47, 3), (64, 9), (25, 20)] * 4):
+        pieces = random_pieces(60, seed=seed, largest=4)
+        packer = AuthorsPacker(max_tokens, max_tiles, max_open, overflow)
+        packs = run(packer, pieces)
+        expected = packs_of_the_authors(pieces, max_tokens, max_tiles, max_open, overflow)
+        assert [places(pack) for pack in packs] == [[token[:2] for token in pack] for pack in expected]
+        for pack in packs:
+            assert all(piece.position == piece.start for piece in pack.pieces)
+            numbers = [piece.index for piece in pack.pieces]
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        kept = {place for pack in packs for place in places(pack)}
+        gone = [(key, at) for key, start, stop in packer.lost for at in range(start, stop)]
+        assert len(gone) == len(set(gone)) and not kept & set(gone)
+        assert len(kept) + len(gone) == sum(piece.tokens for piece in pieces)
+        lost += len(gone)
+    assert lost > 0
+
+
+def packs_of_ours(pieces, max_tokens, max_tiles, max_open):
+    """The fullest open pack with room, of equals the oldest; full ones go at once, of too many the fullest."""
+    waiting, out = [], []
+
+    def fill(pack):
+        return max(sum(p.tokens for p in pack) / max_tokens, sum(p.tiles for p in pack) / max_tiles)
+
+    for piece in pieces:
+        room = [pack for pack in waiting if fill([*pack, piece]) <= 1]
+        fullest = [pack for pack in room if fill(pack) == max(map(fill, room))]
+        joined = [*fullest[0], piece] if fullest else [piece]
+        if fullest:
+            waiting = [pack for pack in waiting if pack is not fullest[0]]
+        if fill(joined) == 1:
+            out.append(joined)
+            continue
+        waiting.append(joined)
+        if len(waiting) > max_open:
+            gone = max(range(len(waiting)), key=lambda at: (fill(waiting[at]), -at))
+            out.append(waiting.pop(gone))
+    return out + waiting
+
+
+@pytest.mark.parametrize("max_open", [1, 2, 5])
+def test_our_rules_written_out(max_open):
+    for seed, (max_tokens, max_tiles) in enumerate([(128, 16), (128, 20), (160, 16), (256, 18)] * 4):
+        pieces = random_pieces(60, seed=seed)
+        found = [[piece.key for piece in pack.pieces] for pack in run(Packer(max_tokens, max_tiles, max_open), pieces)]
+        expected = packs_of_ours(pieces, max_tokens, max_tiles, max_open)
+        assert found == [[piece.key for piece in pack] for pack in expected]
+
+
+def test_of_packs_that_are_equally_full_the_oldest_is_taken():
+    packer = Packer(100, 10)
+    for key in "ab":
+        packer.add(text(key, 60))
+    packer.add(text("c", 30))
+    assert [[piece.key for piece in pack.pieces] for pack in packer.open] == [["b"], ["a", "c"]]
+    packer = Packer(100, 10, max_open=2)
+    assert packer.add(text("a", 60)) == packer.add(text("b", 60)) == []
+    (gone,) = packer.add(text("c", 60))
+    assert [piece.key for piece in gone.pieces] == ["a"]
+
+
+@pytest.mark.parametrize("labels, kept", [(0, False), (1, False), (2, True)])
+def test_a_part_with_a_label_in_256_tokens_is_lost_and_with_two_kept(labels, kept):
+    first, second = Image(0, 6, 1), Image(256, 262, 1)
+    piece = Piece("x", 0, 300, (first, second), ((100, 100 + labels), (270, 290)))
+    packer = AuthorsPacker(256, 9)
+    packs = run(packer, [piece])
+    assert packer.lost == ([] if kept else [("x", 0, 256)])
+    assert [places(pack)[0] for pack in packs] == [("x", 0), ("x", 256)][not kept :]
+
+
+def test_tiles_without_tokens_count():
+    """Those that the authors give to texts: towards the limit, before all others, and once."""
+    piece = Piece("x", 0, 20, (Image(2, 8, 1), Image(9, 15, 1)), dummy_tiles=1)
+    assert piece.tiles == 3
+    left, right = piece.split(8, 8)
+    assert (left.tiles, left.first_tile, right.tiles, right.first_tile) == (2, 0, 1, 2)
+    assert [(part.start, part.stop, part.tiles) for part in cut_piece(piece, 50, 2)] == [(0, 9, 2), (9, 20, 1)]
+    packer = Packer(50, 3)
+    (pack,) = packer.add(piece)
+    assert pack.tiles == 3
+
+
+def test_positions_and_tiles_go_on_over_several_cuts():
+    piece = Piece("x", 0, 30, (Image(0, 6, 1), Image(10, 16, 1), Image(20, 26, 1)), position=5)
+    first, rest = piece.split(10, 10)
+    middle, last = rest.split(18, 20)
+    assert [(p.start, p.stop, p.position, p.first_tile) for p in (first, middle, last)] == [
+        (0, 10, 5, 0),
+        (10, 18, 15, 1),
+        (20, 30, 25, 2),
+    ]
+    for at in (6, 10):  # where an image ends or begins it may be cut
+        piece.split(at, at)
+
+
+@pytest.mark.parametrize("limits", [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
+def test_every_limit_is_above_0(limits):
+    for packer_class in (Packer, AuthorsPacker):
+        packer_class(1, 1, 1)
+        with pytest.raises(ValueError, match="Limits are above 0"):
+            packer_class(*limits)
+
+
+def test_exactly_as_large_as_a_pack():
+    for packer, whole in ((Packer(50, 5), text("t", 50)), (Packer(50, 5), picture("p", 5))):
+        (pack,) = packer.add(whole)
+        assert [piece.key for piece in pack.pieces] == [whole.key] and not packer.open
+    (pack,) = Packer(16, 9, cut=True).add(Piece("x", 0, 16, (Image(0, 16, 3),)))
+    assert pack.tokens == 16

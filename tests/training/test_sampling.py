@@ -92,3 +92,59 @@ def test_bad_mixtures(arguments, message):
 def test_bad_share():
     with pytest.raises(ValueError, match="from 0 to 1"):
         MixtureStream(MIXTURE, 2, 2)
+
+
+def test_every_set_has_at_least_an_entry_and_halves_go_to_the_even_number():
+    mixture = Mixture([10, 3, 5, 4], [0.01, 0.5, 0.5, 4], seed=1)
+    assert [mixture.entries_of(number) for number in range(4)] == [1, 2, 2, 16]  # 0.1, 1.5, 2.5, 16
+    whole = entries(mixture)
+    assert Counter(number for number, _, _ in whole) == {0: 1, 1: 2, 2: 2, 3: 16}
+    assert Counter(sample for number, sample, _ in whole if number == 3) == dict.fromkeys(range(4), 4)
+
+
+@pytest.mark.parametrize("mixing", ["size", "root"])
+def test_sets_and_epochs_are_drawn_apart(mixing):
+    mixture = Mixture([50, 50], [1, 1], mixing, seed=2)
+    (sets, samples), (later_sets, later_samples) = mixture.epoch(0), mixture.epoch(1)
+    assert samples[sets == 0].tolist() != samples[sets == 1].tolist()
+    assert sets.tolist() != later_sets.tolist()
+    for number in (0, 1):
+        assert samples[sets == number].tolist() != later_samples[later_sets == number].tolist()
+
+
+def test_the_drawn_part_comes_anywhere_in_an_epoch():
+    """With a factor of 1.5, samples that come twice are not all in their first pass when the others begin again."""
+    sets, samples = Mixture([100], [1.5], seed=4).epoch(0)
+    assert len(set(samples[:100].tolist())) < 100 and not sets.any()
+
+
+@pytest.mark.parametrize(
+    "change, share",
+    [
+        ({"seed": 4}, (1, 2)),
+        ({"mixing": "root"}, (1, 2)),
+        ({"repeats": [1.0, 2.5, 0.26]}, (1, 2)),
+        ({"sizes": [10, 7, 101]}, (1, 2)),
+        ({}, (0, 2)),
+        ({}, (1, 3)),
+    ],
+)
+def test_every_part_of_a_mixture_says_what_a_place_means(change, share):
+    fields = {"sizes": [10, 7, 100], "repeats": [1.0, 2.5, 0.25], "seed": 3, "mixing": "size"}
+    state = MixtureStream(Mixture(**fields), 1, 2).state_dict()
+    same = MixtureStream(Mixture(**fields), 1, 2, epoch=9)
+    same.load_state_dict(state)
+    assert same.epoch == 0
+    other = MixtureStream(Mixture(**{**fields, **change}), *share)
+    name = next(iter(change), "share")
+    with pytest.raises(ValueError, match=rf"it changed \([^)]*{name}"):
+        other.load_state_dict(state)
+
+
+def test_mistakes_of_a_second_set():
+    for sizes, repeats in (([1, 0], [1, 1]), ([1, 1], [1, 0]), ([1, 1], [1, -1])):
+        with pytest.raises(ValueError, match="above 0"):
+            Mixture(sizes, repeats)
+    for share in (-1, 3):
+        with pytest.raises(ValueError, match="a share from 0 to 2"):
+            MixtureStream(MIXTURE, share, 3)

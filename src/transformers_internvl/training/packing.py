@@ -9,7 +9,7 @@ A pack holds at most `max_tokens` tokens and `max_tiles` tiles. Packs that still
     pack        joined, or a new pack is opened                       ^ ##
     maintain    a full pack goes out; of too many open ones the fullest does
 
-`Packer` searches for the pack that will be fullest. `AuthorsPacker` searches and cuts as the authors' released code
+`Packer` takes the fullest pack with room, of equals the oldest. `AuthorsPacker` searches and cuts as the authors' released code
 does (`dataset_packed.py`), where the text between a cut and the next image is lost.
 """
 
@@ -125,8 +125,8 @@ class _Buffers:
 class Packer(_Buffers):
     """Packs samples so that little room is left.
 
-    A sample goes into the open pack that it makes fullest, measured by whichever limit is closer; of packs that are
-    open too long the fullest goes out.
+    A sample goes into the fullest open pack with room for it, measured by whichever limit is closer; of too many open
+    packs the fullest goes out.
 
     Args:
         max_tokens: most tokens of a pack.
