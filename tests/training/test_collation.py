@@ -3,6 +3,7 @@
 
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 
@@ -158,3 +159,81 @@ def test_refused():
         PackingCollator(pad_to_tokens=10)(SAMPLES)
     with pytest.raises(ValueError, match="5 tiles, more than the 2"):
         PackingCollator(pad_to_tiles=2)(SAMPLES)
+
+
+@pytest.mark.parametrize("reduction, power", [("token", 0), ("square", -0.5), ("sample", -1)])
+def test_weights_are_powers_of_the_number_of_labels_to_the_last_bit(reduction, power):
+    """In double precision first, as the authors' `len2weight`; the label of the first token is not counted."""
+    counts = [*range(1, 400), 4999, 5000, 5001]
+    for count in counts:
+        labels = torch.cat([torch.tensor([7]), torch.full((count,), 7)])
+        batch = PackingCollator(reduction)([{"input_ids": labels, "labels": labels}])
+        weights = batch["loss_weight"][0].tolist()
+        assert weights == [0.0] + [float(np.float32(count**power))] * count, count
+    assert PackingCollator() == PackingCollator("square")
+
+
+def test_a_part_of_a_sample_keeps_positions_and_flags():
+    data = sample((1, 2, 1), prompt=3, answer=4)
+    data["image_flags"] = torch.tensor([1, 0, 1, 1])
+    piece = as_piece(data, "k", START, END)
+    (_, second), (_, last) = piece.split(1, 7), piece.split(7, 17)
+    part = take_piece(data, second)
+    assert torch.equal(part["image_flags"], torch.tensor([0, 1, 1]))
+    assert torch.equal(part["pixel_values"], data["pixel_values"][1:])
+    other = sample((1,), seed=5)
+    batch = PackingCollator(return_statistics=True)([[part, other]])
+    assert batch["position_ids"][0, :2].tolist() == [7, 8] and batch["position_ids"][0, piece.tokens - 7] == 0
+    assert batch["image_flags"].tolist() == [0, 1, 1, 1]
+    assert torch.equal(batch["pixel_values"], torch.cat([data["pixel_values"][1:], other["pixel_values"]]))
+    assert batch["statistics"].tolist() == [2, 0, 1]
+    assert take_piece(data, last)["image_flags"].tolist() == [1]
+
+
+def test_limits_that_are_just_met_add_nothing():
+    tokens, tiles = sum(len(one["input_ids"]) for one in SAMPLES), sum(len(s.get("pixel_values", ())) for s in SAMPLES)
+    plain = PackingCollator(return_statistics=True)(SAMPLES)
+    met = PackingCollator(pad_to_tokens=tokens, pad_to_tiles=tiles, return_statistics=True)(SAMPLES)
+    assert all(torch.equal(plain[name], met[name]) for name in plain) and plain.keys() == met.keys()
+    assert plain["cu_seqlens"].tolist() == [0, *torch.tensor([len(s["input_ids"]) for s in SAMPLES]).cumsum(0)]
+    assert plain["statistics"].tolist() == [4, 0, 0]
+    one_less = ({"pad_to_tokens": tokens - 1}, {"pad_to_tiles": tiles - 1})
+    for limit in one_less:
+        with pytest.raises(ValueError, match="more than the"):
+            PackingCollator(**limit)(SAMPLES)
+
+
+def test_rows_are_padded_each_to_its_own():
+    one, two = sample((1,), prompt=2, answer=4), sample((2,), prompt=1, answer=3, seed=1)
+    batch = PaddingCollator(9, reduction="square")([one, None, two])
+    length = max(len(one["input_ids"]), len(two["input_ids"]))
+    for row, data in enumerate((one, two)):
+        own = len(data["input_ids"])
+        assert batch["input_ids"][row].tolist() == data["input_ids"].tolist() + [9] * (length - own)
+        assert batch["labels"][row].tolist() == data["labels"].tolist() + [IGNORE_INDEX] * (length - own)
+        assert batch["attention_mask"][row].tolist() == [1] * own + [0] * (length - own)
+    assert torch.equal(batch["pixel_values"], torch.cat([one["pixel_values"], two["pixel_values"]]))
+    assert batch["loss_weight"].sum(1).tolist() == pytest.approx([4**0.5, 3**0.5])
+    assert "loss_weight" not in PaddingCollator(9)([one]) and batch["input_ids"].shape == (2, length)
+
+
+def test_nothing_labelled_weighs_nothing():
+    data = sample((1,))
+    data["labels"] = torch.full_like(data["labels"], IGNORE_INDEX)
+    model = tiny_model().train()
+    for collator in (PackingCollator(), PaddingCollator(0, reduction="square"), PaddingCollator(0)):
+        loss = model(**collator([data])).loss
+        assert loss.item() == 0.0  # and no NaN
+        loss.backward()
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_tiles_that_do_not_fit_the_tokens(count):
+    data = sample((2, 1))
+    with pytest.raises(ValueError, match="tiles, but .* image tokens between"):
+        as_piece({**data, "pixel_values": torch.zeros(count, 3, 56, 56)}, "k", START, END)
+    first = (data["input_ids"] == IMAGE_TOKEN).nonzero()[0].item()
+    shorter = {name: torch.cat([data[name][:first], data[name][first + 1 :]]) for name in ("input_ids", "labels")}
+    with pytest.raises(ValueError, match=r"image tokens between"):
+        as_piece({**shorter, "pixel_values": data["pixel_values"]}, "k", START, END)
