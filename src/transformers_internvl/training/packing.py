@@ -9,8 +9,8 @@ A pack holds at most `max_tokens` tokens and `max_tiles` tiles. Packs that still
     pack        joined, or a new pack is opened                       ^ ##
     maintain    a full pack goes out; of too many open ones the fullest does
 
-`Packer` takes the fullest pack with room, of equals the oldest. `AuthorsPacker` searches and cuts as the authors' released code
-does (`dataset_packed.py`), where the text between a cut and the next image is lost.
+`Packer` takes the fullest pack with room, of equals the oldest. `AuthorsPacker` searches and cuts as the authors'
+released code does (`dataset_packed.py`), where the text between a cut and the next image is lost.
 """
 
 from __future__ import annotations
