@@ -1,0 +1,2 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Checkpoints from one layout to another, and whether two are the same model."""

@@ -1,0 +1,2 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Prompts: placeholders, untrusted text, messages and boxes."""
