@@ -16,7 +16,7 @@ import time
 import torch
 
 from transformers_internvl import InternVisionModel
-from transformers_internvl.evaluation.study import BUDGET, PUBLISHED, RELEASED, Candidate, architecture_study
+from transformers_internvl.profiling.study import BUDGET, PUBLISHED, RELEASED, Candidate, architecture_study
 
 WARM_UP = 2
 

@@ -95,7 +95,7 @@ def held(what: str) -> int:
 
 def one(what: str, source: str, target: str) -> dict[str, float]:
     """Convert or copy in this process; seconds, and bytes above what the imports took."""
-    from transformers_internvl.conversion.convert import convert_checkpoint
+    from transformers_internvl.conversion.layouts.convert import convert_checkpoint
 
     before, start, used = held("VmRSS"), time.perf_counter(), time.process_time()
     if what == "copy":

@@ -18,8 +18,8 @@ import torch
 from peers import build, command_line, in_turn, least_disturbed, require_equal
 from peft import get_peft_model
 
-from transformers_internvl.training.collation import PaddingCollator, Sample
-from transformers_internvl.training.feature_cache import FeatureCache
+from transformers_internvl.training.data.collation import PaddingCollator, Sample
+from transformers_internvl.training.feature_cache.model import FeatureCache
 from transformers_internvl.training.lora import lora_config
 
 IMAGE_TOKEN, TOKENS_PER_TILE = 7, 256

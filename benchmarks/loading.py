@@ -45,7 +45,7 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(one(arguments.one)))
         return
-    from transformers_internvl.conversion.convert import convert_checkpoint
+    from transformers_internvl.conversion.layouts.convert import convert_checkpoint
 
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
         folders = {"authors": Path(place) / "authors", "hf": Path(place) / "hf"}

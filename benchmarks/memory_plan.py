@@ -142,7 +142,7 @@ def resident(field: str) -> int:
 
 def measure(name: str) -> int:
     """Bytes at the peak above the interpreter, in this process."""
-    from transformers_internvl.evaluation.memory import Request
+    from transformers_internvl.profiling.memory import Request
 
     vision, text, request = SHAPES[name]
     small = text | {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 64}
@@ -158,10 +158,10 @@ def measure(name: str) -> int:
 
 def plan_releases() -> int:
     """Every released chat model over the fewest GPUs of 80 GB: all in its place, whole, and within the room."""
-    from transformers_internvl.evaluation.device_map import plan_devices
-    from transformers_internvl.evaluation.memory import Request, memory_units
-    from transformers_internvl.evaluation.profile import build_on_meta
-    from transformers_internvl.evaluation.released import RELEASES, released_config
+    from transformers_internvl.profiling.device_map import plan_devices
+    from transformers_internvl.profiling.memory import Request, memory_units
+    from transformers_internvl.profiling.profile import build_on_meta
+    from transformers_internvl.profiling.released import RELEASES, released_config
 
     wrong = 0
     for name in RELEASES:
@@ -192,7 +192,7 @@ def main() -> int:
     if arguments.measure:
         print(json.dumps(measure(arguments.measure)))
         return 0
-    from transformers_internvl.evaluation.memory import Request, memory_units, needs
+    from transformers_internvl.profiling.memory import Request, memory_units, needs
 
     worst = 0.0
     print(f"{'shape':30} {'planned':>9} {'measured':>9} {'ratio':>6}   weights / cache / activations")

@@ -19,8 +19,14 @@ from pathlib import Path
 import torch
 from peers import build, command_line, in_turn, least_disturbed, require_equal
 
-from transformers_internvl.training.collation import PackingCollator, PaddingCollator, Sample, as_piece, take_piece
-from transformers_internvl.training.packing import Packer, Piece
+from transformers_internvl.training.data.collation import (
+    PackingCollator,
+    PaddingCollator,
+    Sample,
+    as_piece,
+    take_piece,
+)
+from transformers_internvl.training.data.packing import Packer, Piece
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.training.length_mix import TOKENS_PER_TILE, length_mix  # noqa: E402 (needs the path)

@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
-from transformers_internvl.processing.tiling import select_grid, tile_boxes
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.images.tiling import select_grid, tile_boxes
 
 SIZES = [
     (320, 240),

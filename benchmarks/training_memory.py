@@ -19,7 +19,7 @@ from loss_memory import resident
 from peers import in_a_process
 
 from transformers_internvl import InternVLConfig, InternVLForConditionalGeneration
-from transformers_internvl.training.footprint import Setup, Work, footprint
+from transformers_internvl.profiling.training_memory import Setup, Work, footprint
 from transformers_internvl.training.recipes import get_recipe
 
 IMAGE_TOKEN, TOKENS_PER_TILE = 7, 256

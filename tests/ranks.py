@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_IMPORTED = ["transformers.modeling_utils", "transformers.generation", "transformers_internvl.modeling.internvl"]
-_IMPORTED += ["transformers_internvl.training.trainer", "transformers_internvl.training.dataset"]
+_IMPORTED = ["transformers.modeling_utils", "transformers.generation", "transformers_internvl.modeling.internvl.model"]
+_IMPORTED += ["transformers_internvl.training.trainers.trainer", "transformers_internvl.training.data.dataset"]
 _IMPORTED += ["torch.distributed.tensor", "torch.distributed.fsdp", "torch.distributed.checkpoint.state_dict"]
 
 

@@ -14,7 +14,7 @@ import transformers_internvl as ours
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl.processing.chat_templates import TEMPLATES
-from transformers_internvl.processing.conversation import get_conv_template
+from transformers_internvl.processing.text.conversation import get_conv_template
 
 FAMILIES = [path for path in golden_cases("chat_") if (path / "chat.json").exists()]
 MODE = "InternVL-C"

@@ -160,7 +160,7 @@ from huggingface_hub import ModelCard
 from peft import LoraConfig, get_peft_model
 from transformers import TrainingArguments
 from transformers_internvl.training.lora import lora_config
-from transformers_internvl.training.trainer import InternVLTrainer
+from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 model = AutoModelForImageTextToText.from_pretrained("org/base")
 processor = AutoProcessor.from_pretrained("org/base")

@@ -80,7 +80,7 @@ print(type(AutoConfig.for_model("internvl")).__module__, type(AutoConfig.for_mod
     out = run(code, TRANSFORMERS_INTERNVL_KEEP_STOCK="1").split()
     assert out == [
         "transformers.models.internvl.configuration_internvl",
-        "transformers_internvl.modeling.configuration_chat",
+        "transformers_internvl.modeling.original.configuration_chat",
     ]
 
 

@@ -11,48 +11,50 @@ from .compatibility import check_versions
 
 check_versions()  # before the imports, which would fail with less to say
 
-from .evaluation.device_map import internvl_device_map
 from .hub.model_card import create_model_card
 from .internvl_chat import InternVLChatModel
 from .internvl_llava import InternVLLlavaForConditionalGeneration
-from .modeling.configuration import InternVLConfig, InternVLVisionConfig
-from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
-from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
-from .modeling.configuration_llava import InternVLLlavaConfig
-from .modeling.configuration_qllama import QLlamaConfig
-from .modeling.dual_encoder import (
+from .modeling.dual_encoder.configuration import InternVLDualEncoderConfig, QLlamaConfig
+from .modeling.dual_encoder.model import (
     InternVLDualEncoderModel,
     InternVLDualEncoderTextModel,
     InternVLDualEncoderVisionModel,
 )
-from .modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
-from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
-from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
-from .modeling.vision import InternVisionModel, InternVLVisionModel
-from .modeling.vision_backbone import InternVisionBackbone, InternVLVisionBackbone
-from .modeling.vision_heads import (
+from .modeling.dual_encoder.pretraining import InternVLDualEncoderForPreTraining
+from .modeling.internvl.configuration import InternVLConfig
+from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLModel
+from .modeling.language_models import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
+from .modeling.original.configuration_chat import InternVLChatConfig
+from .modeling.original.configuration_llava import InternVLLlavaConfig
+from .modeling.vision.backbone import InternVisionBackbone, InternVLVisionBackbone
+from .modeling.vision.configuration import InternVisionConfig, InternVLVisionConfig
+from .modeling.vision.heads import (
     InternVisionForImageClassification,
     InternVisionForSemanticSegmentation,
     InternVLVisionForImageClassification,
     InternVLVisionForSemanticSegmentation,
 )
+from .modeling.vision.model import InternVisionModel, InternVLVisionModel
 from .nano import nano_path
 from .processing.chat_templates import get_chat_template, split_thinking
-from .processing.grounding import format_box, parse_grounding
-from .processing.image_processing import InternVLImageProcessor
-from .processing.image_processing_llava import InternVLLlavaImageProcessor
+from .processing.images.image_processing import InternVLImageProcessor
+from .processing.images.image_processing_llava import InternVLLlavaImageProcessor
+from .processing.images.tiling import select_grid
 from .processing.processor import InternVLProcessor
 from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
 from .processing.processor_llava import InternVLLlavaProcessor
-from .processing.tiling import select_grid
-from .processing.tokenization import load_tokenizer
-from .processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
-from .processing.tokenization_internlm2 import InternLM2Tokenizer
-from .processing.video_processing import InternVLVideoProcessor
+from .processing.text.grounding import format_box, parse_grounding
+from .processing.tokenizers.dual_encoder import InternVLDualEncoderTokenizer
+from .processing.tokenizers.internlm2 import InternLM2Tokenizer
+from .processing.tokenizers.loading import load_tokenizer
+from .processing.videos.video_processing import InternVLVideoProcessor
+from .profiling.device_map import internvl_device_map
 from .registry import register
+from .renamed_modules import accept_former_names
 
 __version__ = "0.1.0"
 
+accept_former_names()
 register()
 
 __all__ = [

@@ -22,19 +22,19 @@ import torch
 from transformers.utils import logging
 
 from .hub.arguments import pinned
-from .modeling.answer_decoding import DecodesAnswersAlone
-from .modeling.authors_calls import FORWARD, GENERATE, begins_with_pixels, by_name, encoded_images
-from .modeling.authors_parts import HasAuthorsParts
-from .modeling.canonical import HasCanonicalForm
-from .modeling.configuration_chat import InternVLChatConfig
-from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
-from .modeling.loading import LoadsStrictly
-from .modeling.older_arguments import todays_arguments
-from .modeling.pixel_shapes import check_tiles
+from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
+from .modeling.original.attributes import HasAuthorsParts
+from .modeling.original.calls import FORWARD, GENERATE, begins_with_pixels, by_name, encoded_images
+from .modeling.original.canonical import HasCanonicalForm
+from .modeling.original.configuration_chat import InternVLChatConfig
+from .modeling.pretrained.answer_decoding import DecodesAnswersAlone
+from .modeling.pretrained.loading import LoadsStrictly
+from .modeling.pretrained.older_arguments import todays_arguments
+from .modeling.vision.layers import check_tiles
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
-from .processing.conversation import Conversation, get_conv_template
-from .processing.text_as_data import Prompt, control_pattern, encode_batch, render_prompts, replace
-from .processing.tokenization import added_token_ids, as_trained, stop_first
+from .processing.text.conversation import Conversation, get_conv_template
+from .processing.text.untrusted_text import Prompt, control_pattern, encode_batch, render_prompts, replace
+from .processing.tokenizers.loading import added_token_ids, as_trained, stop_first
 
 logger = logging.get_logger(__name__)
 

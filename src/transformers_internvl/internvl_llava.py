@@ -16,16 +16,16 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig
 
-from .conversion.llava_tower import TOWER_PREFIX, find_sizes, tower_folder
-from .conversion.shapes import weight_shapes
+from .conversion.files.shapes import weight_shapes
+from .conversion.layouts.llava_tower import TOWER_PREFIX, find_sizes, tower_folder
 from .hub.arguments import pinned
-from .modeling.canonical import HasCanonicalForm
-from .modeling.configuration_llava import InternVLLlavaConfig
-from .modeling.dual_encoder import InternVLDualEncoderModel
-from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
-from .modeling.loading import LoadsStrictly
-from .modeling.older_arguments import todays_arguments
-from .modeling.vision import InternVisionModel
+from .modeling.dual_encoder.model import InternVLDualEncoderModel
+from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLModel
+from .modeling.original.canonical import HasCanonicalForm
+from .modeling.original.configuration_llava import InternVLLlavaConfig
+from .modeling.pretrained.loading import LoadsStrictly
+from .modeling.pretrained.older_arguments import todays_arguments
+from .modeling.vision.model import InternVisionModel
 
 
 class InternVLLlavaBody(InternVLModel):

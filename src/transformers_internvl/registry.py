@@ -35,33 +35,34 @@ from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPI
 from transformers.models.auto.video_processing_auto import VIDEO_PROCESSOR_MAPPING
 
 from .backend_classes import BackendClasses
-from .conversion import mappings
+from .conversion.weights import mappings
 from .internvl_chat import InternVLChatModel
 from .internvl_llava import InternVLLlavaForConditionalGeneration
-from .modeling.configuration import InternVLConfig, InternVLVisionConfig
-from .modeling.configuration_chat import InternVisionConfig, InternVLChatConfig
-from .modeling.configuration_dual_encoder import InternVLDualEncoderConfig
-from .modeling.configuration_llava import InternVLLlavaConfig
-from .modeling.dual_encoder import InternVLDualEncoderModel
-from .modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
-from .modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
-from .modeling.internvl import InternVLForConditionalGeneration, InternVLModel
-from .modeling.vision import InternVisionModel, InternVLVisionModel
-from .modeling.vision_backbone import InternVisionBackbone, InternVLVisionBackbone
-from .modeling.vision_heads import (
+from .modeling.dual_encoder.configuration import InternVLDualEncoderConfig
+from .modeling.dual_encoder.model import InternVLDualEncoderModel
+from .modeling.dual_encoder.pretraining import InternVLDualEncoderForPreTraining
+from .modeling.internvl.configuration import InternVLConfig
+from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLModel
+from .modeling.language_models import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
+from .modeling.original.configuration_chat import InternVLChatConfig
+from .modeling.original.configuration_llava import InternVLLlavaConfig
+from .modeling.vision.backbone import InternVisionBackbone, InternVLVisionBackbone
+from .modeling.vision.configuration import InternVisionConfig, InternVLVisionConfig
+from .modeling.vision.heads import (
     InternVisionForImageClassification,
     InternVisionForSemanticSegmentation,
     InternVLVisionForImageClassification,
     InternVLVisionForSemanticSegmentation,
 )
-from .processing.image_processing import InternVLImageProcessor
-from .processing.image_processing_llava import InternVLLlavaImageProcessor
+from .modeling.vision.model import InternVisionModel, InternVLVisionModel
+from .processing.images.image_processing import InternVLImageProcessor
+from .processing.images.image_processing_llava import InternVLLlavaImageProcessor
 from .processing.processor import InternVLProcessor
 from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
 from .processing.processor_llava import InternVLLlavaProcessor
-from .processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
-from .processing.tokenization_internlm2 import InternLM2Tokenizer
-from .processing.video_processing import InternVLVideoProcessor
+from .processing.tokenizers.dual_encoder import InternVLDualEncoderTokenizer
+from .processing.tokenizers.internlm2 import InternLM2Tokenizer
+from .processing.videos.video_processing import InternVLVideoProcessor
 
 KEEP_STOCK = "TRANSFORMERS_INTERNVL_KEEP_STOCK"
 

@@ -8,8 +8,8 @@ import pytest
 from tests.parity.golden import golden_root
 from transformers_internvl import nano_path
 from transformers_internvl.cli import main
-from transformers_internvl.evaluation import study
-from transformers_internvl.evaluation.study import PUBLISHED
+from transformers_internvl.profiling import study
+from transformers_internvl.profiling.study import PUBLISHED
 
 
 def run(capsys, *arguments):

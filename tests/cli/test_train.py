@@ -12,9 +12,9 @@ from tests.training.drawn import short, write_data
 from transformers_internvl import nano_path
 from transformers_internvl.cli import main
 from transformers_internvl.cli.train import spell_out
-from transformers_internvl.evaluation.released import released_config
+from transformers_internvl.profiling.released import released_config
 from transformers_internvl.training.recipes import recipe_names
-from transformers_internvl.training.report import RunReport, read_log
+from transformers_internvl.training.run.report import RunReport, read_log
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from transformers import AutoModel
 
 from tests.conversion.test_convert import INTERNLM2, SHARDS, equal, run_until, weights
-from transformers_internvl.conversion.convert import convert_checkpoint
+from transformers_internvl.conversion.layouts.convert import convert_checkpoint
 
 
 def loads(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel
 from tests.closeness import SAME_WEIGHTS
 from tests.fused_lora import adapt, fused_model, logits, write_adapter
 from tests.parity.golden import golden_root
-from transformers_internvl.conversion.adapters import Adapter, convert_adapter, to_authors
+from transformers_internvl.conversion.lora.adapters import Adapter, convert_adapter, to_authors
 
 CASES = ["chat_internlm2", "chat_qwen2", "chat_phi3", "chat_llama3"]
 

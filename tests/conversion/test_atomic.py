@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from transformers_internvl.cli import main
-from transformers_internvl.conversion.atomic import atomic_folder
+from transformers_internvl.conversion.files.folders import atomic_folder
 from transformers_internvl.nano import nano_path
 
 

@@ -19,11 +19,11 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, Aut
 import transformers_internvl as ours
 from tests.llava import write_folder
 from tests.parity.golden import golden_cases, golden_root
-from transformers_internvl.conversion import convert as module
-from transformers_internvl.conversion.companions import other_files
-from transformers_internvl.conversion.convert import convert_checkpoint
-from transformers_internvl.conversion.verify import compare_checkpoints
-from transformers_internvl.modeling.authors_keys import BOOKKEEPING
+from transformers_internvl.conversion.layouts import convert as module
+from transformers_internvl.conversion.layouts.auxiliary_files import other_files
+from transformers_internvl.conversion.layouts.convert import convert_checkpoint
+from transformers_internvl.conversion.layouts.verify import compare_checkpoints
+from transformers_internvl.modeling.original_keys import BOOKKEEPING
 
 CHAT = golden_cases("chat_")
 CASES = [*CHAT, *golden_cases("intern_vit_"), *golden_cases("internvl_14b")]
@@ -205,7 +205,7 @@ def test_stock_runs_the_result(stations, tmp_path):
 
 def test_what_stock_computes_differently_is_said(tmp_path, monkeypatch):
     said: list[str] = []
-    monkeypatch.setattr("transformers_internvl.modeling.canonical.logger.warning", said.append)
+    monkeypatch.setattr("transformers_internvl.modeling.original.canonical.logger.warning", said.append)
     convert_checkpoint(golden_root() / "chat_llama_v1_2", tmp_path / "hf", "hf", progress=False)
     assert len(said) == 1 and "`ps_version: v1`" in said[0]
 

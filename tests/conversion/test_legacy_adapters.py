@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoModelForImageTextToText
 from tests.closeness import assert_same_results
 from tests.fused_lora import adapt, fused_model, logits, write_legacy
 from tests.parity.golden import golden_root
-from transformers_internvl.conversion.legacy_adapters import extract_legacy, is_legacy, merge_legacy, merged
+from transformers_internvl.conversion.lora.inside_checkpoints import extract_legacy, is_legacy, merge_legacy, merged
 
 CASES = ["chat_internlm2", "chat_qwen2", "chat_phi3", "chat_llama3", "chat_llama_v1_2"]
 

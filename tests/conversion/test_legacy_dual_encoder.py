@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from tests.parity.golden import golden_root
 from transformers_internvl import InternVLDualEncoderTextModel, InternVLDualEncoderVisionModel
-from transformers_internvl.conversion.legacy_dual_encoder import convert_internvl_c
+from transformers_internvl.conversion.weights.legacy_dual_encoder import convert_internvl_c
 
 FOLDER = golden_root() / "internvl_14b"
 

@@ -25,9 +25,9 @@ from tests.closeness import assert_same_results
 from tests.fused_lora import adapt, fused_model, logits, write_adapter, write_legacy
 from tests.parity.golden import golden_root
 from transformers_internvl import load_tokenizer, nano_path
-from transformers_internvl.conversion.folders import load_exactly, patched
-from transformers_internvl.conversion.language_model_swap import replace_language_model_folder
-from transformers_internvl.conversion.operations import (
+from transformers_internvl.conversion.files.copies import load_exactly, patched
+from transformers_internvl.conversion.surgery.language_model_swap import replace_language_model_folder
+from transformers_internvl.conversion.surgery.operations import (
     add_tokens_folder,
     extract_tower_folder,
     merge_lora_folder,
@@ -35,7 +35,7 @@ from transformers_internvl.conversion.operations import (
     resize_positions_folder,
     truncate_tower_folder,
 )
-from transformers_internvl.conversion.vocabulary import IMAGE_TOKENS
+from transformers_internvl.conversion.surgery.vocabulary import IMAGE_TOKENS
 
 GOLDEN = golden_root()
 NOT_COPIED = (".safetensors",)

@@ -7,16 +7,15 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from transformers.core_model_loading import ConversionOps
 
 from tests.closeness import assert_same_results
-from transformers_internvl.conversion import mappings
-from transformers_internvl.conversion.ops import (
-    BesideBody,
-    FusedConverter,
+from transformers_internvl.conversion.weights import mappings
+from transformers_internvl.conversion.weights.converters import BesideBody, FusedConverter
+from transformers_internvl.conversion.weights.ops import (
     merge_groups,
     merge_thirds,
     split_groups,
     split_thirds,
 )
-from transformers_internvl.modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM
+from transformers_internvl.modeling.language_models import InternLM2Config, InternLM2ForCausalLM
 
 CONFIG = LlamaConfig(hidden_size=48, num_attention_heads=6, num_key_value_heads=2)
 

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig
 
 from tests.parity.golden import golden_cases, golden_root
-from transformers_internvl.conversion.shapes import intern_vit_fields, weight_shapes
+from transformers_internvl.conversion.files.shapes import intern_vit_fields, weight_shapes
 
 
 @pytest.mark.parametrize("folder", golden_cases("intern_vit_"), ids=lambda path: path.name)

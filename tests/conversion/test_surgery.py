@@ -18,7 +18,7 @@ from transformers_internvl import (
     InternVLDualEncoderModel,
     InternVLVisionModel,
 )
-from transformers_internvl.conversion.surgery import resize_position_table, truncate_layers
+from transformers_internvl.conversion.surgery.towers import resize_position_table, truncate_layers
 
 
 @pytest.fixture(params=golden_cases("intern_vit_"), ids=lambda path: path.name)

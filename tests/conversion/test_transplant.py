@@ -15,7 +15,7 @@ from transformers_internvl import (
     InternVLDualEncoderModel,
     InternVLVisionModel,
 )
-from transformers_internvl.conversion.transplant import extract_tower, replace_language_model, replace_tower
+from transformers_internvl.conversion.surgery.transplant import extract_tower, replace_language_model, replace_tower
 
 
 def load(name):

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import transformers_internvl as ours
 from tests.parity.golden import golden_root
-from transformers_internvl.conversion import verify
+from transformers_internvl.conversion.layouts import verify
 
 
 @pytest.mark.parametrize("piece", [3, 7, 1000])

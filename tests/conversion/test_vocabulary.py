@@ -9,7 +9,7 @@ from tests import llava
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_model
 from transformers_internvl import load_tokenizer, nano_path
-from transformers_internvl.conversion.vocabulary import add_tokens, fill_rows
+from transformers_internvl.conversion.surgery.vocabulary import add_tokens, fill_rows
 
 
 @pytest.mark.parametrize("name", ["chat_qwen2", "chat_internlm2", "chat_qwen3_tied", "nano"])

@@ -6,8 +6,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from transformers_internvl.conversion import weight_streams
-from transformers_internvl.conversion.weight_streams import (
+from transformers_internvl.conversion.files import weight_streams
+from transformers_internvl.conversion.files.weight_streams import (
     DTYPES,
     WeightStream,
     as_bytes,

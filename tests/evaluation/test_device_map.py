@@ -14,11 +14,11 @@ from tests.llava import llava_config
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_batch, tiny_config, tiny_model
 from transformers_internvl import InternVLLlavaConfig, internvl_device_map
-from transformers_internvl.evaluation.device_map import plan_devices
-from transformers_internvl.evaluation.fitting import changes_that_fit
-from transformers_internvl.evaluation.memory import IMAGES, Request, memory_units, needs
-from transformers_internvl.evaluation.profile import build_on_meta
-from transformers_internvl.evaluation.released import released_config
+from transformers_internvl.profiling.device_map import plan_devices
+from transformers_internvl.profiling.fitting import changes_that_fit
+from transformers_internvl.profiling.memory import IMAGES, Request, memory_units, needs
+from transformers_internvl.profiling.profile import build_on_meta
+from transformers_internvl.profiling.released import released_config
 
 REQUEST = Request(tiles=3, images=1, context=40, new_tokens=6)
 

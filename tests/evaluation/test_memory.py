@@ -12,9 +12,9 @@ from tests.llava import llava_config
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import IMAGE_TOKEN, TOKENS_PER_TILE, tiny_config
 from transformers_internvl import InternVisionConfig, InternVLForConditionalGeneration, InternVLLlavaConfig
-from transformers_internvl.evaluation.memory import ANSWER, IMAGES, PROMPT, QUANTIZED, Request, memory_units, needs
-from transformers_internvl.evaluation.memory_trace import LiveBytes
-from transformers_internvl.evaluation.profile import build_on_meta
+from transformers_internvl.profiling.memory import ANSWER, IMAGES, PROMPT, QUANTIZED, Request, memory_units, needs
+from transformers_internvl.profiling.memory_trace import LiveBytes
+from transformers_internvl.profiling.profile import build_on_meta
 
 REQUEST = Request(tiles=3, images=1, context=40, new_tokens=6)
 MOE = {"model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}

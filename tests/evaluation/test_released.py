@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from transformers_internvl.evaluation.profile import profile
-from transformers_internvl.evaluation.released import LANGUAGE_MODELS, RELEASES, TOWERS, released_config
+from transformers_internvl.profiling.profile import profile
+from transformers_internvl.profiling.released import LANGUAGE_MODELS, RELEASES, TOWERS, released_config
 
 # Release -> billions of parameters: tower, projector, and language model with separate embeddings.
 SIZES = {

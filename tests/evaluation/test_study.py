@@ -3,7 +3,7 @@
 
 import pytest
 
-from transformers_internvl.evaluation.study import PUBLISHED, architecture_study, fitting_candidate
+from transformers_internvl.profiling.study import PUBLISHED, architecture_study, fitting_candidate
 
 # Table 11: variant -> width, depth, MLP, heads, M parameters and "GFLOPs" as printed, and with one digit more.
 TABLE_11 = {

@@ -17,7 +17,7 @@ from tests.closeness import assert_same_results
 from tests.parity.golden import golden_cases
 from tests.tiny import tiny_config
 from transformers_internvl import InternVisionBackbone, InternVisionConfig, InternVLVisionBackbone
-from transformers_internvl.modeling.vision_backbone import InternVLVisionPyramid
+from transformers_internvl.modeling.vision.backbone import InternVLVisionPyramid
 
 
 @pytest.fixture(params=golden_cases("intern_vit_"), ids=lambda path: path.name)

@@ -15,7 +15,7 @@ from tests.modeling import test_dual_encoder as dual
 from tests.modeling import test_qllama as qllama
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_batch, tiny_model
-from transformers_internvl.modeling.qllama import QLlamaForCausalLM
+from transformers_internvl.modeling.dual_encoder.qllama import QLlamaForCausalLM
 
 KINDS = ["body", "chat", "experts", "head", "internlm2", "llava", "llava_with_qllama", "own_masks"]
 KINDS += ["qllama", "qllama_body"]

@@ -14,7 +14,7 @@ from tests.modeling.compiled import ANY_BATCH, TOLERANCE, Family, compare, count
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import IMAGE_TOKEN, tiny_batch, tiny_model
 from transformers_internvl.nano import nano_path, sample_images
-from transformers_internvl.processing.tokenization import load_tokenizer
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 
 ONE_LAYER = {"text": {"num_hidden_layers": 1}, "vision": {"num_hidden_layers": 1}}
 GREEDY = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
@@ -198,7 +198,9 @@ def test_what_is_refused_would_have_been_wrong(monkeypatch):
     whole = family.generate(family.batch, **first).logits[0]
     with pytest.raises(ValueError, match="beyond 16 positions.*prompt of 20"):
         family.generate(family.batch, prefill_chunk_size=5)
-    monkeypatch.setattr("transformers_internvl.modeling.exact_decoding._limit", lambda config: (None, False))
+    monkeypatch.setattr(
+        "transformers_internvl.modeling.pretrained.exact_decoding._limit", lambda config: (None, False)
+    )
     chunked = family.generate(family.batch, prefill_chunk_size=5, **first).logits[0]
     assert (whole - chunked).abs().max() > 2e-4  # a hundred times what rounding does
 

@@ -26,7 +26,11 @@ from transformers_internvl import (
     InternVLDualEncoderTextModel,
     InternVLDualEncoderVisionModel,
 )
-from transformers_internvl.modeling.contrastive import contrastive_loss, draw_hard_negatives, mean_cross_entropy
+from transformers_internvl.modeling.dual_encoder.losses import (
+    contrastive_loss,
+    draw_hard_negatives,
+    mean_cross_entropy,
+)
 
 PAD, BEGIN, END = 0, 1, 2
 

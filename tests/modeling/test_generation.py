@@ -15,8 +15,8 @@ from tests.modeling.test_dual_encoder import tiny_model as dual_encoder
 from tests.modeling.test_qllama import tiny_model as qllama
 from tests.parity.golden import golden_root
 from tests.tiny import IMAGE_TOKEN, tiny_batch, tiny_model
-from transformers_internvl.modeling.internlm2 import InternLM2Config, InternLM2ForCausalLM
-from transformers_internvl.modeling.qllama import QLlamaForCausalLM
+from transformers_internvl.modeling.dual_encoder.qllama import QLlamaForCausalLM
+from transformers_internvl.modeling.language_models import InternLM2Config, InternLM2ForCausalLM
 from transformers_internvl.training.lora import lora_config
 
 # A random model may write the token that stands for an image, which no trained one does.

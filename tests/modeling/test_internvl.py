@@ -8,7 +8,7 @@ from transformers import AutoModel
 
 from tests.parity.golden import golden_root
 from tests.tiny import IMAGE_TOKEN, tiny_batch, tiny_model
-from transformers_internvl.modeling.internvl import pixel_shuffle
+from transformers_internvl.modeling.internvl.model import pixel_shuffle
 
 
 def _shuffled_cell(features: torch.Tensor, row: int, column: int, f: int) -> torch.Tensor:

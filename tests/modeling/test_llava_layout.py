@@ -18,8 +18,8 @@ import transformers_internvl as ours
 from tests import llava
 from tests.closeness import assert_same_results
 from tests.parity.golden import golden_root
-from transformers_internvl.conversion import shapes
-from transformers_internvl.modeling.projector import PROJECTORS
+from transformers_internvl.conversion.files import shapes
+from transformers_internvl.modeling.internvl.image_features import PROJECTORS
 
 FORMS = ("mlp2x_gelu", "two_mlp")
 OUTPUT = {"rtol": 1e-4, "atol": 2e-5}

@@ -10,8 +10,14 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, Bit
 
 import transformers_internvl as ours
 from tests.parity.golden import golden_root
-from transformers_internvl.evaluation.profile import build_on_meta
-from transformers_internvl.modeling.module_names import cover, disk_names, own_device_map, own_names, skipped_names
+from transformers_internvl.modeling.pretrained.module_names import (
+    cover,
+    disk_names,
+    own_device_map,
+    own_names,
+    skipped_names,
+)
+from transformers_internvl.profiling.profile import build_on_meta
 
 INTERNLM2 = golden_root() / "chat_internlm2"
 PROJECTIONS = [f"model.language_model.layers.{layer}.self_attn.{part}_proj" for layer in range(2) for part in "qkv"]

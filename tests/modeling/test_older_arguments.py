@@ -12,8 +12,8 @@ from transformers import BitsAndBytesConfig
 import transformers_internvl as ours
 from tests import llava
 from tests.parity.golden import golden_root
-from transformers_internvl.modeling import older_arguments
-from transformers_internvl.modeling.older_arguments import todays_arguments
+from transformers_internvl.modeling.pretrained import older_arguments
+from transformers_internvl.modeling.pretrained.older_arguments import todays_arguments
 from transformers_internvl.nano import nano_path
 
 CASES = [

@@ -8,8 +8,8 @@ from transformers import AutoModel, DynamicCache, GptOssConfig, Phi3Config, Qwen
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
 from tests.tiny import tiny_batch, tiny_model
-from transformers_internvl.modeling import packed_masks as module
-from transformers_internvl.modeling.packed_masks import PackedCausalMask, packed_masks, use_cache_of_packs
+from transformers_internvl.modeling.pretrained import packed_masks as module
+from transformers_internvl.modeling.pretrained.packed_masks import PackedCausalMask, packed_masks, use_cache_of_packs
 
 POSITIONS = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 0]])
 EMBEDDINGS = torch.zeros(1, 8, 16)

@@ -11,8 +11,8 @@ from tests.modeling.test_dual_encoder import images, texts
 from tests.modeling.test_dual_encoder import tiny_model as tiny_dual_encoder
 from tests.tiny import tiny_config
 from transformers_internvl import InternVisionConfig, InternVLVisionConfig, InternVLVisionModel
-from transformers_internvl.modeling.patch_dropout import PatchDropout, num_patches_kept
-from transformers_internvl.modeling.vision_backbone import InternVLVisionBackbone
+from transformers_internvl.modeling.vision.backbone import InternVLVisionBackbone
+from transformers_internvl.modeling.vision.layers import PatchDropout, num_patches_kept
 
 
 def tiny_tower(patch_dropout: float = 0.5, **changes) -> InternVLVisionModel:

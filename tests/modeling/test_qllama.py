@@ -6,7 +6,7 @@ import torch
 from transformers import LlamaConfig, LlamaModel
 
 from transformers_internvl import QLlamaConfig
-from transformers_internvl.modeling.qllama import (
+from transformers_internvl.modeling.dual_encoder.qllama import (
     QLlamaForCausalLM,
     QLlamaModel,
     contrastive_mask,

@@ -11,8 +11,8 @@ import transformers_internvl as ours
 from tests import llava
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_config
-from transformers_internvl.evaluation.profile import build_on_meta
-from transformers_internvl.modeling.quantized import with_exact_modules
+from transformers_internvl.modeling.pretrained.quantized import with_exact_modules
+from transformers_internvl.profiling.profile import build_on_meta
 
 CONFIGS = {
     "authors": lambda: AutoConfig.from_pretrained(golden_root() / "chat_internlm2"),

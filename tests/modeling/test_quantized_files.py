@@ -17,7 +17,7 @@ from transformers import AutoModel, AutoModelForImageTextToText, BitsAndBytesCon
 
 import transformers_internvl as ours
 from tests.parity.golden import golden_root
-from transformers_internvl.conversion.ops import merge_groups, split_groups
+from transformers_internvl.conversion.weights.ops import merge_groups, split_groups
 
 CHATS = ["chat_internlm2", "chat_qwen2", "chat_phi3"]
 BITS = ["8", "4", "4 nested"]

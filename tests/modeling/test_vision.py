@@ -13,7 +13,8 @@ from transformers_internvl import (
     InternVLVisionForImageClassification,
     InternVLVisionModel,
 )
-from transformers_internvl.modeling.vision import StochasticDepth, interpolate_positions
+from transformers_internvl.modeling.vision.layers import StochasticDepth
+from transformers_internvl.modeling.vision.model import interpolate_positions
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from transformers_internvl.nano.examples import (
 from transformers_internvl.nano.model import TILE_SIZE, TOKENS_PER_TILE, build_tokenizer
 from transformers_internvl.nano.palette import COLORS
 from transformers_internvl.nano.questions import COUNTS, SHAPES, TASKS
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 
 BUILT_IN_FONT = Style()
 

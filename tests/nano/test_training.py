@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-from transformers_internvl.modeling.internvl import pixel_shuffle
+from transformers_internvl.modeling.internvl.model import pixel_shuffle
 from transformers_internvl.nano.drawing import Style
 from transformers_internvl.nano.examples import PATCH_CLASSES, Collator, Examples, Mix
 from transformers_internvl.nano.model import TOKENS_PER_TILE, build_model, build_tokenizer, sine_positions

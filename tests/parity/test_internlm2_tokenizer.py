@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from transformers_internvl.processing.tokenization_internlm2 import InternLM2Tokenizer
+from transformers_internvl.processing.tokenizers.internlm2 import InternLM2Tokenizer
 
 from .golden import golden_cases
 

@@ -13,7 +13,7 @@ import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from transformers_internvl.processing.chat_templates import get_chat_template
-from transformers_internvl.processing.tokenization import load_tokenizer
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 
 from .golden import golden_cases
 

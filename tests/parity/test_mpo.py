@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 from tests.parity.golden import golden_root
-from transformers_internvl.training.mpo import MPOLoss, join_pairs, pair_log_probs
+from transformers_internvl.training.trainers.mpo import MPOLoss, join_pairs, pair_log_probs
 
 FOLDER = golden_root() / "dpo_mpo"
 STEPS = json.loads((FOLDER / "losses.json").read_text())

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from transformers_internvl.modeling.losses import IGNORE_INDEX
-from transformers_internvl.training.collation import PackingCollator
+from transformers_internvl.training.data.collation import PackingCollator
 
 from .golden import golden_cases
 from .test_chat_models import Case

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from transformers_internvl.modeling.losses import IGNORE_INDEX
-from transformers_internvl.training.collation import PackingCollator, as_piece, take_piece
-from transformers_internvl.training.packing import AuthorsPacker
+from transformers_internvl.training.data.collation import PackingCollator, as_piece, take_piece
+from transformers_internvl.training.data.packing import AuthorsPacker
 
 from .golden import golden_cases
 

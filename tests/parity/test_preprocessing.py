@@ -11,8 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.parity.golden import golden_cases
-from transformers_internvl.processing.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
-from transformers_internvl.processing.tiling import count_tiles, select_grid
+from transformers_internvl.processing.images.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
+from transformers_internvl.processing.images.tiling import count_tiles, select_grid
 
 CASES = golden_cases("preprocessing")
 RECORDS = [(case, record) for case in CASES for record in json.loads((case / "images.json").read_text())]

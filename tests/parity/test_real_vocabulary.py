@@ -9,10 +9,10 @@ import pytest
 import transformers
 from sentencepiece import SentencePieceProcessor
 
-from transformers_internvl.processing.sentencepiece_model import SentencePieceModel
-from transformers_internvl.processing.tokenization import LlamaTokenizer, as_trained, load_tokenizer
-from transformers_internvl.processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
-from transformers_internvl.processing.tokenization_internlm2 import InternLM2Tokenizer
+from transformers_internvl.processing.tokenizers.dual_encoder import InternVLDualEncoderTokenizer
+from transformers_internvl.processing.tokenizers.internlm2 import InternLM2Tokenizer
+from transformers_internvl.processing.tokenizers.loading import LlamaTokenizer, as_trained, load_tokenizer
+from transformers_internvl.processing.tokenizers.sentencepiece_model import SentencePieceModel
 
 from .golden import golden_cases
 

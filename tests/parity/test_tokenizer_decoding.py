@@ -7,8 +7,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from transformers_internvl.processing.chat_templates import TEMPLATES
-from transformers_internvl.processing.tokenization import load_tokenizer
-from transformers_internvl.processing.tokenization_internlm2 import InternLM2Tokenizer
+from transformers_internvl.processing.tokenizers.internlm2 import InternLM2Tokenizer
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 
 from .golden import golden_cases
 

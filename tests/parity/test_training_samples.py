@@ -19,9 +19,9 @@ from PIL import Image
 
 from transformers_internvl.modeling.losses import IGNORE_INDEX
 from transformers_internvl.processing.chat_templates import TEMPLATES, get_chat_template
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.training.samples import DROPS_FIRST_ANSWER, SampleEncoder
+from transformers_internvl.training.data.samples import DROPS_FIRST_ANSWER, SampleEncoder
 
 from .golden import golden_root
 from .test_labels import RECORDS, name_of, tokenizer_of

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.parity.golden import golden_cases
-from transformers_internvl.processing.frame_sampling import fps_indices, middle_indices, segment_indices
+from transformers_internvl.processing.videos.frame_sampling import fps_indices, middle_indices, segment_indices
 
 CASES = golden_cases("video")
 

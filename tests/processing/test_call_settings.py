@@ -11,7 +11,7 @@ from transformers import AutoProcessor
 from tests.llava import write_folder
 from tests.parity.golden import golden_root
 from transformers_internvl.nano import nano_path
-from transformers_internvl.processing.tokenization import load_tokenizer
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 
 CHATS = ["chat_qwen2", "chat_internlm2", "chat_phi3", "chat_llama_v1_2", "chat_gpt_oss"]
 KINDS = [*CHATS, "nano", "llava", "internvl_14b"]

@@ -9,11 +9,11 @@ from PIL import Image
 from transformers import pipeline
 
 from tests.parity.golden import golden_root
-from transformers_internvl.cli.serving.requests import RequestError, check_messages
 from transformers_internvl.nano import nano_path
 from transformers_internvl.processing.chat_templates import TEMPLATES, get_chat_template
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.training.samples import SampleEncoder
+from transformers_internvl.serving.requests import RequestError, check_messages
+from transformers_internvl.training.data.samples import SampleEncoder
 
 CALL = {"type": "function", "function": {"name": "crop", "arguments": {"left": 3}}}
 USER = {"role": "user", "content": "Q"}

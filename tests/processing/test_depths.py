@@ -12,13 +12,13 @@ from transformers import AutoProcessor
 from tests.llava import write_folder
 from tests.parity.golden import golden_root
 from transformers_internvl.cli import main
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.processing.video_processing import InternVLVideoProcessor
-from transformers_internvl.training.augmentation import RandomJpeg
-from transformers_internvl.training.dataset import ChatDataset
-from transformers_internvl.training.records import DataSet, TableRows
-from transformers_internvl.training.samples import SampleEncoder
+from transformers_internvl.processing.videos.video_processing import InternVLVideoProcessor
+from transformers_internvl.training.data.augmentation import RandomJpeg
+from transformers_internvl.training.data.dataset import ChatDataset
+from transformers_internvl.training.data.records import DataSet, TableRows
+from transformers_internvl.training.data.samples import SampleEncoder
 
 SIDE = 28
 LEVELS = np.random.default_rng(0).integers(0, 256, (50, 75), dtype=np.uint8)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transformers_internvl.processing.grounding import format_box, parse_grounding
+from transformers_internvl.processing.text.grounding import format_box, parse_grounding
 
 SIDES = st.integers(1, 5000)
 

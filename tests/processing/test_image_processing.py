@@ -11,9 +11,9 @@ from transformers import AutoImageProcessor, AutoProcessor, PreTrainedConfig
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
 from tests.parity.golden import golden_root
-from transformers_internvl.processing import resampling
-from transformers_internvl.processing.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
-from transformers_internvl.processing.resampling import Target, resize_by_torch, resize_like_pillow
+from transformers_internvl.processing.images import resampling
+from transformers_internvl.processing.images.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
+from transformers_internvl.processing.images.resampling import Target, resize_by_torch, resize_like_pillow
 
 SIDE = 28
 

@@ -17,7 +17,7 @@ from tests.parity.golden import golden_root
 from transformers_internvl.evaluation.data import Item, Pictures
 from transformers_internvl.nano import nano_path
 from transformers_internvl.processing.sources import load_image, open_image
-from transformers_internvl.training.samples import SampleEncoder
+from transformers_internvl.training.data.samples import SampleEncoder
 
 COUNT = 200
 

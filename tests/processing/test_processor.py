@@ -20,9 +20,9 @@ import transformers_internvl  # noqa: F401  (registers)
 from tests.parity.golden import golden_root
 from transformers_internvl.nano import nano_path
 from transformers_internvl.processing.chat_templates import get_chat_template
-from transformers_internvl.processing.grounding import format_box
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
+from transformers_internvl.processing.text.grounding import format_box
 
 QWEN2 = golden_root() / "chat_qwen2"  # tiles of 56 pixels, 4 tokens each
 TOKENIZER_FILES = ("tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")

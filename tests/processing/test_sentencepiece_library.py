@@ -16,10 +16,10 @@ from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer
 from transformers import AddedToken
 
-from transformers_internvl.processing import tokenization_dual_encoder as dual
-from transformers_internvl.processing.sentencepiece_model import SentencePieceModel
-from transformers_internvl.processing.tokenization import load_tokenizer
-from transformers_internvl.processing.tokenization_internlm2 import InternLM2Tokenizer
+from transformers_internvl.processing.tokenizers import dual_encoder as dual
+from transformers_internvl.processing.tokenizers.internlm2 import InternLM2Tokenizer
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
+from transformers_internvl.processing.tokenizers.sentencepiece_model import SentencePieceModel
 
 TEXTS = ["", " ", "  ", "1234567", "300 400", "不是不好的中国中人", "aababcabc abcab", "a\n  b", "é😀中", "<0x41>▁a"]
 ANY_TEXT = st.text(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
 from tests.parity.golden import golden_root
-from transformers_internvl.processing.sentencepiece_model import (
+from transformers_internvl.processing.tokenizers.sentencepiece_model import (
     USER_DEFINED,
     SentencePieceModel,
     decode_pieces,

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from transformers_internvl import InternVLImageProcessor, InternVLVideoProcessor
-from transformers_internvl.processing.image_processing_llava import InternVLLlavaImageProcessor
+from transformers_internvl.processing.images.image_processing_llava import InternVLLlavaImageProcessor
 
 PICTURE = Image.new("RGB", (30, 20), (1, 128, 255))
 

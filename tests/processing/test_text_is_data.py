@@ -12,10 +12,10 @@ from PIL import Image
 import transformers_internvl  # noqa: F401  (registers)
 from tests.parity.golden import golden_cases, golden_root
 from transformers_internvl.processing.chat_templates import get_chat_template
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.processing.text_as_data import control_pattern
-from transformers_internvl.processing.tokenization import load_tokenizer
+from transformers_internvl.processing.text.untrusted_text import control_pattern
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 
 FOLDERS = {folder.name: folder for folder in golden_cases("chat_") if (folder / "chat.json").is_file()}
 # The tokenizers with their own templates, and a template whose roles are plain text.

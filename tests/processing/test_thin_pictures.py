@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from transformers_internvl import InternVLImageProcessor, InternVLVideoProcessor
-from transformers_internvl.processing.image_processing_llava import InternVLLlavaImageProcessor
-from transformers_internvl.processing.pixels import MAX_SIDE
-from transformers_internvl.processing.resampling import _LONGEST_SIDE, Target, resize_like_pillow
+from transformers_internvl.processing.images.image_processing_llava import InternVLLlavaImageProcessor
+from transformers_internvl.processing.images.pixels import MAX_SIDE
+from transformers_internvl.processing.images.resampling import _LONGEST_SIDE, Target, resize_like_pillow
 
 SIDE = 28
 

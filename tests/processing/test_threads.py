@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transformers_internvl.processing.image_processing import BACKENDS, InternVLImageProcessor
+from transformers_internvl.processing.images.image_processing import BACKENDS, InternVLImageProcessor
 from transformers_internvl.processing.threads import run_all, thread_count
 
 

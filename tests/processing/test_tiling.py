@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformers_internvl.processing import tiling
-from transformers_internvl.processing.tiling import (
+from transformers_internvl.processing.images import tiling
+from transformers_internvl.processing.images.tiling import (
     MAX_TILES,
     count_tiles,
     grid_tiles,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
 
 from tests.parity.golden import golden_root
-from transformers_internvl.processing.tokenization import LlamaTokenizer, load_tokenizer
+from transformers_internvl.processing.tokenizers.loading import LlamaTokenizer, load_tokenizer
 
 TOKENIZERS = golden_root() / "labels" / "tokenizers"
 ANY_TEXT = st.text(st.one_of(st.sampled_from(" ▁aestrin\n<0xA>你好"), st.characters(exclude_categories=["Cs"])))

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import REGISTERED_TOKENIZER_CLASSES, TOKENIZER_MAPPING
 
 from tests.parity.golden import golden_root
-from transformers_internvl.processing.tokenization_internlm2 import InternLM2Tokenizer
+from transformers_internvl.processing.tokenizers.internlm2 import InternLM2Tokenizer
 
 FOLDER = golden_root() / "internlm2_tokenizer" / "internlm2"
 NO_PREFIX = golden_root() / "internlm2_tokenizer" / "internlm2_nodummy"

@@ -10,9 +10,9 @@ from PIL import Image
 
 from tests.clips import MATRICES, clip_bytes, decoded, trimmed, turn, write_clip, write_frames
 from transformers_internvl.evaluation.embedding import _middle_frames
-from transformers_internvl.processing.frame_sampling import frame_indices
-from transformers_internvl.processing.video_decoding import VideoReader
-from transformers_internvl.processing.video_processing import InternVLVideoProcessor
+from transformers_internvl.processing.videos.frame_sampling import frame_indices
+from transformers_internvl.processing.videos.video_decoding import VideoReader
+from transformers_internvl.processing.videos.video_processing import InternVLVideoProcessor
 
 GROUPS = {"g": "12", "bf": "2"}
 SIDE = 28

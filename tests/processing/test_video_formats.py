@@ -14,7 +14,7 @@ import pytest
 import transformers_internvl
 from tests.clips import sdp, write_clip
 from transformers_internvl import InternVLVideoProcessor
-from transformers_internvl.processing.video_decoding import VideoReader, open_container
+from transformers_internvl.processing.videos.video_decoding import VideoReader, open_container
 
 
 def free_port() -> int:

@@ -10,11 +10,11 @@ from transformers import PreTrainedConfig
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
 from tests.clips import write_clip
-from transformers_internvl.processing import frame_sampling
-from transformers_internvl.processing.frame_sampling import frame_indices, random_indices
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
-from transformers_internvl.processing.video_decoding import VideoReader
-from transformers_internvl.processing.video_processing import InternVLVideoProcessor, make_list_of_videos
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.videos import frame_sampling
+from transformers_internvl.processing.videos.frame_sampling import frame_indices, random_indices
+from transformers_internvl.processing.videos.video_decoding import VideoReader
+from transformers_internvl.processing.videos.video_processing import InternVLVideoProcessor, make_list_of_videos
 
 SIDE = 28
 RATE = 10

@@ -11,9 +11,9 @@ from transformers import AutoModel, AutoProcessor, AutoTokenizer, GotOcr2ImagePr
 from transformers.models.internvl.processing_internvl import InternVLProcessor
 
 from tests.parity.golden import golden_root
-from transformers_internvl.conversion.convert import convert_checkpoint
-from transformers_internvl.processing.tokenization import added_token_ids, load_tokenizer
-from transformers_internvl.processing.video_processing import InternVLVideoProcessor
+from transformers_internvl.conversion.layouts.convert import convert_checkpoint
+from transformers_internvl.processing.tokenizers.loading import added_token_ids, load_tokenizer
+from transformers_internvl.processing.videos.video_processing import InternVLVideoProcessor
 
 CASES = ["chat_qwen2", "chat_internlm2", "chat_llama_v1_2", "chat_phi3", "chat_qwen3", "chat_gpt_oss"]
 CLIP = torch.zeros(3, 3, 56, 56, dtype=torch.uint8)

@@ -9,12 +9,12 @@ from typing import Any
 import transformers_internvl  # noqa: F401  (registers)
 from tests.parity.golden import golden_cases, golden_root
 from transformers_internvl.processing.chat_templates import TEMPLATES, get_chat_template
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
-from transformers_internvl.processing.image_processing_llava import InternVLLlavaImageProcessor
-from transformers_internvl.processing.placeholders import IMAGE_CONTEXT
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.images.image_processing_llava import InternVLLlavaImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.processing.processor_llava import InternVLLlavaProcessor
-from transformers_internvl.processing.tokenization import load_tokenizer
+from transformers_internvl.processing.text.placeholders import IMAGE_CONTEXT
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 
 TILE = {"height": 28, "width": 28}
 

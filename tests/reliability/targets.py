@@ -26,18 +26,18 @@ from transformers import GenerationConfig
 from tests.clips import clip_bytes
 from tests.parity.golden import golden_root
 from transformers_internvl import InternVLChatConfig, InternVLConfig
-from transformers_internvl.conversion.adapters import Adapter
-from transformers_internvl.conversion.weight_streams import WeightStream
-from transformers_internvl.modeling.loading import weight_places
+from transformers_internvl.conversion.files.weight_streams import WeightStream
+from transformers_internvl.conversion.lora.adapters import Adapter
+from transformers_internvl.modeling.pretrained.loading import weight_places
 from transformers_internvl.processing.chat_templates import TEMPLATES, get_chat_template
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.processing.sentencepiece_model import SentencePieceModel
 from transformers_internvl.processing.sources import open_image
-from transformers_internvl.processing.tokenization import added_token_ids, load_tokenizer
-from transformers_internvl.processing.video_processing import InternVLVideoProcessor
-from transformers_internvl.training.records import read_meta
-from transformers_internvl.training.run_options import read_options
+from transformers_internvl.processing.tokenizers.loading import added_token_ids, load_tokenizer
+from transformers_internvl.processing.tokenizers.sentencepiece_model import SentencePieceModel
+from transformers_internvl.processing.videos.video_processing import InternVLVideoProcessor
+from transformers_internvl.training.data.records import read_meta
+from transformers_internvl.training.run.options import read_options
 
 # What a caller expects: the errors of this package, of Hugging Face's validation, of templates and of safetensors.
 TYPED = (ValueError, OSError, TypeError, StrictDataclassError, jinja2.TemplateError, SafetensorError)

@@ -21,16 +21,17 @@ from tests.reliability.fuzz import attempt, end_of
 from tests.reliability.targets import TARGETS, encoded_clip
 from tests.tiny import tiny_config
 from transformers_internvl import InternVisionConfig, InternVLChatConfig, InternVLChatModel, InternVLDualEncoderConfig
-from transformers_internvl.conversion.adapters import Adapter
-from transformers_internvl.conversion.weight_streams import WeightStream
-from transformers_internvl.modeling.loading import weight_places
-from transformers_internvl.processing import sources, video_processing
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
-from transformers_internvl.processing.placeholders import checked_length
+from transformers_internvl.conversion.files.weight_streams import WeightStream
+from transformers_internvl.conversion.lora.adapters import Adapter
+from transformers_internvl.modeling.pretrained.loading import weight_places
+from transformers_internvl.processing import sources
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.processing.sources import open_image
-from transformers_internvl.processing.tokenization import added_token_ids, load_tokenizer
-from transformers_internvl.processing.video_processing import InternVLVideoProcessor
+from transformers_internvl.processing.text.placeholders import checked_length
+from transformers_internvl.processing.tokenizers.loading import added_token_ids, load_tokenizer
+from transformers_internvl.processing.videos import video_processing
+from transformers_internvl.processing.videos.video_processing import InternVLVideoProcessor
 
 NO_SHRINKING = (Phase.explicit, Phase.generate)
 SMALL = Image.new("RGB", (30, 30))

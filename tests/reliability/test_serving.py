@@ -25,12 +25,12 @@ from tests.reliability.serving import (
     running_server,
 )
 from transformers_internvl.cli import main
-from transformers_internvl.cli.serving.app import Served, ServedModels
-from transformers_internvl.cli.serving.generation import Answer
-from transformers_internvl.cli.serving.media import Limits, Reading
-from transformers_internvl.cli.serving.requests import RequestError
 from transformers_internvl.nano import nano_path, sample_images
 from transformers_internvl.nano.drawing import draw
+from transformers_internvl.serving.app import Served, ServedModels
+from transformers_internvl.serving.generation import Answer
+from transformers_internvl.serving.media import Limits, Reading
+from transformers_internvl.serving.requests import RequestError
 
 NUMBER, COUNT = draw("number", 5), draw("count", 6)
 

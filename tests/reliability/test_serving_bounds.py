@@ -19,20 +19,20 @@ from transformers import AutoProcessor
 
 from tests.clips import clip_bytes
 from tests.reliability.serving import png
-from transformers_internvl.cli.serving import connections, guard, preparing
-from transformers_internvl.cli.serving.connections import bounded
-from transformers_internvl.cli.serving.generation import Cancelled
-from transformers_internvl.cli.serving.guard import Guard, client, parse
-from transformers_internvl.cli.serving.hosts import Hosts
-from transformers_internvl.cli.serving.inputs import Heavy, SentPicture, prepare
-from transformers_internvl.cli.serving.media import Limits, Reading
-from transformers_internvl.cli.serving.preparing import InProcesses, InThreads
-from transformers_internvl.cli.serving.requests import RequestError
-from transformers_internvl.cli.serving.slots import FairSlots, client_name, unless_left
 from transformers_internvl.nano import nano_path
 from transformers_internvl.nano.drawing import draw
 from transformers_internvl.processing import addresses
 from transformers_internvl.processing.addresses import is_public
+from transformers_internvl.serving import connections, guard, preparing
+from transformers_internvl.serving.connections import bounded
+from transformers_internvl.serving.generation import Cancelled
+from transformers_internvl.serving.guard import Guard, client, parse
+from transformers_internvl.serving.hosts import Hosts
+from transformers_internvl.serving.inputs import Heavy, SentPicture, prepare
+from transformers_internvl.serving.media import Limits, Reading
+from transformers_internvl.serving.preparing import InProcesses, InThreads
+from transformers_internvl.serving.requests import RequestError
+from transformers_internvl.serving.slots import FairSlots, client_name, unless_left
 
 # --- addresses ---
 

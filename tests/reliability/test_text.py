@@ -14,8 +14,8 @@ from tests.reliability.spelling import typed_texts
 from tests.reliability.text import PICTURE, PLACES, check, conversation, encode, harmless, run
 from tests.reliability.ways import WAYS, check_plain_prompts, piped, pipeline_of
 from transformers_internvl import InternVLChatModel
-from transformers_internvl.processing.placeholders import IMAGE_CONTEXT
-from transformers_internvl.processing.tokenization import load_tokenizer
+from transformers_internvl.processing.text.placeholders import IMAGE_CONTEXT
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 
 NAMED = [family for family in families() if family.template in ("vicuna_v1", "internvl_zh")]
 NO_SHRINKING = (Phase.explicit, Phase.generate)

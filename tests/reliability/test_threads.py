@@ -18,12 +18,12 @@ from tests.parity.golden import golden_root
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl import InternVLChatModel
 from transformers_internvl.processing.chat_templates import get_chat_template
-from transformers_internvl.processing.image_processing_llava import InternVLLlavaImageProcessor
+from transformers_internvl.processing.images.image_processing_llava import InternVLLlavaImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.processing.processor_llava import InternVLLlavaProcessor
-from transformers_internvl.processing.tokenization import load_tokenizer
-from transformers_internvl.processing.tokenization_dual_encoder import InternVLDualEncoderTokenizer
-from transformers_internvl.processing.video_processing import InternVLVideoProcessor
+from transformers_internvl.processing.tokenizers.dual_encoder import InternVLDualEncoderTokenizer
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
+from transformers_internvl.processing.videos.video_processing import InternVLVideoProcessor
 
 THREADS = 8
 

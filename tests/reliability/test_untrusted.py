@@ -20,14 +20,14 @@ from tests.reliability.targets import HARMFUL, YAML_CODE
 from tests.training.kills import trainer_of
 from transformers_internvl import InternVLChatModel, nano_path
 from transformers_internvl.cli import main
-from transformers_internvl.conversion.adapters import Adapter
-from transformers_internvl.conversion.convert import convert_checkpoint
-from transformers_internvl.conversion.copying import copy_file
-from transformers_internvl.conversion.folders import copy_companions
+from transformers_internvl.conversion.files.copies import copy_companions
+from transformers_internvl.conversion.files.folders import copy_file
+from transformers_internvl.conversion.layouts.convert import convert_checkpoint
+from transformers_internvl.conversion.lora.adapters import Adapter
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.processing.tokenization import load_tokenizer
-from transformers_internvl.training.checkpoints import check_checkpoint, last_checkpoint
-from transformers_internvl.training.run_options import read_options
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
+from transformers_internvl.training.run.options import read_options
+from transformers_internvl.training.trainers.checkpoints import check_checkpoint, last_checkpoint
 
 SOURCE = Path(transformers_internvl.__file__).parent
 # Auto class -> the file of the authors whose class it would run.

@@ -35,7 +35,7 @@ INTERNLM2 = ("InternLM2Config", "InternLM2ForCausalLM", "InternLM2Model")
 PROCESSORS = tuple(f"InternVL{kind}Processor" for kind in ("", "Llava", "DualEncoder"))
 TOKENIZERS = (
     "InternLM2Tokenizer",
-    "transformers_internvl.processing.tokenization:LlamaTokenizer",
+    "transformers_internvl.processing.tokenizers.loading:LlamaTokenizer",
     "InternVLDualEncoderTokenizer",
 )
 SERVING = (  # pipelines

@@ -32,11 +32,11 @@ from tests.parity.golden import golden_root
 from tests.ranks import run
 from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.training.dataset import ChatDataset, PackedDataset
+from transformers_internvl.training.data.dataset import ChatDataset, PackedDataset
+from transformers_internvl.training.data.records import DataSet, TableRows
+from transformers_internvl.training.data.samples import SampleEncoder
 from transformers_internvl.training.lora import lora_config
-from transformers_internvl.training.records import DataSet, TableRows
-from transformers_internvl.training.samples import SampleEncoder
-from transformers_internvl.training.trainer import InternVLTrainer
+from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 QWEN2 = golden_root() / "chat_qwen2"
 

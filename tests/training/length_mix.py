@@ -8,8 +8,8 @@ random shape; 8 to 32 frames of one tile; 2 to 8 pictures that share 24 tiles. 2
 
 import numpy as np
 
-from transformers_internvl.processing.tiling import count_tiles, tile_budget
-from transformers_internvl.training.packing import Image, Piece
+from transformers_internvl.processing.images.tiling import count_tiles, tile_budget
+from transformers_internvl.training.data.packing import Image, Piece
 
 TOKENS_PER_TILE = 256
 # Kind -> share of the tokens.

@@ -30,9 +30,9 @@ from tests.ranks import launch
 from tests.tiny import tiny_model
 from transformers_internvl.modeling import chunked_cross_entropy
 from transformers_internvl.training.configs import engine_config
-from transformers_internvl.training.freezing import freeze
 from transformers_internvl.training.lora import lora_config
-from transformers_internvl.training.trainer import InternVLTrainer
+from transformers_internvl.training.parameters import freeze
+from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 HANGS_AFTER = 120  # seconds
 

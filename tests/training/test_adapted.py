@@ -22,15 +22,15 @@ from transformers_internvl import nano_path
 from transformers_internvl.cli import main
 from transformers_internvl.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
 from transformers_internvl.training.adapted import adapters_change_nothing, check_adapters
-from transformers_internvl.training.freezing import freeze, set_trainable, trainable_table, unfreeze
 from transformers_internvl.training.lora import lora_config
-from transformers_internvl.training.mpo_trainer import MPOTrainer
-from transformers_internvl.training.plan import make_plan
+from transformers_internvl.training.parameters import freeze, set_trainable, trainable_table, unfreeze
 from transformers_internvl.training.recipes import get_recipe
-from transformers_internvl.training.report import read_log
-from transformers_internvl.training.run import prepare
-from transformers_internvl.training.run_options import read_options
-from transformers_internvl.training.trainer import InternVLTrainer
+from transformers_internvl.training.run.options import read_options
+from transformers_internvl.training.run.plan import make_plan
+from transformers_internvl.training.run.report import read_log
+from transformers_internvl.training.run.run import prepare
+from transformers_internvl.training.trainers.mpo_trainer import MPOTrainer
+from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 LORA, MPO = "internvl2.5-1b-lora", "internvl2.5-8b-mpo"
 STILL = {"learning_rate": 0, "weight_decay": 0, "drop_path": 0}  # a run that changes nothing

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
-from transformers_internvl.training import augmentation
-from transformers_internvl.training.augmentation import RandomJpeg, through_jpeg
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
+from transformers_internvl.training.data import augmentation
+from transformers_internvl.training.data.augmentation import RandomJpeg, through_jpeg
 
 SIDE = 56
 

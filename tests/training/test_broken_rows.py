@@ -7,10 +7,10 @@ import pytest
 from transformers import AutoProcessor
 
 from transformers_internvl.nano import nano_path
-from transformers_internvl.training.dataset import ChatDataset
-from transformers_internvl.training.records import DataSet, JsonlRows, SkipPolicy, read_meta
-from transformers_internvl.training.rows import UnusableSample
-from transformers_internvl.training.samples import SampleEncoder
+from transformers_internvl.training.data.dataset import ChatDataset
+from transformers_internvl.training.data.records import DataSet, JsonlRows, SkipPolicy, read_meta
+from transformers_internvl.training.data.rows import UnusableSample
+from transformers_internvl.training.data.samples import SampleEncoder
 
 GOOD = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yo"}]}
 ASKED, ANSWER = {"from": "human", "value": "x"}, {"from": "gpt", "value": "Yo"}

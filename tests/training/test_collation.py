@@ -9,8 +9,8 @@ import torch
 
 from tests.tiny import IMAGE_TOKEN, TOKENS_PER_TILE, tiny_model
 from transformers_internvl.modeling.losses import IGNORE_INDEX
-from transformers_internvl.training.collation import PackingCollator, PaddingCollator, as_piece, take_piece
-from transformers_internvl.training.packing import Image
+from transformers_internvl.training.data.collation import PackingCollator, PaddingCollator, as_piece, take_piece
+from transformers_internvl.training.data.packing import Image
 
 START, END = 2, 3
 

@@ -19,16 +19,16 @@ from transformers_internvl.cli import main
 from transformers_internvl.evaluation.data import read_pairs
 from transformers_internvl.internvl_chat import InternVLChatModel
 from transformers_internvl.processing.chat_templates import get_chat_template
-from transformers_internvl.processing.frame_sampling import frame_indices
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.processing.video_processing import InternVLVideoProcessor
-from transformers_internvl.training.dataset import ChatDataset, PackedDataset
-from transformers_internvl.training.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
-from transformers_internvl.training.rows import UnusableSample, parse_row
-from transformers_internvl.training.run_data import PairRows, read_sets
-from transformers_internvl.training.run_options import read_options
-from transformers_internvl.training.samples import SampleEncoder
-from transformers_internvl.training.trainer import InternVLTrainer
+from transformers_internvl.processing.videos.frame_sampling import frame_indices
+from transformers_internvl.processing.videos.video_processing import InternVLVideoProcessor
+from transformers_internvl.training.data.dataset import ChatDataset, PackedDataset
+from transformers_internvl.training.data.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
+from transformers_internvl.training.data.rows import UnusableSample, parse_row
+from transformers_internvl.training.data.samples import SampleEncoder
+from transformers_internvl.training.run.data import PairRows, read_sets
+from transformers_internvl.training.run.options import read_options
+from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 LORA = "internvl2.5-1b-lora"
 

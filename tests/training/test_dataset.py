@@ -14,12 +14,12 @@ from transformers import AutoModel, Trainer, TrainingArguments
 from tests.parity.golden import golden_root
 from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.training.collation import PackingCollator, PaddingCollator
-from transformers_internvl.training.dataset import ChatDataset, PackedDataset
-from transformers_internvl.training.records import DataSet, SkipPolicy, TableRows, read_meta
-from transformers_internvl.training.rows import UnusableSample
-from transformers_internvl.training.samples import SampleEncoder
-from transformers_internvl.training.trainer import InternVLTrainer
+from transformers_internvl.training.data.collation import PackingCollator, PaddingCollator
+from transformers_internvl.training.data.dataset import ChatDataset, PackedDataset
+from transformers_internvl.training.data.records import DataSet, SkipPolicy, TableRows, read_meta
+from transformers_internvl.training.data.rows import UnusableSample
+from transformers_internvl.training.data.samples import SampleEncoder
+from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 QWEN2 = golden_root() / "chat_qwen2"
 NOISE = np.random.default_rng(0).integers(0, 256, (56 * 2, 56 * 4, 3), dtype=np.uint8)

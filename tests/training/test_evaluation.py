@@ -21,10 +21,10 @@ from transformers_internvl import (
     InternVisionForImageClassification,
     InternVisionForSemanticSegmentation,
 )
-from transformers_internvl.training.collation import PackingCollator, PaddingCollator
-from transformers_internvl.training.dataset import ChatDataset, PackedDataset
-from transformers_internvl.training.records import DataSet
-from transformers_internvl.training.trainer import InternVLTrainer
+from transformers_internvl.training.data.collation import PackingCollator, PaddingCollator
+from transformers_internvl.training.data.dataset import ChatDataset, PackedDataset
+from transformers_internvl.training.data.records import DataSet
+from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 
 def model_with_cache() -> torch.nn.Module:

@@ -11,11 +11,11 @@ from tests.training.drawn import short, write_data
 from transformers_internvl import nano_path
 from transformers_internvl.cli import main
 from transformers_internvl.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
-from transformers_internvl.training.answers import ANSWER_FILE, last_stretch
-from transformers_internvl.training.plan import make_plan
-from transformers_internvl.training.report import read_log
-from transformers_internvl.training.run import prepare
-from transformers_internvl.training.run_options import read_options
+from transformers_internvl.training.run.answers import ANSWER_FILE, last_stretch
+from transformers_internvl.training.run.options import read_options
+from transformers_internvl.training.run.plan import make_plan
+from transformers_internvl.training.run.report import read_log
+from transformers_internvl.training.run.run import prepare
 
 LORA = "internvl2.5-1b-lora"
 

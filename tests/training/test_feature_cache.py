@@ -17,19 +17,19 @@ from tests.parity.golden import golden_root
 from tests.ranks import launch
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl.processing.chat_templates import get_chat_template
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.training import feature_store
-from transformers_internvl.training.collation import PackingCollator, PaddingCollator
-from transformers_internvl.training.dataset import ChatDataset, PackedDataset
-from transformers_internvl.training.feature_cache import FeatureCache
-from transformers_internvl.training.feature_store import FeatureStore, pictures_name, tile_name
-from transformers_internvl.training.freezing import freeze
+from transformers_internvl.training.data.collation import PackingCollator, PaddingCollator
+from transformers_internvl.training.data.dataset import ChatDataset, PackedDataset
+from transformers_internvl.training.data.records import DataSet, TableRows
+from transformers_internvl.training.data.samples import SampleEncoder
+from transformers_internvl.training.feature_cache import store as feature_store
+from transformers_internvl.training.feature_cache.model import FeatureCache
+from transformers_internvl.training.feature_cache.store import FeatureStore, pictures_name, tile_name
 from transformers_internvl.training.lora import lora_config
+from transformers_internvl.training.parameters import freeze
 from transformers_internvl.training.recipes import set_drop_path
-from transformers_internvl.training.records import DataSet, TableRows
-from transformers_internvl.training.samples import SampleEncoder
-from transformers_internvl.training.trainer import InternVLTrainer
+from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 QWEN2 = golden_root() / "chat_qwen2"
 

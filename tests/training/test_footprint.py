@@ -9,9 +9,9 @@ import torch
 
 from tests.tiny import TOKENS_PER_TILE, tiny_config
 from transformers_internvl import InternVLForConditionalGeneration
-from transformers_internvl.training import footprint as module
-from transformers_internvl.training.footprint import LiveMemory, Setup, Work, footprint, optimizer_bytes
-from transformers_internvl.training.freezing import set_trainable
+from transformers_internvl.profiling import training_memory as module
+from transformers_internvl.profiling.training_memory import LiveMemory, Setup, Work, footprint, optimizer_bytes
+from transformers_internvl.training.parameters import set_trainable
 
 WORK = Work(rows=2, length=600, tiles=6, tile_size=56)
 SHAPES = {

@@ -7,7 +7,7 @@ import torch
 from tests.modeling.test_dual_encoder import tiny_config as tiny_dual_config
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl import InternVLDualEncoderModel
-from transformers_internvl.training.freezing import (
+from transformers_internvl.training.parameters import (
     count_parameters,
     freeze,
     part_of,

@@ -7,9 +7,9 @@ from peft import get_peft_model
 from torch.autograd.graph import saved_tensors_hooks
 
 from tests.tiny import tiny_batch, tiny_model
-from transformers_internvl.training.collation import PackingCollator
-from transformers_internvl.training.freezing import freeze, set_trainable
+from transformers_internvl.training.data.collation import PackingCollator
 from transformers_internvl.training.lora import lora_config
+from transformers_internvl.training.parameters import freeze, set_trainable
 
 
 def random_model(**changes):

@@ -13,11 +13,11 @@ from transformers.models.internvl import modeling_internvl as stock
 from tests.closeness import assert_same_results
 from tests.parity.golden import golden_cases
 from tests.tiny import tiny_batch, tiny_model
-from transformers_internvl.training.collation import PaddingCollator
-from transformers_internvl.training.freezing import part_of
+from transformers_internvl.training.data.collation import PaddingCollator
 from transformers_internvl.training.lora import lora_config, lora_targets
+from transformers_internvl.training.parameters import part_of
 from transformers_internvl.training.recipes import get_recipe
-from transformers_internvl.training.trainer import InternVLTrainer
+from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 CASES = golden_cases("chat_")
 SEPARATE = ["mlp.down_proj", "mlp.gate_proj", "mlp.up_proj"] + [f"self_attn.{k}_proj" for k in "koqv"]
@@ -162,7 +162,7 @@ def test_a_loaded_adapter_is_not_saved_in_part(adapted, tmp_path):
 
 
 def test_with_that_peft_they_are_transformers_own(adapted, tmp_path, monkeypatch):
-    for module in ("transformers.integrations.peft", "transformers_internvl.modeling.native_adapters"):
+    for module in ("transformers.integrations.peft", "transformers_internvl.modeling.pretrained.native_adapters"):
         monkeypatch.setattr(f"{module}.MIN_PEFT_VERSION", "0.20.0")
     expected = logits(adapted)
     assert adapted.active_adapters() == ["default"] and adapted.get_adapter_state_dict()

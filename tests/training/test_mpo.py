@@ -12,8 +12,8 @@ from transformers import AutoModel, TrainingArguments
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl.training.lora import lora_config
-from transformers_internvl.training.mpo import MPOLoss, RunningMean, join_pairs, pair_log_probs
-from transformers_internvl.training.mpo_trainer import MPOTrainer, PairCollator, reference_log_probs
+from transformers_internvl.training.trainers.mpo import MPOLoss, RunningMean, join_pairs, pair_log_probs
+from transformers_internvl.training.trainers.mpo_trainer import MPOTrainer, PairCollator, reference_log_probs
 
 
 def pairs(count: int = 6) -> list[dict]:

@@ -13,15 +13,15 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from tests.parity.golden import golden_root
 from tests.training.drawn import short, write_data
 from transformers_internvl import nano_path
-from transformers_internvl.conversion.operations import merge_lora_folder
-from transformers_internvl.training import option_checks
-from transformers_internvl.training.foreign_options import FOREIGN
+from transformers_internvl.conversion.surgery.operations import merge_lora_folder
 from transformers_internvl.training.lora import lora_config
-from transformers_internvl.training.option_checks import check_options
-from transformers_internvl.training.plan import make_plan
 from transformers_internvl.training.recipes import Recipe
-from transformers_internvl.training.run import RUN_FILE, keep_tile_limit, prepare
-from transformers_internvl.training.run_options import OWN_FIELDS, UNUSED, argument_types, read_options
+from transformers_internvl.training.run import option_checks
+from transformers_internvl.training.run.option_checks import check_options
+from transformers_internvl.training.run.options import OWN_FIELDS, UNUSED, argument_types, read_options
+from transformers_internvl.training.run.other_names import FOREIGN
+from transformers_internvl.training.run.plan import make_plan
+from transformers_internvl.training.run.run import RUN_FILE, keep_tile_limit, prepare
 
 LORA = "internvl2.5-1b-lora"
 # Fields of `TrainingArguments` that `Trainer` acts upon in any run, as its documentation has it. What is refused, or
@@ -321,7 +321,7 @@ def test_names_of_the_authors_are_explained(name, said, folder, tmp_path):
 
 
 def test_what_is_written_is_the_same_run_for_every_objective(folder, tmp_path):
-    from transformers_internvl.training.run_options import write_options
+    from transformers_internvl.training.run.options import write_options
 
     for recipe in (LORA, "internvl2.5-8b-mpo", "internvl-14b-contrastive"):
         options = read_options(recipe, short(folder, gradient_accumulation_steps=2))

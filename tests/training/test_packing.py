@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.training.length_mix import SHARES, length_mix
-from transformers_internvl.training.packing import AuthorsPacker, Image, Pack, Packer, Piece, cut_piece
+from transformers_internvl.training.data.packing import AuthorsPacker, Image, Pack, Packer, Piece, cut_piece
 
 
 def text(key, tokens):

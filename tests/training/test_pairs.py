@@ -15,9 +15,8 @@ from transformers_internvl import (
     InternVLDualEncoderModel,
     InternVLDualEncoderTextModel,
 )
-from transformers_internvl.training.image_size import show_whole_images
-from transformers_internvl.training.pairs import ContrastiveCollator, PretrainingCollator
-from transformers_internvl.training.parameter_groups import parameter_groups
+from transformers_internvl.training.data.pairs import ContrastiveCollator, PretrainingCollator, show_whole_images
+from transformers_internvl.training.parameters import parameter_groups
 from transformers_internvl.training.recipes import get_recipe
 
 CAPTIONS = ("the red dog in the house", "two blue boat on the river picture", "a cloud above the mountain and the sky")

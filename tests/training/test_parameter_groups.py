@@ -7,8 +7,7 @@ import torch
 from tests.modeling.test_dual_encoder import tiny_config as tiny_dual_config
 from tests.tiny import tiny_model
 from transformers_internvl import InternVLDualEncoderModel
-from transformers_internvl.training.freezing import part_of, set_trainable
-from transformers_internvl.training.parameter_groups import parameter_groups
+from transformers_internvl.training.parameters import parameter_groups, part_of, set_trainable
 
 
 def by_name(model, groups) -> dict[str, dict]:

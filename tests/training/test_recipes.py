@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.tiny import tiny_batch, tiny_model
-from transformers_internvl.training.freezing import count_parameters
+from transformers_internvl.training.parameters import count_parameters
 from transformers_internvl.training.recipes import get_recipe, recipe_names, set_drop_path
 
 PARTS_OF = {"V": ("vision",), "M": ("projector",), "L": ("language", "head")}

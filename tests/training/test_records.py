@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from transformers_internvl.evaluation.data import read_pairs
-from transformers_internvl.training import records
-from transformers_internvl.training.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
-from transformers_internvl.training.rows import UnusableSample, parse_row
-from transformers_internvl.training.run_options import read_options
+from transformers_internvl.training.data import records
+from transformers_internvl.training.data.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
+from transformers_internvl.training.data.rows import UnusableSample, parse_row
+from transformers_internvl.training.run.options import read_options
 
 HUMAN, GPT = {"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}
 
@@ -143,7 +143,7 @@ def test_meta(tmp_path, entry):
 def test_length_is_only_said(tmp_path, entry, caplog):
     import logging
 
-    logger = logging.getLogger("transformers_internvl.training.records")
+    logger = logging.getLogger("transformers_internvl.training.data.records")
     logger.addHandler(caplog.handler)
     assert len(read_meta(meta(tmp_path, {"one": {**entry, "length": 5}}))[0].rows) == 3
     logger.removeHandler(caplog.handler)

@@ -14,10 +14,10 @@ from transformers import AutoModelForImageTextToText, AutoModelForPreTraining, A
 from tests.training.drawn import short, write_data
 from transformers_internvl import nano_path
 from transformers_internvl.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
-from transformers_internvl.training.report import RunReport, read_log, smoothed, smoothing
-from transformers_internvl.training.run import RUN_FILE, discard_unfinished, prepare
-from transformers_internvl.training.run_data import read_sets
-from transformers_internvl.training.run_options import read_options
+from transformers_internvl.training.run.data import read_sets
+from transformers_internvl.training.run.options import read_options
+from transformers_internvl.training.run.report import RunReport, read_log, smoothed, smoothing
+from transformers_internvl.training.run.run import RUN_FILE, discard_unfinished, prepare
 
 LORA = "internvl2.5-1b-lora"
 
@@ -119,7 +119,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(folder, monkeypatch):
     fields = short(folder, max_steps=5, save_steps=2, batch_size=1, **packed)
     whole = run("internvl2.5-1b-stage2", {**fields, "output": str(folder / "whole")}).train()
     with monkeypatch.context() as patch:
-        patch.setattr("transformers_internvl.training.run.RunReport", _Stop)
+        patch.setattr("transformers_internvl.training.run.run.RunReport", _Stop)
         with pytest.raises(KeyboardInterrupt):
             run("internvl2.5-1b-stage2", fields).train()
     out = folder / "out"

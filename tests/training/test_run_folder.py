@@ -11,10 +11,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from tests.training.drawn import short, write_data
 from transformers_internvl import nano_path
 from transformers_internvl.cli import main
-from transformers_internvl.training.checkpoints import has_optimizer
-from transformers_internvl.training.report import read_log
-from transformers_internvl.training.run import RUN_FILE, prepare
-from transformers_internvl.training.run_options import read_options
+from transformers_internvl.training.run.options import read_options
+from transformers_internvl.training.run.report import read_log
+from transformers_internvl.training.run.run import RUN_FILE, prepare
+from transformers_internvl.training.trainers.checkpoints import has_optimizer
 
 LORA = "internvl2.5-1b-lora"
 

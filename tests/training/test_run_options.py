@@ -4,7 +4,7 @@
 import pytest
 
 from transformers_internvl.training.recipes import get_recipe, recipe_names
-from transformers_internvl.training.run_options import read_options, write_options
+from transformers_internvl.training.run.options import read_options, write_options
 
 GIVEN = {"model": "m", "data": "d.jsonl"}
 

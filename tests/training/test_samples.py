@@ -8,10 +8,10 @@ from PIL import Image
 from tests.parity.golden import golden_root
 from transformers_internvl.modeling.losses import IGNORE_INDEX
 from transformers_internvl.processing.chat_templates import get_chat_template
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.processing.tokenization import load_tokenizer
-from transformers_internvl.training.samples import SampleEncoder
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
+from transformers_internvl.training.data.samples import SampleEncoder
 
 QUESTION = {"from": "human", "value": "What is this?"}
 ANSWER = {"from": "gpt", "value": "A dog."}

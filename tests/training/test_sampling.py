@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from transformers_internvl.training.sampling import Mixture, MixtureStream
+from transformers_internvl.training.data.sampling import Mixture, MixtureStream
 
 MIXTURE = Mixture([10, 7, 100], [1.0, 2.5, 0.25], seed=3)
 

@@ -9,17 +9,17 @@ from transformers import AddedToken, AutoProcessor
 from tests.parity.golden import golden_root
 from tests.training.test_pairs import rows
 from transformers_internvl.nano import nano_path
-from transformers_internvl.processing.grounding import REGION_TOKENS
 from transformers_internvl.processing.processor import InternVLProcessor
-from transformers_internvl.processing.released_tokens import user_tokens
-from transformers_internvl.processing.tokenization import load_tokenizer
-from transformers_internvl.training.dataset import ChatDataset
-from transformers_internvl.training.objectives import chat_samples
-from transformers_internvl.training.option_checks import check_options
-from transformers_internvl.training.pairs import PretrainingCollator
-from transformers_internvl.training.records import DataSet, TableRows
-from transformers_internvl.training.run_options import read_options
-from transformers_internvl.training.samples import IGNORE_INDEX, SampleEncoder
+from transformers_internvl.processing.text.grounding import REGION_TOKENS
+from transformers_internvl.processing.tokenizers.loading import load_tokenizer
+from transformers_internvl.processing.tokenizers.released_tokens import user_tokens
+from transformers_internvl.training.data.dataset import ChatDataset
+from transformers_internvl.training.data.pairs import PretrainingCollator
+from transformers_internvl.training.data.records import DataSet, TableRows
+from transformers_internvl.training.data.samples import IGNORE_INDEX, SampleEncoder
+from transformers_internvl.training.run.objectives import chat_samples
+from transformers_internvl.training.run.option_checks import check_options
+from transformers_internvl.training.run.options import read_options
 
 NEW = ["<loc>", "<|point|>"]
 TURNS = [

@@ -21,10 +21,10 @@ from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl import InternVLForConditionalGeneration
 from transformers_internvl.modeling import chunked_cross_entropy
 from transformers_internvl.modeling.losses import REDUCTIONS, cross_entropies, token_weights
-from transformers_internvl.training.mpo import RunningMean
-from transformers_internvl.training.mpo_trainer import MPOTrainer
-from transformers_internvl.training.objectives import DualEncoderTrainer
-from transformers_internvl.training.trainer import InternVLTrainer, weight_of
+from transformers_internvl.training.run.objectives import DualEncoderTrainer
+from transformers_internvl.training.trainers.mpo import RunningMean
+from transformers_internvl.training.trainers.mpo_trainer import MPOTrainer
+from transformers_internvl.training.trainers.trainer import InternVLTrainer, weight_of
 
 LABELLED = [1, 12, 4, 9, 2, 14, 3, 7]  # labels of each sample
 

@@ -12,12 +12,12 @@ from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTr
 
 from tests.parity.golden import golden_root
 from transformers_internvl.nano import nano_path
-from transformers_internvl.training.collation import PaddingCollator
-from transformers_internvl.training.dataset import ChatDataset
+from transformers_internvl.training.data.collation import PaddingCollator
+from transformers_internvl.training.data.dataset import ChatDataset
+from transformers_internvl.training.data.records import DataSet, TableRows
+from transformers_internvl.training.data.samples import SampleEncoder
 from transformers_internvl.training.lora import lora_config
-from transformers_internvl.training.records import DataSet, TableRows
-from transformers_internvl.training.samples import SampleEncoder
-from transformers_internvl.training.trainer import InternVLTrainer
+from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 NANO, AUTHORS = str(nano_path()), str(golden_root() / "chat_qwen2")  # one of each layout
 ANSWERS = ["a red dog", "two", "no", "blue and green"]

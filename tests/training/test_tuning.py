@@ -7,7 +7,7 @@ from transformers import AutoBackbone, UperNetConfig, UperNetForSemanticSegmenta
 
 from tests.tiny import tiny_config
 from transformers_internvl import InternVLVisionForImageClassification, InternVLVisionForSemanticSegmentation
-from transformers_internvl.training.tuning import few_shot_indices, layer_decay_groups, set_tuning
+from transformers_internvl.training.parameters import few_shot_indices, layer_decay_groups, set_tuning
 
 
 def config(**changes):

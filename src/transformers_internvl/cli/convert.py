@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Convert, and say where the result is."""
     from transformers.utils import logging
 
-    from ..conversion.convert import convert_checkpoint
+    from ..conversion.layouts.convert import convert_checkpoint
 
     logging.set_verbosity_warning()
     with blame_user(f"cannot convert {arguments.source}"):

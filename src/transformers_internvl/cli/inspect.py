@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..processing.tiling import grid_tiles, select_grid, tile_boxes
+from ..processing.images.tiling import grid_tiles, select_grid, tile_boxes
 from .errors import UserError, blame_user
 from .loading import add_model_argument, load_processor, model_name, positive
 
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _open(path: Path) -> Any:
     from PIL import Image
 
-    from ..processing.pixels import picture_pixels, to_levels
+    from ..processing.images.pixels import picture_pixels, to_levels
 
     with blame_user(f"cannot open {path}"):
         try:

@@ -28,7 +28,7 @@ def model_config(name: str) -> Any:
     """The config of a folder, a file, a Hub id, or a release. Raises `UserError` where there is none."""
     from transformers import AutoConfig
 
-    from ..evaluation.released import released_config
+    from ..profiling.released import released_config
 
     release = None if "/" in name or os.path.exists(name) else find_release(name)
     with hint_at_releases(name), blame_user(f"cannot read the config of {name}"):
@@ -143,7 +143,7 @@ def load_dual_encoder(arguments: argparse.Namespace) -> tuple[Any, Any]:
     from transformers import AutoModel
     from transformers.utils import logging
 
-    from ..modeling.dual_encoder import InternVLDualEncoderModel
+    from ..modeling.dual_encoder.model import InternVLDualEncoderModel
 
     logging.set_verbosity_error()  # what matters is an error
     quiet_unless_watched()

@@ -78,14 +78,14 @@ def is_adapter(folder: str) -> bool:
 
 def find_release(name: str) -> str | None:
     """The released model of that name, in upper or lower case, with or without its owner; None: there is none."""
-    from ..evaluation.released import RELEASES
+    from ..profiling.released import RELEASES
 
     bare = re.sub(rf"^{OWNER}/", "", name, flags=re.IGNORECASE).lower()
     return next((release for release in RELEASES if release.lower() == bare), None)
 
 
 def _similar(name: str) -> list[str]:
-    from ..evaluation.released import RELEASES
+    from ..profiling.released import RELEASES
 
     known = {release.lower(): release for release in RELEASES}
     bare = name.lower().rpartition("/")[2]

@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
     from transformers.utils import logging
 
-    from ..evaluation.device_map import plan_devices
-    from ..evaluation.memory import QUANTIZED, Request, memory_units
+    from ..profiling.device_map import plan_devices
+    from ..profiling.memory import QUANTIZED, Request, memory_units
 
     logging.set_verbosity_error()  # fields that a config leaves out are no news here
     config = model_config(arguments.model)
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("\nIt fits.")
         return 0
     print("\nIt does not fit.", end="")
-    from ..evaluation.fitting import changes_that_fit
+    from ..profiling.fitting import changes_that_fit
 
     changes = [_as_argument(change, arguments) for change in changes_that_fit(config, room, request, dtype)]
     print(" One of these would do: " + ", ".join(changes) if changes else " No change of one setting would do.")

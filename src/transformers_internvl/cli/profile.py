@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _model(arguments: argparse.Namespace) -> str:
-    from ..evaluation.profile import Work, profile
+    from ..profiling.profile import Work, profile
 
     config = model_config(arguments.model)
     with blame_user(f"cannot profile {arguments.model}"):
@@ -88,7 +88,7 @@ def _round(count: int) -> str:
 
 
 def _study(arguments: argparse.Namespace) -> str:
-    from ..evaluation.study import BUDGET, architecture_study
+    from ..profiling.study import BUDGET, architecture_study
 
     with blame_user("cannot fit the candidates"):
         candidates = architecture_study(arguments.budget or BUDGET)

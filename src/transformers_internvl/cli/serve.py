@@ -65,10 +65,10 @@ def run(arguments: argparse.Namespace) -> None:
     with blame_user("serving needs `pip install 'transformers_internvl[serve]'`"):
         import uvicorn
 
-        from .serving.app import Bounds, build_app
-        from .serving.connections import bounded
-        from .serving.hosts import Hosts
-        from .serving.media import Limits
+        from ..serving.app import Bounds, build_app
+        from ..serving.connections import bounded
+        from ..serving.hosts import Hosts
+        from ..serving.media import Limits
     with blame_user(f"cannot listen at {arguments.host}:{arguments.port}"):
         listener = socket.create_server((arguments.host, arguments.port), family=_family(arguments.host))
     most = arguments.max_requests
@@ -110,8 +110,8 @@ def _family(host: str) -> socket.AddressFamily:
 def _load(arguments: argparse.Namespace, limits: Any) -> tuple[dict[str, Any], Any]:
     """The models by their names, and what prepares their inputs."""
     from ..nano import nano_path
-    from .serving.app import Served
-    from .serving.preparing import preparer
+    from ..serving.app import Served
+    from ..serving.preparing import preparer
 
     with blame_user("cannot run there"):
         device, dtype = place(arguments.device, arguments.dtype)

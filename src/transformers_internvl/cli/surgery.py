@@ -26,7 +26,7 @@ _SHARDS: Argument = (
 
 
 def _add_tokens(arguments: argparse.Namespace) -> None:
-    from ..conversion.operations import add_tokens_folder
+    from ..conversion.surgery.operations import add_tokens_folder
 
     given = vars(arguments)
     ids = add_tokens_folder(
@@ -36,7 +36,7 @@ def _add_tokens(arguments: argparse.Namespace) -> None:
         print(f"{index}  {token}")
 
 
-def _calls(function: str, module: str = "operations") -> Callable[[argparse.Namespace], None]:
+def _calls(function: str, module: str = "surgery.operations") -> Callable[[argparse.Namespace], None]:
     """Run a function of `conversion` with the arguments of its operation, by their names."""
 
     def run(arguments: argparse.Namespace) -> None:
@@ -101,7 +101,7 @@ OPERATIONS = {
             _SEED,
             _SHARDS,
         ),
-        _calls("replace_language_model_folder", "language_model_swap"),
+        _calls("replace_language_model_folder", "surgery.language_model_swap"),
     ),
     "add-tokens": Operation(
         "add tokens to tokenizer and model, with rows that begin as the mean",
@@ -151,7 +151,7 @@ OPERATIONS = {
             _TARGET,
             ("adapter_target", {"metavar": "ADAPTER", "help": "a new folder for the adapter"}),
         ),
-        _calls("extract_legacy", "legacy_adapters"),
+        _calls("extract_legacy", "lora.inside_checkpoints"),
     ),
     "convert-lora": Operation(
         "convert a peft adapter between the authors' remote code and this package",
@@ -161,7 +161,7 @@ OPERATIONS = {
             ("--model", {"required": True, "metavar": "ID_OR_FOLDER", "help": "the model that it is for"}),
             ("--to", {"choices": LAYOUTS, "default": "hf", "help": "whose modules it shall be for (%(default)s)"}),
         ),
-        _calls("convert_adapter", "adapters"),
+        _calls("convert_adapter", "lora.adapters"),
     ),
 }
 

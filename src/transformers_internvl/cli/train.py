@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
         options = _options(arguments)
         checkpoint(options.model, adapters=True)
         if arguments.dry_run:
-            from ..training.plan import make_plan
+            from ..training.run.plan import make_plan
 
             print(_plan(options, make_plan(options, arguments.ranks)))
             return
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _options(arguments: argparse.Namespace) -> Any:
     """What to run, of all that was given."""
-    from ..training.run_options import read_options
+    from ..training.run.options import read_options
 
     if arguments.ranks is not None and not arguments.dry_run:
         raise UserError("--ranks belongs to --dry-run; torchrun says how many there are.")
@@ -198,8 +198,8 @@ def _size(count: float) -> str:
 
 
 def _train(options: Any, resume: bool) -> None:
-    from ..training.checkpoints import last_checkpoint
-    from ..training.run import prepare
+    from ..training.run.run import prepare
+    from ..training.trainers.checkpoints import last_checkpoint
 
     first = int(os.environ.get("RANK", "0")) == 0
     with blame_user("cannot train"):

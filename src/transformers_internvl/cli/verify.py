@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare, print what was found, and return 0 for equal checkpoints and 1 for others."""
     from transformers.utils import logging
 
-    from ..conversion.verify import compare_checkpoints
+    from ..conversion.layouts.verify import compare_checkpoints
     from .loading import quiet_unless_watched
 
     logging.set_verbosity_error()

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..processing.pixels import naming
+from ..processing.images.pixels import naming
 from .embedding import fit_options, in_batches
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from ..processing.frame_sampling import frame_indices
-from ..processing.pixels import naming
-from ..processing.video_decoding import VideoReader
-from ..processing.video_frames import frame_files
+from ..processing.images.pixels import naming
+from ..processing.videos.frame_sampling import frame_indices
+from ..processing.videos.video_decoding import VideoReader
+from ..processing.videos.video_frames import frame_files
 
 FITS = ("crop", "squash")
 """How a picture becomes a square: shorter side and centre crop, or without regard to its shape."""

@@ -17,7 +17,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from .sharding import inside_call, is_sharded
+from .pretrained.parallel import inside_call, is_sharded
 
 # Logits that are held at a time: 256 MiB in float32, 442 positions of a vocabulary of 151,674.
 CHUNK_ELEMENTS = 2**26

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
+from ..nano import nano_path
 from ..processing.chat_templates import get_chat_template
-from ..processing.image_processing import InternVLImageProcessor
+from ..processing.images.image_processing import InternVLImageProcessor
 from ..processing.processor import InternVLProcessor
-from . import nano_path
 from .drawing import Drawing, Style, draw
 from .model import MAX_TILES, TILE_SIZE, TOKENS_PER_TILE
 from .questions import TASKS

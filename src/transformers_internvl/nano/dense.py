@@ -31,8 +31,8 @@ from transformers import (
 )
 
 from ..evaluation.segmentation import MeanIoU, SegmentationScore
-from ..training.tuning import layer_decay_groups, set_tuning
-from . import nano_path
+from ..nano import nano_path
+from ..training.parameters import layer_decay_groups, set_tuning
 from .drawing import Style
 from .examples import MEAN, STD
 from .questions import SHAPES

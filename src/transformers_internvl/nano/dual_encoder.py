@@ -32,15 +32,14 @@ from transformers import CLIPImageProcessorPil, Trainer, TrainingArguments
 from ..evaluation.embedding import embed_images, embed_texts
 from ..evaluation.retrieval import recall_at_k
 from ..evaluation.zero_shot import classify_images, top_k_accuracy, zero_shot_classifier
-from ..modeling.configuration_dual_encoder import InternVLDualEncoderConfig
-from ..modeling.dual_encoder import InternVLDualEncoderModel
-from ..modeling.dual_encoder_pretraining import InternVLDualEncoderForPreTraining
-from ..processing.image_processing import NORMALIZE_TYPES
+from ..modeling.dual_encoder.configuration import InternVLDualEncoderConfig
+from ..modeling.dual_encoder.model import InternVLDualEncoderModel
+from ..modeling.dual_encoder.pretraining import InternVLDualEncoderForPreTraining
+from ..processing.images.image_processing import NORMALIZE_TYPES
 from ..processing.processor_dual_encoder import InternVLDualEncoderProcessor
-from ..processing.tokenization_dual_encoder import CAPTION_PROMPT, TEXT_PREFIX, InternVLDualEncoderTokenizer
-from ..training.image_size import show_whole_images
-from ..training.pairs import ContrastiveCollator, PretrainingCollator
-from ..training.parameter_groups import parameter_groups
+from ..processing.tokenizers.dual_encoder import CAPTION_PROMPT, TEXT_PREFIX, InternVLDualEncoderTokenizer
+from ..training.data.pairs import ContrastiveCollator, PretrainingCollator, show_whole_images
+from ..training.parameters import parameter_groups
 from ..training.recipes import get_recipe
 from .model import sine_positions
 from .pairs import CLASSES, TEMPLATES, Pair, draw_pairs, jitter

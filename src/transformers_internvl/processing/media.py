@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from transformers.image_utils import make_flat_list_of_images
 
-from .placeholders import Place
-from .tiling import tile_budget
+from .images.tiling import tile_budget
+from .text.placeholders import Place
 
 SOURCES = {"image": ("image", "url", "path", "base64"), "video": ("video", "url", "path")}
 """Keys of a content item under which its picture or video may lie."""

@@ -19,13 +19,14 @@ from transformers.utils import TensorType
 from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoInput, make_batched_videos
 
-from . import text_as_data
 from .content import check_content
-from .conversations import choose_template, normalized, refuse_contradictions, split_options
-from .grounding import decode_regions, parse_answers
-from .image_processing import InternVLImageProcessor
+from .images.image_processing import InternVLImageProcessor
 from .media import Media, Overrides, image_tiles, listed_images, tiles_in_order, video_frames
-from .placeholders import (
+from .processor_files import FRAME_LABEL, ProcessorFiles
+from .text import untrusted_text as text_as_data
+from .text.grounding import decode_regions, parse_answers
+from .text.messages import choose_template, normalized, refuse_contradictions, split_options
+from .text.placeholders import (
     END_IMAGE,
     IMAGE_CONTEXT,
     START_IMAGE,
@@ -38,11 +39,10 @@ from .placeholders import (
     find_places,
     token_id,
 )
-from .processor_files import FRAME_LABEL, ProcessorFiles
-from .text_as_data import Prompt
+from .text.untrusted_text import Prompt
+from .text.video_token import read_template
 from .threads import lock_of
-from .video_processing import InternVLVideoProcessor
-from .video_token import read_template
+from .videos.video_processing import InternVLVideoProcessor
 
 
 class InternVLProcessor(ProcessorFiles):

@@ -16,11 +16,11 @@ from transformers.image_utils import ChannelDimension, ImageInput, make_flat_lis
 from transformers.processing_utils import ProcessingKwargs, TextKwargs, Unpack
 
 from ..hub.arguments import hub_arguments
-from .image_processing import NORMALIZE_TYPES
-from .pixels import naming, picture_pixels, rescale, to_levels
+from .images.image_processing import NORMALIZE_TYPES
+from .images.pixels import naming, picture_pixels, rescale, to_levels
 from .processor_files import ProcessorBase, check_tokenizer_files, chosen_options
 from .sources import open_image, unwrapped
-from .tokenization_dual_encoder import CAPTION_PROMPT, InternVLDualEncoderTokenizer
+from .tokenizers.dual_encoder import CAPTION_PROMPT, InternVLDualEncoderTokenizer
 
 TASKS = ("compare", "caption")
 

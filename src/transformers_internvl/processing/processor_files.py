@@ -17,12 +17,12 @@ from transformers.utils import logging
 from ..hub.arguments import find_file, hub_arguments
 from ..hub.model_card import PushesWithCard
 from .chat_templates import TEMPLATES, find_chat_template, get_chat_template
-from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
-from .placeholders import VIDEO
-from .tokenization import load_tokenizer
-from .tokenization_slow import forget_call_settings
-from .video_processing import InternVLVideoProcessor
-from .video_token import STAND_INS, forget_without_embedding, video_token_of
+from .images.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
+from .text.placeholders import VIDEO
+from .text.video_token import STAND_INS, forget_without_embedding, video_token_of
+from .tokenizers.loading import load_tokenizer
+from .tokenizers.slow import forget_call_settings
+from .videos.video_processing import InternVLVideoProcessor
 
 logger = logging.get_logger(__name__)
 

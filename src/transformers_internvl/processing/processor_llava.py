@@ -15,15 +15,15 @@ from transformers.image_utils import ImageInput
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpack
 
 from ..hub.arguments import hub_arguments
-from . import text_as_data
 from .chat_templates import get_chat_template
-from .image_processing import NORMALIZE_TYPES
-from .image_processing_llava import InternVLLlavaImageProcessor
-from .placeholders import IMAGE_CONTEXT, Place, checked_length, token_id
+from .images.image_processing import NORMALIZE_TYPES
+from .images.image_processing_llava import InternVLLlavaImageProcessor
 from .processor import InternVLProcessor
 from .processor_files import ProcessorBase, check_tokenizer_files, chosen_options
-from .text_as_data import Prompt, find_token
-from .tokenization import load_tokenizer
+from .text import untrusted_text as text_as_data
+from .text.placeholders import IMAGE_CONTEXT, Place, checked_length, token_id
+from .text.untrusted_text import Prompt, find_token
+from .tokenizers.loading import load_tokenizer
 
 CHAT_TEMPLATE = "vicuna_v1"
 

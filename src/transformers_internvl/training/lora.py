@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..modeling.module_names import adapter_names
+from ..modeling.pretrained.module_names import adapter_names
 from .adapted import check_modules_to_save
 
 if TYPE_CHECKING:

@@ -1,2 +1,0 @@
-# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What `internvl serve` puts around transformers' own OpenAI-compatible server: bounds, checks, pictures, threads."""

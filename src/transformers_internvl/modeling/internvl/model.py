@@ -1,0 +1,380 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""InternVL: tower -> pixel shuffle -> projector -> language model (arXiv:2404.16821, section 3.1).
+
+Class, parameter and argument names are stock transformers'; what stock has not is optional and named in the
+docstrings.
+
+Shape letters: T tiles, n image tokens of a tile; B rows, L positions, D width of the language model, V vocabulary.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+from transformers import initialization as init
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
+from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, torch_compilable_check
+from transformers.utils.deprecation import deprecate_kwarg
+from transformers.utils.generic import can_return_tuple
+
+from ..language_models import forget_lengths
+from ..losses import share_of_step, supervised_loss, token_losses
+from ..outputs import InternVLCausalLMOutputWithPast, InternVLModelOutputWithPast
+from ..pretrained.cache_names import refuse_stray_caches
+from ..pretrained.loading import LoadsWholly
+from ..pretrained.older_arguments import AcceptsOlderArguments
+from ..pretrained.packed_masks import packed_masks, use_cache_of_packs
+from ..pretrained.parallel import KeepsHeadsWhole, NamesOwnBlocks, SpreadsOverRanks, is_sharded
+from .configuration import InternVLConfig
+from .image_features import PROJECTORS, EncodesImages, InternVLMiddlewareTower, build_tower, pixel_shuffle, real_first
+from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
+
+
+class InternVLPreTrainedModel(
+    AcceptsOlderArguments,
+    KeepsHeadsWhole,
+    SpreadsOverRanks,
+    NamesOwnBlocks,
+    LoadsWholly,
+    PreTrainedModel,
+):
+    """Capabilities shared by the InternVL models."""
+
+    config: InternVLConfig
+    base_model_prefix = "model"
+    input_modalities = ("image", "text", "video")
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["InternVLTwoMLPProjector"]  # joins two outputs; tower and language model add their own
+    _skip_keys_device_placement = ["cache"]
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, InternVLMiddlewareTower):
+            init.normal_(module.query_tokens, std=self.config.middleware_config.initializer_range)
+
+
+class InternVLModel(EncodesImages, InternVLPreTrainedModel):
+    """Tower, projector and language model, without a language modeling head."""
+
+    exact_modules = ("vision_tower", "multi_modal_projector")
+
+    def __init__(self, config: InternVLConfig):
+        if not isinstance(config, StockInternVLConfig):
+            raise ValueError(
+                f"{type(self).__name__} needs an InternVLConfig, got {type(config).__name__}: load "
+                "this folder with AutoModel."
+            )
+        super().__init__(config)
+        self.vision_tower = build_tower(config)
+        self.multi_modal_projector = PROJECTORS[config.projector_type](config)
+        self.language_model = AutoModel.from_config(config.text_config)
+        forget_lengths(self.language_model)
+        self.post_init()
+
+    def get_placeholder_mask(
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor,
+        image_features: torch.Tensor,
+        num_tiles: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Where the image tokens go: `(B, L, 1)`, True at placeholders, of which there must be as many as features.
+
+        Args:
+            num_tiles: how many of the features' tiles are meant, `()`. None: all.
+        """
+        if image_features.shape[-1] != inputs_embeds.shape[-1]:
+            raise ValueError(
+                f"Image features are {image_features.shape[-1]} wide, the language model is {inputs_embeds.shape[-1]}"
+                ": they were computed by another model, or are the tower's, not the projector's."
+            )
+        mask = self._find_placeholders(input_ids, inputs_embeds)
+        tiles, per_tile = image_features.shape[0] if num_tiles is None else num_tiles, image_features.shape[1]
+        features = image_features.numel() // image_features.shape[-1] if num_tiles is None else num_tiles * per_tile
+        placeholders = mask.sum()
+        torch_compilable_check(
+            placeholders == features,
+            lambda: (
+                f"Image features and image tokens do not match, tokens: {placeholders}, features: {features} "
+                f"({tiles} tiles of {per_tile}). Every tile needs its own run of "
+                "<IMG_CONTEXT> in the prompt: let the processor expand it, and do not truncate the result."
+            ),
+        )
+        return mask.unsqueeze(-1).to(inputs_embeds.device)
+
+    def _find_placeholders(self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor) -> torch.Tensor:
+        token = self.config.image_token_id
+        if token is None:
+            raise ValueError(
+                "The config does not say which token stands for an image (`image_token_id`), and no tokenizer lay "
+                "beside the checkpoint to read it from. Set `model.config.image_token_id = "
+                "tokenizer.convert_tokens_to_ids('<IMG_CONTEXT>')`, or pass `image_token_id=` to `from_pretrained`."
+            )
+        if input_ids is not None:
+            return input_ids == token  # (B, L)
+        if has_no_embedding(self.config):
+            raise ValueError(
+                f"Image token {token} has no embedding (the vocabulary has {self.config.text_config.vocab_size}), so "
+                "images cannot be placed by `inputs_embeds`: pass `input_ids`."
+            )
+        embedding = self.get_input_embeddings()(torch.tensor(token, device=inputs_embeds.device))
+        return (inputs_embeds == embedding).all(-1)
+
+    @can_return_tuple
+    @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        cache: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        vision_feature_layer: int | list[int] | None = None,
+        vision_feature_select_strategy: str | None = None,
+        image_flags: torch.Tensor | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        image_copies: int = 1,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> InternVLModelOutputWithPast:
+        """Run the language model over text and image tokens.
+
+        Args:
+            input_ids: `(B, L)` with `config.image_token_id` at every image token; or `inputs_embeds` `(B, L, D)`.
+            pixel_values: `(T, 3, height, width)`: the tiles of all rows, in the order of their placeholders.
+            image_flags: `(T,)`, 0 marks dummy tiles, which are not encoded. In a compiled or exported model they are,
+                and stand behind the others in `image_outputs`.
+            mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
+            image_copies: how often the rows go through all tiles; each is encoded once.
+            position_ids: `(B, L)`. Where they begin anew within a row, and there is neither `attention_mask` nor
+                `cache`, the row is a pack: its samples do not see each other, and no cache is made.
+        """
+        refuse_stray_caches(self, kwargs)
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        if pixel_values is not None and mm_encoder_outputs:
+            raise ValueError("You cannot specify both pixel_values and mm_encoder_outputs at the same time")
+        if inputs_embeds is None:
+            inputs_embeds = embed_known(self.get_input_embeddings(), input_ids, self.config)  # (B, L, D)
+
+        # How many tiles are real is data, which no graph has as a shape: compiled, they all go through the tower.
+        late_flags = image_flags if pixel_values is not None and is_torchdynamo_compiling() else None
+        image_flags = image_flags if late_flags is None else None
+        encoded = (mm_encoder_outputs or {}).get("image")
+        if pixel_values is not None and (image_flags is None or image_flags.any()):
+            encoded = self.get_image_features(
+                pixel_values,
+                vision_feature_layer=vision_feature_layer,
+                vision_feature_select_strategy=vision_feature_select_strategy,
+                image_flags=image_flags,
+                return_dict=True,
+            )
+        image_features = (
+            None if encoded is None else encoded.pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
+        )
+        if image_features is not None:
+            image_features = image_features.repeat(image_copies, 1, 1) if image_copies > 1 else image_features
+            num_tiles = None
+            if late_flags is not None:
+                image_features, num_tiles = real_first(image_features, late_flags.reshape(-1).repeat(image_copies))
+            mask = self.get_placeholder_mask(input_ids, inputs_embeds, image_features, num_tiles)
+            inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
+        if (image_features is None or image_features.shape[0] == 0) and self._must_touch_vision(
+            cache, mm_encoder_outputs
+        ):
+            inputs_embeds = self._touch_vision(inputs_embeds)
+        use_cache = use_cache_of_packs(kwargs.get("use_cache"), attention_mask, position_ids, cache)
+        if self.training and cache is None and use_cache is None:
+            use_cache = False  # nobody reads it
+        if use_cache is not None:
+            kwargs["use_cache"] = use_cache
+
+        text_config = self.config.text_config
+        outputs = self.language_model(
+            attention_mask=packed_masks(text_config, inputs_embeds, attention_mask, position_ids, cache, kwargs),
+            position_ids=position_ids,
+            cache=cache,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        return InternVLModelOutputWithPast(
+            last_hidden_state=outputs.last_hidden_state,
+            cache=outputs.cache,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_outputs=None if encoded is None else type(encoded)(**{**encoded, "pooler_output": image_features}),
+            router_logits=getattr(outputs, "router_logits", None),
+        )
+
+    def _must_touch_vision(self, cache: Cache | None, mm_encoder_outputs: dict | None) -> bool:
+        """Whether a step without an image must pass through tower and projector nevertheless.
+
+        Ranks of a distributed run must take part in the same collectives: one whose batch has no image would wait
+        forever. They reduce gradients of trained weights together, and gather sharded weights, trained or not: that,
+        too, in evaluation and for the prompt of a generation, but not where all ranks have their features already.
+        """
+        parts = (self.vision_tower, self.multi_modal_projector)
+        if self.training and torch.is_grad_enabled() and any(p.requires_grad for m in parts for p in m.parameters()):
+            return True
+        if mm_encoder_outputs is not None:
+            return False
+        seen = 0 if cache is None else cache.get_seq_length()
+        if isinstance(seen, int) and seen > 0:
+            return False
+        # A static cache has its length on the device: asking for it stops the device, and ends a compiled graph.
+        return any(is_sharded(part) for part in parts) and bool(seen == 0)
+
+    def _touch_vision(self, inputs_embeds: torch.Tensor) -> torch.Tensor:
+        """Let a blank tile pass through tower and projector, with weight zero."""
+        config = self.config.vision_config
+        blank = inputs_embeds.new_zeros(1, config.num_channels, *config.image_size)
+        features = self.get_image_features(blank, return_dict=True).pooler_output
+        return inputs_embeds + 0.0 * features.sum().to(inputs_embeds.device, inputs_embeds.dtype)
+
+
+class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerationMixin):
+    """InternVL with its language modeling head: generates text about images, videos and text."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+    _tp_plan = {"lm_head": "colwise_gather_output"}
+    _fsdp_plan = {"lm_head": "keep_full_weight"}
+    exact_modules = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
+    body_class = InternVLModel
+
+    def __init__(self, config: InternVLConfig):
+        super().__init__(config)
+        self.model = self.body_class(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.loss_type = "ForConditionalGeneration"  # labels are shifted here: so does `Trainer` count them
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def get_image_features(self, pixel_values: torch.Tensor, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Image tokens of tiles; see [`InternVLModel.get_image_features`]."""
+        return self.model.get_image_features(pixel_values, *args, **kwargs)
+
+    @can_return_tuple
+    @deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        cache: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        vision_feature_layer: int | list[int] | None = None,
+        vision_feature_select_strategy: str | None = None,
+        labels: torch.Tensor | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        image_sizes: torch.Tensor | None = None,
+        image_flags: torch.Tensor | None = None,
+        loss_weight: torch.Tensor | None = None,
+        skip_logits: bool | None = None,
+        loss_reduction: str | None = None,
+        smoothing: float = 0.0,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> InternVLCausalLMOutputWithPast:
+        """Logits and, with `labels`, the loss. The arguments of [`InternVLModel.forward`], and:
+
+        Args:
+            labels: `(B, L)`, not shifted, -100 where a position is not supervised.
+            logits_to_keep: compute only the last so many logits (0: all), or those of the given positions.
+            loss_weight: `(B, L)` weights of the positions, in place of the config's `loss_reduction`.
+            skip_logits: with `labels`, compute logits at supervised positions only and return none. Defaults to True
+                in training, where nobody reads them, and False in evaluation.
+            loss_reduction: in place of the config's; `"none"`: `loss` `(B, L)` holds the entropy of every label.
+            smoothing: the share of every label that is spread over the whole vocabulary. (`Trainer` takes an argument
+                with `label` in its name for a column of labels.)
+            num_items_in_batch: what the sum is divided by, as `Trainer` passes it; see [`losses.supervised_loss`].
+            image_sizes: accepted for stock's signature; has no effect.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            cache=cache,
+            inputs_embeds=inputs_embeds,
+            vision_feature_layer=vision_feature_layer,
+            vision_feature_select_strategy=vision_feature_select_strategy,
+            image_flags=image_flags,
+            mm_encoder_outputs=mm_encoder_outputs,
+            **kwargs,
+        )
+        hidden_states = outputs.last_hidden_state  # (B, L, D)
+        own_loss = getattr(self, "_loss_function", None)  # `model.loss_function` of a user: it is fed logits
+        skip = labels is not None and own_loss is None and (self.training if skip_logits is None else skip_logits)
+        logits = None if skip else self.lm_head(_keep(hidden_states, logits_to_keep))
+
+        loss = aux_loss = None
+        if labels is not None and own_loss is not None:
+            if smoothing:
+                raise ValueError("`smoothing` is not for a `loss_function` of your own: smooth labels in it.")
+            loss = own_loss(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
+        elif labels is not None and loss_reduction == "none":
+            loss = token_losses(hidden_states, self.lm_head, labels, smoothing)
+        elif labels is not None:
+            loss = supervised_loss(
+                hidden_states,
+                self.lm_head,
+                labels,
+                loss_reduction or self.config.loss_reduction,
+                loss_weight,
+                kwargs.get("num_items_in_batch"),
+                logits if logits is not None and logits.shape[1] == labels.shape[1] else None,
+                kwargs.get("shift_labels"),
+                smoothing,
+            )
+        if loss is not None and outputs.router_logits:
+            aux_loss = self._balance(outputs.router_logits, attention_mask)
+            if self.is_activation_checkpointing and hidden_states.requires_grad and not aux_loss.requires_grad:
+                raise ValueError(
+                    "The load-balancing loss of the experts has no gradient: reentrant gradient checkpointing cuts it "
+                    'off. Set `gradient_checkpointing_kwargs={"use_reentrant": False}`.'
+                )
+            if loss_reduction != "none":
+                share = share_of_step(
+                    labels, loss_weight, kwargs.get("num_items_in_batch"), kwargs.get("shift_labels")
+                )
+                loss = loss + share * self.config.text_config.router_aux_loss_coef * aux_loss.to(loss.device)
+
+        return InternVLCausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            cache=outputs.cache,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_outputs=outputs.image_outputs,
+            aux_loss=aux_loss,
+            router_logits=outputs.router_logits,
+        )
+
+    def _balance(self, router_logits: tuple[torch.Tensor, ...], attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """Load-balancing loss of the experts (arXiv:2101.03961), over the positions that are not padding."""
+        text = self.config.text_config
+        experts = getattr(text, "num_experts", None) or text.num_local_experts
+        return load_balancing_loss_func(router_logits, experts, text.num_experts_per_tok, attention_mask)
+
+
+def _keep(hidden_states: torch.Tensor, logits_to_keep: int | torch.Tensor) -> torch.Tensor:
+    """The positions whose logits are wanted."""
+    positions = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) and logits_to_keep else logits_to_keep
+    return hidden_states if isinstance(positions, int) else hidden_states[:, positions]
+
+
+__all__ = ["InternVLForConditionalGeneration", "InternVLModel", "InternVLPreTrainedModel", "pixel_shuffle"]

@@ -1,0 +1,329 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Pictures to tiles: `InternVLImageProcessor`.
+
+A picture becomes RGB, is resized once to the canvas of its grid (see `tiling`) and once to the thumbnail, and every
+pixel is scaled and shifted once on its way into the output. Two backends do the resizing:
+
+- `"pil"` (the default): the authors' pixels, bit for bit;
+- `"torch"`: antialiased bicubic in one pass of torch, several times faster, on CPU or GPU, within 2 levels of 255.
+
+Shapes: C channels, H x W picture, S tile side.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.image_processing_backends import PilBackend
+from transformers.image_utils import (
+    ChannelDimension,
+    ImageInput,
+    PILImageResampling,
+    SizeDict,
+    is_valid_image,
+    make_flat_list_of_images,
+)
+from transformers.processing_utils import ImagesKwargs, Unpack
+from transformers.utils import TensorType, logging
+
+from ..sources import open_image, unwrapped
+from .pixels import (
+    check_square,
+    check_statistics,
+    empty_tiles,
+    naming,
+    pad_to_square,
+    picture_pixels,
+    picture_size,
+    scale_and_shift,
+    to_levels,
+    write_tiles,
+)
+from .tiling import check_limits, grid_tiles, select_grid, tile_budget
+
+logger = logging.get_logger(__name__)
+
+NORMALIZE_TYPES = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "clip": ((0.4814546, 0.4578275, 0.40821073), (0.2686295, 0.2613025, 0.2757711)),
+    "siglip": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+"""Mean and standard deviation by the names of the authors' `--normalize_type`, with their digits."""
+
+BACKENDS = ("pil", "torch")
+
+
+class InternVLImageProcessorKwargs(ImagesKwargs, total=False):
+    r"""
+    crop_to_patches (`bool`, *optional*, defaults to `self.crop_to_patches`):
+        Whether to cut the picture into tiles. If not, the whole picture is squashed onto one.
+    min_patches (`int`, *optional*, defaults to `self.min_patches`):
+        Fewest tiles of a picture, thumbnail not counted.
+    max_patches (`int`, *optional*, defaults to `self.max_patches`):
+        Most tiles of a picture, thumbnail not counted.
+    use_thumbnail (`bool`, *optional*, defaults to `self.use_thumbnail`):
+        Whether the whole picture follows its tiles, if there are more than one.
+    pad2square (`bool`, *optional*, defaults to `self.pad2square`):
+        Whether a picture that is not tiled is centred on a square of the mean color first. Tiles are square already.
+    share_tile_budget (`bool`, *optional*, defaults to `self.share_tile_budget`):
+        Whether the pictures of a sample share `max_patches`: `max(1, max_patches // n)` for each of n. A sample is
+        an inner list of nested pictures; a flat list is one sample.
+    normalize_type (`str`, *optional*):
+        `"imagenet"`, `"clip"` or `"siglip"`: sets `image_mean` and `image_std`, and wins over them.
+    backend (`str`, *optional*, defaults to `self.backend`):
+        `"pil"` (exact) or `"torch"` (faster, within 2 levels of 255).
+    max_image_pixels (`int`, *optional*, defaults to `self.max_image_pixels`):
+        Pictures with more pixels are refused before they are decoded.
+    return_grid (`bool`, *optional*, defaults to `self.return_grid`):
+        Whether to also return `grids`: `(columns, rows)` of every picture.
+    """
+
+    crop_to_patches: bool | None
+    min_patches: int | None
+    max_patches: int | None
+    use_thumbnail: bool | None
+    pad2square: bool | None
+    share_tile_budget: bool | None
+    normalize_type: str | None
+    backend: str | None
+    max_image_pixels: int | None
+    return_grid: bool | None
+
+
+class InternVLImageProcessor(PilBackend):
+    """Turns pictures into the tiles that the vision tower reads, as `dynamic_preprocess` and `build_transform` of the
+    authors' training code do.
+
+    A superset of stock's `GotOcr2ImageProcessor`: same arguments, same outputs, but with InternVL's values as class
+    defaults. Takes PIL images, numpy arrays and torch tensors (H W C or C H W), paths, URLs, data URIs, the bytes of
+    files, cells of tables (`{"bytes": ..., "path": ...}`), and lists or lists of lists of these. As the authors do, it
+    ignores EXIF orientation and drops alpha.
+
+    White is 255, 1 in floating point numbers that all lie between 0 and 1 (they are not rescaled a second time), and
+    65535 in `uint16` arrays, unless none of their values is above 255. Other values are refused. PIL images are
+    converted as Pillow does: one of 16 bits (`I;16`) is cut off at 255, with a warning.
+
+    Returns a `BatchFeature` with
+
+    - `pixel_values`: the tiles of all pictures one after another, float32 `[tiles, 3, S, S]`; a list of tiles without
+      `return_tensors`; uint8 if neither rescaled nor normalized;
+    - `num_patches`: the number of tiles of each picture, thumbnail included;
+    - `grids`: with `return_grid=True`, a list of `(columns, rows)`.
+
+    Raises `ValueError`, with the index of the picture, on pictures that are empty, too large, broken, have the wrong
+    number of channels or values that are not finite, and on limits that make no sense.
+    """
+
+    valid_kwargs = InternVLImageProcessorKwargs
+
+    size = {"height": 448, "width": 448}
+    resample = PILImageResampling.BICUBIC
+    image_mean, image_std = NORMALIZE_TYPES["imagenet"]
+    do_resize = True
+    do_rescale = True
+    do_normalize = True
+    do_convert_rgb = True
+    crop_to_patches = True
+    min_patches = 1
+    max_patches = 12
+    use_thumbnail = True
+    pad2square = False
+    share_tile_budget = False
+    backend = "pil"
+    max_image_pixels = 2**28  # 16384 x 16384, 1 GiB as Pillow holds it
+    return_grid = False
+
+    def __init__(self, **kwargs: Unpack[InternVLImageProcessorKwargs]):
+        super().__init__(**kwargs)
+        check_options(**{name: getattr(self, name) for name in ("size", "backend")})
+
+    def _standardize_kwargs(self, normalize_type: str | None = None, **kwargs) -> dict:
+        check_pair(kwargs.get("size"))
+        return with_statistics(super()._standardize_kwargs(**kwargs), normalize_type)
+
+    def _validate_preprocess_kwargs(self, min_patches: int = 1, max_patches: int = 1, **kwargs) -> None:
+        super()._validate_preprocess_kwargs(**kwargs)
+        check_limits(min_patches, max_patches)
+        check_options(**kwargs)
+        check_statistics(**kwargs)
+        size = kwargs["size"]
+        if kwargs["crop_to_patches"] and size.height != size.width:
+            raise ValueError(
+                f"Tiles are square, got `size` {dict(size)}: give equal sides or `crop_to_patches=False`."
+            )
+
+    def fetch_images(self, image_url_or_urls: Any) -> Any:
+        """Open paths, URLs, data URIs, base64 text and bytes of files; leave the rest, and all nesting, as it is."""
+        given = unwrapped(image_url_or_urls)
+        if isinstance(given, (list, tuple)):
+            return [self.fetch_images(item) for item in given]
+        if isinstance(given, (str, os.PathLike, bytes)):
+            return open_image(given)
+        if is_valid_image(given):
+            return given
+        raise TypeError(
+            f"Expected a picture (PIL image, array, tensor, path, URL) or lists of them, got {type(given)}."
+        )
+
+    def _preprocess_image_like_inputs(self, images: ImageInput, *args, **kwargs) -> BatchFeature:
+        images = self.fetch_images(images)
+        flat = make_flat_list_of_images(images)
+        kwargs["sample_sizes"] = _sample_sizes(images, len(flat))
+        return self._preprocess(flat, *args, **kwargs)
+
+    def process_image(
+        self,
+        image: Any,
+        do_convert_rgb: bool | None = None,
+        input_data_format: str | ChannelDimension | None = None,
+        **kwargs,
+    ) -> np.ndarray:
+        """The pixels of one picture, `[C, H, W]`: a view without a copy where that is possible."""
+        return picture_pixels(image, do_convert_rgb, input_data_format)
+
+    def _preprocess(
+        self,
+        images: list[Any],
+        do_resize: bool,
+        size: SizeDict,
+        resample: PILImageResampling | int | None,
+        do_rescale: bool,
+        rescale_factor: float,
+        do_normalize: bool,
+        image_mean: float | Sequence[float] | None,
+        image_std: float | Sequence[float] | None,
+        return_tensors: str | TensorType | None,
+        crop_to_patches: bool = True,
+        min_patches: int = 1,
+        max_patches: int = 12,
+        use_thumbnail: bool = True,
+        pad2square: bool = False,
+        share_tile_budget: bool = False,
+        backend: str = "pil",
+        max_image_pixels: int | None = None,
+        return_grid: bool = False,
+        device: str | torch.device | None = None,
+        sample_sizes: Sequence[int] | None = None,
+        **kwargs,
+    ) -> BatchFeature:
+        limits = [max_patches] * len(images)
+        if share_tile_budget:
+            limits = [tile_budget(max_patches, n) for n in (sample_sizes or [len(images)]) for _ in range(n)]
+        layout = kwargs.get("input_data_format")
+
+        grids = []
+        for index, (image, limit) in enumerate(zip(images, limits, strict=True)):
+            with naming(f"Picture {index}"):
+                width, height = picture_size(image, layout, max_image_pixels)
+                tiled = crop_to_patches and limit > 1
+                if pad2square and not tiled:
+                    check_square(width, height, max_image_pixels)
+                grids.append(_grid(width, height, size, min_patches, limit) if tiled else (1, 1))
+        counts = [grid_tiles(*grid, use_thumbnail=use_thumbnail) for grid in grids]
+
+        parts = []
+        for index, (image, limit, grid, count) in enumerate(zip(images, limits, grids, counts, strict=True)):
+            with naming(f"Picture {index}"):
+                tiled = crop_to_patches and limit > 1
+                pixels, unit = to_levels(self.process_image(image, **kwargs), keep_fractions=not (do_resize or tiled))
+                affine = scale_and_shift(
+                    len(pixels), unit, do_rescale, rescale_factor, do_normalize, image_mean, image_std
+                )
+                if pad2square and not tiled:
+                    pixels = pad_to_square(pixels, image_mean, unit)
+                shape = (size.height, size.width) if do_resize or tiled else pixels.shape[1:]
+                tiles = empty_tiles(count, len(pixels), *shape, pixels, affine, device)
+                write_tiles(pixels, tiles, grid if do_resize or tiled else None, affine, resample, backend)
+                parts.append(tiles)
+
+        data: dict[str, Any] = {"pixel_values": _collect(parts, return_tensors), "num_patches": counts}
+        if return_grid:
+            data["grids"] = grids
+        return BatchFeature(data=data, tensor_type=return_tensors, skip_tensor_conversion=["grids"])
+
+    def get_number_of_image_patches(self, height: int, width: int, images_kwargs: dict | None = None) -> int:
+        """How many tiles a picture of `height x width` pixels becomes, thumbnail included, without looking at pixels.
+
+        `images_kwargs` may override what the processor was set to, and may give `n_images`, the number of pictures
+        that share the budget of a sample, this one included (with `share_tile_budget`).
+        """
+        options = {
+            name: getattr(self, name)
+            for name in ("crop_to_patches", "min_patches", "max_patches", "use_thumbnail", "share_tile_budget", "size")
+        }
+        options |= {name: value for name, value in (images_kwargs or {}).items() if value is not None}
+        size = self._standardize_kwargs(size=options.get("patch_size", options["size"]))["size"]
+        limit = options["max_patches"]
+        if options["share_tile_budget"]:
+            limit = tile_budget(limit, options.get("n_images", 1))
+        if not options["crop_to_patches"] or limit == 1:
+            return 1
+        grid = _grid(width, height, size, options["min_patches"], limit)
+        return grid_tiles(*grid, use_thumbnail=options["use_thumbnail"])
+
+
+def check_pair(size: Any) -> None:
+    """Raise `ValueError` for a `size` in a list that is not a height and a width."""
+    if isinstance(size, (list, tuple)) and len(size) != 2:
+        raise ValueError(f"`size` must give height and width, got {size!r:.100}.")
+
+
+def with_statistics(kwargs: dict, normalize_type: str | None) -> dict:
+    """`kwargs` with the `image_mean` and `image_std` of `normalize_type`; the shorthand itself is not kept."""
+    if normalize_type is not None:
+        if normalize_type not in NORMALIZE_TYPES:
+            raise ValueError(f"`normalize_type` is one of {list(NORMALIZE_TYPES)}, got {normalize_type!r}.")
+        kwargs["image_mean"], kwargs["image_std"] = NORMALIZE_TYPES[normalize_type]
+    kwargs["normalize_type"] = None
+    return kwargs
+
+
+def check_options(
+    size: SizeDict,
+    backend: str | None = None,
+    data_format: str | ChannelDimension | None = None,
+    do_center_crop: bool | None = None,
+    crop_size: SizeDict | None = None,
+    do_pad: bool | None = None,
+    **kwargs,
+) -> None:
+    """Raise `ValueError` for what stock's processors have and these do not, rather than pass over it."""
+    if backend not in BACKENDS:
+        raise ValueError(f"`backend` is one of {list(BACKENDS)}, got {backend!r}.")
+    if data_format not in (None, ChannelDimension.FIRST):
+        raise ValueError(f"Tiles are [channels, height, width]; `data_format={data_format!r}` is not available.")
+    if size is None or not (size.height and size.width and size.height > 0 and size.width > 0):
+        raise ValueError(f"`size` must give 'height' and 'width' in pixels, got {size and dict(size)}.")
+    if do_pad or (do_center_crop and crop_size != size):
+        raise ValueError("Pictures are squashed onto tiles: `do_pad` and `do_center_crop` are not available.")
+
+
+def _sample_sizes(images: Any, total: int) -> list[int]:
+    """How many pictures each sample has: inner lists are samples, anything else is one sample."""
+    if isinstance(images, list) and images and all(isinstance(item, list) for item in images):
+        return [len(item) for item in images]
+    return [total]
+
+
+def _grid(width: int, height: int, size: SizeDict, min_patches: int, max_patches: int) -> tuple[int, int]:
+    return select_grid(
+        width, height, tile_size=size.height, min_tiles=min(min_patches, max_patches), max_tiles=max_patches
+    )
+
+
+def _collect(parts: list[torch.Tensor], return_tensors: str | TensorType | None) -> Any:
+    """The tiles of all pictures as one tensor or array if asked for one, else as a list."""
+    if return_tensors is None:
+        return [tile for tiles in parts for tile in tiles]
+    if len({tiles.shape[1:] for tiles in parts}) > 1:
+        shapes = sorted({tuple(tiles.shape[1:]) for tiles in parts})
+        raise ValueError(
+            f"Pictures of different shapes {shapes} cannot be one tensor: resize them, or do not ask for one."
+        )
+    pixels = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return pixels.cpu().numpy() if TensorType(return_tensors) == TensorType.NUMPY else pixels

@@ -1,0 +1,311 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The application: transformers' own chat server, with our models behind it and nothing else.
+
+What is different from `transformers serve`: models are those that were loaded at the start; pictures are fetched and
+cut on other threads than the one that serves; requests are checked; routes that take raw prompts or load models are
+left out.
+"""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from transformers.cli.serving.chat_completion import ChatCompletionHandler
+from transformers.cli.serving.model_manager import ModelManager
+from transformers.cli.serving.server import build_server
+from transformers.cli.serving.utils import GenerationState, InferenceThread
+
+from ..processing.fetching import is_url
+from .generation import Cancelled, Turn
+from .guard import Client, Guard, client
+from .hosts import Hosts
+from .inputs import Heavy
+from .media import Limits, Reading
+from .preparing import kind_of
+from .requests import COLDEST, RequestError, check_request, generation_options, source_of, text_bytes
+from .slots import FairSlots, unless_left
+
+ROUTES = ("/health", "/v1/chat/completions", "/v1/models")
+_FETCHING = 32  # requests that fetch at a time
+_FETCHING_OF_CLIENT = 8
+_TURNS = 2  # requests of a model: the one that is answered, and the next
+# Requests of a model that are prepared, or hold what was prepared for them, at a time. Texts take little.
+_PREPARED = {"text": 8, "image": 2, "heavy": 1, "video": 1}
+_SHORTEST_BOUND = 256  # bytes that are granted to every token: texts of unknown characters can be one
+
+
+@dataclass
+class Served:
+    """A model, its processor, the thread it runs on, who may prepare inputs for it, and whose turn it is."""
+
+    model: Any
+    processor: Any
+    thread: InferenceThread = field(default_factory=InferenceThread)
+    prepared: dict[str, FairSlots] = field(default_factory=lambda: {k: FairSlots(n) for k, n in _PREPARED.items()})
+    turns: FairSlots = field(default_factory=lambda: FairSlots(_TURNS))
+    since: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def context(self) -> int:
+        """Most tokens of a prompt and its answer."""
+        return int(self.model.config.get_text_config(decoder=True).max_position_embeddings)
+
+    @cached_property
+    def most_text(self) -> int:
+        """Most bytes of text that may fit into the context: as many of the longest token."""
+        pieces = self.processor.tokenizer.get_vocab()
+        return self.context * max(_SHORTEST_BOUND, *(len(piece.encode(errors="replace")) for piece in pieces))
+
+
+class ServedModels(ModelManager):
+    """The models by the names that requests use. None is ever loaded because a request names it."""
+
+    def __init__(self, models: dict[str, Served]):
+        super().__init__(device="cpu")  # where the models are was chosen before
+        self.models = models
+
+    def find(self, name: str | None) -> tuple[str, Served]:
+        """The model of a request; without a name the only one. Raises `RequestError` (404)."""
+        if name is None and len(self.models) == 1:
+            name = next(iter(self.models))
+        if name not in self.models:
+            raise RequestError(
+                f"The model {name!r:.200} is not served here; there is {', '.join(self.models)}.",
+                status=404,
+                param="model",
+                code="model_not_found",
+            )
+        return name, self.models[name]
+
+    def list_models(self, cache_dir: str | None = None) -> list[dict]:
+        """What `/v1/models` lists: the models that are served, and no other that lies in the Hub's cache."""
+        same = {"object": "model", "owned_by": "internvl", "status": {"value": "loaded"}}
+        return [{"id": name, "created": served.since, **same} for name, served in self.models.items()]
+
+
+class ChatHandler(ChatCompletionHandler):
+    """`/v1/chat/completions`: transformers' answers, our way to the inputs.
+
+    Args:
+        models: those that are served.
+        prepare: makes inputs of messages (see `preparing`).
+        limits: of a request.
+    """
+
+    def __init__(self, models: ServedModels, prepare: Any, limits: Limits):
+        super().__init__(models, GenerationState())
+        self.models, self.prepare, self.limits = models, prepare, limits
+        self.fetching = ThreadPoolExecutor(_FETCHING, "fetching")
+        self.decoding = ThreadPoolExecutor(1, "decoding")
+        self.fetches: dict[str, FairSlots] = {}
+
+    async def handle_request(self, body: dict, request_id: str) -> Any:
+        """Check, read, prepare, wait for a turn, answer."""
+        asking = client.get()
+        body = asking.body
+        check_request(body)
+        self._validate_request(body)  # fields that OpenAI does not know
+        name, served = self.models.find(body.get("model"))
+        self._check_text(body, served)
+        try:
+            messages = await self._read(body, asking)
+            options = body.get("chat_template_kwargs") or {}
+            inputs, slots = await self._prepared(name, messages, options, asking)
+            del messages
+            asking.forget()
+        except Cancelled as error:
+            raise RequestError("The client has left.", status=499) from error
+
+        def freed() -> None:
+            slots.release()
+            served.turns.release()
+
+        stops = body.get("stop") or []
+        turn = Turn(
+            served.thread,
+            [stops] if isinstance(stops, str) else stops,
+            body.get("seed"),
+            asking.left,
+            freed,
+        )
+        took_turn = False
+        try:
+            config = self._config(body, served, inputs["input_ids"].shape[1])
+            await unless_left(served.turns.acquire(asking.name), asking.gone)
+            took_turn = True
+            inputs = _placed(inputs, served.model)
+            arguments = (request_id, served.model, served.processor, name, inputs, config)
+            if body.get("stream"):
+                return self._streaming(*arguments, gen_manager=turn)
+            return await self._non_streaming(*arguments, gen_manager=turn)
+        except Cancelled as error:
+            raise RequestError("The client has left.", status=499) from error
+        finally:
+            if not turn.begun:
+                slots.release()
+                if took_turn:
+                    served.turns.release()
+
+    async def _prepared(
+        self, name: str, messages: list[dict], options: dict[str, Any], asking: Client
+    ) -> tuple[dict[str, Any], FairSlots]:
+        """The inputs, and the slots of which one is taken. Pictures that take long wait for others like them only."""
+        served, kind = self.models.models[name], kind_of(messages)
+        while True:
+            slots = served.prepared[kind]
+            await unless_left(slots.acquire(asking.name), asking.gone)
+            kept = False
+            try:
+                inputs = await unless_left(self.prepare(name, served.context, messages, options, kind), asking.gone)
+                kept = True
+                return inputs, slots
+            except Heavy:
+                kind = "heavy"
+            finally:
+                if not kept:
+                    slots.release()
+
+    def _check_text(self, body: dict, served: Served) -> None:
+        size = text_bytes(body["messages"])
+        if size > served.most_text:
+            raise RequestError(
+                f"The texts have {size} bytes, more than any {served.context} tokens, which are the model's context.",
+                param="messages",
+                code="context_length_exceeded",
+            )
+
+    async def _read(self, body: dict, asking: Client) -> list[dict]:
+        """The messages with the bytes of pictures and videos. What is not fetched waits for no fetch."""
+        loop = asyncio.get_running_loop()
+        given = body.pop("messages")
+        reading = Reading(self.limits)
+        sources = [
+            source_of(part)
+            for message in given
+            for part in (message["content"] if isinstance(message["content"], list) else [])
+            if part["type"] != "text"
+        ]
+        if not any(is_url(source) for source in sources):
+            return await unless_left(loop.run_in_executor(self.decoding, reading.messages, given), asking.gone)
+        slots = self.fetches.setdefault(asking.name, FairSlots(_FETCHING_OF_CLIENT))
+        try:
+            async with asyncio.timeout(self.limits.seconds + 1):  # resolvers and queues have no time of their own
+                await unless_left(slots.acquire(asking.name), asking.gone)
+                reading = Reading(self.limits)
+                fetched = loop.run_in_executor(self.fetching, reading.messages, given)
+                fetched.add_done_callback(lambda done: self._fetched(done, asking.name, slots))
+                return await unless_left(asyncio.shield(fetched), asking.gone)
+        except TimeoutError as error:
+            raise RequestError(f"The URLs of the request took longer than {self.limits.seconds:g} s.") from error
+        finally:
+            reading.abort()
+            self._forget(asking.name)
+
+    def _fetched(self, done: asyncio.Future, name: str, slots: FairSlots) -> None:
+        done.exception()  # known, although nobody may wait for it any more
+        slots.release()
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """Keep no slots of a client who fetches nothing."""
+        if name in self.fetches and self.fetches[name].free == _FETCHING_OF_CLIENT:
+            del self.fetches[name]
+
+    def _config(self, body: dict, served: Served, prompt: int) -> Any:
+        """How to generate. Raises `RequestError` if prompt and answer do not fit into the model's context."""
+        options = generation_options(body)
+        asked = body.get("max_completion_tokens") or body.get("max_tokens") or options.pop("max_new_tokens", None)
+        room = served.context - prompt
+        if room < 1 or (asked or 0) > room:
+            raise RequestError(
+                f"The prompt has {prompt} tokens and the answer may have {asked or 'at least 1'}, but the model's "
+                f"context is {served.context}.",
+                param="messages" if room < 1 else "max_tokens",
+                code="context_length_exceeded",
+            )
+        kept = {k: v for k, v in body.items() if k not in ("generation_config", "seed", "stop", "temperature")}
+        config = self._build_generation_config(kept, served.model.generation_config)
+        config.num_beams = 1  # answers come token by token
+        config.max_new_tokens = asked or min(config.max_new_tokens, room)
+        if body.get("logit_bias"):
+            size = served.model.config.get_text_config(decoder=True).vocab_size
+            if any(int(token) >= size for token in body["logit_bias"]):
+                raise RequestError(f"`logit_bias` names a token beyond the {size} of the model.", param="logit_bias")
+            config.sequence_bias = {(int(token),): float(bias) for token, bias in body["logit_bias"].items()}
+        for key, value in options.items():
+            setattr(config, key, value)
+        temperature = body.get("temperature")
+        if temperature is not None and temperature < COLDEST:
+            config.do_sample = False
+        elif temperature is not None or body.get("top_p") is not None:
+            config.do_sample = True
+            config.temperature = float(temperature or config.temperature or 1.0)
+        return config
+
+
+def _placed(inputs: dict[str, Any], model: Any) -> dict[str, Any]:
+    """Inputs on the model's device, pictures in its number format."""
+    return {
+        name: value.to(model.device, dtype=model.dtype if value.is_floating_point() else None)
+        for name, value in inputs.items()
+    }
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What all requests together may take.
+
+    Attributes:
+        requests: most that wait for their answers.
+        of_client: the same, of one client.
+        body: most bytes of a body.
+        bodies: most bytes of all bodies that are held.
+    """
+
+    requests: int = 256
+    of_client: int = 128
+    body: int = 96 << 20
+    bodies: int = 256 << 20
+
+
+def build_app(models: dict[str, Served], prepare: Any, hosts: Hosts, limits: Limits, bounds: Bounds) -> Any:
+    """The ASGI application that serves `models`, by name, to those who ask for `hosts`."""
+    served = ServedModels(models)
+    handler = ChatHandler(served, prepare, limits)
+    app = build_server(served, handler, None, None, None, None, handler.generation_state)
+    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", None) in ROUTES]
+    app.add_middleware(
+        Guard,
+        hosts=hosts,
+        most_bytes=bounds.body,
+        most_requests=bounds.requests,
+        most_of_client=bounds.of_client,
+        all_bytes=bounds.bodies,
+    )
+    app.add_exception_handler(RequestError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_json)
+    app.add_exception_handler(HTTPException, _refuse_http)
+    app.add_exception_handler(Exception, _fail)
+    return app
+
+
+async def _refuse(_request: Any, error: Any) -> JSONResponse:
+    return JSONResponse(error.body(), error.status)
+
+
+async def _refuse_json(_request: Any, error: Any) -> JSONResponse:
+    return await _refuse(_request, RequestError("The body must be a JSON object, sent as application/json."))
+
+
+async def _refuse_http(_request: Any, error: Any) -> JSONResponse:
+    return await _refuse(_request, RequestError(str(error.detail), error.status_code))
+
+
+async def _fail(_request: Any, _error: Any) -> JSONResponse:
+    return await _refuse(_request, RequestError("The server failed on this request; its log says why.", 500))

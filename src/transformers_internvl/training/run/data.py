@@ -1,0 +1,171 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""What `--data` may name, and the rows behind it.
+
+| path | is |
+|---|---|
+| `meta.json` | the authors' meta file: several sets, each with its repeat factor and tile limit |
+| `rows.jsonl` | one set; its paths count from its own folder, or from the root that is given |
+| a folder of `save_to_disk` | a `datasets` table with the columns of `rows.py`: `messages` and `images`, ... |
+| `rows.parquet`, `rows.arrow`, a folder of such files | the same |
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch.utils.data import Dataset
+
+from ...processing.sources import DECODING_ERRORS, load_image
+from ..data.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
+from ..data.rows import UnusableSample, read_medium
+
+# Ending of a file -> the loader of `datasets` that reads it.
+_TABLES = {".parquet": "parquet", ".arrow": "arrow"}
+
+
+def read_sets(
+    path: str | os.PathLike, max_tiles: int | None = None, root: str | os.PathLike | None = None
+) -> list[DataSet]:
+    """The sets that a path names.
+
+    Args:
+        path: see the table above.
+        max_tiles: most tiles of an image in sets that do not say it themselves.
+        root: what paths of pictures and videos count from, in place of the data's own folder; a folder, or the
+            beginning of a URL.
+
+    Raises:
+        ValueError: it is nothing of the table, or holds nothing; a root that is no folder, or beside a meta file,
+            whose sets have their own.
+        OSError: it cannot be read.
+        ImportError: it is a table, and `datasets` is not installed.
+    """
+    source = Path(path)
+    if not source.exists():
+        raise ValueError(f"{source} does not exist.")
+    if root is not None and "://" not in str(root) and not os.path.isdir(root):
+        raise ValueError(f"`data_root` should be the folder of pictures and videos; {root} is none.")
+    if source.suffix == ".json":
+        if root is not None:
+            raise ValueError(f"{source} is a meta file, whose sets have a `root` each: leave `data_root` out.")
+        sets = read_meta(source)
+    elif source.suffix == ".jsonl":
+        sets = [DataSet(source.stem, JsonlRows(source, str(source.parent if root is None else root)))]
+    else:
+        below = (source if source.is_dir() else source.parent) if root is None else root
+        sets = [DataSet(source.stem, TableRows(str(source), _read_table(source), str(below)))]
+    for part in sets:
+        if len(part.rows) == 0:
+            raise ValueError(f"{source} holds no rows.")
+    return [replace(part, max_patches=max_tiles) if part.max_patches is None else part for part in sets]
+
+
+def _read_table(source: Path) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise ImportError(f"{source} is read by `datasets`: pip install datasets (extra `train`).") from error
+    if (source / "state.json").is_file():
+        return _undecoded(datasets.load_from_disk(str(source)))
+    files = sorted(map(str, source.glob("*"))) if source.is_dir() else [str(source)]
+    found = [(kind, [file for file in files if file.endswith(ending)]) for ending, kind in _TABLES.items()]
+    for kind, named in found:
+        if named:
+            return _undecoded(datasets.load_dataset(kind, data_files=named, split="train"))
+    raise ValueError(
+        f"{source} is no data: expected a meta .json, a .jsonl, a {' or '.join(_TABLES)} file, a folder of such, or "
+        "one of `datasets.Dataset.save_to_disk`."
+    )
+
+
+def _undecoded(table: Any) -> Any:
+    """A table whose pictures are decoded when they are needed, by this package, as those of files are."""
+    import datasets
+
+    def without(feature: Any) -> Any:
+        if isinstance(feature, datasets.Image):
+            return datasets.Image(decode=False)
+        if isinstance(feature, dict):
+            return {name: without(inner) for name, inner in feature.items()}
+        if isinstance(feature, (list, tuple)):
+            return [without(inner) for inner in feature]
+        inner = getattr(feature, "feature", None)  # of lists
+        return feature if inner is None else replace(feature, feature=without(inner))
+
+    changed = {name: without(feature) for name, feature in table.features.items()}
+    for name, feature in table.features.items():
+        if changed[name] != feature:
+            table = table.cast_column(name, changed[name])
+    return table
+
+
+class PairRows(Dataset):
+    """Pictures with captions, for the dual encoder: `{"image": PIL image, "caption": text}`.
+
+    Args:
+        sets: of rows with `image`, a path or a picture, and `caption`, a text, or `captions`, several, of which each
+            makes a pair.
+        policy: what happens to rows that cannot be used. They are looked through at the start, their pictures only
+            when they are needed; a pair whose picture is then left out is None.
+
+    Raises:
+        UnusableSample: file, line and reason, unless the policy leaves it out.
+    """
+
+    def __init__(self, sets: Sequence[DataSet], policy: SkipPolicy):
+        self.policy = policy
+        self.pairs: list[tuple[Any, int, str]] = []  # rows, number of the one with the picture, caption
+        for part in sets:
+            if part.repeat != 1 or part.augment:
+                raise ValueError(f"Set {part.name!r}: pairs are neither repeated nor augmented; leave both out.")
+            for index in range(len(part.rows)):
+                try:
+                    self.pairs += _pairs_of(part.rows, index)
+                except UnusableSample as error:
+                    policy(error)
+        if not self.pairs:
+            raise ValueError("No pair of a picture and a caption is left.")
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Any] | None:
+        rows, row, caption = self.pairs[index]
+        try:
+            picture = _picture_in(rows.fields(row), rows, row)
+            if isinstance(picture, (str, os.PathLike, bytes)):
+                picture = load_image(picture)
+            if isinstance(picture, Image.Image):
+                picture.load()
+        except UnusableSample as error:
+            self.policy(error)
+            return None
+        except (*DECODING_ERRORS, ValueError) as error:
+            self.policy(UnusableSample(rows.where(row), f"cannot read the picture: {error}"))
+            return None
+        return {"image": picture, "caption": caption}
+
+
+def _picture_in(fields: Any, rows: Any, index: int) -> Any:
+    """The picture that the fields of a row name: a path, the bytes of a file, or a picture itself."""
+    where = rows.where(index)
+    given = fields.get("image") if isinstance(fields, dict) else None
+    if given is None or (isinstance(given, str) and not given):
+        raise UnusableSample(where, f"expected `image` and `caption`, got {fields!r:.80}")
+    return read_medium(given, "image", rows.root, where)
+
+
+def _pairs_of(rows: Any, index: int) -> list[tuple[Any, int, str]]:
+    fields, where = rows.fields(index), rows.where(index)
+    _picture_in(fields, rows, index)
+    captions = fields.get("captions", fields.get("caption"))
+    captions = [captions] if isinstance(captions, str) else captions
+    if not isinstance(captions, list) or not captions or not all(isinstance(text, str) for text in captions):
+        raise UnusableSample(where, f"`caption` should be a text, or `captions` several, got {captions!r:.80}")
+    return [(rows, index, caption) for caption in captions]
+
+
+__all__ = ["PairRows", "read_sets"]

@@ -1,0 +1,172 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""What a recipe's objective needs: which model, which data, which collator, which trainer. A row an objective."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import AutoModel, AutoModelForImageTextToText, AutoModelForPreTraining, Trainer
+
+from ..data.collation import PackingCollator, PaddingCollator
+from ..data.dataset import ChatDataset, PackedDataset
+from ..data.pairs import ContrastiveCollator, PretrainingCollator
+from ..data.records import DataSet
+from ..data.samples import SampleEncoder
+from ..trainers.mpo_trainer import MPOTrainer, PairCollator
+from ..trainers.trainer import InternVLTrainer
+from .data import PairRows, read_sets
+from .options import RunOptions
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on.
+
+    Attributes:
+        samples: by number; `policy` of it knows what was left out.
+        stream: what the trainer reads: the samples, or packs of them.
+        collator: makes batches of it.
+        arguments: fields of `TrainingArguments` that go with it, unless the user says otherwise.
+        eval_collator: makes batches of samples that are evaluated; None: `collator`.
+    """
+
+    samples: Any
+    stream: Any
+    collator: Callable[[Any], dict[str, Any]]
+    arguments: dict[str, Any]
+    eval_collator: Callable[[Any], dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A row of the table.
+
+    Attributes:
+        auto_class: loads the model.
+        read: options, processor and seed to data.
+        evaluates: the same to what is evaluated, samples by number.
+        trainer: runs it; `InternVLTrainer` where parts and depths may have learning rates of their own.
+        chats: whether its models are chat models, else dual encoders.
+    """
+
+    auto_class: Any
+    read: Callable[[RunOptions, Any, int], Data]
+    evaluates: Callable[[RunOptions, Any, int], Any]
+    trainer: type[Trainer]
+    chats: bool
+
+
+class DualEncoderTrainer(InternVLTrainer):
+    """`InternVLTrainer` for losses that are means over a batch of pairs, whose labels are not to be counted."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.refuse_smoothing("`config.label_smoothing` is that of the contrastive loss")
+
+    def step_weight(self, batches: list[Any]) -> None:
+        """Nothing: the losses are means already."""
+
+    def means_labels(self, inputs: Mapping[str, Any]) -> bool:
+        """Not of this one."""
+        return False
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Trainer`'s: there are no logits of tokens to leave out."""
+        return super(InternVLTrainer, self).prediction_step(*args, **kwargs)
+
+
+def chat_samples(options: RunOptions, processor: Any, seed: int) -> ChatDataset:
+    """The samples of a chat model's run, encoded one by one."""
+    return _samples_of(
+        read_sets(options.data, options.recipe.max_tiles, options.root_of(options.data)), options, processor, seed
+    )
+
+
+def _evaluated_chats(options: RunOptions, processor: Any, seed: int) -> ChatDataset:
+    """The samples on which a chat model is evaluated, each once and as it is.
+
+    Raises:
+        ValueError: a set is repeated or augmented; as [`read_sets`] does.
+    """
+    sets = read_sets(str(options.eval_data), options.recipe.max_tiles, options.root_of(options.eval_data))
+    for part in sets:
+        if part.repeat != 1 or part.augment:
+            raise ValueError(
+                f"Set {part.name!r} of {options.eval_data}: what is evaluated is neither repeated nor augmented; set "
+                "`repeat_time` to 1 and `data_augment` to false."
+            )
+    return _samples_of(sets, options, processor, seed)
+
+
+def _evaluated_pairs(options: RunOptions, processor: Any, seed: int) -> PairRows:
+    return PairRows(read_sets(str(options.eval_data), root=options.root_of(options.eval_data)), options.policy())
+
+
+def _samples_of(sets: list[DataSet], options: RunOptions, processor: Any, seed: int) -> ChatDataset:
+    limits = {"max_length": options.recipe.max_length, "too_long": options.too_long}
+    encoder = SampleEncoder(processor, text_tokens=options.writable_tokens(), **limits)  # type: ignore[arg-type]
+    return ChatDataset(sets, encoder, mixing=options.mixing, seed=seed, policy=options.policy())
+
+
+def _read_chats(options: RunOptions, processor: Any, seed: int) -> Data:
+    recipe, samples = options.recipe, chat_samples(options, processor, seed)
+    pad = processor.tokenizer.pad_token_id or 0
+    plain = PaddingCollator(pad)  # evaluation is the mean over labels, however a recipe weighs them
+    if recipe.packed_tokens is None or recipe.packed_tiles is None:
+        return Data(samples, samples, PaddingCollator(pad, reduction=recipe.loss_reduction), {}, plain)
+    endless = recipe.max_steps is not None  # else the packs of an epoch go out at its end
+    packs = PackedDataset(samples, recipe.packed_tokens, recipe.packed_tiles, endless=endless)
+    return Data(samples, packs, PackingCollator(recipe.loss_reduction, pad), {}, plain)
+
+
+def _read_preferences(options: RunOptions, processor: Any, seed: int) -> Data:
+    samples = chat_samples(options, processor, seed)
+    collator = PairCollator(processor.tokenizer.pad_token_id or 0)
+    return Data(samples, samples, collator, {})
+
+
+def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, Any, int], Data]:
+    def read(options: RunOptions, processor: Any, seed: int) -> Data:
+        rows = PairRows(read_sets(options.data, root=options.root_of(options.data)), options.policy())
+        truncates = options.too_long == "cut"
+        made = collator(processor, truncation=truncates, max_length=options.recipe.max_length)
+        return Data(rows, rows, made, {"dataloader_drop_last": True})
+
+    return read
+
+
+OBJECTIVES = {
+    "sft": Objective(AutoModelForImageTextToText, _read_chats, _evaluated_chats, InternVLTrainer, True),
+    "mpo": Objective(AutoModelForImageTextToText, _read_preferences, _evaluated_chats, MPOTrainer, True),
+    "contrastive": Objective(AutoModel, _pairs_with(ContrastiveCollator), _evaluated_pairs, DualEncoderTrainer, False),
+    "generative": Objective(
+        AutoModelForPreTraining, _pairs_with(PretrainingCollator), _evaluated_pairs, DualEncoderTrainer, False
+    ),
+}
+
+
+def objective_of(options: RunOptions) -> Objective:
+    """The row of a run.
+
+    Raises:
+        ValueError: there is none, or its trainer or its data cannot do what the recipe says.
+    """
+    recipe = options.recipe
+    if recipe.objective not in OBJECTIVES:
+        raise ValueError(
+            f"Objective {recipe.objective!r} of {recipe.name} cannot be run: the authors' loss for it (matching, and "
+            "comparing with soft targets by image) is not part of this package. Those that can: "
+            f"{', '.join(OBJECTIVES)}."
+        )
+    row = OBJECTIVES[recipe.objective]
+    if (recipe.part_learning_rates or recipe.layer_decay) and not issubclass(row.trainer, InternVLTrainer):
+        raise ValueError(
+            f"Objective {recipe.objective!r} trains all parts at one rate: leave out `part_learning_rates` and "
+            "`layer_decay`."
+        )
+    if recipe.packed_tokens is not None and recipe.objective != "sft":
+        raise ValueError(f"Objective {recipe.objective!r} cannot be packed: leave out `packed_tokens`.")
+    return row
+
+
+__all__ = ["OBJECTIVES", "Data", "DualEncoderTrainer", "Objective", "chat_samples", "objective_of"]
