@@ -2,6 +2,7 @@
 """Preference optimization end to end: references of every kind, resuming, and what is computed once."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from transformers import AutoModel, TrainingArguments
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl.training.lora import lora_config
-from transformers_internvl.training.trainers.mpo import MPOLoss, RunningMean, join_pairs, pair_log_probs
+from transformers_internvl.training.trainers.mpo import MPOLoss, MPOTerms, RunningMean, join_pairs, pair_log_probs
 from transformers_internvl.training.trainers.mpo_trainer import MPOTrainer, PairCollator, reference_log_probs
 
 
@@ -229,3 +230,142 @@ def test_collator_pads_on_the_right():
     assert torch.equal(batch["chosen_input_ids"][0], pad(rows[0]["chosen_input_ids"], (0, 1), value=7))
     assert batch["chosen_labels"][0, -1] == -100 and batch["chosen_attention_mask"][0].tolist() == [1] * length + [0]
     assert len(batch["pixel_values"]) == 3 and "image_flags" not in batch
+
+
+def sigmoid_loss(x):
+    return math.log1p(math.exp(-x))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_by_hand_with_the_papers_numbers(smoothing):
+    """arXiv:2411.10442: weights 0.8, 0.2 and 1, beta 0.1; the rewards of a batch enter the mean before it counts."""
+    chosen, rejected, first_chosen, first_rejected = [-9.0, -20.0], [-14.0, -11.0], [-10.0, -12.0], [-9.0, -15.0]
+    loss = MPOLoss(label_smoothing=smoothing)
+    loss.rewards = RunningMean(0.5, 3)
+    tensors = [torch.tensor(values) for values in (chosen, rejected, first_chosen, first_rejected)]
+    terms = loss(*tensors, generation=2.5)
+    good = [0.1 * (a - b) for a, b in zip(chosen, first_chosen, strict=True)]
+    bad = [0.1 * (a - b) for a, b in zip(rejected, first_rejected, strict=True)]
+    mean = (0.5 * 3 + sum(good + bad) / 4) / 4
+    assert loss.rewards.state() == {"value": pytest.approx(mean), "count": 4}
+    preference = [
+        (1 - smoothing) * sigmoid_loss(c - r) + smoothing * sigmoid_loss(r - c) for c, r in zip(good, bad, strict=True)
+    ]
+    quality = [sigmoid_loss(c - mean) + sigmoid_loss(mean - r) for c, r in zip(good, bad, strict=True)]
+    assert terms.preference.tolist() == pytest.approx(preference) and terms.quality.tolist() == pytest.approx(quality)
+    assert terms.chosen_rewards.tolist() == pytest.approx(good)
+    assert terms.rejected_rewards.tolist() == pytest.approx(bad)
+    assert terms.loss.item() == pytest.approx(0.8 * sum(preference) / 2 + 0.2 * sum(quality) / 2 + 1.0 * 2.5)
+    again = loss(*tensors, generation=2.5, update=False)
+    assert loss.rewards.count == 4 and again.loss.item() == pytest.approx(terms.loss.item())
+
+
+def test_a_batch_without_values_leaves_the_mean():
+    mean = RunningMean(0.25, 3)
+    mean.update(torch.zeros(0))
+    assert mean.state() == {"value": 0.25, "count": 3}
+
+
+def test_settings_of_the_loss_at_their_bounds():
+    assert MPOLoss(beta=1e-9, label_smoothing=0.499).label_smoothing == 0.499
+    for wrong in ({"beta": 0.0}, {"beta": -0.1}, {"label_smoothing": 0.5}, {"label_smoothing": -0.01}):
+        with pytest.raises(ValueError, match="must be positive|is a share"):
+            MPOLoss(**wrong)
+
+
+def test_answers_without_labels_are_no_nan_and_a_first_label_is_not_predicted():
+    model, batch = tiny_model(), batch_of(pairs(2))
+    labelled = (batch["chosen_labels"] != -100).sum()
+    log_probs, generation, _ = pair_log_probs(model, batch)
+    first = {**batch, "chosen_labels": batch["chosen_labels"].clone()}
+    first["chosen_labels"][:, 0] = 5
+    torch.testing.assert_close(pair_log_probs(model, first)[:2], (log_probs, generation))
+    torch.testing.assert_close(generation, -log_probs[:2].sum() / labelled)
+    nothing = {**batch, "chosen_labels": torch.full_like(batch["chosen_labels"], -100)}
+    log_probs, generation, _ = pair_log_probs(model, nothing)
+    assert generation.item() == 0 and not log_probs[:2].any() and log_probs[2:].all()
+
+
+def test_both_answers_share_tiles_and_their_flags():
+    batch = {**batch_of(pairs(2)), "image_flags": torch.tensor([1, 0, 1])}
+    joined = join_pairs(batch)
+    assert torch.equal(joined["image_flags"], batch["image_flags"])
+    assert torch.equal(joined["pixel_values"], batch["pixel_values"])
+    rows = [{**row, "image_flags": torch.tensor(flags)} for row, flags in zip(pairs(2), ([1], [0, 1]), strict=True)]
+    assert batch_of(rows)["image_flags"].tolist() == [1, 0, 1]
+
+
+def test_every_row_brings_the_reference_of_its_own():
+    rows = pairs(3)
+    for number, row in enumerate(rows):
+        row |= {
+            "reference_chosen_log_probs": -number - 0.5,
+            "reference_rejected_log_probs": torch.tensor(-9.0 * number),
+        }
+    batch = batch_of(rows)
+    assert batch["reference_chosen_log_probs"].tolist() == [-0.5, -1.5, -2.5]
+    assert batch["reference_rejected_log_probs"].tolist() == [0, -9, -18]
+
+
+@pytest.mark.parametrize("adapters", [False, True])
+def test_the_reference_pass_leaves_every_module_in_its_mode(adapters):
+    """A tower that is kept in evaluation mode stays so, and the reference has no dropout."""
+    model = tiny_model(text={"attention_dropout": 0.5})
+    if adapters:
+        model = get_peft_model(model, lora_config("llm", model, r=2, dropout=0.5))
+    batch = batch_of(pairs(2))
+    expected = reference_log_probs(model.eval(), batch)
+    model.train()
+    base = model.get_base_model() if adapters else model
+    base.model.vision_tower.eval()
+    base.model.language_model.layers[1].eval()
+    modes = [module.training for module in model.modules()]
+    assert True in modes and False in modes
+    found = reference_log_probs(model, batch)
+    assert [module.training for module in model.modules()] == modes
+    for ours, right in zip(found, expected, strict=True):
+        assert not ours.requires_grad
+        torch.testing.assert_close(ours, right)
+
+
+def test_what_a_trainer_is_given_and_how_it_evaluates(tmp_path):
+    loss = MPOLoss(beta=0.3)
+    rows = [{**row, "extra": 1} for row in pairs(2)]
+    reference = tiny_model(text={"attention_dropout": 0.5}).train()
+    trainer = trainer_for(tmp_path, reference=reference, loss=loss, rows=rows)
+    assert trainer.mpo_loss is loss and trainer.args.remove_unused_columns is False
+    assert not any(module.training for module in trainer.reference.modules())
+    assert not any(parameter.requires_grad for parameter in trainer.reference.parameters())
+    half = {"reference_chosen_log_probs": torch.zeros(2)}
+    precomputed = trainer_for(tmp_path, precomputed=True)
+    with pytest.raises(ValueError, match="a batch lacks reference_rejected_log_probs"):
+        precomputed.compute_loss(precomputed.model, {**batch_of(pairs(2)), **half})
+
+
+def test_metrics_are_means_over_pairs_and_over_batches(tmp_path):
+    trainer, logged = trainer_for(tmp_path), {}
+    values = [torch.tensor([3.0, 1.0, -1.0]), torch.tensor([2.0, 1.0, 1.0])]  # margins 1, 0, -2
+    terms = MPOTerms(torch.tensor(0.0), torch.tensor([1.0, 2.0, 6.0]), torch.tensor([1.0, 1.0, 4.0]), *values)
+    trainer._record("", terms, torch.tensor(5.0))
+    trainer._record("", MPOTerms(torch.tensor(0.0), *(torch.ones(1) for _ in range(4))), torch.tensor(7.0))
+    trainer._record("eval_", terms, torch.tensor(9.0))
+    trainer._record("", None, torch.tensor(99.0))  # a rank without pairs
+    trainer.log(logged)
+    expected = {"chosen": (1 + 1) / 2, "rejected": (4 / 3 + 1) / 2, "accuracies": (1 / 3 + 0) / 2, "margins": -1 / 6}
+    expected = {f"rewards/{name}": value for name, value in expected.items()}
+    expected |= {"loss/preference": (3 + 1) / 2, "loss/quality": (2 + 1) / 2, "loss/generation": (5 + 7) / 2}
+    assert {name: logged[name] for name in expected} == pytest.approx(expected)
+    assert not any(name.startswith("eval_") for name in logged)
+    evaluated = {"eval_loss": 1.0}
+    trainer.log(evaluated)
+    assert evaluated["eval_loss/generation"] == 9.0 and "loss/generation" not in evaluated
+    trainer.log(later := {})
+    assert "rewards/margins" not in later  # they were said
+
+
+def test_pairs_of_a_step_are_counted_without_empty_batches(tmp_path):
+    trainer = trainer_for(tmp_path)
+    batches = [batch_of(pairs(2)), trainer.empty_batch(), batch_of(pairs(3))]
+    assert trainer.step_weight(batches).item() == 5.0
+    assert trainer.compute_loss(trainer.model.train(), trainer.empty_batch()).item() == 0
+    assert trainer.mpo_loss.rewards.count == 0
