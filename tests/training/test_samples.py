@@ -300,3 +300,96 @@ def test_refused_settings(processor):
     item = {"role": "user", "content": [{"type": "image", "image": picture()}]}
     with pytest.raises(ValueError, match="image of their own"):
         SampleEncoder(processor).messages([item], [picture()])
+
+
+OPEN = (
+    "{{ bos_token }}{% for m in messages %}{{ m['role'] }}: {% if m['role'] == 'assistant' %}{% generation %}"
+    "{{ m['content'] }}{{ eos_token }}{% endgeneration %}{% else %}{{ m['content'] }}{% endif %} {% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [OPEN, OPEN.removeprefix("{{ bos_token }}")], ids=["template", "tokenizer"])
+@pytest.mark.parametrize("name", ["internlm2", "llama"])
+def test_there_is_one_token_of_the_beginning(name, template):
+    """Whether the template writes it, or the tokenizer puts it before the text."""
+    tokenizer = load_tokenizer(golden_root() / "labels" / "tokenizers" / name)
+    assert tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    encoder = SampleEncoder(InternVLProcessor(InternVLImageProcessor(), tokenizer, chat_template=template))
+    ids = encoder.turns([QUESTION, ANSWER])["input_ids"].tolist()
+    assert ids[0] == tokenizer.bos_token_id and ids.count(tokenizer.bos_token_id) == 1
+
+
+def test_options_of_a_call_win_over_those_of_the_encoder(processor):
+    turns = [{"from": "human", "value": "<image> <image> <image>"}, ANSWER]
+    for own, asked, expected in ((True, False, 5), (False, True, 3), (True, None, 3), (False, None, 5)):
+        options = {"max_patches": 6, **({} if asked is None else {"share_tile_budget": asked})}
+        sample = SampleEncoder(processor, share_tile_budget=own).turns(
+            turns, [picture(4, 1)] * 3, images_kwargs=options
+        )
+        assert sample["num_patches"].tolist() == [expected] * 3, (own, asked)
+
+
+def test_what_tools_say_is_in_a_turn_of_their_own(processor):
+    encoder = SampleEncoder(processor)
+    said = [{"role": "user", "content": "What is this?"}, {"role": "tool", "content": "42"}]
+    expected = encoder.messages([*said, {"role": "assistant", "content": "A dog."}])["input_ids"]
+    for name in ("function", "tool"):
+        found = encoder.turns([QUESTION, {"from": name, "value": "42"}, ANSWER])["input_ids"]
+        assert torch.equal(found, expected)
+    asked = encoder.turns([QUESTION, {"from": "human", "value": "42"}, ANSWER])["input_ids"]
+    assert not torch.equal(asked, expected)
+
+
+def test_videos_of_items_and_beside_them(processor):
+    frames = [picture() for _ in range(2)]
+    text, answer = {"type": "text", "text": "What?"}, {"role": "assistant", "content": "A dog."}
+    within = [{"role": "user", "content": [{"type": "video", "video": frames}, text]}, answer]
+    beside = [{"role": "user", "content": [{"type": "video"}, text]}, answer]
+    one, other = SampleEncoder(processor).messages(within), SampleEncoder(processor).messages(beside, videos=[frames])
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    assert len(one["pixel_values"]) == 2
+    with pytest.raises(ValueError, match="carry a video of their own"):
+        SampleEncoder(processor).messages(within, videos=[frames])
+
+
+@pytest.mark.parametrize("role", ["system", "function"])
+def test_placeholders_outside_of_questions_are_text(processor, role):
+    turns = [{"from": role, "value": "See <image>."}, {"from": "human", "value": "<image> What?"}, ANSWER]
+    sample = SampleEncoder(processor).turns(turns, [picture()])
+    assert sample["num_patches"].tolist() == [1]
+    assert processor.tokenizer.decode(sample["input_ids"]).count("<image>") == 1
+
+
+@pytest.mark.parametrize("name", ["tool_calls", "function_call"])
+def test_calls_that_conversations_have_no_form_for(processor, name):
+    call = {**ANSWER, name: [{"name": "f"}]}
+    with pytest.raises(ValueError, match=f"A turn has `{name}`"):
+        SampleEncoder(processor).turns([QUESTION, call])
+    SampleEncoder(processor).turns([QUESTION, {**ANSWER, name: None}])
+
+
+def test_thinking_given_twice_and_content_of_several_texts(gpt_oss):
+    question, spelled = {"role": "user", "content": "?"}, "<think>Hm.</think>No."
+
+    def text_of(**answer):
+        sample = SampleEncoder(gpt_oss).messages([question, {"role": "assistant", **answer}])
+        return gpt_oss.tokenizer.decode(sample["input_ids"][sample["labels"] != IGNORE_INDEX])
+
+    thought = "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>{}<|return|>"
+    assert text_of(content=spelled) == thought.format("Hm.", "No.")
+    assert text_of(content=spelled, thinking="I know.") == thought.format(
+        "I know.", spelled
+    )  # then it is the answer's
+    parts = [{"type": "text", "text": spelled}, {"type": "text", "text": " Never."}]
+    assert text_of(content=parts) == thought.format("Hm.", "No. Never.")
+
+
+def test_a_sample_as_long_as_is_allowed(processor):
+    length = len(SampleEncoder(processor).turns([QUESTION, ANSWER])["input_ids"])
+    for how in ("raise", "cut"):
+        kept = SampleEncoder(processor, max_length=length, too_long=how).turns([QUESTION, ANSWER])
+        assert len(kept["input_ids"]) == length
+    with pytest.raises(ValueError, match=f"has {length} tokens, of which {length - 1} are allowed"):
+        SampleEncoder(processor, max_length=length - 1).turns([QUESTION, ANSWER])
+    cut = SampleEncoder(processor, max_length=length - 1, too_long="cut").turns([QUESTION, ANSWER])
+    assert torch.equal(cut["input_ids"], kept["input_ids"][:-1]) and len(cut["labels"]) == length - 1
