@@ -1,6 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Random JPEG: the qualities that are drawn, by what seed, and that nothing else changes."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
@@ -63,3 +65,37 @@ def test_levels(processor):
 def test_it_is_an_image_processor(processor):
     wrapped = RandomJpeg(processor, 0)
     assert wrapped.max_patches == 4 and wrapped.get_number_of_image_patches(112, 112) == 5
+
+
+@pytest.mark.parametrize("seed", [3, [5, 0, 1]])
+def test_tiles_are_what_pillow_reads_back(processor, seed):
+    """Each in its own orientation, with a quality of its own, in the order of the tiles; the thumbnail, too."""
+    pictures = [noise(2, 1), noise(1, 2)]
+    raw = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
+    plain, found = (make(pictures, **raw)["pixel_values"] for make in (processor, RandomJpeg(processor, seed)))
+    qualities = np.random.default_rng(seed)
+    assert len(plain) == len(found) == 6
+    for before, after in zip(plain, found, strict=True):
+        file = BytesIO()
+        levels = before.to(torch.uint8).permute(1, 2, 0).numpy()
+        Image.fromarray(levels).save(file, "JPEG", quality=int(qualities.integers(75, 101)))
+        assert np.array_equal(np.asarray(Image.open(file)), after.permute(1, 2, 0).numpy())
+
+
+def test_settings_of_a_call_and_of_the_object(processor, monkeypatch):
+    monkeypatch.setattr(augmentation, "through_jpeg", lambda pixels, quality: pixels.copy())
+    for options in (
+        {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.6, 0.7]},
+        {"rescale_factor": 1 / 127.5},
+        {"do_normalize": False},
+        {"do_rescale": False, "do_normalize": False},
+    ):
+        plain, same = (
+            make([noise()], return_tensors="pt", **options) for make in (processor, RandomJpeg(processor, 0))
+        )
+        torch.testing.assert_close(same["pixel_values"].float(), plain["pixel_values"].float(), rtol=0, atol=1e-5)
+        assert same["num_patches"].tolist() == plain["num_patches"].tolist()
+        for name, value in options.items():
+            setattr(processor, name, value)
+        own = RandomJpeg(processor, 0)([noise()], return_tensors="pt")["pixel_values"]
+        torch.testing.assert_close(own, same["pixel_values"])

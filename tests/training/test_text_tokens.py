@@ -4,6 +4,7 @@
 import copy
 
 import pytest
+import torch
 from transformers import AddedToken, AutoProcessor
 
 from tests.parity.golden import golden_root
@@ -150,6 +151,9 @@ def test_captions_write_what_was_added_and_nothing_else(tmp_path):
     for name in ("input_ids", "summarize_input_ids", "positive_input_ids"):
         assert [ids.tolist().count(index) for ids in batch[name]] == [1, 0]
         assert [ids.tolist().count(end) for ids in batch[name]] == [1, 1]
+    turned = PretrainingCollator(processor)([{**row, "caption": "a </s>"}, {**row, "caption": "a dog <loc>"}])
+    for name in ("input_ids", "labels", "summarize_input_ids", "positive_input_ids"):
+        assert torch.equal(turned[name], batch[name].flip(0))
     with pytest.raises(ValueError, match="'</s>', which is reserved"):
         PretrainingCollator(processor)([{**row, "caption": "a <loc></s>"}])
     with pytest.raises(ValueError, match="captions write the tokens that were added"):
