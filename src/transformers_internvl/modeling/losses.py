@@ -123,11 +123,12 @@ def share_of_step(
     return weight / _positive(num_items_in_batch, weight)
 
 
-def _positive(total: torch.Tensor | int, like: torch.Tensor) -> torch.Tensor | int:
-    """What a sum is divided by, where the sum lies."""
+def _positive(total: torch.Tensor | float, like: torch.Tensor) -> torch.Tensor | float:
+    """What a sum is divided by, where the sum lies; never 0, since nothing labelled is no loss, not NaN."""
+    least = torch.finfo(torch.float32).tiny
     if not isinstance(total, torch.Tensor):
-        return total
-    return total.to(like.device).clamp(min=torch.finfo(torch.float32).tiny)
+        return max(total, least)
+    return total.to(like.device).clamp(min=least)
 
 
 def token_losses(
