@@ -16,6 +16,7 @@ from huggingface_hub.errors import HFValidationError, RemoteEntryNotFoundError, 
 from huggingface_hub.utils import validate_repo_id
 from transformers import ProcessorMixin
 from transformers.utils.hub import hf_api
+from yaml import YAMLError
 
 from .arguments import find_file
 
@@ -155,7 +156,7 @@ def create_model_card(
         what=what,
         extra="[peft]" if adapter else "",
         snippet=snippet,
-        licence=_licence_text(terms, based_on),
+        licence=_licence_text(terms, None if license else based_on),
     )
     if _is_processor(pushed):
         text += f"\n{_ALONE}\n"
@@ -189,7 +190,7 @@ class PushesWithCard:
         """As transformers', which has put a card without content into the folder if the repository has none."""
         path = Path(working_dir) / "README.md"
         kept = _card_there(repo_id, kwargs.get("revision"), kwargs.get("token"))
-        if path.is_file() and (kept is None or _ALONE in kept.content and not _is_processor(self)):
+        if path.is_file() and (kept is None or _ALONE in kept and not _is_processor(self)):
             card: Any = create_model_card(self, repo_id)
             asked = ModelCard.load(path).data.to_dict().get("tags", [])
             card.data.tags = list(dict.fromkeys([*card.data.tags, *asked]))
@@ -197,8 +198,8 @@ class PushesWithCard:
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)  # type: ignore[misc]
 
 
-def _card_there(repo_id: str, revision: str | None, token: Any) -> ModelCard | None:
-    """The card in the repository; a new branch starts as a copy of the main one."""
+def _card_there(repo_id: str, revision: str | None, token: Any) -> str | None:
+    """The text of the card in the repository; a new branch starts as a copy of the main one."""
     for branch in dict.fromkeys([revision, None]):
         try:
             path = hf_api().hf_hub_download(repo_id, "README.md", revision=branch, token=token)
@@ -206,7 +207,7 @@ def _card_there(repo_id: str, revision: str | None, token: Any) -> ModelCard | N
             return None
         except RevisionNotFoundError:
             continue
-        return ModelCard.load(path)
+        return Path(path).read_text(encoding="utf-8", errors="replace")
     return None
 
 
@@ -275,9 +276,9 @@ def _license_of(base: str | None) -> dict[str, Any]:
         return {}
     try:
         path = find_file(base, "README.md")
-    except OSError:
-        return {}  # gated, or gone since
-    data = ModelCard.load(path, ignore_metadata_errors=True).data if path is not None else ModelCardData()
+        data = ModelCard.load(path, ignore_metadata_errors=True).data if path is not None else ModelCardData()
+    except (OSError, ValueError, YAMLError):
+        return {}  # gated, or gone since; or a card that cannot be read
     fields = {name: data.get(name) for name in ("license", "license_name", "license_link")}
     return {name: value for name, value in fields.items() if value}
 
