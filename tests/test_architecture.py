@@ -2,14 +2,17 @@
 """The rules of the house that a machine can see. Each failure names the file and the line."""
 
 import ast
+import re
 import sys
 from functools import cache
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import transformers_internvl
+from transformers_internvl import renamed_modules
 
 ROOT = Path(transformers_internvl.__file__).resolve().parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -18,7 +21,7 @@ MAX_LINES = 400
 # Imports point from a later row to an earlier one, never within a row; a part may import itself. Modules that stand
 # beside the packages (`registry`, `internvl_chat`, ...) are the part "top".
 LAYERS = [
-    {"compatibility", "lazy", "renamed_modules"},
+    {"compatibility", "renamed_modules"},
     {"hub"},
     {"modeling", "processing"},
     {"profiling", "conversion"},
@@ -206,7 +209,23 @@ def test_public_names_are_documented():
 
 
 def test_every_public_name_can_be_imported():
-    names = transformers_internvl.__all__
-    assert names and len(set(names)) == len(names)
-    for name in names:
-        assert getattr(transformers_internvl, name) is not None, name
+    for path in FILES:
+        if path.name == "__init__.py":
+            package = import_module(".".join(["transformers_internvl", *path.relative_to(ROOT).parts[:-1]]))
+            names = getattr(package, "__all__", [])
+            assert len(set(names)) == len(names)
+            for name in names:
+                assert getattr(package, name) is not None, f"{package.__name__}.{name}"
+            stub = path.with_suffix(".pyi")
+            if stub.exists():
+                listed = next(node for node in ast.parse(stub.read_text()).body if isinstance(node, ast.Assign))
+                assert ast.literal_eval(listed.value) == sorted(names)
+    assert len(transformers_internvl.__all__) > 40
+
+
+def test_former_module_names_still_import():
+    for former, present in renamed_modules.RENAMED.items():
+        with pytest.warns(FutureWarning, match=re.escape(f"is called transformers_internvl.{present} now")):
+            module = import_module(f"transformers_internvl.{former}")
+        assert module is import_module(f"transformers_internvl.{present}")
+        del sys.modules[f"transformers_internvl.{former}"]  # so that nobody else imports it without the warning

@@ -11,94 +11,13 @@ from .compatibility import check_versions
 
 check_versions()  # before the imports, which would fail with less to say
 
-from .hub.model_card import create_model_card
-from .internvl_chat import InternVLChatModel
-from .internvl_llava import InternVLLlavaForConditionalGeneration
-from .modeling.dual_encoder.configuration import InternVLDualEncoderConfig, QLlamaConfig
-from .modeling.dual_encoder.model import (
-    InternVLDualEncoderModel,
-    InternVLDualEncoderTextModel,
-    InternVLDualEncoderVisionModel,
-)
-from .modeling.dual_encoder.pretraining import InternVLDualEncoderForPreTraining
-from .modeling.internvl.configuration import InternVLConfig
-from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLModel
-from .modeling.language_models import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
-from .modeling.original.configuration_chat import InternVLChatConfig
-from .modeling.original.configuration_llava import InternVLLlavaConfig
-from .modeling.vision.backbone import InternVisionBackbone, InternVLVisionBackbone
-from .modeling.vision.configuration import InternVisionConfig, InternVLVisionConfig
-from .modeling.vision.heads import (
-    InternVisionForImageClassification,
-    InternVisionForSemanticSegmentation,
-    InternVLVisionForImageClassification,
-    InternVLVisionForSemanticSegmentation,
-)
-from .modeling.vision.model import InternVisionModel, InternVLVisionModel
-from .nano import nano_path
-from .processing.chat_templates import get_chat_template, split_thinking
-from .processing.images.image_processing import InternVLImageProcessor
-from .processing.images.image_processing_llava import InternVLLlavaImageProcessor
-from .processing.images.tiling import select_grid
-from .processing.processor import InternVLProcessor
-from .processing.processor_dual_encoder import InternVLDualEncoderProcessor
-from .processing.processor_llava import InternVLLlavaProcessor
-from .processing.text.grounding import format_box, parse_grounding
-from .processing.tokenizers.dual_encoder import InternVLDualEncoderTokenizer
-from .processing.tokenizers.internlm2 import InternLM2Tokenizer
-from .processing.tokenizers.loading import load_tokenizer
-from .processing.videos.video_processing import InternVLVideoProcessor
-from .profiling.device_map import internvl_device_map
+import lazy_loader
+
 from .registry import register
 from .renamed_modules import accept_former_names
 
 __version__ = "0.1.0"
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 accept_former_names()
 register()
-
-__all__ = [
-    "InternLM2Config",
-    "InternLM2ForCausalLM",
-    "InternLM2Model",
-    "InternLM2Tokenizer",
-    "InternVLChatConfig",
-    "InternVLChatModel",
-    "InternVLConfig",
-    "InternVLDualEncoderConfig",
-    "InternVLDualEncoderForPreTraining",
-    "InternVLDualEncoderModel",
-    "InternVLDualEncoderProcessor",
-    "InternVLDualEncoderTextModel",
-    "InternVLDualEncoderTokenizer",
-    "InternVLDualEncoderVisionModel",
-    "InternVLForConditionalGeneration",
-    "InternVLImageProcessor",
-    "InternVLLlavaConfig",
-    "InternVLLlavaForConditionalGeneration",
-    "InternVLLlavaImageProcessor",
-    "InternVLLlavaProcessor",
-    "InternVLModel",
-    "InternVLProcessor",
-    "InternVLVideoProcessor",
-    "InternVLVisionBackbone",
-    "InternVLVisionConfig",
-    "InternVLVisionForImageClassification",
-    "InternVLVisionForSemanticSegmentation",
-    "InternVLVisionModel",
-    "InternVisionBackbone",
-    "InternVisionConfig",
-    "InternVisionForImageClassification",
-    "InternVisionForSemanticSegmentation",
-    "InternVisionModel",
-    "QLlamaConfig",
-    "create_model_card",
-    "format_box",
-    "get_chat_template",
-    "internvl_device_map",
-    "load_tokenizer",
-    "nano_path",
-    "parse_grounding",
-    "select_grid",
-    "split_thinking",
-]

@@ -183,4 +183,4 @@ class _Former(Loader):
 def accept_former_names() -> None:
     """Let modules be imported by their former names."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        sys.meta_path.insert(0, _Finder())  # before a former package finds its modules under both names

@@ -1,0 +1,55 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+from .copies import (
+    ChangedCopy,
+    changed_copy,
+    config_as_json,
+    copy_companions,
+    load_exactly,
+    local_folder,
+    patched,
+    read_json,
+    save_weights,
+    write_json,
+)
+from .folders import atomic_folder, copy_file
+from .shapes import WEIGHT_FILES, Shapes, intern_vit_fields, load_tensors, weight_shapes
+from .weight_streams import (
+    Entry,
+    Span,
+    WeightStream,
+    as_bytes,
+    is_weight_file,
+    safetensors_entries,
+    stamp_of,
+    write_index,
+    write_safetensors,
+)
+
+__all__ = [
+    "ChangedCopy",
+    "Entry",
+    "Shapes",
+    "Span",
+    "WEIGHT_FILES",
+    "WeightStream",
+    "as_bytes",
+    "atomic_folder",
+    "changed_copy",
+    "config_as_json",
+    "copy_companions",
+    "copy_file",
+    "intern_vit_fields",
+    "is_weight_file",
+    "load_exactly",
+    "load_tensors",
+    "local_folder",
+    "patched",
+    "read_json",
+    "safetensors_entries",
+    "save_weights",
+    "stamp_of",
+    "weight_shapes",
+    "write_index",
+    "write_json",
+    "write_safetensors",
+]

@@ -1,0 +1,46 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+from .caption_metrics import bleu, caption_words, cider
+from .captioning import caption_images
+from .data import Item, Pictures, read_class_folder, read_pairs, read_pictures
+from .embedding import FITS, embed_images, embed_texts, embed_videos, fit_options, in_batches
+from .retrieval import recall_at_k, retrieve, retrieve_videos
+from .segmentation import MeanIoU, SegmentationScore
+from .zero_shot import (
+    TEMPLATES,
+    class_prompts,
+    classify_images,
+    classify_videos,
+    ranks_of_right,
+    top_k_accuracy,
+    zero_shot_classifier,
+)
+
+__all__ = [
+    "FITS",
+    "Item",
+    "MeanIoU",
+    "Pictures",
+    "SegmentationScore",
+    "TEMPLATES",
+    "bleu",
+    "caption_images",
+    "caption_words",
+    "cider",
+    "class_prompts",
+    "classify_images",
+    "classify_videos",
+    "embed_images",
+    "embed_texts",
+    "embed_videos",
+    "fit_options",
+    "in_batches",
+    "ranks_of_right",
+    "read_class_folder",
+    "read_pairs",
+    "read_pictures",
+    "recall_at_k",
+    "retrieve",
+    "retrieve_videos",
+    "top_k_accuracy",
+    "zero_shot_classifier",
+]

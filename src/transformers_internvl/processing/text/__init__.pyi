@@ -1,0 +1,50 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+from .conversation import Conversation, get_conv_template
+from .grounding import decode_regions, format_box, parse_answers, parse_grounding
+from .messages import choose_template, normalized, refuse_contradictions, split_options
+from .placeholders import Place, by_sample, check_image_tokens, checked_length, expand, find_places, token_id
+from .untrusted_text import (
+    Prompt,
+    control_pattern,
+    cut,
+    encode,
+    encode_batch,
+    find_token,
+    mask_of,
+    render_prompts,
+    replace,
+)
+from .video_token import STAND_INS, forget_without_embedding, read_template, video_token_of
+
+__all__ = [
+    "Conversation",
+    "Place",
+    "Prompt",
+    "STAND_INS",
+    "by_sample",
+    "check_image_tokens",
+    "checked_length",
+    "choose_template",
+    "control_pattern",
+    "cut",
+    "decode_regions",
+    "encode",
+    "encode_batch",
+    "expand",
+    "find_places",
+    "find_token",
+    "forget_without_embedding",
+    "format_box",
+    "get_conv_template",
+    "mask_of",
+    "normalized",
+    "parse_answers",
+    "parse_grounding",
+    "read_template",
+    "refuse_contradictions",
+    "render_prompts",
+    "replace",
+    "split_options",
+    "token_id",
+    "video_token_of",
+]

@@ -1,0 +1,56 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+from .augmentation import QUALITIES, RandomJpeg, through_jpeg
+from .collation import PackingCollator, PaddingCollator, as_piece, take_piece
+from .dataloader import EpochBatches, PackLoader, RowLoader, TrainingLoader, training_loader
+from .dataset import ChatDataset, PackedDataset
+from .packing import AuthorsPacker, Image, Pack, Packer, Piece, cut_piece
+from .pairs import ContrastiveCollator, PretrainingCollator, show_whole_images
+from .records import MAX_REPEAT, DataSet, JsonlRows, Rows, SkipPolicy, TableRows, read_meta
+from .rows import ConversationRow, MessagesRow, PreferenceRow, Row, UnusableSample, parse_row, read_medium
+from .samples import SampleEncoder
+from .sampling import MIXINGS, Mixture, MixtureStream, refuse_changes
+
+__all__ = [
+    "AuthorsPacker",
+    "ChatDataset",
+    "ContrastiveCollator",
+    "ConversationRow",
+    "DataSet",
+    "EpochBatches",
+    "Image",
+    "JsonlRows",
+    "MAX_REPEAT",
+    "MIXINGS",
+    "MessagesRow",
+    "Mixture",
+    "MixtureStream",
+    "Pack",
+    "PackLoader",
+    "PackedDataset",
+    "Packer",
+    "PackingCollator",
+    "PaddingCollator",
+    "Piece",
+    "PreferenceRow",
+    "PretrainingCollator",
+    "QUALITIES",
+    "RandomJpeg",
+    "Row",
+    "RowLoader",
+    "Rows",
+    "SampleEncoder",
+    "SkipPolicy",
+    "TableRows",
+    "TrainingLoader",
+    "UnusableSample",
+    "as_piece",
+    "cut_piece",
+    "parse_row",
+    "read_medium",
+    "read_meta",
+    "refuse_changes",
+    "show_whole_images",
+    "take_piece",
+    "through_jpeg",
+    "training_loader",
+]

@@ -1,0 +1,26 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+from .model import FeatureCache, FeatureCollator, name_tiles
+from .store import (
+    NEW_TILES,
+    FeatureStore,
+    NamingProcessor,
+    as_names,
+    from_names,
+    pictures_name,
+    tensor_bytes,
+    tile_name,
+)
+
+__all__ = [
+    "FeatureCache",
+    "FeatureCollator",
+    "FeatureStore",
+    "NEW_TILES",
+    "NamingProcessor",
+    "as_names",
+    "from_names",
+    "name_tiles",
+    "pictures_name",
+    "tensor_bytes",
+    "tile_name",
+]

@@ -1,0 +1,42 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+from .checkpoints import (
+    DATA_STATE,
+    PREFIX_CHECKPOINT_DIR,
+    TRAINER_STATE_NAME,
+    check_checkpoint,
+    has_optimizer,
+    is_complete,
+    last_checkpoint,
+    read_json,
+    write_json,
+)
+from .data_trainer import DataTrainer
+from .evaluation import EvaluatesData
+from .mpo import MPOLoss, MPOTerms, RunningMean, join_pairs, pair_log_probs
+from .mpo_trainer import MPOTrainer, PairCollator, reference_log_probs
+from .trainer import InternVLTrainer, label_count, weight_of
+
+__all__ = [
+    "DATA_STATE",
+    "DataTrainer",
+    "EvaluatesData",
+    "InternVLTrainer",
+    "MPOLoss",
+    "MPOTerms",
+    "MPOTrainer",
+    "PREFIX_CHECKPOINT_DIR",
+    "PairCollator",
+    "RunningMean",
+    "TRAINER_STATE_NAME",
+    "check_checkpoint",
+    "has_optimizer",
+    "is_complete",
+    "join_pairs",
+    "label_count",
+    "last_checkpoint",
+    "pair_log_probs",
+    "read_json",
+    "reference_log_probs",
+    "weight_of",
+    "write_json",
+]
