@@ -3,10 +3,12 @@
 
 import pytest
 import torch
+from peft import get_peft_model
 
 from tests.modeling.test_dual_encoder import tiny_config as tiny_dual_config
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl import InternVLDualEncoderModel
+from transformers_internvl.training.lora import lora_config
 from transformers_internvl.training.parameters import (
     count_parameters,
     freeze,
@@ -100,3 +102,70 @@ def test_the_bridge_of_the_dual_encoder_is_what_its_second_stage_trains():
     expected = trained_names(model)
     set_trainable(model, ["bridge", "temperature"])
     assert expected and trained_names(model) == expected
+
+
+@pytest.mark.parametrize(
+    "name, part",
+    [
+        ("model.vision_tower.layernorm.weight", "vision"),
+        ("layernorm.weight", "vision"),  # of a tower alone
+        ("embeddings.cls_token", "vision"),
+        ("backbone.encoder.layer.0.mlp.fc1.weight", "vision"),
+        ("backbone.layernorm.bias", "vision"),
+        ("internvl_vision.encoder.layer.0.lambda_1", "vision"),
+        ("clip_projector.cross_attn.proj.weight", "vision"),
+        ("clip_projector2.cross_attn.proj.weight", "bridge"),
+        ("itm_head.weight", "bridge"),
+        ("query_tokens", "bridge"),
+        ("qllama.model.layers.3.cross_attn.q_proj.weight", "bridge"),
+        ("qllama.model.layers.3.self_attn.q_proj.weight", "text"),
+        ("text_projection", "text"),
+        ("logit_scale", "temperature"),
+        ("qllama.lm_head.weight", "head"),
+        ("lm_head.weight", "head"),
+        ("model.multi_modal_projector.linear_1.weight", "projector"),
+        ("model.language_model.embed_tokens.weight", "language"),
+        ("base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_A.default.weight", "adapters"),
+        ("base_model.model.model.multi_modal_projector.modules_to_save.default.linear_1.weight", "adapters"),
+        (
+            "base_model.model.model.language_model.embed_tokens.token_adapter.trainable_tokens_delta.default",
+            "adapters",
+        ),
+        ("classifier.weight", "other"),
+        ("decode_head.encoder.weight", "other"),
+    ],
+)
+def test_the_part_of_a_name(name, part):
+    assert part_of(name) == part
+
+
+def test_selectors_of_every_kind():
+    model = tiny_model()
+    model.classifier = torch.nn.Linear(2, 2)
+    set_trainable(model, ["other"])
+    assert trained_names(model) == {"classifier.weight", "classifier.bias"}
+    set_trainable(model, "projector")  # one selector need not stand in a list
+    assert {part_of(name) for name in trained_names(model)} == {"projector"}
+    set_trainable(model, [r"re:layers\.1\.self_attn\.q_proj\.weight$", "lm_head.weight"])
+    assert trained_names(model) == {"model.language_model.layers.1.self_attn.q_proj.weight", "lm_head.weight"}
+    counts = count_parameters(model)
+    sizes = {name: p.numel() for name, p in model.named_parameters()}
+    assert counts["head"] == (sizes["lm_head.weight"],) * 2 and counts["other"] == (6, 0)
+    assert counts["language"][1] == sizes["model.language_model.layers.1.self_attn.q_proj.weight"]
+    with pytest.raises(ValueError, match="named by 'layers.1'"):
+        set_trainable(model, ["layers.1"])  # a glob is over whole names
+
+
+def test_what_adapters_do_not_save_is_refused_only_where_it_would_train():
+    model = tiny_model()
+    model = get_peft_model(model, lora_config("llm", model, r=2))
+    before = trained_names(model)
+    for change in (unfreeze, lambda model, part: set_trainable(model, ["adapters", part])):
+        with pytest.raises(ValueError, match="saved with no adapter"):
+            change(model, "vision")
+        assert trained_names(model) == before
+    freeze(model, "vision")
+    freeze(model, "adapters")
+    assert not trained_names(model)
+    unfreeze(model, "adapters")
+    assert trained_names(model) == before

@@ -102,6 +102,15 @@ def test_mistakes():
         lora_config("vision", experts=True)
 
 
+def test_settings_that_are_given_win():
+    assert lora_config("llm").r == 16 and lora_config("llm").lora_alpha == 32
+    assert lora_config("llm", alpha=0).lora_alpha == 0
+    config = lora_config("llm", experts=True, dropout=0.0, target_parameters=["a.b"], task_type="FEATURE_EXTRACTION")
+    assert config.target_parameters == ["a.b", "mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+    assert config.task_type == "FEATURE_EXTRACTION"
+    assert lora_config("llm").target_parameters is None
+
+
 @pytest.mark.parametrize("preset", ["llm", "all"])
 def test_save_load_merge_and_resume(preset, tmp_path):
     plain = logits(tiny_model())

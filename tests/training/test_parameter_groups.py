@@ -76,3 +76,51 @@ def test_mistakes():
     set_trainable(model, [])
     with pytest.raises(ValueError, match="No parameter trains"):
         parameter_groups(model, 1.0, 0.1)
+
+
+def test_rates_of_what_stands_behind_the_blocks():
+    """The head is as deep as its decoder, whichever block comes last among the names."""
+    model = tiny_model()
+    decays = {"language": 0.5, "head": 0.25, "vision": 1.0}
+    groups = by_name(
+        model, parameter_groups(model, 1.0, 0.1, layer_decay=decays, no_decay=("norm.weight", "fc1.weight"))
+    )
+    assert groups["lm_head.weight"]["lr"] == groups["model.language_model.norm.weight"]["lr"] == 1.0
+    assert groups["model.language_model.layers.1.mlp.up_proj.weight"]["lr"] == 0.5
+    assert groups["model.language_model.layers.0.mlp.up_proj.weight"]["lr"] == 0.25
+    assert groups["model.language_model.embed_tokens.weight"]["lr"] == 0.125
+    assert all(group["lr"] == 1.0 for name, group in groups.items() if part_of(name) == "vision")
+    assert groups["lm_head.weight"]["name"] == "head.3.decay"
+    assert groups["model.vision_tower.encoder.layer.0.mlp.fc1.weight"]["weight_decay"] == 0
+    assert groups["model.vision_tower.encoder.layer.0.mlp.fc2.weight"]["weight_decay"] == 0.1
+
+
+def test_a_bias_of_two_dimensions_is_not_decayed():
+    model = torch.nn.Module()
+    model.layer = torch.nn.Module()
+    model.layer.bias, model.layer.weight = (torch.nn.Parameter(torch.zeros(2, 2)) for _ in range(2))
+    groups = by_name(model, parameter_groups(model, 1.0, 0.1))
+    assert (groups["layer.bias"]["weight_decay"], groups["layer.weight"]["weight_decay"]) == (0.0, 0.1)
+
+
+def test_blocks_in_any_order_count_to_the_last():
+    model = torch.nn.Module()
+    model.encoder = torch.nn.ModuleDict()
+    blocks = {str(number): torch.nn.Linear(2, 2) for number in (2, 0, 1)}
+    model.encoder["layer"] = torch.nn.ModuleDict(blocks)
+    groups = by_name(model, parameter_groups(model, 1.0, 0.1, layer_decay={"vision": 0.5}))
+    assert {number: groups[f"encoder.layer.{number}.weight"]["lr"] for number in blocks} == {
+        "2": 0.5,
+        "1": 0.25,
+        "0": 0.125,
+    }
+
+
+@pytest.mark.parametrize("factor", [0.0, -0.5, 1.0001])
+def test_factors_at_their_bounds(factor):
+    model = tiny_model()
+    parameter_groups(model, 1.0, 0.1, layer_decay={"vision": 1.0})
+    with pytest.raises(ValueError, match="factor in"):
+        parameter_groups(model, 1.0, 0.1, layer_decay={"vision": factor})
+    with pytest.raises(ValueError, match="No parameter of part 'bridge' trains"):
+        parameter_groups(model, 1.0, 0.1, {"bridge": 1.0})

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.modeling.test_dual_encoder import tiny_config as tiny_dual_config
 from tests.tiny import tiny_batch, tiny_model
+from transformers_internvl import InternVLDualEncoderModel
 from transformers_internvl.training.parameters import count_parameters
 from transformers_internvl.training.recipes import get_recipe, recipe_names, set_drop_path
 
@@ -159,3 +161,102 @@ def test_a_step_trains_what_the_recipe_says():
     optimizer.step()
     moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert moved == {name for name in before if "multi_modal_projector" in name}
+
+
+# arXiv:2312.14238: section 3.3, tables 20 and 21; of the chat models their shells. 164K and 20K are 640 x 256 and
+# 160 x 128.
+# name -> learning rate, decay, warm-up, drop path, tokens, batch, side, steps, epochs, betas
+FIRST_GENERATION = {
+    "14b-contrastive": (1e-3, 0.1, 5000, 0.2, 80, 163840, 196, 175000, 1, (0.9, 0.95)),
+    "14b-generative": (5e-5, 0.05, 2000, 0.0, 80, 20480, 224, 80000, 1, (0.9, 0.98)),
+    "14b-retrieval-flickr": (1e-6, 0.05, 100, 0.3, 80, 1024, 364, None, 10, (0.9, 0.999)),
+    "14b-retrieval-coco": (1e-6, 0.05, 100, 0.3, 80, 1024, 364, None, 5, (0.9, 0.999)),
+    "chat-7b-pretrain": (1e-3, 0.0, 0.03, 0.0, 2048, 256, 336, None, 1, (0.9, 0.999)),
+    "chat-13b-pretrain": (1e-3, 0.0, 0.03, 0.0, 2048, 256, 336, None, 1, (0.9, 0.999)),
+    "chat-7b-finetune": (2e-5, 0.0, 0.03, 0.0, 2048, 128, 336, None, 1, (0.9, 0.999)),
+    "chat-13b-finetune": (2e-5, 0.0, 0.03, 0.0, 2048, 128, 336, None, 1, (0.9, 0.999)),
+    "chat-13b-custom": (2e-5, 0.0, 0.03, 0.0, 2048, 512, 336, None, 1, (0.9, 0.999)),
+}
+
+
+@pytest.mark.parametrize("name", FIRST_GENERATION)
+def test_every_number_of_the_first_generation(name):
+    recipe = get_recipe(f"internvl-{name}")
+    found = (recipe.learning_rate, recipe.weight_decay, recipe.warmup, recipe.drop_path, recipe.max_length)
+    found += (recipe.batch_size, recipe.image_size, recipe.max_steps, recipe.epochs, recipe.adam_betas)
+    assert found == FIRST_GENERATION[name]
+    assert recipe.max_tiles == 1 and recipe.scheduler == "cosine" and recipe.loss_reduction == "token"
+    assert recipe.patch_dropout == (0.5 if name == "14b-contrastive" else 0)
+    assert recipe.part_learning_rates == ({"text": 1e-4} if name == "14b-contrastive" else {})
+    decayed = ("vision", "text", "bridge", "temperature") if "retrieval" in name else ()
+    assert recipe.layer_decay == dict.fromkeys(decayed, 0.9)
+    assert recipe.objective == (name.split("-")[1] if "14b" in name else "sft")
+    assert recipe.lora_rank is None and recipe.packed_tokens is None
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_arguments_are_the_recipes_numbers(name):
+    """The same for all rows, so that none is a constant that happens to be right for one."""
+    recipe = get_recipe(name)
+    ranks = 4 if recipe.batch_size % 8 == 0 else 1
+    values = recipe.argument_values(ranks, per_device_train_batch_size=2)
+    assert values["gradient_accumulation_steps"] * 2 * ranks == recipe.batch_size
+    assert (values["learning_rate"], values["weight_decay"]) == (recipe.learning_rate, recipe.weight_decay)
+    assert (values["warmup_steps"], values["lr_scheduler_type"]) == (recipe.warmup, recipe.scheduler)
+    assert (values["adam_beta1"], values["adam_beta2"]) == recipe.adam_betas
+    assert (values["num_train_epochs"], values["max_steps"]) == (recipe.epochs, recipe.max_steps or -1)
+    assert values["bf16"] is values["activation_checkpointing"] is True and values["logging_steps"] == 1
+    changed = recipe.argument_values(1, gradient_checkpointing=False, gradient_accumulation_steps=3, learning_rate=7.0)
+    assert (changed["activation_checkpointing"], changed["gradient_accumulation_steps"]) == (False, 3)
+    assert changed["learning_rate"] == 7.0 and "gradient_checkpointing" not in changed
+
+
+def test_fields_of_a_recipe_at_their_bounds():
+    assert get_recipe("internvl2.5-8b-lora", lora_rank=1).lora_rank == 1
+    for rank in (0, -1):
+        with pytest.raises(ValueError, match="`lora_rank` is at least 1"):
+            get_recipe("internvl2.5-8b-lora", lora_rank=rank)
+    with pytest.raises(ValueError, match="Nothing would train"):
+        get_recipe("internvl2.5-8b-lora", lora_rank=None)
+    for only in ({"packed_tokens": 9}, {"packed_tiles": 9}):
+        with pytest.raises(ValueError, match="Packing has two limits"):
+            get_recipe("internvl2.5-8b-full", **only)
+    assert get_recipe("internvl2.5-8b-full", lora_rank=4).trains == ()
+    assert get_recipe("internvl2.5-8b-full", lora_rank=4, trains=("vision",)).trains == ("vision",)
+    assert get_recipe("internvl2.5-8b-lora", trains=("projector",), lora_rank=4).trains == ("projector",)
+    with pytest.raises(ValueError, match="`trains` names language, head"):
+        get_recipe("internvl2.5-8b-full", lora_rank=4, trains=("projector", "language", "head"))
+
+
+@pytest.mark.parametrize("beside", [(), ("projector",), ("vision", "projector")])
+def test_adapters_are_the_language_models_and_what_is_beside_them_is_exact(beside):
+    recipe = get_recipe("internvl2.5-8b-lora", lora_rank=3, trains=beside, drop_path=0.0)
+    model = recipe.apply(tiny_model().to(torch.bfloat16))
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    adapters = [name for name, _ in trained if ".lora_" in name]
+    assert adapters and all(".language_model." in name for name in adapters)
+    config = model.peft_config["default"]
+    assert (config.r, config.lora_alpha) == (3, 6)
+    modules = {"projector": "multi_modal_projector", "vision": "vision_tower"}
+    whole = {modules[part] for part in beside}
+    assert {
+        module for module in modules.values() if any(f"{module}.modules_to_save" in n for n, _ in trained)
+    } == whole
+    assert all(".lora_" in name or "modules_to_save" in name for name, _ in trained)
+    assert all(parameter.dtype == torch.float32 for _, parameter in trained)
+
+
+def test_chances_to_be_dropped():
+    model = tiny_model()
+    for rate in (0.3, 0.0):
+        set_drop_path(model, rate)
+        chances = [layer.drop_path.probability for layer in model.model.vision_tower.encoder.layer]
+        assert chances == pytest.approx([rate * block / 3 for block in range(4)])
+    for rate in (1.0, -0.1):
+        with pytest.raises(ValueError, match="a probability in"):
+            set_drop_path(model, rate)
+    stage = get_recipe("internvl-14b-contrastive")
+    dual = stage.apply(InternVLDualEncoderModel(tiny_dual_config()))
+    assert dual.vision_model.config.patch_dropout == 0.5
+    again = get_recipe("internvl-14b-generative").apply(dual)
+    assert again.vision_model.config.patch_dropout == again.vision_model.config.drop_path_rate == 0

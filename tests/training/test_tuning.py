@@ -135,3 +135,29 @@ def test_few_shots_are_a_share_of_every_class():
 def test_the_backbone_alone_is_a_model_with_a_tower():
     model = set_tuning(AutoBackbone.from_config(config(use_fpn=True)), "head")
     assert all(parameter.requires_grad == name.startswith("neck.") for name, parameter in model.named_parameters())
+
+
+def test_halves_of_a_class_are_rounded_and_the_seed_is_0():
+    labels = ["a"] * 7 + ["b"] * 11 + ["a"] * 8
+    kept = few_shot_indices(labels, 0.25)
+    counts = [sum(labels[index] == label for index in kept) for label in "ab"]
+    assert counts == [4, 3]  # of 3.75 and 2.75
+    assert kept == few_shot_indices(labels, 0.25, seed=0) == sorted(kept)
+    assert few_shot_indices(labels, 1.0) == list(range(26))
+    assert len(few_shot_indices(labels, 1e-9)) == 2
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_the_mode_of_a_model_stays(trains):
+    model = classifier().train(trains)
+    assert set_tuning(model, "head").training is trains
+    assert not model.internvl_vision.training
+    assert set_tuning(model, "full").internvl_vision.training is trains
+
+
+def test_defaults_of_layer_decay():
+    model = classifier()
+    groups = {group["name"]: group for group in layer_decay_groups(model, 1.0)}
+    assert (
+        groups["vision.0.decay"]["lr"] == pytest.approx(0.95**5) and groups["vision.0.decay"]["weight_decay"] == 0.05
+    )
