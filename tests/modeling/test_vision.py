@@ -4,6 +4,7 @@
 import pytest
 import torch
 
+from tests.closeness import assert_same_results
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_config
 from transformers_internvl import (
@@ -13,7 +14,7 @@ from transformers_internvl import (
     InternVLVisionForImageClassification,
     InternVLVisionModel,
 )
-from transformers_internvl.modeling.vision.layers import StochasticDepth
+from transformers_internvl.modeling.vision.layers import InternVLVisionRMSNorm, StochasticDepth
 from transformers_internvl.modeling.vision.model import interpolate_positions
 
 
@@ -133,3 +134,154 @@ def test_a_tower_in_the_authors_layout_is_not_for_the_canonical_classes(cls):
     """Its fields have other names: biases of queries, keys and values would be left out in silence."""
     with pytest.raises(ValueError, match="authors' layout .*`AutoModel` or `InternVisionModel`"):
         cls.from_pretrained(golden_root() / "intern_vit_300m")
+
+
+def test_the_norm_of_the_6b_tower_casts_in_the_authors_order():
+    """Normalized in float32, cast back, then scaled in the model's dtype: not scaled first."""
+    generator = torch.Generator().manual_seed(0)
+    for dtype in (torch.bfloat16, torch.float16):
+        norm = InternVLVisionRMSNorm(64, eps=1e-6).to(dtype)
+        with torch.no_grad():
+            norm.weight.normal_(generator=generator)
+        states = (3 * torch.randn(50, 64, generator=generator)).to(dtype)
+        exact = states.double() / (states.double().square().mean(-1, keepdim=True) + 1e-6).sqrt()
+        wanted = norm.weight * exact.float().to(dtype)
+        other = (norm.weight.float() * exact.float()).to(dtype)
+        found = norm(states)
+        assert found.dtype == dtype
+        assert (found != wanted).float().mean() < 0.005  # but for ties that float32 rounds the other way
+        assert (found != other).float().mean() > 0.05
+
+
+class Nothing(torch.nn.Module):
+    def forward(self, hidden_states):
+        return torch.zeros_like(hidden_states)
+
+
+def test_what_drops_out_of_a_block_is_a_branch_and_no_more(tower):
+    """Each place of dropout in turn lets nothing through."""
+    block, states = tower.encoder.layer[0], torch.randn(2, 5, 24)
+    with torch.no_grad():
+        block.lambda_1.normal_()
+        block.lambda_2.normal_()
+        attended, _ = block.attention(block.layernorm_before(states))
+        half = states + block.lambda_1 * attended
+        whole = half + block.lambda_2 * block.mlp(block.layernorm_after(half))
+        torch.testing.assert_close(block(states), whole)
+        assert isinstance(block.drop_path, StochasticDepth) and isinstance(block.dropout, torch.nn.Dropout)
+        kept, block.dropout = block.dropout, Nothing()
+        torch.testing.assert_close(block(states), half)
+        block.dropout, block.drop_path = kept, Nothing()
+        assert torch.equal(block(states), states)
+        block.attention.projection_dropout = Nothing()
+        assert not block.attention(states)[0].any()
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize(
+    "field", ["attention_dropout", "projection_dropout", "hidden_dropout_prob", "drop_path_rate", None]
+)
+def test_every_dropout_is_for_training(field, implementation):
+    torch.manual_seed(0)
+    tower = InternVLVisionModel(tiny_config(vision={field: 0.5} if field else {}).vision_config)
+    tower.set_attn_implementation(implementation)
+    with torch.no_grad():
+        for parameter in tower.parameters():
+            parameter.normal_(std=0.2)
+        pixels = torch.randn(2, 3, 56, 56)
+        once, twice = (tower.eval()(pixels).last_hidden_state for _ in range(2))
+        assert torch.equal(once, twice)
+        once, twice = (tower.train()(pixels).last_hidden_state for _ in range(2))
+        assert torch.equal(once, twice) == (field is None)
+
+
+def test_a_mask_is_added_to_the_scores(tower):
+    """One that hides all keys but the first leaves the first's value."""
+    attention, states = tower.encoder.layer[0].attention, torch.randn(2, 5, 24)
+    mask = torch.full((1, 1, 5, 5), -torch.inf)
+    mask[..., 0] = 0.0
+    for implementation in ("eager", "sdpa"):
+        tower.set_attn_implementation(implementation)
+        with torch.no_grad():
+            expected = attention.projection_layer(attention.v_proj(states[:, :1])).expand(-1, 5, -1)
+            torch.testing.assert_close(attention(states, mask)[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_mask_token_takes_the_place_of_patches():
+    torch.manual_seed(0)
+    tower = InternVLVisionModel(tiny_config(vision={"use_mask_token": True}).vision_config).eval()
+    embeddings = tower.embeddings
+    with torch.no_grad():
+        for parameter in embeddings.parameters():
+            parameter.normal_()
+        pixels, masked = torch.randn(2, 3, 56, 56), torch.zeros(2, 16, dtype=torch.bool)
+        masked[0, 3] = masked[1, :2] = True
+        plain, found = embeddings(pixels), embeddings(pixels, masked)
+        seen = torch.cat([torch.zeros(2, 1, dtype=torch.bool), masked], dim=1)
+        expected = (embeddings.mask_token + embeddings.position_embeddings).expand(2, -1, -1)
+    assert torch.equal(found[~seen], plain[~seen])
+    torch.testing.assert_close(found[seen], expected[seen])
+    with pytest.raises(ValueError, match="use_mask_token=True"):
+        InternVLVisionModel(tiny_config().vision_config)(pixels, masked)
+
+
+def test_neither_images_nor_patches_need_be_square():
+    config = tiny_config(vision={"image_size": [28, 84], "patch_size": [14, 28]}).vision_config
+    tower = InternVLVisionModel(config).eval()
+    assert tower.embeddings.position_embeddings.shape == (1, 1 + 2 * 3, 24)
+    with pytest.raises(ValueError, match="multiples of the patch size"):
+        tower(torch.zeros(1, 3, 28, 70))  # five times 14, the height of a patch
+    with pytest.raises(ValueError, match="square grids, got 6 patches"):
+        tower(torch.zeros(1, 3, 56, 56))
+
+
+def test_pixels_come_in_any_dtype(tower):
+    pixels = torch.randn(1, 3, 56, 56, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.equal(tower(pixels).last_hidden_state, tower(pixels.float()).last_hidden_state)
+        assert tower.bfloat16()(pixels).last_hidden_state.dtype == torch.bfloat16
+
+
+def test_resized_positions_are_noted_and_stay_frozen(tower):
+    tower.embeddings.position_embeddings.requires_grad_(False)
+    tower.resize_positions(84)
+    assert tower.embeddings.position_embeddings.shape == (1, 37, 24)
+    assert not tower.embeddings.position_embeddings.requires_grad
+    assert tuple(tower.config.image_size) == (84, 84)
+    config = tiny_config(vision={"use_absolute_position_embeddings": False}).vision_config
+    with pytest.raises(ValueError, match="no position table to resize"):
+        InternVLVisionModel(config).resize_positions(84)
+
+
+def test_the_pooled_vector():
+    torch.manual_seed(0)
+    pixels = torch.randn(2, 3, 56, 56)
+    shape = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}
+    authors = InternVisionModel(InternVisionConfig(**shape, image_size=56)).eval()
+    averaged, normed = (
+        InternVLVisionModel(tiny_config(vision={"use_mean_pooling": mean}).vision_config).eval()
+        for mean in (True, False)
+    )
+    assert isinstance(averaged.layernorm, torch.nn.Identity) and normed.layernorm.eps == 1e-6
+    with torch.no_grad():
+        normed.layernorm.weight.normal_()
+        outputs = {tower: tower(pixels) for tower in (authors, averaged, normed)}
+        torch.testing.assert_close(outputs[averaged][1], outputs[averaged][0][:, 1:].mean(dim=1))
+        for tower in (authors, normed):
+            assert torch.equal(outputs[tower][1], outputs[tower][0][:, 0])
+        last = normed(pixels, output_hidden_states=True).hidden_states[-1]
+        assert_same_results(normed.layernorm(last), outputs[normed][0])
+        assert_same_results(normed(pixels, num_layers=4).last_hidden_state, outputs[normed][0])
+        assert_same_results(normed(pixels, num_layers=3)[0], normed(pixels, output_hidden_states=True)[2][3])
+
+
+def test_fresh_weights_are_the_configurations():
+    config = tiny_config(vision={"layer_scale_init_value": 0.3, "drop_path_rate": 0.2, "num_hidden_layers": 1})
+    with torch.device("meta"):
+        tower = InternVLVisionModel(config.vision_config)
+    tower = tower.to_empty(device="cpu")
+    tower.init_weights()
+    block = tower.encoder.layer[0]
+    assert (block.lambda_1 == 0.3).all() and (block.lambda_2 == 0.3).all()
+    assert not tower.embeddings.cls_token.any() and not tower.embeddings.position_embeddings.any()
+    assert block.drop_path.probability == 0.0  # the only block is the first one

@@ -208,7 +208,9 @@ class EncodesImages:
         if image_flags is not None:
             pixel_values = pixel_values[image_flags.reshape(-1).to(pixel_values.device) == 1]
         pixel_values = pixel_values.to(dtype=self.dtype)
-        chunk = vision_chunk_size or self.config.vision_chunk_size
+        chunk = self.config.vision_chunk_size if vision_chunk_size is None else vision_chunk_size
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"`vision_chunk_size` must be at least 1 or None, got {chunk}.")
         # Ranks with other numbers of tiles must call a sharded tower equally often: once. And a graph has no loops: it
         # would hold the whole tower once a chunk, and be another one for every number of chunks.
         graph = is_torchdynamo_compiling() or torch.jit.is_tracing()
@@ -224,8 +226,9 @@ class EncodesImages:
         if not 0 <= used <= depth:
             raise ValueError(f"The tower has hidden states 0 to {depth} (-1 is the last), got layer {layer}.")
         whole = bool(kwargs.get("output_hidden_states"))  # who asks for hidden states gets those of every block
-        outputs = self.vision_tower(pixel_values, num_layers=None if whole or layer == -1 else used, **kwargs)
-        features = outputs.last_hidden_state if layer == -1 or not whole else outputs.hidden_states[layer]
+        last = used == depth  # with the tower's final norm, if it has one
+        outputs = self.vision_tower(pixel_values, num_layers=None if whole or last else used, **kwargs)
+        features = outputs.last_hidden_state if last or not whole else outputs.hidden_states[used]
         outputs.last_hidden_state = features  # (T, S, C)
 
         patch_rows, patch_columns = self.config.vision_config.patch_size
