@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoProcessor, pipeline
 
-from transformers_internvl.nano.pairs import draw_pairs
+from lab.nano.pairs import draw_pairs
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

@@ -43,6 +43,9 @@ def fresh(notebook, folder: Path, shorter: dict[str, str]):
             for old, new in shorter.items():
                 cell.source = cell.source.replace(old, new)
     copy.cells.append(nbformat.v4.new_code_cell("print('Losses', history[0][1], history[-1][1])"))
+    (folder / "lab").symlink_to(NOTEBOOK.parent.parent / "lab")  # as in the repository
+    folder = folder / "notebooks"
+    folder.mkdir()
     NotebookClient(copy, timeout=900, kernel_name="python3").execute(cwd=str(folder))
     assert (folder / "adapter" / "adapter_config.json").is_file() and (folder / "merged" / "config.json").is_file()
     return copy

@@ -12,12 +12,12 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 import transformers_internvl
+from lab.nano.checkpoint import sample_drawing
+from lab.nano.drawing import Style, draw
+from lab.nano.evaluation import accuracy, answer, fresh_drawings, replies, size_bands
+from lab.nano.model import SPECIAL_TOKENS, TOKENS_PER_TILE, build_tokenizer, prompt
+from lab.nano.questions import ANSWERS, TASKS
 from transformers_internvl.nano import nano_path, sample_images
-from transformers_internvl.nano.checkpoint import sample_drawing
-from transformers_internvl.nano.drawing import Style, draw
-from transformers_internvl.nano.evaluation import accuracy, answer, fresh_drawings, replies, size_bands
-from transformers_internvl.nano.model import SPECIAL_TOKENS, TOKENS_PER_TILE, build_tokenizer, prompt
-from transformers_internvl.nano.questions import ANSWERS, TASKS
 from transformers_internvl.processing.chat_templates import get_chat_template
 
 MEGABYTE = 10**6

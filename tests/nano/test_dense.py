@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The heads learn: a shorter form of `python -m transformers_internvl.nano.dense`."""
+"""The heads learn: a shorter form of `python -m lab.nano.dense`."""
 
 from dataclasses import replace
 
@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from transformers import CLIPImageProcessorPil, pipeline
 
-from transformers_internvl.nano import dense
-from transformers_internvl.nano.scenes import CLASSES
+from lab.nano import dense
+from lab.nano.scenes import CLASSES
 
 # One large shape a scene, on the grid of 8 x 8 patches.
 SHORT = dense.Settings(side=112, smallest=0.5, max_shapes=1, held_out=100)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from transformers_internvl.nano.drawing import Style, draw
-from transformers_internvl.nano.examples import (
+from lab.nano.drawing import Style, draw
+from lab.nano.examples import (
     IGNORE,
     PATCH_CLASSES,
     PATCHES,
@@ -18,9 +18,9 @@ from transformers_internvl.nano.examples import (
     build_example,
     patch_classes,
 )
-from transformers_internvl.nano.model import TILE_SIZE, TOKENS_PER_TILE, build_tokenizer
-from transformers_internvl.nano.palette import COLORS
-from transformers_internvl.nano.questions import COUNTS, SHAPES, TASKS
+from lab.nano.model import TILE_SIZE, TOKENS_PER_TILE, build_tokenizer
+from lab.nano.palette import COLORS
+from lab.nano.questions import COUNTS, SHAPES, TASKS
 from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 
 BUILT_IN_FONT = Style()

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The miniature InternVL-C and InternVL-G: their drawings, and a minute of their training.
 
-How far the whole training comes is what `python -m transformers_internvl.nano.dual_encoder --out DIR` says.
+How far the whole training comes is what `python -m lab.nano.dual_encoder --out DIR` says.
 """
 
 import random
@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoProcessor
 
+from lab.nano.dual_encoder import LARGE, Settings, build_tokenizer, evaluate, run
+from lab.nano.pairs import CLASSES, GROUNDS, SIDE, TEMPLATES, draw_pairs, jitter
 from transformers_internvl import InternVLDualEncoderModel
-from transformers_internvl.nano.dual_encoder import LARGE, Settings, build_tokenizer, evaluate, run
-from transformers_internvl.nano.pairs import CLASSES, GROUNDS, SIDE, TEMPLATES, draw_pairs, jitter
 
 
 def test_there_are_64_pairs_and_no_two_captions_alike():

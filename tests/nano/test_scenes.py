@@ -3,8 +3,8 @@
 
 import numpy as np
 
-from transformers_internvl.nano.drawing import Style
-from transformers_internvl.nano.scenes import CLASSES, draw_scene
+from lab.nano.drawing import Style
+from lab.nano.scenes import CLASSES, draw_scene
 
 STYLE = Style(min_side=90, max_side=130, smallest=0.3)
 

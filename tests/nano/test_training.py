@@ -9,12 +9,11 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-from transformers_internvl.modeling.internvl.model import pixel_shuffle
-from transformers_internvl.nano.drawing import Style
-from transformers_internvl.nano.examples import PATCH_CLASSES, Collator, Examples, Mix
-from transformers_internvl.nano.model import TOKENS_PER_TILE, build_model, build_tokenizer, sine_positions
-from transformers_internvl.nano.muon import orthogonalized
-from transformers_internvl.nano.training import (
+from lab.nano.drawing import Style
+from lab.nano.examples import PATCH_CLASSES, Collator, Examples, Mix
+from lab.nano.model import TOKENS_PER_TILE, build_model, build_tokenizer, sine_positions
+from lab.nano.muon import orthogonalized
+from lab.nano.training import (
     STAGES,
     PatchHead,
     Settings,
@@ -26,6 +25,7 @@ from transformers_internvl.nano.training import (
     rate,
     visual_tokens,
 )
+from transformers_internvl.modeling.internvl.model import pixel_shuffle
 
 SHAPE = {"width": 32, "vision_layers": 1, "text_layers": 1}
 SMALL_MIX = Mix(max_tiles=1, style=Style(min_side=100, max_side=120, smallest=0.3))

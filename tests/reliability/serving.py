@@ -29,10 +29,10 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 import transformers_internvl  # noqa: F401  (registers)
+from lab.nano.drawing import draw
+from lab.nano.questions import TASKS
 from tests.clips import sdp
 from transformers_internvl.nano import nano_path
-from transformers_internvl.nano.drawing import draw
-from transformers_internvl.nano.questions import TASKS
 
 SOURCE = str(Path(transformers_internvl.__file__).resolve().parents[1])
 MAX_TOKENS = 8

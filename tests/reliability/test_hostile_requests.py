@@ -15,6 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from lab.nano.drawing import draw
 from tests.reliability.serving import (
     ask,
     client_of,
@@ -24,7 +25,6 @@ from tests.reliability.serving import (
     post,
     running_server,
 )
-from transformers_internvl.nano.drawing import draw
 
 MOST_REQUESTS = 12
 CONNECTIONS = 4 * MOST_REQUESTS

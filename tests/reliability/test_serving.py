@@ -10,6 +10,7 @@ from pathlib import Path
 import openai
 import pytest
 
+from lab.nano.drawing import draw
 from tests.clips import clip_bytes
 from tests.reliability.serving import (
     RUBBISH,
@@ -26,7 +27,6 @@ from tests.reliability.serving import (
 )
 from transformers_internvl.cli import main
 from transformers_internvl.nano import nano_path, sample_images
-from transformers_internvl.nano.drawing import draw
 from transformers_internvl.serving.app import Served, ServedModels
 from transformers_internvl.serving.generation import Answer
 from transformers_internvl.serving.media import Limits, Reading

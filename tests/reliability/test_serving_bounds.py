@@ -17,10 +17,10 @@ import uvicorn
 from PIL import Image
 from transformers import AutoProcessor
 
+from lab.nano.drawing import draw
 from tests.clips import clip_bytes
 from tests.reliability.serving import png
 from transformers_internvl.nano import nano_path
-from transformers_internvl.nano.drawing import draw
 from transformers_internvl.processing import addresses
 from transformers_internvl.processing.addresses import is_public
 from transformers_internvl.serving import connections, guard, preparing

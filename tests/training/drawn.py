@@ -4,8 +4,8 @@
 import json
 from pathlib import Path
 
+from lab.nano.pairs import draw_pairs
 from transformers_internvl import nano_path
-from transformers_internvl.nano.pairs import draw_pairs
 
 QUESTION = "<image>\nWhat is drawn?"
 

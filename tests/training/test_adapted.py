@@ -15,12 +15,12 @@ from transformers import (
     TrainingArguments,
 )
 
+from lab.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
 from tests.tiny import tiny_batch, tiny_model
 from tests.training.drawn import short, write_data
 from tests.training.test_lora import logits, shaken
 from transformers_internvl import nano_path
 from transformers_internvl.cli import main
-from transformers_internvl.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
 from transformers_internvl.training.adapted import adapters_change_nothing, check_adapters
 from transformers_internvl.training.lora import lora_config
 from transformers_internvl.training.parameters import freeze, set_trainable, trainable_table, unfreeze

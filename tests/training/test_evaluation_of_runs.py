@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from lab.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
 from tests.training.drawn import short, write_data
 from transformers_internvl import nano_path
 from transformers_internvl.cli import main
-from transformers_internvl.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
 from transformers_internvl.training.run.answers import ANSWER_FILE, last_stretch
 from transformers_internvl.training.run.options import read_options
 from transformers_internvl.training.run.plan import make_plan

@@ -11,9 +11,9 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoModelForPreTraining, AutoProcessor
 
+from lab.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
 from tests.training.drawn import short, write_data
 from transformers_internvl import nano_path
-from transformers_internvl.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
 from transformers_internvl.training.run.data import read_sets
 from transformers_internvl.training.run.options import read_options
 from transformers_internvl.training.run.report import RunReport, read_log, smoothed, smoothing

@@ -1,8 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The embedded demo: an InternVL in miniature that reads numbers, names colors and counts shapes, and pictures to try.
 
-`python -m transformers_internvl.nano.training --out DIR` trains it, `python -m transformers_internvl.nano.evaluation`
-says how often it is right.
+It was trained by `python -m lab.nano.training` in the repository; `lab` is not part of the package.
 """
 
 from pathlib import Path

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""How often the nano model answers exactly: `python -m transformers_internvl.nano.evaluation --pictures 300`.
+"""How often the nano model answers exactly: `python -m lab.nano.evaluation --pictures 300`.
 
 Pictures are fresh (their seeds are apart from those of training) and go the whole way of a user's: processor, chat
 template, greedy generation, decoding. The answer must equal the expected one, character for character.
@@ -17,6 +17,8 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from transformers_internvl.nano import nano_path
 
 from .drawing import Drawing, Style, draw
 from .fonts import common_families, font_families
@@ -110,7 +112,7 @@ def evaluate(model, processor, n_pictures: int = 300) -> dict[str, dict]:
 def main(arguments: list[str] | None = None) -> None:
     """Command line of the evaluation; writes the report as JSON to `--out`, or shows it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path(__file__).parent / "checkpoint")
+    parser.add_argument("--model", type=Path, default=nano_path())
     parser.add_argument("--pictures", type=int, default=300, help="pictures per task")
     parser.add_argument("--out", type=Path, help="JSON file for the report")
     options = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Writes a trained nano model as a complete folder, and the sample pictures:
 
-`python -m transformers_internvl.nano.checkpoint DIR/model`, after `training` has written `DIR/model`.
+`python -m lab.nano.checkpoint DIR/model`, after `training` has written `DIR/model`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-from ..nano import nano_path
-from ..processing.chat_templates import get_chat_template
-from ..processing.images.image_processing import InternVLImageProcessor
-from ..processing.processor import InternVLProcessor
+from transformers_internvl.nano import nano_path
+from transformers_internvl.processing.chat_templates import get_chat_template
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.processor import InternVLProcessor
+
 from .drawing import Drawing, Style, draw
 from .model import MAX_TILES, TILE_SIZE, TOKENS_PER_TILE
 from .questions import TASKS

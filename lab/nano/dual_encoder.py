@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""InternVL-C and InternVL-G in miniature: `python -m transformers_internvl.nano.dual_encoder --out DIR`.
+"""InternVL-C and InternVL-G in miniature: `python -m lab.nano.dual_encoder --out DIR`.
 
 From random weights, by both stages of arXiv:2312.14238, section 3.3, on the 64 drawn pairs of `pairs.py` alone:
 
@@ -29,18 +29,23 @@ import torch
 from tqdm.auto import tqdm
 from transformers import CLIPImageProcessorPil, Trainer, TrainingArguments
 
-from ..evaluation.embedding import embed_images, embed_texts
-from ..evaluation.retrieval import recall_at_k
-from ..evaluation.zero_shot import classify_images, top_k_accuracy, zero_shot_classifier
-from ..modeling.dual_encoder.configuration import InternVLDualEncoderConfig
-from ..modeling.dual_encoder.model import InternVLDualEncoderModel
-from ..modeling.dual_encoder.pretraining import InternVLDualEncoderForPreTraining
-from ..processing.images.image_processing import NORMALIZE_TYPES
-from ..processing.processor_dual_encoder import InternVLDualEncoderProcessor
-from ..processing.tokenizers.dual_encoder import CAPTION_PROMPT, TEXT_PREFIX, InternVLDualEncoderTokenizer
-from ..training.data.pairs import ContrastiveCollator, PretrainingCollator, show_whole_images
-from ..training.parameters import parameter_groups
-from ..training.recipes import get_recipe
+from transformers_internvl.evaluation.embedding import embed_images, embed_texts
+from transformers_internvl.evaluation.retrieval import recall_at_k
+from transformers_internvl.evaluation.zero_shot import classify_images, top_k_accuracy, zero_shot_classifier
+from transformers_internvl.modeling.dual_encoder.configuration import InternVLDualEncoderConfig
+from transformers_internvl.modeling.dual_encoder.model import InternVLDualEncoderModel
+from transformers_internvl.modeling.dual_encoder.pretraining import InternVLDualEncoderForPreTraining
+from transformers_internvl.processing.images.image_processing import NORMALIZE_TYPES
+from transformers_internvl.processing.processor_dual_encoder import InternVLDualEncoderProcessor
+from transformers_internvl.processing.tokenizers.dual_encoder import (
+    CAPTION_PROMPT,
+    TEXT_PREFIX,
+    InternVLDualEncoderTokenizer,
+)
+from transformers_internvl.training.data.pairs import ContrastiveCollator, PretrainingCollator, show_whole_images
+from transformers_internvl.training.parameters import parameter_groups
+from transformers_internvl.training.recipes import get_recipe
+
 from .model import sine_positions
 from .pairs import CLASSES, TEMPLATES, Pair, draw_pairs, jitter
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""InternViT's heads put to the proof on drawn scenes: `python -m transformers_internvl.nano.dense --out DIR`.
+"""InternViT's heads put to the proof on drawn scenes: `python -m lab.nano.dense --out DIR`.
 
 The tower is the embedded model's. Under a frozen tower, a linear probe tells drawn shapes apart; trained along, it
 segments scenes, with a linear head and with stock transformers' UperNet. Scores are those on scenes that training
@@ -30,9 +30,10 @@ from transformers import (
     UperNetForSemanticSegmentation,
 )
 
-from ..evaluation.segmentation import MeanIoU, SegmentationScore
-from ..nano import nano_path
-from ..training.parameters import layer_decay_groups, set_tuning
+from transformers_internvl.evaluation.segmentation import MeanIoU, SegmentationScore
+from transformers_internvl.nano import nano_path
+from transformers_internvl.training.parameters import layer_decay_groups, set_tuning
+
 from .drawing import Style
 from .examples import MEAN, STD
 from .questions import SHAPES

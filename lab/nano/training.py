@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Trains the nano model: `python -m transformers_internvl.nano.training --out DIR`.
+"""Trains the nano model: `python -m lab.nano.training --out DIR`.
 
 Three stages, as the papers went from fixed to dynamic resolution:
 

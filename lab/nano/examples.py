@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..processing.images.tiling import select_grid, tile_boxes
+from transformers_internvl.processing.images.tiling import select_grid, tile_boxes
+
 from .drawing import Drawing, Mark, Style, draw
 from .model import MAX_TILES, PATCH_SIZE, SYSTEM_MESSAGES, TILE_SIZE, prompt
 from .palette import COLORS
