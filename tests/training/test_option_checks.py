@@ -135,7 +135,7 @@ SETS = {"save_steps": {"save_strategy": "no"}, "logging_steps": {"logging_strate
 SETS |= {"activation_checkpointing_kwargs": {"gradient_checkpointing": "false"}}
 MET = {"hub": {"push_to_hub": "true"}, "trackio": {"report_to": "trackio"}, "fsdp": {"fsdp": "true"}}
 MET |= {"optim": {"optim": "galore_adamw"}, "activation": {"gradient_checkpointing": "true"}}
-MET |= {"save": {"save_strategy": "steps"}, "logging": {"logging_strategy": "steps"}}
+MET |= {"save": {"save_strategy": "steps"}, "logging": {"logging_strategy": "steps"}, "allow": {"allow_urls": "true"}}
 
 
 @pytest.mark.parametrize("name", option_checks._NEEDS)

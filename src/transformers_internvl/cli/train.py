@@ -24,9 +24,10 @@ _VALUES = (
     "set",
     "on-bad-sample",
     "text-tokens",
+    "allow-host",
     "ranks",
 )
-_SWITCHES = ("list", "dry-run", "resume", "help")
+_SWITCHES = ("list", "dry-run", "resume", "allow-urls", "help")
 
 
 def spell_out(argv: Sequence[str]) -> list[str]:
@@ -64,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="a field; the same as --NAME VALUE")
     add("--on-bad-sample", metavar="raise|skip:N", help="samples that cannot be used: stop, or leave out up to N")
     add("--text-tokens", metavar="WHICH", help="tokens that the data may write: added, regions, all, or a list A,B")
+    add("--allow-urls", action="store_true", default=None, help="fetch URLs that the data name, from public addresses")
+    add("--allow-host", action="append", metavar="NAME", help="with --allow-urls: fetch from there, too; repeatable")
     add("--dry-run", action="store_true", help="print what would be trained, on what, and the memory it takes")
     add("--ranks", type=positive, metavar="N", help="with --dry-run: devices to plan for (default: torchrun's)")
     add("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
@@ -110,9 +113,11 @@ def _options(arguments: argparse.Namespace) -> Any:
         assigned[name] = value
     if arguments.resume and arguments.dry_run:
         raise UserError("--resume belongs to a run, --dry-run only looks at one.")
-    for name in ("model", "data", "eval_data", "data_root", "output", "on_bad_sample", "text_tokens"):
+    for name in ("model", "data", "eval_data", "data_root", "output", "on_bad_sample", "text_tokens", "allow_urls"):
         if getattr(arguments, name) is not None:
             assigned[name] = getattr(arguments, name)
+    if arguments.allow_host:
+        assigned["allow_hosts"] = arguments.allow_host
     return read_options(base, assigned, arguments.config if arguments.recipe else None)
 
 

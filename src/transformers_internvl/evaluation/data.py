@@ -19,6 +19,7 @@ from typing import Any
 
 from PIL import Image
 
+from ..processing.fetching import is_url
 from ..processing.sources import DECODING_ERRORS, load_image, require_regular_file
 
 
@@ -163,6 +164,8 @@ def _item(fields: Any, where: str, source: Path, kind: str, needs_text: bool) ->
         raise ValueError(f'{where}: "caption" must be a text and "captions" a list of texts, got {texts!r:.80}.')
     if needs_text and not texts:
         raise ValueError(f'{where}: there is neither "caption" nor "captions".')
+    if is_url(fields[kind]):
+        raise ValueError(f"{where}: URLs are not fetched: expected the path of a file, got {fields[kind]!r:.200}.")
     path = source.parent / fields[kind]
     if not path.is_file() and not (kind == "video" and path.is_dir()):  # a folder of frames
         raise ValueError(f"{where}: the {kind} {path} does not exist.")

@@ -9,6 +9,7 @@ from .records import MAX_REPEAT, DataSet, JsonlRows, Rows, SkipPolicy, TableRows
 from .rows import ConversationRow, MessagesRow, PreferenceRow, Row, UnusableSample, parse_row, read_medium
 from .samples import SampleEncoder
 from .sampling import MIXINGS, Mixture, MixtureStream, refuse_changes
+from .urls import UrlRules
 
 __all__ = [
     "AuthorsPacker",
@@ -43,6 +44,7 @@ __all__ = [
     "TableRows",
     "TrainingLoader",
     "UnusableSample",
+    "UrlRules",
     "as_piece",
     "cut_piece",
     "parse_row",

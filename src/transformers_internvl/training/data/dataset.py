@@ -29,6 +29,7 @@ from .records import DataSet, SkipPolicy
 from .rows import ConversationRow, MessagesRow, PreferenceRow, UnusableSample
 from .samples import Sample, SampleEncoder
 from .sampling import Mixing, Mixture, MixtureStream, refuse_changes
+from .urls import Fetched, UrlRules, url_rules
 
 # What a file, a picture or a template can be wrong with. Anything else is a fault of the program and stops it.
 _DATA_ERRORS = (ValueError, OSError, TemplateError)
@@ -45,6 +46,8 @@ class ChatDataset(Dataset):
         num_frames: fewest and most frames of a video, drawn for each; the authors' are 8 and 32.
         policy: what happens to samples that cannot be used; None raises. A sample that is left out is None, which
             collators pass over.
+        allow_urls: whether `http(s)` URLs that rows name are fetched, from public addresses; or by which
+            [`UrlRules`]. Else they are samples that cannot be used.
 
     `dataset[i]` is what `SampleEncoder` returns. Of a preference row it is `chosen_input_ids`, `chosen_labels`,
     `chosen_attention_mask`, the same of `rejected_`, and `pixel_values` and `num_patches` once.
@@ -62,12 +65,14 @@ class ChatDataset(Dataset):
         seed: int = 0,
         num_frames: tuple[int, int] = (8, 32),
         policy: SkipPolicy | None = None,
+        allow_urls: bool | UrlRules = False,
     ):
         if not 1 <= num_frames[0] <= num_frames[1]:
             raise ValueError(f"`num_frames` is the fewest and the most frames of a video, got {num_frames}.")
         self.sets, self.encoder, self.num_frames = list(sets), encoder, num_frames
         self.mixture = Mixture([len(part.rows) for part in sets], [part.repeat for part in sets], mixing, seed)
         self.policy = SkipPolicy() if policy is None else policy
+        self.url_rules = url_rules(allow_urls)
         self.features: FeatureStore | None = None
         self.epoch = 0
         self._entries: tuple[int, np.ndarray, np.ndarray] | None = None
@@ -118,7 +123,7 @@ class ChatDataset(Dataset):
         try:
             encoder = self._encoder_of(seed, part.augment)
             with_new_tiles = name_tiles(encoder.processor, self.features) if self.features else None
-            encoded = _encode(row, encoder, part.max_patches, self.num_frames)
+            encoded = _encode(Fetched(self.url_rules).row(row), encoder, part.max_patches, self.num_frames)
             encoded = with_new_tiles(encoded) if with_new_tiles else encoded
         except _DATA_ERRORS as error:
             raise UnusableSample(row.where, str(error)) from error

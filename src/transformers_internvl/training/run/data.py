@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from ...processing.sources import DECODING_ERRORS, load_image
 from ..data.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
 from ..data.rows import UnusableSample, read_medium
+from ..data.urls import Fetched, UrlRules, url_rules
 
 # Ending of a file -> the loader of `datasets` that reads it.
 _TABLES = {".parquet": "parquet", ".arrow": "arrow"}
@@ -110,13 +111,14 @@ class PairRows(Dataset):
             makes a pair.
         policy: what happens to rows that cannot be used. They are looked through at the start, their pictures only
             when they are needed; a pair whose picture is then left out is None.
+        allow_urls: as of [`ChatDataset`].
 
     Raises:
         UnusableSample: file, line and reason, unless the policy leaves it out.
     """
 
-    def __init__(self, sets: Sequence[DataSet], policy: SkipPolicy):
-        self.policy = policy
+    def __init__(self, sets: Sequence[DataSet], policy: SkipPolicy, allow_urls: bool | UrlRules = False):
+        self.policy, self.url_rules = policy, url_rules(allow_urls)
         self.pairs: list[tuple[Any, int, str]] = []  # rows, number of the one with the picture, caption
         for part in sets:
             if part.repeat != 1 or part.augment:
@@ -135,7 +137,7 @@ class PairRows(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any] | None:
         rows, row, caption = self.pairs[index]
         try:
-            picture = _picture_in(rows.fields(row), rows, row)
+            picture = Fetched(self.url_rules).medium(_picture_in(rows.fields(row), rows, row))
             if isinstance(picture, (str, os.PathLike, bytes)):
                 picture = load_image(picture)
             if isinstance(picture, Image.Image):

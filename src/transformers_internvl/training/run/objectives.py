@@ -99,13 +99,15 @@ def _evaluated_chats(options: RunOptions, processor: Any, seed: int) -> ChatData
 
 
 def _evaluated_pairs(options: RunOptions, processor: Any, seed: int) -> PairRows:
-    return PairRows(read_sets(str(options.eval_data), root=options.root_of(options.eval_data)), options.policy())
+    sets = read_sets(str(options.eval_data), root=options.root_of(options.eval_data))
+    return PairRows(sets, options.policy(), options.url_rules())
 
 
 def _samples_of(sets: list[DataSet], options: RunOptions, processor: Any, seed: int) -> ChatDataset:
     limits = {"max_length": options.recipe.max_length, "too_long": options.too_long}
     encoder = SampleEncoder(processor, text_tokens=options.writable_tokens(), **limits)  # type: ignore[arg-type]
-    return ChatDataset(sets, encoder, mixing=options.mixing, seed=seed, policy=options.policy())
+    own = {"policy": options.policy(), "allow_urls": options.url_rules()}
+    return ChatDataset(sets, encoder, mixing=options.mixing, seed=seed, **own)  # type: ignore[arg-type]
 
 
 def _read_chats(options: RunOptions, processor: Any, seed: int) -> Data:
@@ -127,7 +129,8 @@ def _read_preferences(options: RunOptions, processor: Any, seed: int) -> Data:
 
 def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, Any, int], Data]:
     def read(options: RunOptions, processor: Any, seed: int) -> Data:
-        rows = PairRows(read_sets(options.data, root=options.root_of(options.data)), options.policy())
+        sets = read_sets(options.data, root=options.root_of(options.data))
+        rows = PairRows(sets, options.policy(), options.url_rules())
         truncates = options.too_long == "cut"
         made = collator(processor, truncation=truncates, max_length=options.recipe.max_length)
         return Data(rows, rows, made, {"dataloader_drop_last": True})

@@ -72,6 +72,7 @@ _NEEDS: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
         ("hub_model_id", "hub_token", "hub_private_repo", "hub_strategy", "hub_always_push", "hub_revision"),
         (lambda given: bool(given.get("push_to_hub")), "`push_to_hub`"),
     ),
+    "allow_hosts": (lambda given: bool(given.get("allow_urls")), "`allow_urls`"),
     "fsdp_config": (lambda given: bool(given.get("fsdp")), "`fsdp`"),
     "save_steps": (_is("save_strategy", "steps", otherwise="steps"), "`save_strategy: steps`"),
     "logging_steps": (_is("logging_strategy", "steps", otherwise="steps"), "`logging_strategy: steps`"),

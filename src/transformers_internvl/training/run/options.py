@@ -30,6 +30,7 @@ from transformers import TrainingArguments
 from ...processing.sources import require_regular_file
 from ..data.records import SkipPolicy
 from ..data.sampling import Mixing
+from ..data.urls import UrlRules
 from ..recipes import Recipe, get_recipe
 from .other_names import explain_unknown
 
@@ -51,6 +52,8 @@ class RunOptions:
         too_long: what happens to samples beyond the recipe's `max_length`, see `SampleEncoder`.
         text_tokens: which special tokens the data may write: `"added"`, those of regions and those that the user added
             to the vocabulary; `"regions"`; `"all"`; or a list, separated by commas. See `SampleEncoder`.
+        allow_urls: whether `http(s)` URLs that the data name are fetched, from public addresses.
+        allow_hosts: hosts that are fetched from whatever their address is, separated by commas.
         eval_data: what is evaluated on the way and at the end, of the forms of `data`; None: nothing.
         eval_answers: of how many of its samples answers are generated and logged, for chat models.
         arguments: further fields of `TrainingArguments`.
@@ -67,6 +70,8 @@ class RunOptions:
     mixing: Mixing = "size"
     too_long: Literal["raise", "cut"] = "raise"
     text_tokens: str = "added"
+    allow_urls: bool = False
+    allow_hosts: str | None = None
     eval_data: str | None = None
     eval_answers: int = 4
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -94,6 +99,12 @@ class RunOptions:
         """`text_tokens` as `SampleEncoder` takes it."""
         word = self.text_tokens in ("added", "regions", "all")
         return self.text_tokens if word else tuple(token.strip() for token in self.text_tokens.split(","))
+
+    def url_rules(self) -> bool | UrlRules:
+        """`allow_urls` and `allow_hosts` as data sets take them."""
+        if not self.allow_urls or not self.allow_hosts:
+            return self.allow_urls
+        return UrlRules(hosts=frozenset(host.strip() for host in self.allow_hosts.split(",")))
 
     def root_of(self, data: str | None) -> str | None:
         """The root for `data` or `eval_data`: `data_root`, but of a meta file beside plain data, which has its own."""
@@ -124,9 +135,12 @@ OWN_FIELDS = (
     "mixing",
     "too_long",
     "text_tokens",
+    "allow_urls",
+    "allow_hosts",
     "eval_data",
     "eval_answers",
 )
+_TYPED = {"eval_answers": int, "allow_urls": bool}  # the own fields that are no texts
 _ALIASES = {
     "output_dir": "output",
     "warmup_steps": "warmup",
@@ -252,11 +266,11 @@ def _coerced(name: str, value: Any) -> Any:
     Raises:
         ValueError: it has another one.
     """
-    if name == "text_tokens" and isinstance(value, (list, tuple)):
+    if name in ("text_tokens", "allow_hosts") and isinstance(value, (list, tuple)):
         value = ",".join(map(str, value))
-    if name == "recipe" or (name in OWN_FIELDS and name != "eval_answers"):
+    if name == "recipe" or (name in OWN_FIELDS and name not in _TYPED):
         return value if value is None else str(value)
-    kind = int if name == "eval_answers" else _RECIPE_FIELDS.get(name) or argument_types()[name]
+    kind = _TYPED.get(name) or _RECIPE_FIELDS.get(name) or argument_types()[name]
     try:
         read = yaml.safe_load(value) if isinstance(value, str) and value else value
     except yaml.YAMLError:
