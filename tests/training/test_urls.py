@@ -34,9 +34,10 @@ HERE = UrlRules(hosts=["127.0.0.1"])
 class Files(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
-        self.send_response(302 if self.path == "/away" else 200)
-        if self.path == "/away":
-            self.send_header("Location", f"http://localhost:{self.server.server_port}/p.png")
+        away = {"/away": f"http://localhost:{self.server.server_port}/p.png", "/round": "/round"}
+        self.send_response(302 if self.path in away else 200)
+        if self.path in away:
+            self.send_header("Location", away[self.path])
         self.end_headers()
         if self.path.endswith("slow.png"):
             with suppress(BrokenPipeError):
@@ -45,6 +46,8 @@ class Files(BaseHTTPRequestHandler):
                     self.wfile.flush()
                     time.sleep(0.05)
             return
+        if self.path.endswith("late.png"):
+            time.sleep(0.25)
         self.wfile.write(self.server.clip if self.path.endswith(".mp4") else PICTURE)
 
     def log_message(self, *_):
@@ -154,6 +157,19 @@ def test_the_time_is_that_of_a_sample(place, encoder):
     assert time.monotonic() - begun < 0.9
 
 
+def test_two_pictures_share_the_time(place, encoder):
+    row, rules = asked("<image> <image>", image=[f"{place}/late.png"] * 2), UrlRules(seconds=0.4, hosts=["127.0.0.1"])
+    with pytest.raises(UnusableSample, match="late.png took longer than 0.4 s"):
+        only(row, encoder, allow_urls=rules)
+    assert only(row, encoder, allow_urls=UrlRules(hosts=["127.0.0.1"]))
+
+
+def test_redirections_end(server, place, encoder):
+    with pytest.raises(UnusableSample, match="redirected too often"):
+        only(asked("<image>", image=f"{place}/round"), encoder, allow_urls=HERE)
+    assert len(server.asked) == 5
+
+
 def test_a_root_that_is_a_url_names_urls(server, place, encoder):
     rows = TableRows("rows", [asked("<image>", image="p.png")], f"{place}/pictures/")
     with pytest.raises(UnusableSample, match="p.png is a URL"):
@@ -201,6 +217,7 @@ def test_options_of_the_command():
     options = parsed("--allow-urls", "--allow-host", "a.example", "--allow-host=b.example", "--max-steps", "7")
     assert options.url_rules() == UrlRules(hosts=frozenset({"a.example", "b.example"}))
     assert options.recipe.max_steps == 7
+    assert parsed("--allow-urls", "--set", "allow_hosts=a.example, b.example").url_rules() == options.url_rules()
     again = read_options("internvl2.5-1b-lora", options.as_mapping() | {"recipe": "internvl2.5-1b-lora"})
     assert again.url_rules() == options.url_rules()
     with pytest.raises(ValueError, match="`allow_hosts` does nothing without `allow_urls`"):
