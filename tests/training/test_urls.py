@@ -20,11 +20,11 @@ from transformers_internvl.training.data.dataset import ChatDataset
 from transformers_internvl.training.data.records import DataSet, JsonlRows, SkipPolicy, TableRows
 from transformers_internvl.training.data.rows import UnusableSample
 from transformers_internvl.training.data.samples import SampleEncoder
+from transformers_internvl.training.data.urls import UrlRules
 from transformers_internvl.training.run.data import PairRows
 from transformers_internvl.training.run.objectives import OBJECTIVES, chat_samples
 from transformers_internvl.training.run.option_checks import check_options
 from transformers_internvl.training.run.options import read_options
-from transformers_internvl.training.urls import UrlRules
 
 PICTURE = (nano_path().parent / "samples" / "count.png").read_bytes()
 ANSWER = {"from": "gpt", "value": "Yo"}
