@@ -155,3 +155,24 @@ def test_errors(captions, references, reason):
 def test_bleu_of_no_length():
     with pytest.raises(ValueError, match="`n` must be 1 to 4, got 5"):
         bleu(["a"], [["a"]], n=5)
+
+    with pytest.raises(ValueError, match="`n` must be 1 to 4, got 0"):
+        bleu(["a"], [["a"]], n=0)
+
+
+def test_bleu_of_single_words_and_of_the_longest_by_default():
+    assert bleu(["a dog"], [["a cat"]], n=1) == pytest.approx(1 / 2)
+    assert (
+        bleu(["a b c d e"], [["a b c d f"]])
+        == bleu(["a b c d e"], [["a b c d f"]], n=4)
+        == pytest.approx((4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25)
+    )
+
+
+def test_the_closest_reference_is_the_shorter_of_two():
+    """Lengths 2 and 4 are as close to 3: BLEU takes 2, so nothing is taken off."""
+    assert bleu(["a b c"], [["a b c x", "y z"]], n=1) == pytest.approx(1.0)
+
+
+def test_two_pictures_are_enough_for_cider():
+    assert cider(["a dog", "a cat"], [["a dog"], ["a cat"]]) > 0

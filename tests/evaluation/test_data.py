@@ -134,3 +134,39 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path, content):
     pictures = Pictures(read_pairs(path))
     with pytest.raises(ValueError, match=r"pairs\.jsonl, line 3: cannot read the picture .*green_dog/0\.png"):
         pictures[2]
+
+
+def test_both_keys_bytes_in_front_and_blank_lines(tmp_path):
+    drawing("red", 0).save(tmp_path / "a.png")
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        '{"image": "a.png", "caption": "one", "captions": ["many", "more"]}',
+        "  \t",
+        '{"image": "a.png", "caption": "x"}',
+    ]
+    path.write_bytes(b"\xef\xbb\xbf" + "\n".join(rows).encode())
+    items = read_pairs(path)
+    assert [item.texts for item in items] == [("many", "more"), ("x",)]
+    assert [item.where for item in items] == [f"{path}, line 1", f"{path}, line 3"]
+    assert [item.label for item in items] == [0, 0] and items[0].path == tmp_path / "a.png"
+
+
+def test_what_named_a_picture_and_what_is_hidden_deep_inside(tmp_path):
+    folder = tmp_path / "folder"
+    (folder / ".cache" / "inner").mkdir(parents=True)
+    drawing("red", 0).save(folder / ".cache" / "inner" / "0.png")
+    (folder / "deep" / "er").mkdir(parents=True)
+    drawing("red", 0).save(folder / "deep" / "er" / "1.png")
+    drawing("red", 0).save(tmp_path / "a.png")
+    items = read_pictures([tmp_path / "a.png", folder])
+    assert [(item.path, item.where) for item in items] == [
+        (tmp_path / "a.png", "arguments"),
+        (folder / "deep" / "er" / "1.png", f"folder {folder}"),
+    ]
+    (tmp_path / "classes" / "z" / ".git").mkdir(parents=True)
+    (tmp_path / "classes" / "a").mkdir()
+    for name in ("z/.git/0.png", "z/1.png", "a/2.png"):
+        drawing("red", 0).save(tmp_path / "classes" / name)
+    classes, items = read_class_folder(tmp_path / "classes")
+    assert classes == ["a", "z"] and [(item.path.name, item.label) for item in items] == [("2.png", 0), ("1.png", 1)]
+    assert [item.where for item in items] == ["class a", "class z"]

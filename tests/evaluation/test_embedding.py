@@ -1,16 +1,19 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Vectors of pictures, texts and videos: those of the model's own methods, whatever the batches."""
 
+from types import SimpleNamespace
+
 import av
 import pytest
 import torch
+from transformers import BatchFeature
 
 from tests.clips import write_clip
 from tests.evaluation.dual_encoder import COLORS, drawing, model_and_processor, write_pairs
 from transformers_internvl.evaluation import embedding
 from transformers_internvl.evaluation.captioning import caption_images
 from transformers_internvl.evaluation.data import Pictures, read_pairs
-from transformers_internvl.evaluation.embedding import embed_images, embed_texts, embed_videos
+from transformers_internvl.evaluation.embedding import embed_images, embed_texts, embed_videos, in_batches
 from transformers_internvl.evaluation.retrieval import recall_at_k, retrieve, retrieve_videos
 from transformers_internvl.evaluation.zero_shot import classify_images, classify_videos, zero_shot_classifier
 
@@ -200,3 +203,69 @@ def test_a_broken_video_is_named(tmp_path):
     broken.write_bytes(b"no video")
     with pytest.raises(ValueError, match=r"videos 0, .*broken\.mp4: cannot be read as a video"):
         embed_videos(*model_and_processor(), [broken])
+
+
+def test_batches_and_their_names():
+    def named(count, size):
+        return [(where, batch) for where, batch in in_batches(range(count), size, "texts")]
+
+    assert named(5, 2) == [("texts 0 to 1", [0, 1]), ("texts 2 to 3", [2, 3]), ("texts 4", [4])]
+    assert named(2, 2) == [("texts 0 to 1", [0, 1])] and named(1, 9) == [("texts 0", [0])]
+    with pytest.raises(ValueError, match="must be at least 1, got 0"):
+        named(3, 0)
+
+
+class Stand:
+    """Stands for model and processor of captions, and keeps what it was asked."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self):
+        self.asked = []
+        self.image_processor = SimpleNamespace(crop_size={"height": 4, "width": 6})
+
+    def __call__(self, **options):
+        self.asked.append(options)
+        return BatchFeature({"pixel_values": torch.ones(len(options["images"]), 3, 4, 6, dtype=torch.float64)})
+
+    def generate(self, pixel_values, **options):
+        assert pixel_values.dtype == torch.float32
+        self.asked.append(options)
+        return [[0]] * len(pixel_values)
+
+    def batch_decode(self, ids, skip_special_tokens):
+        assert skip_special_tokens
+        return [" a caption "] * len(ids)
+
+
+def test_captions_are_made_as_the_authors_do():
+    stand = Stand()
+    assert caption_images(stand, stand, ["picture"] * 9) == ["a caption"] * 9
+    square = {"size": {"height": 4, "width": 6}, "do_center_crop": False}
+    seen = {"text": None, "task": "caption", "return_tensors": "pt", **square}
+    beams = {"do_sample": False, "num_beams": 5, "min_new_tokens": 8, "max_new_tokens": 30}
+    assert stand.asked == [{"images": ["picture"] * 8, **seen}, beams, {"images": ["picture"], **seen}, beams]
+    stand.asked.clear()
+    caption_images(stand, stand, ["picture"], prompt="A", num_beams=1, min_new_tokens=0, max_new_tokens=0, fit="crop")
+    assert stand.asked[0] == {"images": ["picture"], "text": "A", "task": "caption", "return_tensors": "pt"}
+    assert stand.asked[1] == {"do_sample": False, "num_beams": 1, "min_new_tokens": 0, "max_new_tokens": 0}
+    with pytest.raises(ValueError, match="got -1, 30 and 5"):
+        caption_images(stand, stand, ["picture"], min_new_tokens=-1)
+
+
+def test_a_video_has_eight_frames_in_any_sequence_and_is_cropped(monkeypatch):
+    asked, stand = [], Stand()
+    frames = tuple(range(24))
+    monkeypatch.setattr(embedding, "_image_vectors", lambda model, inputs, mode: asked.append(mode) or torch.eye(8))
+    vector = embed_videos(stand, stand, [frames])
+    assert stand.asked == [{"images": [1, 4, 7, 10, 13, 16, 19, 22], "return_tensors": "pt"}] and asked == [
+        "InternVL-C"
+    ]
+    torch.testing.assert_close(vector, torch.full((1, 8), 8**-0.5))
+
+
+def test_vectors_of_half_precision_are_normalized_in_float32():
+    halves = torch.tensor([[3.0, 4.0]]).half() * 1000
+    found = embedding._vectors(SimpleNamespace(pooler_output=halves))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, torch.tensor([[0.6, 0.8]]))

@@ -263,3 +263,21 @@ def test_a_config_without_a_model():
 def test_a_part_that_is_not_there():
     with pytest.raises(ValueError, match="There is no part 'queries', only vision tower, projector, text embeddings"):
         profile(tiny_config()).part("queries")
+
+
+def test_what_passes_through_by_default():
+    assert (Work().num_tiles, Work().image_size, Work().text_length, Work().mode) == (1, None, 80, "InternVL-G")
+
+
+def test_the_first_hidden_state_needs_no_block():
+    """Layer 0 is the embeddings: patches alone cost products."""
+    none, last = (profile(tiny_config(vision_feature_layer=layer)).part("vision tower") for layer in (0, 4))
+    assert none.macs == 16 * 3 * 14 * 14 * 24 and none.parameters == last.parameters
+    assert last.macs == profile(tiny_config(vision_feature_layer=-1)).part("vision tower").macs
+
+
+def test_columns_must_be_whole_for_the_pixel_shuffle_as_rows_must():
+    for patch in ([14, 28], [28, 14]):
+        config = tiny_config(vision={"patch_size": patch, "image_size": [84, 84]})
+        with pytest.raises(ValueError, match="a pixel shuffle by 2 does not divide"):
+            profile(config)

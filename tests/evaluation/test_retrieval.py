@@ -6,6 +6,7 @@ import random
 import pytest
 import torch
 
+from transformers_internvl.evaluation import retrieval
 from transformers_internvl.evaluation.retrieval import recall_at_k
 
 
@@ -83,3 +84,36 @@ def test_the_diagonal_is_right_by_default():
 def test_errors(similarity, options, reason):
     with pytest.raises(ValueError, match=reason):
         recall_at_k(similarity, **options)
+
+
+def test_the_first_image_is_0():
+    with pytest.raises(ValueError, match="lie in 0 to 1, got -1 to 1"):
+        recall_at_k(torch.zeros(2, 3), image_of_text=[0, -1, 1])
+
+
+@pytest.mark.parametrize("kind", ["images", "videos"])
+def test_every_option_goes_to_its_part(monkeypatch, kind):
+    """Modes, batches, frames and cutting are those of the call; by default the paper's."""
+    given = {}
+
+    def embed(what):
+        def run(model, processor, items, **options):
+            given[what] = (model, processor, items, options)
+            return torch.eye(3)
+
+        return run
+
+    monkeypatch.setattr(retrieval, f"embed_{kind}", embed("items"))
+    monkeypatch.setattr(retrieval, "embed_texts", embed("texts"))
+    recall = retrieval.retrieve if kind == "images" else retrieval.retrieve_videos
+    frames = {"num_frames": 3} if kind == "videos" else {}
+    options = {"mode": "InternVL-G", "batch_size": 7}
+    found = recall("model", "processor", "items", "texts", [0, 2, 1], ks=(1, 3), truncation=True, **options, **frames)
+    assert given["items"] == ("model", "processor", "items", {**options, **frames, "fit": "squash"})
+    assert given["texts"] == ("model", "processor", "texts", {"batch_size": 7, "truncation": True})
+    assert found == recall_at_k(torch.eye(3), (1, 3), [0, 2, 1]) and found["image_to_text_recall@1"] < 1
+    found = recall("model", "processor", "items", "texts")
+    frames = {"num_frames": 8} if kind == "videos" else {}
+    assert given["items"][3] == {"mode": "InternVL-C", "batch_size": 32, "fit": "squash", **frames}
+    assert given["texts"][3] == {"batch_size": 32, "truncation": False}
+    assert found == recall_at_k(torch.eye(3), (1, 5, 10))

@@ -62,3 +62,22 @@ def test_what_cannot_be_counted_is_refused():
         score.update(torch.zeros(4, 4), torch.full((4, 4), 3))
     with pytest.raises(ValueError, match="`predictions` must be 0 to 2"):
         score.update(torch.full((4, 4), -1), torch.zeros(4, 4))
+
+
+def test_rows_are_labels_and_255_is_left_out():
+    score = MeanIoU(3)
+    score.update(torch.tensor([[0, 0, 1, 2]]), torch.tensor([[1, 1, 1, 255]]))
+    assert score.counts.tolist() == [[0, 0, 0], [2, 1, 0], [0, 0, 0]]
+    assert score.compute().pixel_accuracy == pytest.approx(1 / 3)
+    assert score.compute().mean_iou == pytest.approx((0 + 1 / 3) / 2)  # class 2 is neither there nor predicted
+    with pytest.raises(ValueError, match="`labels` must be 0 to 2 .*got 254 to 254"):
+        score.update(torch.tensor([0]), torch.tensor([254]))
+    with pytest.raises(ValueError, match="`predictions` must be 0 to 2 .*got 0 to 3"):
+        score.update(torch.tensor([0, 3]), torch.tensor([0, 2]))
+    assert int(score.counts.sum()) == 3
+
+
+def test_a_single_pixel_is_a_score():
+    score = MeanIoU(2)
+    score.update(torch.tensor([1]), torch.tensor([1]))
+    assert score.compute().mean_iou == score.compute().pixel_accuracy == 1.0

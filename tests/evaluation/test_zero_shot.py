@@ -5,9 +5,11 @@ import pytest
 import torch
 from transformers import BatchFeature
 
+from transformers_internvl.evaluation import zero_shot
 from transformers_internvl.evaluation.zero_shot import (
     TEMPLATES,
     class_prompts,
+    ranks_of_right,
     top_k_accuracy,
     zero_shot_classifier,
 )
@@ -100,3 +102,37 @@ def test_errors_of_classes(names, templates, reason):
 def test_errors_of_accuracy(scores, labels, ks, reason):
     with pytest.raises(ValueError, match=reason):
         top_k_accuracy(scores, labels, ks)
+
+
+def test_among_five_classes_the_fifth_is_still_found():
+    """Whoever comes last of five is among the five best, even where all are alike; of six no more."""
+    last = torch.tensor([[5.0, 4, 3, 2, 1]])
+    assert top_k_accuracy(last, [4]) == {"top1": 0.0, "top5": 1.0}
+    assert ranks_of_right(last, [4]).tolist() == [4] and ranks_of_right(last, [0]).tolist() == [0]
+    assert top_k_accuracy(torch.zeros(2, 5), [0, 4]) == {"top1": 0.0, "top5": 1.0}
+    assert top_k_accuracy(torch.tensor([[6.0, 5, 4, 3, 2, 1]]), [5]) == {"top1": 0.0, "top5": 0.0}
+    assert top_k_accuracy(torch.tensor([[6.0, 5, 4, 3, 2, 1]]), [4]) == {"top1": 0.0, "top5": 1.0}
+    assert top_k_accuracy(torch.tensor([[1.0]]), [0]) == {"top1": 1.0, "top5": 1.0}
+
+
+def test_photo_templates_by_default():
+    stand_in = LetterCounts()
+    expected = zero_shot_classifier(stand_in, stand_in, ["cat", "dog"], TEMPLATES["photo"])
+    assert torch.equal(zero_shot_classifier(stand_in, stand_in, ["cat", "dog"]), expected)
+
+
+@pytest.mark.parametrize("kind", ["images", "videos"])
+def test_every_option_goes_to_its_part(monkeypatch, kind):
+    given = []
+    vectors = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    monkeypatch.setattr(
+        zero_shot, f"embed_{kind}", lambda *words, **options: given.append((words, options)) or vectors
+    )
+    classify = getattr(zero_shot, f"classify_{kind}")
+    classifier = torch.tensor([[1.0, 1.0], [3.0, 0.0], [0.0, 4.0]])
+    options = {"mode": "InternVL-G", "batch_size": 7} | ({"num_frames": 3} if kind == "videos" else {})
+    scores = classify("model", "processor", "items", classifier, **options)
+    assert scores.tolist() == [[1, 3, 0], [2, 0, 8]]
+    classify("model", "processor", "items", classifier)
+    usual = {"mode": "InternVL-C", "batch_size": 32} | ({"num_frames": 8} if kind == "videos" else {})
+    assert given == [(("model", "processor", "items"), each) for each in (options, usual)]

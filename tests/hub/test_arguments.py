@@ -8,10 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from transformers_internvl.conversion import shapes
+from transformers_internvl.conversion.files import shapes
 from transformers_internvl.hub import arguments
 from transformers_internvl.hub.arguments import HUB_ARGUMENTS, find_file, hub_arguments, pinned
-from transformers_internvl.processing import processor_files, tokenization
+from transformers_internvl.processing import processor_files
+from transformers_internvl.processing.tokenizers import loading as tokenization
 
 EVERYWHERE = {
     "cache_dir": "cache",
