@@ -184,3 +184,84 @@ def test_positions_without_a_label_cost_nothing(monkeypatch):
     with torch.no_grad():
         model(**batch, labels=labels)
     assert seen == [3, 2]
+
+
+class Unsized(nn.Module):
+    """A head that does not say how large its vocabulary is."""
+
+    def __init__(self, head: nn.Linear):
+        super().__init__()
+        self.head = head
+
+    def forward(self, hidden):
+        return self.head(hidden)
+
+
+@pytest.mark.parametrize(
+    ("positions", "expected"), [(4, [4]), (5, [5]), (6, [5, 1]), (10, [5, 5]), (11, [5, 5, 1]), (1, [1])]
+)
+@pytest.mark.parametrize("sized", [True, False])
+def test_chunks_end_where_they_are_full(monkeypatch, positions, expected, sized):
+    case, seen = Case(), []
+    monkeypatch.setattr(chunked, "CHUNK_ELEMENTS", 5 * V if sized else 5 * 2**17)
+    case.head.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    head = case.head if sized else Unsized(case.head)
+    part = (case.hidden[:positions], case.targets[:positions])
+    expected_loss = plain(case.head, *part, case.weights[:positions])
+    seen.clear()
+    loss = chunked.weighted_cross_entropy(head, *part, case.weights[:positions])
+    torch.testing.assert_close(loss, expected_loss)
+    assert seen == expected
+    loss.backward()
+    again = 1 if len(expected) == 1 else 2  # several are made again in the backward pass, one is kept
+    assert sorted(seen) == sorted(expected * again)
+    seen.clear()
+    with torch.no_grad():
+        assert len(chunked.cross_entropies_of(head, *part)) == positions
+    assert seen == expected
+
+
+@pytest.mark.parametrize(("cached", "expected"), [(V - 1, [1] * 5), (V, [1] * 5), (2 * V, [2, 2, 1]), (5 * V, [5])])
+def test_blocks_of_a_chunk_end_where_they_are_full(monkeypatch, cached, expected):
+    case, seen, plainly = Case(), [], chunked._to_gradient_
+    monkeypatch.setattr(chunked, "CHUNK_ELEMENTS", 5 * V)
+    monkeypatch.setattr(chunked, "CACHED_ELEMENTS", cached)
+    monkeypatch.setattr(chunked, "_to_gradient_", lambda *parts: seen.append(len(parts[0])) or plainly(*parts))
+    assert_same(case.run(chunked.weighted_cross_entropy), case.run(plain), rtol=1e-5, atol=1e-5)
+    assert seen[: len(expected)] == expected and sum(seen) == N and seen[-1] == min(2, expected[0])
+
+
+def test_a_vocabulary_larger_than_a_chunk_goes_position_by_position(monkeypatch):
+    monkeypatch.setattr(chunked, "CHUNK_ELEMENTS", V - 1)
+    for loss in (chunked.weighted_cross_entropy, through_the_module):
+        case = Case()
+        assert_same(case.run(loss), case.run(plain), rtol=1e-5, atol=1e-5)
+
+
+def test_logits_that_are_huge_stay_finite():
+    case = Case()
+    with torch.no_grad():
+        case.head.weight.mul_(1e3)
+    found = case.run(chunked.weighted_cross_entropy)
+    assert_same(found, case.run(plain), rtol=1e-4, atol=1e-2)
+    assert all(value.isfinite().all() for value in found.values())
+
+
+def test_only_a_plain_product_is_taken_for_one():
+    class Quantized(nn.Parameter):
+        pass
+
+    class Renamed(nn.Linear):
+        pass
+
+    assert chunked._is_product(nn.Linear(D, V, bias=False)) and chunked._is_product(Renamed(D, V, bias=False))
+    other = nn.Linear(D, V, bias=False)
+    other.weight = Quantized(other.weight.data)
+    for head in (nn.Linear(D, V), Doubled(D, V, bias=False), other, Unsized(nn.Linear(D, V, bias=False))):
+        assert not chunked._is_product(head)
+    assert not chunked._has_hooks(nn.Linear(D, V))
+    for kind in ("forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"):
+        head = nn.Linear(D, V, bias=False)
+        getattr(head, f"register_{kind}")(lambda *_: None)
+        assert chunked._has_hooks(head), kind
+    assert chunked._has_hooks(patched(nn.Linear(D, V, bias=False)))

@@ -228,6 +228,12 @@ def test_queries_count_among_the_tokens_of_an_image():
     assert config.image_seq_length == 7 + 576
     assert config.middleware_config.vision_hidden_size == config.vision_config.hidden_size == 3200
     assert config.to_diff_dict()["mm_hidden_size"] == 64
+    tower = {"hidden_size": 40, "num_attention_heads": 4}
+    narrow = InternVLLlavaConfig(
+        mm_vision_tower="OpenGVLab/InternVL-14B-224px", vision_config=tower, middleware_config={"hidden_size": 64}
+    )
+    assert narrow.middleware_config.vision_hidden_size == 40
+    assert narrow.to_canonical().middleware_config.vision_hidden_size == 40
     config.set_tower(InternVisionConfig(hidden_size=48, num_attention_heads=4))
     assert config.middleware_config.vision_hidden_size == 48 and config.image_seq_length == 7 + 576
 
@@ -367,3 +373,39 @@ def test_metrics_of_the_dual_encoder_get_similarities_and_vectors():
 
     fields = {field.name for field in dataclasses.fields(InternVLDualEncoderForPreTrainingOutput)}
     assert set(seen_by_metrics(model, fields)) == named
+
+
+@pytest.mark.parametrize(("ratio", "tokens"), [(1.0, 1024), (0.5, 256), (0.25, 64)])
+def test_tokens_of_a_tile_for_every_ratio(ratio, tokens):
+    assert InternVLChatConfig(downsample_ratio=ratio, force_image_size=448).image_seq_length == tokens
+
+
+def test_what_is_kept_aside_of_the_authors_says_nothing_of_quantization():
+    config = InternVLChatConfig(template="internvl2_5")
+    config.quantization_config = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    kept = config.to_canonical().authors_config
+    assert kept["template"] == "internvl2_5" and "quantization_config" not in kept
+
+
+def test_patches_are_dropped_by_towers_alone():
+    for vision_config in ({"patch_dropout": 0.5}, InternVLVisionConfig(patch_dropout=0.5)):
+        with pytest.raises(ValueError, match="`vision_config.patch_dropout` must be 0 in a chat model"):
+            InternVLConfig(vision_config=vision_config)
+
+
+@pytest.mark.parametrize("given", [{"projector_type": "two_mlp"}, {"middleware_config": {}}])
+def test_the_double_projector_goes_with_its_queries(given):
+    with pytest.raises(ValueError, match="give both or neither"):
+        InternVLConfig(**given)
+
+
+def test_files_say_nothing_of_heads_that_are_not_there(tmp_path):
+    InternVLVisionConfig().save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    heads = {"classifier_pooling", "classifier_pool_heads", "semantic_loss_ignore_index", "use_fpn"}
+    assert not written.keys() & {*heads, "out_features", "out_indices", "_out_features", "stage_names"}
+    changed = {"classifier_pooling": "attention_pooling", "semantic_loss_ignore_index": 0, "use_fpn": True}
+    InternVLVisionConfig(**changed).save_pretrained(tmp_path)
+    assert changed.items() <= json.loads((tmp_path / "config.json").read_text()).items()
+    again = InternVLVisionConfig.from_dict({**InternVLVisionConfig().to_dict(), "stage_names": ["stem", "stage1"]})
+    assert len(again.stage_names) == 25  # derived, whatever a file says

@@ -84,11 +84,16 @@ class InternVLDualEncoderForPreTraining(InternVLDualEncoderModel):
             return_loss: accepted for `Trainer`; the losses are always computed.
 
         Raises:
-            ValueError: texts of the tasks have different shapes, or no negative can be drawn.
+            ValueError: texts of the tasks have different shapes; no negative can be drawn; negatives without a mask.
         """
         shapes = {tuple(ids.shape) for ids in (input_ids, labels, summarize_input_ids, positive_input_ids)}
         if len(shapes) > 1:
             raise ValueError(f"The texts of all tasks must have one shape `(B, L)`, got {sorted(shapes)}: pad them.")
+        if (negative_input_ids is None) != (negative_attention_mask is None):
+            raise ValueError(
+                "`negative_input_ids` and `negative_attention_mask` belong together: give both, or neither to have "
+                "negatives drawn."
+            )
         vision = self.vision_model(pixel_values).last_hidden_state  # (B, M, W)
 
         itc_queries, itc_text = self._run(vision, summarize_input_ids, summarize_attention_mask, contrastive_mask)
