@@ -8,6 +8,7 @@ from transformers import AutoModelForImageTextToText
 from tests.parity.golden import golden_root
 from tests.training.ranks import LABELLED, samples
 from transformers_internvl.modeling.losses import share_of_step, token_weights
+from transformers_internvl.training.trainers.trainer import label_count, weight_of
 
 
 @pytest.fixture
@@ -58,3 +59,25 @@ def test_the_router_learns_under_gradient_checkpointing(model):
         model(**piece)
     with torch.no_grad():
         model(**piece)
+
+
+@pytest.mark.parametrize("reduction", ["token", "square"])
+def test_the_first_position_of_a_piece_is_predicted_from_nothing(model, reduction):
+    """A label there enters no share, whatever weight stands at it: shares of a step come to one."""
+    pieces = samples(model.config)[:3]
+    for piece in pieces:
+        piece["labels"][:, 0] = 5
+        piece["loss_weight"] = token_weights(piece["labels"], reduction)
+        assert piece["loss_weight"][:, 0].all()
+    total = weight_of(pieces)
+    torch.testing.assert_close(total, sum(piece["loss_weight"][:, 1:].sum() for piece in pieces))
+    shares = [share_of_step(piece["labels"], piece["loss_weight"], total) for piece in pieces]
+    assert sum(shares).item() == pytest.approx(1.0)
+    count = label_count(pieces)
+    assert sum(share_of_step(piece["labels"], None, count) for piece in pieces).item() == pytest.approx(1.0)
+    coefficient = model.config.text_config.router_aux_loss_coef
+    for piece, share in zip(pieces, shares, strict=True):
+        outputs = model(**piece, num_items_in_batch=total)
+        alone = model(**{k: v for k, v in piece.items() if k != "loss_weight"}, loss_reduction="none").loss
+        expected = (alone * piece["loss_weight"]).sum() / total + coefficient * outputs.aux_loss * share
+        torch.testing.assert_close(outputs.loss, expected, rtol=1e-5, atol=1e-5)

@@ -291,14 +291,17 @@ def test_of_packs_that_are_equally_full_the_oldest_is_taken():
     assert [piece.key for piece in gone.pieces] == ["a"]
 
 
-@pytest.mark.parametrize("labels, kept", [(0, False), (1, False), (2, True)])
-def test_a_part_with_a_label_in_256_tokens_is_lost_and_with_two_kept(labels, kept):
-    first, second = Image(0, 6, 1), Image(256, 262, 1)
-    piece = Piece("x", 0, 300, (first, second), ((100, 100 + labels), (270, 290)))
-    packer = AuthorsPacker(256, 9)
-    packs = run(packer, [piece])
-    assert packer.lost == ([] if kept else [("x", 0, 256)])
-    assert [places(pack)[0] for pack in packs] == [("x", 0), ("x", 256)][not kept :]
+@pytest.mark.parametrize(
+    "tokens, labels, kept",
+    [(256, 0, False), (256, 1, False), (255, 1, True), (256, 2, True), (512, 2, False), (511, 2, True)],
+)
+def test_a_part_with_a_label_in_256_tokens_is_lost_and_one_with_more_is_kept(tokens, labels, kept):
+    first, second = Image(0, 6, 1), Image(tokens, tokens + 6, 1)
+    learned = ((100, 100 + labels), (tokens + 10, tokens + 30))
+    packer = AuthorsPacker(tokens, 9)
+    packs = run(packer, [Piece("x", 0, tokens + 40, (first, second), learned)])
+    assert packer.lost == ([] if kept else [("x", 0, tokens)])
+    assert [places(pack)[0] for pack in packs] == [("x", 0), ("x", tokens)][not kept :]
 
 
 def test_tiles_without_tokens_count():

@@ -305,3 +305,73 @@ if __name__ == "__main__":  # one of two ranks: test_two_ranks_give_the_curve_of
     curves["FSDP2, head of its own"] = gradient_error_under_fsdp2(own_head=True)
     if os.environ["RANK"] == "0":
         Path(sys.argv[1]).write_text(json.dumps(curves))
+
+
+def unlabelled() -> list[dict[str, torch.Tensor]]:
+    return [{**row, "labels": torch.full_like(row["labels"], -100)} for row in samples()[:2]]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_step_without_labels_costs_and_changes_nothing(reduction, tmp_path):
+    trainer = _trainer(tmp_path, data_collator=join)
+    trainer.model.config.loss_reduction = reduction
+    kept, total = trainer.get_batch_samples(iter([join(unlabelled())]), 1, torch.device("cpu"))
+    assert total.item() == 0
+    loss = trainer.compute_loss(trainer.model.train(), kept[0], num_items_in_batch=total)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert all(p.grad is None or (p.grad == 0).all() for p in trainer.model.parameters())
+    assert trainer.evaluate(unlabelled())["eval_loss"] == 0.0
+
+
+def test_batches_without_labels_do_not_count_in_an_evaluation(tmp_path):
+    trainer = _trainer(tmp_path, data_collator=join, per_device_eval_batch_size=2)
+    plain = trainer.evaluate(samples()[:2])["eval_loss"]
+    assert trainer.evaluate([*unlabelled(), *samples()[:2]])["eval_loss"] == pytest.approx(plain, abs=1e-6)
+    assert trainer._evaluated is None
+
+
+def test_an_evaluation_with_weights_is_the_mean_with_them(tmp_path):
+    """Over all batches: the weights of each, and not its labels or rows, say how much it counts."""
+    rows = samples()[:4]
+    for row, weight in zip(rows, (0.25, 3.0, 0.5, 1.0), strict=True):
+        row["loss_weight"] = torch.where(row["labels"] != -100, weight, 0.0)
+    model = tiny_model().eval()
+    with torch.no_grad():
+        entropies = [model(**row, loss_reduction="none").loss for row in samples()[:4]]
+    top = sum((e * row["loss_weight"]).sum() for e, row in zip(entropies, rows, strict=True))
+    expected = top / sum(row["loss_weight"][:, 1:].sum() for row in rows)
+    for size in (1, 3):
+        trainer = _trainer(tmp_path, data_collator=join, per_device_eval_batch_size=size)
+        assert trainer.evaluate(rows)["eval_loss"] == pytest.approx(expected.item(), abs=2e-5)
+
+
+def test_labels_that_were_shifted_weigh_by_themselves(tmp_path):
+    """`Trainer` shifts them where a sequence is cut among devices: then the first of a piece is predicted, too."""
+    trainer, batch = _trainer(tmp_path), join(samples()[:3])
+    shifted = torch.nn.functional.pad(batch["labels"][:, 1:], (0, 1), value=-100)
+    shifted[0, :] = -100
+    shifted[0, :2] = 7
+    batch["shift_labels"] = shifted
+    total = trainer.step_weight([batch])
+    torch.testing.assert_close(batch["loss_weight"], token_weights(shifted, "sample"))
+    assert total.item() == pytest.approx(3.0)  # "sample": one for each
+
+
+@pytest.mark.parametrize("given", [{"part_learning_rates": {"head": 3.0}}, {"layer_decay": {"vision": 0.5}}])
+def test_either_of_two_makes_groups_with_the_arguments_decay(given, tmp_path):
+    trainer = _trainer(tmp_path, **given)
+    trainer.args.weight_decay = 0.25
+    groups = {group["name"]: group for group in trainer.create_optimizer().param_groups}
+    decays = {name.rpartition(".")[2]: group["weight_decay"] for name, group in groups.items()}
+    assert decays == {"decay": 0.25, "no_decay": 0.0}
+    head, pixels = groups["head.3.decay"], groups.get("vision.0.decay", groups.get("vision.5.decay"))
+    rate = trainer.args.learning_rate
+    expected = (3.0, rate) if "part_learning_rates" in given else (rate, rate * 0.5**5)
+    assert (head["lr"], pixels["lr"]) == pytest.approx(expected)
+
+
+def test_several_devices_in_one_process_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 2))
+    with pytest.raises(ValueError, match="2 devices in one process split a batch"):
+        _trainer(tmp_path)
