@@ -11,16 +11,23 @@ import pytest
 import torch
 from PIL import Image
 
-from transformers_internvl.processing import frame_sampling, pixels, processor_files, sources
-from transformers_internvl.processing.frame_sampling import MAX_FRAMES, fps_indices, frame_indices, segment_indices
-from transformers_internvl.processing.grounding import format_box, parse_answers, parse_grounding
-from transformers_internvl.processing.image_processing import InternVLImageProcessor
-from transformers_internvl.processing.image_processing_llava import InternVLLlavaImageProcessor
-from transformers_internvl.processing.pixels import MAX_SIDE, MAX_VALUES, Unit, to_levels
-from transformers_internvl.processing.placeholders import MAX_SEQ_LENGTH, checked_length
-from transformers_internvl.processing.resampling import Target, resize_like_pillow
-from transformers_internvl.processing.tiling import MAX_TILES, check_limits, select_grid
-from transformers_internvl.processing.video_timing import describe_timing, seconds_of, upright
+from transformers_internvl.processing import processor_files, sources
+from transformers_internvl.processing.images import pixels
+from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
+from transformers_internvl.processing.images.image_processing_llava import InternVLLlavaImageProcessor
+from transformers_internvl.processing.images.pixels import MAX_SIDE, MAX_VALUES, Unit, to_levels
+from transformers_internvl.processing.images.resampling import Target, resize_like_pillow
+from transformers_internvl.processing.images.tiling import MAX_TILES, check_limits, select_grid
+from transformers_internvl.processing.text.grounding import format_box, parse_answers, parse_grounding
+from transformers_internvl.processing.text.placeholders import MAX_SEQ_LENGTH, checked_length
+from transformers_internvl.processing.videos import frame_sampling
+from transformers_internvl.processing.videos.frame_sampling import (
+    MAX_FRAMES,
+    fps_indices,
+    frame_indices,
+    segment_indices,
+)
+from transformers_internvl.processing.videos.video_timing import describe_timing, seconds_of, upright
 
 # --- grids ---
 

@@ -128,10 +128,12 @@ def image_tiles(
     images = [(image, len(sample)) for sample in samples for image in sample]
     for (image, in_sample), override in zip(images, overrides, strict=True):
         own = {**options, **override}
-        if own.pop("share_tile_budget", None) or getattr(image_processor, "share_tile_budget", False):
+        shared = own.pop("share_tile_budget", None)
+        if getattr(image_processor, "share_tile_budget", False) if shared is None else shared:
             budget = own.get("max_patches") or image_processor.max_patches
             own["max_patches"] = override.get("max_patches") or tile_budget(budget, in_sample)
-            own["share_tile_budget"] = False
+        if shared is not None or hasattr(image_processor, "share_tile_budget"):
+            own["share_tile_budget"] = False  # told already, by the limit
         parts.append(image_processor([image], **own))
     outputs = {name: joined([part[name] for part in parts]) for name in parts[0] if name != "num_patches"}
     return outputs, [int(part["num_patches"][0]) for part in parts]

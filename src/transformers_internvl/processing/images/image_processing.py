@@ -57,6 +57,12 @@ NORMALIZE_TYPES = {
 
 BACKENDS = ("pil", "torch")
 
+_OWN_OPTIONS = (
+    *("crop_to_patches", "min_patches", "max_patches", "use_thumbnail", "pad2square", "share_tile_budget"),
+    *("backend", "return_grid"),
+)
+"""Those of which None in a call means what the processor is set to."""
+
 
 class InternVLImageProcessorKwargs(ImagesKwargs, total=False):
     r"""
@@ -144,6 +150,7 @@ class InternVLImageProcessor(PilBackend):
 
     def _standardize_kwargs(self, normalize_type: str | None = None, **kwargs) -> dict:
         check_pair(kwargs.get("size"))
+        kwargs |= {name: getattr(self, name) for name in _OWN_OPTIONS if kwargs.get(name, ...) is None}
         return with_statistics(super()._standardize_kwargs(**kwargs), normalize_type)
 
     def _validate_preprocess_kwargs(self, min_patches: int = 1, max_patches: int = 1, **kwargs) -> None:
