@@ -18,6 +18,7 @@ from transformers_internvl import (
     InternVLDualEncoderModel,
     InternVLVisionModel,
 )
+from transformers_internvl.conversion.surgery import towers
 from transformers_internvl.conversion.surgery.towers import resize_position_table, truncate_layers
 
 
@@ -188,3 +189,48 @@ def test_what_cannot_be_done_is_refused(tower, folder):
     wide = InternVLVisionModel(tiny_config(vision={"image_size": [56, 84]}).vision_config)
     with pytest.raises(ValueError, match="square grids, got 24 patches"):
         resize_position_table(wide, 84)
+
+
+def test_sides_at_the_bounds_of_patches_of_two_sides():
+    """One patch is the smallest picture; of patches with two sides the longer one counts."""
+    tower = InternVLVisionModel(tiny_config().vision_config)
+    assert tuple(resize_position_table(tower, 14).config.image_size) == (14, 14)
+    assert tower.embeddings.position_embeddings.shape[1] == 2
+    assert resize_position_table(tiny_model(), 28).config.image_seq_length == 1
+    with pytest.raises(ValueError, match="multiple of 14 pixels, got 13"):
+        resize_position_table(tower, 13)
+    long = InternVLVisionModel(tiny_config(vision={"patch_size": [14, 28]}).vision_config)
+    with pytest.raises(ValueError, match="multiple of 28 pixels, got 42"):
+        resize_position_table(long, 42)
+
+
+def test_layers_by_number_from_both_ends():
+    """In a tower of 4 blocks the states are 0 to 4, or -5 to -1; of 3 blocks, -4 to -1."""
+    assert [towers._from_front(layer, 4) for layer in (0, 4, -1, -5)] == [0, 4, 4, 0]
+    assert [towers._counted_anew(layer, 4, 3) for layer in (0, 3, -2, -5)] == [0, 3, -1, -4]
+    assert towers._counted_anew([0, -2, [1]], 4, 3) == [0, -1, [1]]
+    for layer, least in ((0, 0), (3, 3), (-1, 4), (-5, 0)):
+        model = tiny_model(vision_feature_layer=layer)
+        assert towers._last_layer_read(model, towers.find_tower(model), 4) == least
+    model = tiny_model()
+    model.config.vision_feature_layer = [1, -2]
+    assert towers._last_layer_read(model, towers.find_tower(model), 4) == 3
+    tower = model.model.vision_tower
+    assert towers._last_layer_read(tower, tower, 4) == 0
+
+
+def test_as_few_blocks_as_are_read_and_no_fewer():
+    model = tiny_model(vision_feature_layer=2)
+    with pytest.raises(ValueError, match="output of block 2: keep at least 2"):
+        truncate_layers(model, 1)
+    pixels = torch.randn(1, 3, 56, 56)
+    with torch.no_grad():
+        before = model.get_image_features(pixels).pooler_output
+        assert torch.equal(truncate_layers(model, 2).get_image_features(pixels).pooler_output, before)
+    assert model.config.vision_feature_layer == 2 and len(model.model.vision_tower.encoder.layer) == 2
+    assert truncate_layers(model, 2) is model
+
+
+def test_a_norm_at_the_end_matters_only_where_blocks_go():
+    normed = InternVLVisionModel(tiny_config(vision={"use_mean_pooling": False}).vision_config)
+    assert truncate_layers(normed, 4) is normed

@@ -171,3 +171,37 @@ def test_what_cannot_be_done_is_refused(tmp_path):
     old = AutoModelForImageTextToText.from_pretrained(tmp_path / "llava")
     with pytest.raises(ValueError, match="convert it to the -hf layout first"):
         replace_language_model(old, Qwen2ForCausalLM(text), 1)
+
+
+@pytest.mark.parametrize("layer", [-5, 4, 0, -1])
+def test_every_state_of_the_tower_can_be_read(layer):
+    model = replace_tower(tiny_model(), tiny_model(seed=1), vision_feature_layer=layer)
+    assert model.config.vision_feature_layer == layer
+    with torch.no_grad():
+        assert model.get_image_features(torch.randn(1, 3, 56, 56)).pooler_output.isfinite().all()
+
+
+@pytest.mark.parametrize("layer", [-6, 5, [1], "-1"])
+def test_what_is_no_state_of_the_tower_is_refused(layer):
+    with pytest.raises(ValueError, match="must be within the 4 blocks, got"):
+        replace_tower(tiny_model(), tiny_model(seed=1), vision_feature_layer=layer)
+
+
+def test_the_last_layer_is_the_last_of_any_depth():
+    """The last one needs no word; another one does, even where the number fits."""
+    deeper = tiny_model(seed=1, vision={"num_hidden_layers": 6})
+    assert replace_tower(tiny_model(), deeper).config.vision_feature_layer == -1
+    with pytest.raises(ValueError, match="reads layer 2 of 4 blocks, the tower has 6"):
+        replace_tower(tiny_model(vision_feature_layer=2), deeper)
+    assert replace_tower(tiny_model(vision_feature_layer=2), tiny_model(seed=1)).config.vision_feature_layer == 2
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_what_is_no_weight_goes_along(training):
+    """The mode, and the settings of generation; the parts that were given stay as they are."""
+    model, other = tiny_model().train(training), tiny_model(seed=1).train(training)
+    model.generation_config.max_new_tokens = 77
+    joined = replace_tower(model, other)
+    assert joined.training is training and joined.generation_config.max_new_tokens == 77
+    assert extract_tower(model, "hf").training is extract_tower(model).training is training
+    assert joined.model.vision_tower.training is training and joined.lm_head.weight is model.lm_head.weight
