@@ -2,16 +2,24 @@
 """The decisions of a run, each by itself: seeds, dtypes, when it is evaluated, what is logged, asked and planned."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
 import torch
+from datasets import Dataset
+from PIL import Image
+from transformers import AutoProcessor
 
 from transformers_internvl import nano_path
 from transformers_internvl.profiling.training_memory import Work
+from transformers_internvl.training.data.collation import PackingCollator, PaddingCollator
+from transformers_internvl.training.data.records import DataSet, SkipPolicy, TableRows
 from transformers_internvl.training.run import answers as answers_module
 from transformers_internvl.training.run import plan, report, run
 from transformers_internvl.training.run.answers import ANSWER_FILE, LONGEST, AnswerLog
+from transformers_internvl.training.run.data import PairRows, read_sets
+from transformers_internvl.training.run.objectives import objective_of
 from transformers_internvl.training.run.option_checks import check_image_size, check_options
 from transformers_internvl.training.run.options import read_options
 from transformers_internvl.training.run.report import LOG_FILE, RunReport, draw_curve, read_log
@@ -105,6 +113,39 @@ def test_the_tile_limit_is_written_into_processor_and_config():
     config.max_dynamic_patch = 12
     run.keep_tile_limit(6, SimpleNamespace(image_processor=SimpleNamespace()), config)
     assert config.max_dynamic_patch == 6
+
+
+def test_what_was_logged_last_and_the_card(tmp_path):
+    history = [{"step": 2, "eval_loss": 3.0}, {"step": 2, "loss": 1.0}, {"step": 4, "loss": 0.5}]
+    job = object.__new__(run.Run)
+    trained = SimpleNamespace(global_step=4, log_history=history)
+    job.trainer = SimpleNamespace(state=trained, args=None, get_total_train_batch_size=lambda args: 24)
+    assert (job._last("loss"), job._last("eval_loss"), job._last("other")) == (0.5, 3.0, None)
+    assert not job._is_evaluated()
+    history.append({"step": 4, "eval_loss": 2.0})
+    assert job._is_evaluated() and job._last("eval_loss") == 2.0
+    card = tmp_path / "README.md"
+    for chosen, rank in (
+        (options(data="x/d.jsonl", learning_rate=3e-4), 16),
+        (options(FULL, learning_rate=3e-4), None),
+    ):
+        job.options = chosen
+        card.write_text("# A model\n\n")
+        job._describe(card)
+        text = card.read_text()
+        assert text.startswith("# A model\n\n## Training\n\nBy `internvl train`:\n\n| | |\n|---|---|\n")
+        found = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", text, re.MULTILINE))
+        expected = {"recipe": chosen.recipe.name, "data": "d.jsonl", "steps": "4", "samples in a step": "24"}
+        expected |= {"learning rate": "0.0003", "loss": "0.5000", "evaluation loss": "2.0000"}
+        assert found == expected | ({} if rank is None else {"rank of the adapters": str(rank)})
+
+
+@pytest.mark.parametrize("disabled", [None, True, False])
+def test_a_bar_unless_it_is_switched_off(disabled):
+    chosen = options(**({} if disabled is None else {"disable_tqdm": disabled}))
+    trainer = SimpleNamespace(remove_callback=lambda kind: None, add_callback=lambda callback: None)
+    job = run.Run(chosen, None, None, None, trainer, None)
+    assert job.report.with_bar is (not disabled)
 
 
 # --- what is checked before ---
@@ -369,3 +410,78 @@ def test_counts_are_of_what_is_predicted():
     assert weight_of([{"loss_weight": weights}, {"loss_weight": weights[1:]}]).item() == 3.75 + 0.75
     assert weight_of([{"loss_weight": weights, "shift_labels": labels}]).item() == 27.75
     assert weight_of([{"loss_weight": weights.double()}]).dtype == torch.float32
+
+
+# --- data and objectives ---
+
+
+def test_pairs_of_rows():
+    picture = Image.new("RGB", (4, 4), (9, 8, 7))
+    rows = [
+        {"image": picture, "caption": "a", "captions": ["b", "c"]},
+        {"image": picture, "caption": "d"},
+        {"image": picture, "captions": ["e", 7]},
+        {"image": picture, "captions": []},
+        {"image": None, "caption": "f"},
+        {"image": "", "caption": "f"},
+    ]
+    policy = SkipPolicy(4)
+    pairs = PairRows([DataSet("x", TableRows("x", rows[:1])), DataSet("y", TableRows("y", rows[1:]))], policy)
+    assert [caption for *_, caption in pairs.pairs] == ["b", "c", "d"] and len(pairs) == 3
+    assert [where for where, _ in policy.skipped] == [f"y, row {row}" for row in (1, 2, 3, 4)]
+    assert pairs[2]["caption"] == "d" and pairs[2]["image"].getpixel((0, 0)) == (9, 8, 7)
+    for change in ({"repeat": 2.0}, {"augment": True}):
+        with pytest.raises(ValueError, match="Set 'y': pairs are neither repeated nor augmented"):
+            PairRows([DataSet("x", TableRows("x", rows[:2])), DataSet("y", TableRows("y", rows), **change)], policy)
+    with pytest.raises(ValueError, match="No pair of a picture and a caption is left"):
+        PairRows([DataSet("x", TableRows("x", rows[3:4]))], SkipPolicy(1))
+
+
+def test_a_folder_of_tables_is_read_in_the_order_of_their_names(tmp_path):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for name in ("c", "a", "b"):
+        Dataset.from_dict({"image": [f"{name}.png"], "caption": [name]}).to_parquet(folder / f"{name}.parquet")
+    (part,) = read_sets(folder, 5)
+    assert [part.rows.fields(row)["caption"] for row in range(3)] == ["a", "b", "c"]
+    assert (part.name, part.max_patches, part.rows.root) == ("tables", 5, str(folder))
+    (alone,) = read_sets(folder / "b.parquet", root="https://host/part")
+    assert (alone.rows.root, alone.max_patches, len(alone.rows)) == ("https://host/part", None, 1)
+
+
+@pytest.mark.parametrize("part", ["packed_tokens", "part_learning_rates", "layer_decay"])
+def test_what_an_objective_cannot_do(part):
+    given = {"packed_tokens": 9, "packed_tiles": 9} if part == "packed_tokens" else {part: {"vision": 0.9}}
+    assert objective_of(options("internvl2.5-1b-full", **given)).chats
+    with pytest.raises(ValueError, match="cannot be packed" if part == "packed_tokens" else "all parts at one rate"):
+        objective_of(options(MPO, **given))
+    if part == "packed_tokens":
+        with pytest.raises(ValueError, match="Objective 'contrastive' cannot be packed"):
+            objective_of(options("internvl-14b-contrastive", **given))
+
+
+@pytest.mark.parametrize("max_steps", [None, 7])
+def test_options_reach_the_data(tmp_path, max_steps):
+    path = tmp_path / "d.jsonl"
+    turns = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
+    path.write_text((json.dumps({"conversations": turns}) + "\n") * 3)
+    fields = {"data": str(path), "eval_data": str(path), "mixing": "root", "too_long": "cut", "max_length": 77}
+    fields |= {"on_bad_sample": "skip:2", "text_tokens": "regions", "max_tiles": 5, "max_steps": max_steps}
+    processor = AutoProcessor.from_pretrained(nano_path())
+    packed = {"packed_tokens": 300, "packed_tiles": 9, "loss_reduction": "sample"}
+    chosen = options(FULL, **fields, **packed)
+    data = objective_of(chosen).read(chosen, processor, 13)
+    evaluated = objective_of(chosen).evaluates(chosen, processor, 13)
+    for samples in (data.samples, evaluated):
+        assert samples.mixture.identity() == {"sizes": [3], "repeats": [1.0], "mixing": "root", "seed": 13}
+        encoder = samples.encoder
+        assert (encoder.max_length, encoder.too_long, encoder.text_tokens) == (77, "cut", "regions")
+        assert samples.policy.limit == 2 and samples.sets[0].max_patches == 5
+    assert data.samples.policy is not evaluated.policy
+    assert data.stream.endless is (max_steps is not None) and data.stream.limits["max_tokens"] == 300
+    pad = processor.tokenizer.pad_token_id
+    assert data.collator == PackingCollator("sample", pad) and data.eval_collator == PaddingCollator(pad)
+    rows = options(FULL, **fields, loss_reduction="square")
+    plain = objective_of(rows).read(rows, processor, 13)
+    assert plain.stream is plain.samples and plain.collator == PaddingCollator(pad, reduction="square")
+    assert plain.eval_collator == PaddingCollator(pad)
