@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel
 from tests.closeness import SAME_WEIGHTS
 from tests.fused_lora import adapt, fused_model, logits, write_adapter
 from tests.parity.golden import golden_root
-from transformers_internvl.conversion.lora.adapters import Adapter, convert_adapter, to_authors
+from transformers_internvl.conversion.lora.adapters import Adapter, convert_adapter, to_authors, to_canonical
 
 CASES = ["chat_internlm2", "chat_qwen2", "chat_phi3", "chat_llama3"]
 
@@ -190,3 +190,44 @@ def test_what_cannot_be_done_is_refused(tmp_path):
     IA3Config().save_pretrained(new)
     with pytest.raises(ValueError, match="of type .*IA3, expected LORA"):
         convert_adapter(new, tmp_path / "x", source)
+
+
+def test_the_scale_of_a_module_is_that_of_the_first_pattern_that_ends_in_it():
+    config = LoraConfig(r=4, lora_alpha=8, alpha_pattern={"q_proj": 1, r"layers\.0\..*": 2, "proj": 3})
+    adapter = Adapter(config, {})
+    found = {name: adapter.alpha_of(name) for name in ("layers.0.q_proj", "layers.0.k_proj", "x.proj", "q_proj.x")}
+    assert found == {"layers.0.q_proj": 1, "layers.0.k_proj": 2, "x.proj": 3, "q_proj.x": 8}
+    config.alpha_pattern = None
+    assert adapter.alpha_of("q_proj") == 8
+
+
+@pytest.mark.parametrize("kind", ["A", "B"])
+def test_half_an_adapter_is_refused(kind):
+    config = LoraConfig(r=2, target_modules=["q_proj"])
+    with pytest.raises(ValueError, match="incomplete: a.q_proj needs both lora_A and lora_B"):
+        Adapter.from_tensors(config, {f"base_model.model.a.q_proj.lora_{kind}.weight": torch.ones(2, 2)})
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("A", (3, 27)), ("B", (27, 3))])
+def test_an_adapter_of_another_width_is_refused(kind, shape):
+    """Each side is looked at: the input's width in A, the output's in B."""
+    config = AutoConfig.from_pretrained(golden_root() / "chat_internlm2")
+    name = "vision_model.encoder.layers.0.attn.proj"
+    kinds = {"lora_A.weight": torch.ones(3, 28), "lora_B.weight": torch.ones(28, 3)}
+    row = LoraConfig(r=3, target_modules=["proj"])
+    assert len(to_canonical(Adapter(row, {name: kinds}), config).modules) == 1
+    kinds[f"lora_{kind}.weight"] = torch.ones(*shape)
+    with pytest.raises(ValueError, match=f"does not fit: its lora_{kind}.weight is "):
+        to_canonical(Adapter(row, {name: kinds}), config)
+
+
+def test_only_what_differs_stands_in_patterns():
+    """And what chose the modules before chooses no more."""
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", exclude_modules=["x"])
+    config.layers_to_transform, config.layers_pattern, config.modules_to_save = [0], "layers", ["mlp1"]
+    modules = {name: {"lora_A.weight": torch.ones(rank, 5)} for name, rank in (("a", 4), ("b", 3))}
+    found = Adapter(config, {}).with_modules(modules, {"a": 8, "b": 6}, []).config
+    assert (found.rank_pattern, found.alpha_pattern, found.target_modules) == ({"b": 3}, {"b": 6}, {"a", "b"})
+    chooses = ("layers_to_transform", "layers_pattern", "exclude_modules", "modules_to_save")
+    assert [getattr(found, name) for name in chooses] == [None] * 4
+    assert config.layers_to_transform == [0] and config.modules_to_save == ["mlp1"]

@@ -520,6 +520,82 @@ def test_a_target_that_another_run_has_made_meanwhile_stays(tmp_path, monkeypatc
     assert not (tmp_path / "out" / "mine").exists() and (tmp_path / "out" / "config.json").exists()
 
 
+TOWER = golden_root() / "intern_vit_300m"
+
+
+@pytest.mark.parametrize(("less", "files"), [(0, 1), (1, 2)])
+def test_a_file_may_be_as_large_as_the_limit(tmp_path, less, files):
+    """And two files have an index as many have."""
+    total = sum(tensor.nbytes for tensor in weights(TOWER).values())
+    out = convert_checkpoint(TOWER, tmp_path / "out", "hf", max_shard_size=total - less, progress=False)
+    assert len(list(out.glob("*.safetensors"))) == files
+    assert (out / "model.safetensors.index.json").exists() is (files > 1)
+    assert sum(tensor.nbytes for tensor in weights(out).values()) == total
+    AutoModel.from_pretrained(out)
+
+
+def test_what_a_killed_replacement_left_aside_goes(tmp_path):
+    for name in ("out", "out.replaced"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old").write_text("old")
+    convert_checkpoint(TOWER, tmp_path / "out", "hf", overwrite=True, progress=False)
+    assert os.listdir(tmp_path) == ["out"] and not (tmp_path / "out" / "old").exists()
+
+
+def test_the_source_under_another_name_is_no_target(tmp_path):
+    source = shutil.copytree(TOWER, tmp_path / "source")
+    (tmp_path / "link").symlink_to(source)
+    for one, other in (("link", "source"), ("source", "link")):
+        with pytest.raises(ValueError, match="is the source: choose another folder"):
+            convert_checkpoint(tmp_path / one, tmp_path / other, "hf", overwrite=True, progress=False)
+    assert (source / "config.json").exists()
+
+
+def test_what_tells_one_job_from_another(tmp_path):
+    source = shutil.copytree(TOWER, tmp_path / "source")
+
+    def identity(to="hf", size="5GB"):
+        return module._Job(module.open_checkpoint(source), to, None, size).identity
+
+    first = identity()
+    assert identity() == first and len({first, identity("authors"), identity(size="20KB")}) == 3
+    path = source / "model.safetensors"
+    state = path.stat()
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+    assert identity() != first
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert identity() == first
+
+
+def test_the_bar_counts_what_is_there_already(tmp_path, monkeypatch):
+    counted = []
+
+    class Bar:
+        def __init__(self, total, disable, **_):
+            counted[:] = [total, 0]
+            assert disable is False
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, count):
+            counted[1] += count
+
+    monkeypatch.setattr(module, "tqdm", Bar)
+    total = sum(tensor.nbytes for tensor in weights(TOWER).values())
+    put_in_place = module._put_in_place
+    monkeypatch.setattr(module, "_put_in_place", lambda *_: None)
+    convert_checkpoint(TOWER, tmp_path / "out", "hf", max_shard_size="20KB")
+    assert counted == [total, total]
+    monkeypatch.setattr(module, "_put_in_place", put_in_place)
+    monkeypatch.setattr(module, "write_safetensors", None)  # nothing is left to write
+    convert_checkpoint(TOWER, tmp_path / "out", "hf", max_shard_size="20KB")
+    assert counted == [total, total] and (tmp_path / "out" / "config.json").exists()
+
+
 def test_two_runs_at_once(tmp_path):
     (tmp_path / "out.partial").mkdir()
     with FileLock(tmp_path / "out.partial" / ".lock"), pytest.raises(OSError, match="Another conversion is at work"):

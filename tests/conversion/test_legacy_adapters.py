@@ -151,3 +151,36 @@ def test_what_cannot_be_done_is_refused(tmp_path):
     with pytest.raises(OSError, match="There are no weights in"):
         merge_legacy(legacy, tmp_path / "plain")
     assert sorted(os.listdir(tmp_path)) == ["legacy"]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_merge_is_rounded_once(dtype):
+    """`W + 2 * B @ A` in float64, rounded to the weight's format."""
+    generator = torch.Generator().manual_seed(0)
+    weight, down, up = (torch.randn(*s, generator=generator).to(dtype) for s in ((20, 30), (4, 30), (20, 4)))
+    expected = (weight.double() + 2 * up.double() @ down.double()).to(dtype)
+    found = merged(weight, down, up)
+    assert found.dtype == dtype and (found != expected).float().mean() < 0.01
+    assert torch.equal(merged(weight, down, up, scale=0.0), weight)
+
+
+def test_the_adapter_that_is_taken_out_says_how_it_was_trained(tmp_path):
+    """Two ranks: the larger one is the adapter's, the other stands in the patterns; alpha is twice the rank."""
+    source, legacy, _ = make("chat_qwen2", tmp_path, llm=2, backbone=5)
+    extract_legacy(legacy, tmp_path / "plain", tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (5, 10, 0.05)
+    assert set(config["rank_pattern"].values()) == {2} and set(config["alpha_pattern"].values()) == {4}
+    assert config["base_model_name_or_path"] == str(tmp_path / "plain") and config["task_type"] == "CAUSAL_LM"
+    flags = json.loads((tmp_path / "plain" / "config.json").read_text())
+    assert [flags[name] for name in ("use_llm_lora", "use_backbone_lora")] == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["A", "B"])
+def test_half_an_adapter_is_refused(tmp_path, kind):
+    weights = {"language_model.base_model.model.x.base_layer.weight": torch.ones(2, 2)}
+    weights[f"language_model.base_model.model.x.lora_{kind}.default.weight"] = torch.ones(2, 2)
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="is incomplete: language_model.x needs its weight, lora_A and lora_B"):
+        merge_legacy(tmp_path, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

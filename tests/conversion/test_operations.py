@@ -4,6 +4,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ from tests.fused_lora import adapt, fused_model, logits, write_adapter, write_le
 from tests.parity.golden import golden_root
 from transformers_internvl import load_tokenizer, nano_path
 from transformers_internvl.conversion.files.copies import load_exactly, patched
+from transformers_internvl.conversion.surgery import language_model_swap, operations
 from transformers_internvl.conversion.surgery.language_model_swap import replace_language_model_folder
 from transformers_internvl.conversion.surgery.operations import (
     add_tokens_folder,
@@ -359,3 +361,71 @@ def test_only_changed_fields_are_rewritten():
         "alien": 2,
         "new": {"z": 1},
     }
+
+
+def test_processor_files_for_another_size():
+    before = {
+        "size": {"shortest_edge": 1},
+        "crop_size": 5,
+        "image_seq_length": 4,
+        "image_processor": {"size": {"height": 1, "width": 2}, "image_seq_length": 4, "resample": 3},
+        "video_processor": {"crop_size": {"height": 1}, "size": 7},
+        "tokenizer": {"size": 3},
+    }
+    assert operations._resized(json.loads(json.dumps(before)), 84, 9) == {
+        "size": {"shortest_edge": 84},
+        "crop_size": 84,
+        "image_seq_length": 9,
+        "image_processor": {"size": {"height": 84, "width": 84}, "image_seq_length": 4, "resample": 3},
+        "video_processor": {"crop_size": {"height": 84}, "size": 84},
+        "tokenizer": {"size": 3},
+    }
+    assert operations._resized({"image_seq_length": 4}, 84, None) == {"image_seq_length": 4}
+
+
+def test_the_normalization_of_a_towers_pictures(tmp_path):
+    imagenet = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    assert operations._normalization(tmp_path) == imagenet
+    own = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+    for content in ({"image_processor": own}, own):
+        (tmp_path / "processor_config.json").write_text(json.dumps(content))
+        assert operations._normalization(tmp_path) == (own["image_mean"], own["image_std"])
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_mean": [0.1] * 3}))
+    assert operations._normalization(tmp_path) == imagenet
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_the_tile_limit_of_an_adapter(tmp_path, nested):
+    for name in ("adapter", "new"):
+        (tmp_path / name).mkdir()
+    part = {"max_patches": 12, "size": 4}
+    path = tmp_path / "new" / ("processor_config.json" if nested else "preprocessor_config.json")
+    path.write_text(json.dumps({"image_processor": part} if nested else part))
+    config = SimpleNamespace(max_dynamic_patch=12)
+    copy = SimpleNamespace(folder=tmp_path / "new", model=SimpleNamespace(config=config))
+    for said in (None, {}, {"image_processor": {"max_patches": "many"}}):
+        if said is not None:
+            (tmp_path / "adapter" / "processor_config.json").write_text(json.dumps(said))
+        operations._take_tile_limit(tmp_path / "adapter", copy)
+        assert config.max_dynamic_patch == 12 and json.loads(path.read_text()) in (part, {"image_processor": part})
+    said = {"image_processor": {"max_patches": 6}}
+    (tmp_path / "adapter" / "processor_config.json").write_text(json.dumps(said))
+    operations._take_tile_limit(tmp_path / "adapter", copy)
+    new = part | {"max_patches": 6}
+    assert config.max_dynamic_patch == 6 and json.loads(path.read_text()) == (
+        {"image_processor": new} if nested else new
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [(None, [9]), (7, [9, 7]), (9, [9]), ([7, 9, 8], [9, 7, 8]), ([], [9]), (0, [9, 0])],
+)
+def test_where_generation_ends(tmp_path, known, expected):
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps({"top_p": 0.5} | ({} if known is None else {"eos_token_id": known})))
+    language_model_swap._stop_at(tmp_path, 9)
+    assert json.loads(path.read_text()) == {"top_p": 0.5, "eos_token_id": expected}
+    path.unlink()
+    language_model_swap._stop_at(tmp_path, 9)
+    assert json.loads(path.read_text()) == {"eos_token_id": [9]}

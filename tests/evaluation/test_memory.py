@@ -12,7 +12,16 @@ from tests.llava import llava_config
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import IMAGE_TOKEN, TOKENS_PER_TILE, tiny_config
 from transformers_internvl import InternVisionConfig, InternVLForConditionalGeneration, InternVLLlavaConfig
-from transformers_internvl.profiling.memory import ANSWER, IMAGES, PROMPT, QUANTIZED, Request, memory_units, needs
+from transformers_internvl.profiling.memory import (
+    ANSWER,
+    IMAGES,
+    PROMPT,
+    QUANTIZED,
+    Request,
+    _plain,
+    memory_units,
+    needs,
+)
 from transformers_internvl.profiling.memory_trace import LiveBytes
 from transformers_internvl.profiling.profile import build_on_meta
 
@@ -152,3 +161,38 @@ def test_a_plan_leaves_the_config_alone():
     memory_units(config, Request(tiles=1, context=300, new_tokens=3))
     assert json.dumps(config.to_dict(), default=str, sort_keys=True) == before
     assert build_on_meta(config).config.text_config._attn_implementation != "internvl_fused_attention_stand_in"
+
+
+def test_bytes_of_quantized_layers_by_hand():
+    """Of q, k, v, o and the MLP 7,680 weights in 224 rows; biases and norms, 128 numbers, stay in bfloat16."""
+    plain = [unit for unit in memory_units(tiny_config(), REQUEST) if unit.is_layer]
+    assert {unit.weights for unit in plain} == {2 * (7680 + 128)}
+    for kind, size in (("int8", 7680 + 4 * 224 + 2 * 128), ("int4", 7680 // 2 + 4 * 7680 // 64 + 2 * 128)):
+        quantized = [unit for unit in memory_units(tiny_config(), REQUEST, kind) if unit.is_layer]
+        assert {unit.weights for unit in quantized} == {size}
+        for before, after in zip(plain, quantized, strict=True):  # the largest, 48 x 32, is unpacked while it is used
+            more = [a - b for a, b in zip(after.activations, before.activations, strict=True)]
+            assert more == [0, 2 * 48 * 32, 2 * 48 * 32]
+
+
+def test_a_context_of_nothing_but_image_tokens():
+    assert memory_units(tiny_config(), Request(tiles=2, images=3, context=24, new_tokens=0))
+    with pytest.raises(ValueError, match="are 24 image tokens, which a context of 23 does not hold"):
+        memory_units(tiny_config(), Request(tiles=2, images=3, context=23, new_tokens=0))
+
+
+@pytest.mark.parametrize(("new_tokens", "seen"), [(0, 20), (1, 20), (2, 21), (3, 22)])
+def test_the_first_new_token_comes_from_the_prompt(new_tokens, seen):
+    units = memory_units(tiny_config(), Request(tiles=1, images=1, context=20, new_tokens=new_tokens))
+    pairs = 2 * 2 * 8 * 2
+    assert {unit.cache for unit in units if unit.is_layer} == {(0, 20 * pairs, seen * pairs)}
+
+
+def test_rotary_positions_that_look_at_numbers_keep_their_other_settings():
+    config = tiny_config()
+    for kind, kept in (("longrope", False), ("dynamic", False), ("linear", True), ("default", True)):
+        given = {"rope_type": kind, "rope_theta": 5.0, "partial_rotary_factor": 0.5, "factor": 2.0}
+        config.text_config.rope_parameters = dict(given)
+        found = _plain(config).text_config.rope_parameters
+        expected = {"rope_type": "default", "rope_theta": 5.0, "partial_rotary_factor": 0.5}
+        assert found == (given if kept else expected) and config.text_config.rope_parameters == given
