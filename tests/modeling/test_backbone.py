@@ -185,3 +185,33 @@ def test_the_config_says_which_layers_come_out_where_none_were_chosen():
     config.use_fpn, config.num_hidden_layers = True, 12
     assert (config.out_indices, config.out_features[0]) == ([3, 6, 9, 12], "stage3")
     assert "out_indices" not in config.to_dict()
+
+
+def test_as_few_patches_as_a_pyramid_takes():
+    config = tiny_config(vision={"use_fpn": True}).vision_config
+    model = InternVLVisionBackbone(config).eval()
+    with torch.no_grad():
+        maps = model(torch.randn(1, 3, 28, 28)).feature_maps
+    assert [tuple(one.shape[-2:]) for one in maps] == [(8, 8), (4, 4), (2, 2), (1, 1)]
+    for size in ((14, 28), (28, 14)):
+        with pytest.raises(ValueError, match="too few"):
+            model(torch.randn(1, 3, *size))
+    assert model.num_features == [24] * 5 and len(model.stage_names) == 5
+    assert model.neck.up1[1].eps == 1e-6
+
+
+def test_maps_of_patches_that_are_not_square():
+    config = tiny_config(vision={"patch_size": [14, 28], "image_size": [56, 112], "out_indices": [1, 3]}).vision_config
+    model = InternVLVisionBackbone(config).eval()
+    pixels = torch.randn(1, 3, 28, 84)
+    with torch.no_grad():
+        outputs = model(pixels)
+        assert [tuple(one.shape) for one in outputs.feature_maps] == [(1, 24, 2, 3)] * 2
+        assert outputs.hidden_states is None
+        model.config.output_hidden_states = True
+        assert (
+            len(model(pixels).hidden_states) == 4 and model(pixels, output_hidden_states=False).hidden_states is None
+        )
+    config.patch_dropout = 0.5
+    with pytest.raises(ValueError, match="needs all patches"):
+        InternVLVisionBackbone(config)

@@ -260,3 +260,32 @@ def test_without_its_text_side_it_encodes_queries_alone():
         assert torch.equal(encoded, whole.encode_queries(queries, vision))
     with pytest.raises(ValueError, match="no embeddings of text tokens"):
         bare(input_ids=torch.ones(1, 4, dtype=torch.long))
+
+
+def test_as_many_positions_as_there_are(parts):
+    model = tiny_model()
+    with torch.no_grad():
+        assert model(input_ids=torch.ones(1, 64, dtype=torch.long)).last_hidden_state.shape[1] == 64
+        queries = model(inputs_embeds=parts["queries"], vision_hidden_states=parts["vision"])  # and no text
+    assert queries.last_hidden_state.shape == (2, QUERIES, WIDTH)
+    with pytest.raises(ValueError, match="exactly one of"):
+        model(input_ids=torch.ones(2, QUERIES, dtype=torch.long), inputs_embeds=parts["queries"])
+
+
+def test_labels_and_some_logits():
+    model, ids = tiny_model(QLlamaForCausalLM), torch.tensor([[1, 5, 6, 7]])
+    with torch.no_grad():
+        whole = model(input_ids=ids, labels=ids)
+        expected = torch.nn.functional.cross_entropy(whole.logits[0, :-1], ids[0, 1:])
+        torch.testing.assert_close(whole.loss, expected)
+        some = model(input_ids=ids, logits_to_keep=2).logits
+    torch.testing.assert_close(some, whole.logits[:, -2:])
+
+
+def test_norms_and_padding_are_the_configurations():
+    model = tiny_model(rms_norm_eps=0.5)
+    cross = model.layers[0].cross_attn
+    assert cross.norm1.variance_epsilon == cross.norm2.variance_epsilon == model.norm.variance_epsilon == 0.5
+    assert model.embed_tokens.padding_idx == 0
+    sparse = tiny_model(cross_attention_frequency=3, num_hidden_layers=5)
+    assert [index for index, layer in enumerate(sparse.layers) if layer.cross_attn is not None] == [0, 3]

@@ -44,6 +44,21 @@ def test_positions_are_interpolated_in_float32():
     assert not torch.equal(exact, half.float())
 
 
+def test_positions_lie_where_the_patches_are():
+    """Three times as fine, every third row and column lies on one of the table; height and width are not swapped."""
+    table = torch.randn(1, 17, 8)
+    grid = table[0, 1:].view(4, 4, 8)
+    fine = interpolate_positions(table, 12, 12)[0, 1:].view(12, 12, 8)
+    torch.testing.assert_close(fine[1::3, 1::3], grid)
+    for height, width in ((12, 4), (4, 12)):  # one of the sides as it was
+        found = interpolate_positions(table, height, width)[0, 1:].view(height, width, 8)
+        torch.testing.assert_close(found[1::3] if height == 12 else found[:, 1::3], grid)
+    by_row = torch.arange(4.0).repeat_interleave(4)[None, :, None]
+    by_row = torch.cat([torch.zeros(1, 1, 1), by_row], dim=1)
+    found = interpolate_positions(by_row, 6, 3)[0, 1:].view(6, 3)
+    assert torch.allclose(found, found[:, :1].expand(-1, 3), atol=1e-6) and (found[:, 0].diff() > 0).all()
+
+
 def test_a_tower_that_stops_early_gives_that_hidden_state(tower):
     pixels = torch.randn(2, 3, 56, 56)
     with torch.no_grad():

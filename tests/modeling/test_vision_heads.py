@@ -236,3 +236,28 @@ def test_blocks_behind_the_layer_that_is_read_do_not_run(folder, pixels):
     for layer in model.internvl_vision.encoder.layer[2:]:
         layer.forward = None  # whoever calls it fails
     model(pixels)
+
+
+def test_norms_of_pools_and_heads():
+    model = AutoModelForImageClassification.from_config(canonical_config(classifier_pooling="attention_pooling"))
+    pool = model.pooling
+    assert [norm.eps for norm in (pool.norm1_q, pool.norm1_k, pool.norm1_v)] == [1e-5] * 3
+    assert model.batch_norm.eps == 1e-6
+
+
+def test_patches_of_another_shape():
+    config = canonical_config(patch_size=[14, 28], image_size=[56, 112])
+    model = stirred(InternVLVisionForSemanticSegmentation(config))
+    with torch.no_grad():
+        assert model(torch.randn(1, 3, 28, 84)).logits.shape == (1, 3, 28, 84)
+
+
+def test_labels_of_another_number_of_images_are_refused():
+    model = InternVLVisionForSemanticSegmentation(canonical_config())
+    for shape in ((1, 28, 28), (2, 28, 14), (2, 784)):
+        with pytest.raises(ValueError, match=r"\(2, 28, 28\) \(T, height, width\)"):
+            model(torch.randn(2, 3, 28, 28), labels=torch.zeros(shape, dtype=torch.long))
+    config = canonical_config()
+    config.num_labels = 2
+    model = InternVLVisionForSemanticSegmentation(config)  # as few as there may be
+    assert model(torch.randn(2, 3, 28, 28), labels=torch.zeros(2, 28, 28, dtype=torch.long)).loss > 0
