@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import openai
 import psutil
 from PIL import Image
@@ -31,7 +32,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 import transformers_internvl  # noqa: F401  (registers)
 from lab.nano.drawing import draw
 from lab.nano.questions import TASKS
-from tests.clips import sdp
+from tests.clips import sdp, write_frames
 from transformers_internvl.nano import nano_path
 
 SOURCE = str(Path(transformers_internvl.__file__).resolve().parents[1])
@@ -39,17 +40,21 @@ MAX_TOKENS = 8
 
 
 @contextmanager
-def running_server(*arguments: str) -> Iterator[tuple[str, psutil.Process]]:
-    """A process of `internvl serve` at a free port: its URL, and the process."""
-    paths = os.pathsep.join([SOURCE, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
+def running_server(*arguments: str, module: str = "transformers_internvl.cli") -> Iterator[tuple[str, psutil.Process]]:
+    """A process of `internvl serve` at a free port: its URL, and the process, whose `said` is what it prints."""
+    paths = os.pathsep.join(
+        [SOURCE, str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+    ).strip(os.pathsep)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    command = [sys.executable, "-m", "transformers_internvl.cli", "serve", "--port", "0", *arguments]
+    command = [sys.executable, "-m", module, "serve", "--port", "0", *arguments]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         line = server.stdout.readline()
         if not line.startswith("Serving "):
             raise RuntimeError(f"The server did not start: {line!r}")
-        yield line.split()[-1], psutil.Process(server.pid)
+        process = psutil.Process(server.pid)
+        process.said = server.stdout
+        yield line.split()[-1], process
     finally:
         server.terminate()
         server.wait(30)
@@ -72,29 +77,51 @@ def data_uri(data: bytes, mime: str = "image/png") -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A question with its pictures, PNG files, and how it is asked."""
+    """A question with its pictures, PNG files, and how it is asked; or about a video, an MP4."""
 
     question: str
     pictures: tuple[bytes, ...]
     stream: bool
+    videos: tuple[bytes, ...] = ()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of the template."""
+        return {"num_frames": 2} if self.videos else {}
 
     def request(self) -> list[dict[str, Any]]:
         parts: list[dict] = [{"type": "image_url", "image_url": {"url": data_uri(data)}} for data in self.pictures]
+        parts += [{"type": "video_url", "video_url": {"url": data_uri(data, "video/mp4")}} for data in self.videos]
         return [{"role": "user", "content": [*parts, {"type": "text", "text": self.question}]}]
 
     def expected(self) -> str:
         parts: list[dict] = [{"type": "image", "image": Image.open(BytesIO(data))} for data in self.pictures]
-        return direct([{"role": "user", "content": [*parts, {"type": "text", "text": self.question}]}])
+        parts += [{"type": "video", "video": data} for data in self.videos]
+        messages = [{"role": "user", "content": [*parts, {"type": "text", "text": self.question}]}]
+        return direct(messages, **self.options)
 
 
-def cases(number: int, seed: int) -> list[Case]:
-    """Questions about one picture, about two, and about none, every second one streamed."""
+def cases(number: int, seed: int, videos: bool = False) -> list[Case]:
+    """Questions about one picture, about two, and about none, every second one streamed. With `videos`, every third is
+    about one instead."""
     result = []
     for index in range(number):
+        if videos and index % 3 == 2:
+            clip = write_drawings(index, seed)
+            result.append(Case(f"What is in video {index}?", (), index % 2 == 0, (clip,)))
+            continue
         drawings = [draw(TASKS[(index + k) % 3], f"{seed} {index} {k}") for k in range((1, 1, 2, 0)[index % 4])]
         question = drawings[0].question if drawings else f"What is {seed + index} and {index}?"
         result.append(Case(question, tuple(png(drawing.image) for drawing in drawings), index // 2 % 2 == 0))
     return result
+
+
+def write_drawings(index: int, seed: int) -> bytes:
+    """A video of four drawings."""
+    file = BytesIO()
+    frames = [draw(TASKS[k % 3], f"{seed} {index} {k}").image.convert("RGB").resize((224, 224)) for k in range(4)]
+    write_frames(file, [np.asarray(frame) for frame in frames])
+    return file.getvalue()
 
 
 @lru_cache
@@ -252,7 +279,9 @@ def load(url: str, asked: list[Case], clients: int, rubbish: bool) -> tuple[list
         if rubbish and index % 4 == 0:
             wrong.append(misbehave(url, index // 4))
         with client_of(url) as client:
-            return ask(client, asked[index].request(), asked[index].stream)
+            case = asked[index]
+            more = {"extra_body": {"chat_template_kwargs": case.options}} if case.options else {}
+            return ask(client, case.request(), case.stream, **more)
 
     with ThreadPoolExecutor(clients) as pool:
         answers = list(pool.map(one, range(len(asked))))
@@ -264,7 +293,13 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--leavers", type=int, default=200, help="clients that leave in every phase, in a part of its own"
+    )
+    parser.add_argument("--only-leaving", action="store_true", help="only that part")
     arguments = parser.parse_args()
+    if arguments.only_leaving:
+        return _leaving(arguments)
     asked = cases(arguments.requests, arguments.seed)
     expected = [case.expected() for case in asked]
     print(f"{len(asked)} requests, {len(set(expected))} different answers, {arguments.clients} clients")
@@ -290,7 +325,18 @@ def main() -> int:
             if wrong:
                 return 1
     print(f"growth after the warm-up, over {len(asked)} requests: {memory[-1] - memory[0]:+.1f} MiB")
-    return 0
+    return _leaving(arguments)
+
+
+def _leaving(arguments: argparse.Namespace) -> int:
+    from tests.reliability.leaving import mixed
+
+    start = time.perf_counter()
+    wrong, figures = mixed(arguments.requests, arguments.leavers, arguments.clients, arguments.seed)
+    print(f"{arguments.leavers} clients that leave: {figures}, {time.perf_counter() - start:.0f} s")
+    for line in wrong:
+        print(" ", line)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from transformers import AutoProcessor
 
 from lab.nano.drawing import draw
 from tests.clips import clip_bytes
-from tests.reliability.serving import png
+from tests.reliability.serving import data_uri, png
 from transformers_internvl.nano import nano_path
 from transformers_internvl.processing import addresses
 from transformers_internvl.processing.addresses import is_public
@@ -262,9 +262,9 @@ class Asking:
         return self.sent[0]["status"], json.loads(body).get("error", {}).get("message", "")
 
 
-def guarded(app, **bounds):
+def guarded(app, read=None, **bounds):
     bounds = {"most_bytes": 100, "most_requests": 3, "most_of_client": 2, "all_bytes": 1000} | bounds
-    return Guard(app, Hosts("127.0.0.1"), **bounds)
+    return Guard(app, Hosts("127.0.0.1"), read=read, **bounds)
 
 
 def holding():
@@ -485,6 +485,18 @@ def said(*parts):
     return [{"role": "user", "content": [*parts, {"type": "text", "text": "What?"}]}]
 
 
+def text(words):
+    return {"type": "text", "text": words}
+
+
+def asked(*parts):
+    return [{"role": "user", "content": [*parts, text("What?")]}]
+
+
+def sent_at(url):
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
 def sent(data):
     return {"type": "image", "data": data, "max_patches": 1}
 
@@ -528,6 +540,76 @@ def test_what_is_prepared_is_the_same_everywhere(processes, processor):
     threads.close()
 
 
+def test_large_bodies_are_read_elsewhere(processes, processor):
+    """As they are read here, with the bytes of data URIs; URLs and everything else stay."""
+    threads = InThreads({"nano": processor}, Limits())
+    uri = data_uri(png(DRAWING.image))
+    body = {"messages": [*asked({"type": "image_url", "image_url": {"url": uri, "detail": "low"}}), *asked()]}
+    body["messages"] += asked({"type": "video_url", "video_url": data_uri(b"video")}, sent_at("http://x.example/y"))
+    body |= {"messages": [*body["messages"], {"role": "assistant", "content": "é\U0001f600"}], "stop": ["a", "b"]}
+    expected = json.loads(json.dumps(body))
+    expected["messages"][0]["content"][0]["image_url"]["url"] = png(DRAWING.image)
+    expected["messages"][2]["content"][0]["video_url"] = b"video"
+    for way in (processes, threads):
+        assert asyncio.run(way.read(bytearray(json.dumps(body).encode()), 100)) == expected
+    threads.close()
+
+
+@pytest.mark.parametrize(
+    "body, status, reason",
+    [
+        (b"[1]", 400, "must be a JSON object"),
+        (b'{"messages": []}', 400, "`messages` must be"),
+        (json.dumps({"messages": [{"role": "user", "content": "é" * 51}]}).encode(), 400, "have 102 bytes"),
+        (json.dumps({"messages": [{"role": "user", "content": "é" * 50}]}).encode(), 200, ""),
+        (b'{"messages": [' + b"[]," * 500_000 + b"[]]}", 413, "values and escapes"),
+        (b'{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]}', 400, "data:"),
+        (b'{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": 0}]}]}', 400, "image_url"),
+    ],
+)
+def test_large_bodies_are_checked_where_they_are_read(processes, body, status, reason):
+    if status == 200:
+        assert asyncio.run(processes.read(bytearray(body), 100)) == json.loads(body)
+        return
+    with pytest.raises(RequestError, match=reason) as error:
+        asyncio.run(processes.read(bytearray(body), 100))
+    assert error.value.status == status
+
+
+def test_the_bytes_of_large_bodies_are_bounded_together():
+    one = InProcesses({"nano": str(nano_path())}, Limits(bytes=100))
+    one.wait_until_ready()
+    for sizes, right in (((50, 50), True), ((50, 51), False), ((101,), False)):
+        content = [{"type": "image_url", "image_url": data_uri(b"x" * size)} for size in sizes]
+        reading = one.read(bytearray(json.dumps({"messages": [{"role": "user", "content": content}]}).encode()), 1)
+        if right:
+            found = asyncio.run(reading)["messages"][0]["content"]
+            assert [len(part["image_url"]) for part in found] == list(sizes)
+        else:
+            with pytest.raises(RequestError, match="may have 100 bytes together"):
+                asyncio.run(reading)
+    one.close()
+
+
+def test_only_small_bodies_are_read_on_the_loop(monkeypatch):
+    monkeypatch.setattr(guard, "READ_HERE", 10)
+    elsewhere = []
+
+    async def read(data, asking):
+        elsewhere.append((bytes(data), asking.name))
+        return {"a": "read"}
+
+    async def ask():
+        app, let, seen = holding()
+        let.set()
+        one = guarded(app, read)
+        answers = [await Asking(one, whole(body)).answer() for body in (b'{"a": 123}', b'{"a": 1234}')]
+        return answers, seen
+
+    assert asyncio.run(ask()) == ([(200, "")] * 2, [{"a": 123}, {"a": "read"}])
+    assert elsewhere == [(b'{"a": 1234}', "10.0.0.1")]
+
+
 def test_what_takes_too_long_ends(processes, monkeypatch):
     monkeypatch.setattr(preparing, "SECONDS", {"heavy": 1, "text": 10})
     heavy = sent(png(Image.new("RGBA", (7900, 8000), (1, 2, 3, 4))))
@@ -557,6 +639,17 @@ def test_pictures_that_take_long_are_told_before_they_are_decoded(processes, pro
     threads.close()
 
 
+def test_long_texts_are_told_before_they_are_cut_into_tokens(processes, processor):
+    threads = InThreads({"nano": processor}, Limits())
+    whole = "é" * 49_997 + "a"  # and "What?" with it
+    for way in (processes, threads):
+        assert having(way, [said()[0], {"role": "assistant", "content": [text(whole)]}], kind="text")
+        with pytest.raises(Heavy):
+            having(way, [said()[0], {"role": "assistant", "content": [text(whole + "a")]}], kind="text")
+    assert having(threads, [said()[0], {"role": "assistant", "content": [text(whole + "a")]}], kind="heavy")
+    threads.close()
+
+
 def test_when_nobody_waits_the_process_ends(processes):
     heavy = sent(png(Image.new("RGBA", (7900, 8000), (1, 2, 3, 4))))
     helper = psutil.Process(processes.process.pid)
@@ -565,6 +658,7 @@ def test_when_nobody_waits_the_process_ends(processes):
         task = asyncio.ensure_future(processes("nano", CONTEXT, said(heavy, heavy), {}, "heavy"))
         while not any(child.cpu_times().user > 0.2 for child in helper.children()):  # in the middle of a decoder
             await asyncio.sleep(0.02)
+        assert [child.nice() - helper.nice() for child in helper.children()] == [5]  # it makes way for others
         task.cancel()
         end = time.monotonic() + 5
         while helper.children() and time.monotonic() < end:

@@ -22,21 +22,24 @@ from transformers.cli.serving.server import build_server
 from transformers.cli.serving.utils import GenerationState, InferenceThread
 
 from ..processing.fetching import is_url
+from .bodies import check_text
 from .generation import Cancelled, Turn
 from .guard import Client, Guard, client
 from .hosts import Hosts
 from .inputs import Heavy
 from .media import Limits, Reading
 from .preparing import kind_of
-from .requests import COLDEST, RequestError, check_request, generation_options, source_of, text_bytes
+from .requests import COLDEST, RequestError, check_request, generation_options, source_of
 from .slots import FairSlots, unless_left
 
 ROUTES = ("/health", "/v1/chat/completions", "/v1/models")
 _FETCHING = 32  # requests that fetch at a time
 _FETCHING_OF_CLIENT = 8
-_TURNS = 2  # requests of a model: the one that is answered, and the next
+_TURNS = 1  # requests of a model that are answered at a time
 # Requests of a model that are prepared, or hold what was prepared for them, at a time. Texts take little.
 _PREPARED = {"text": 8, "image": 2, "heavy": 1, "video": 1}
+# Bodies whose JSON is read at a time, by most bytes.
+_READ = {4 << 20: 2, 1 << 62: 1}
 _SHORTEST_BOUND = 256  # bytes that are granted to every token: texts of unknown characters can be one
 
 
@@ -102,8 +105,18 @@ class ChatHandler(ChatCompletionHandler):
         super().__init__(models, GenerationState())
         self.models, self.prepare, self.limits = models, prepare, limits
         self.fetching = ThreadPoolExecutor(_FETCHING, "fetching")
-        self.decoding = ThreadPoolExecutor(1, "decoding")
+        self.large = {size: FairSlots(count) for size, count in _READ.items()}
         self.fetches: dict[str, FairSlots] = {}
+
+    async def read_body(self, data: bytearray, asking: Client) -> dict[str, Any]:
+        """The JSON object of a large body. Very large ones wait for each other."""
+        most_text = max(served.most_text for served in self.models.models.values())
+        slots = next(slots for size, slots in self.large.items() if len(data) <= size)
+        await unless_left(slots.acquire(asking.name), asking.gone)
+        try:
+            return await unless_left(self.prepare.read(data, most_text), asking.gone)
+        finally:
+            slots.release()
 
     async def handle_request(self, body: dict, request_id: str) -> Any:
         """Check, read, prepare, wait for a turn, answer."""
@@ -112,7 +125,7 @@ class ChatHandler(ChatCompletionHandler):
         check_request(body)
         self._validate_request(body)  # fields that OpenAI does not know
         name, served = self.models.find(body.get("model"))
-        self._check_text(body, served)
+        check_text(body, served.most_text)
         try:
             messages = await self._read(body, asking)
             options = body.get("chat_template_kwargs") or {}
@@ -171,34 +184,24 @@ class ChatHandler(ChatCompletionHandler):
                 if not kept:
                     slots.release()
 
-    def _check_text(self, body: dict, served: Served) -> None:
-        size = text_bytes(body["messages"])
-        if size > served.most_text:
-            raise RequestError(
-                f"The texts have {size} bytes, more than any {served.context} tokens, which are the model's context.",
-                param="messages",
-                code="context_length_exceeded",
-            )
-
     async def _read(self, body: dict, asking: Client) -> list[dict]:
         """The messages with the bytes of pictures and videos. What is not fetched waits for no fetch."""
-        loop = asyncio.get_running_loop()
         given = body.pop("messages")
-        reading = Reading(self.limits)
         sources = [
             source_of(part)
             for message in given
             for part in (message["content"] if isinstance(message["content"], list) else [])
             if part["type"] != "text"
         ]
-        if not any(is_url(source) for source in sources):
-            return await unless_left(loop.run_in_executor(self.decoding, reading.messages, given), asking.gone)
+        if not any(isinstance(source, str) and is_url(source) for source in sources):
+            return Reading(self.limits).messages(given)  # of a small body, or decoded already
         slots = self.fetches.setdefault(asking.name, FairSlots(_FETCHING_OF_CLIENT))
+        reading = Reading(self.limits)
         try:
             async with asyncio.timeout(self.limits.seconds + 1):  # resolvers and queues have no time of their own
                 await unless_left(slots.acquire(asking.name), asking.gone)
                 reading = Reading(self.limits)
-                fetched = loop.run_in_executor(self.fetching, reading.messages, given)
+                fetched = asyncio.get_running_loop().run_in_executor(self.fetching, reading.messages, given)
                 fetched.add_done_callback(lambda done: self._fetched(done, asking.name, slots))
                 return await unless_left(asyncio.shield(fetched), asking.gone)
         except TimeoutError as error:
@@ -287,6 +290,7 @@ def build_app(models: dict[str, Served], prepare: Any, hosts: Hosts, limits: Lim
         most_requests=bounds.requests,
         most_of_client=bounds.of_client,
         all_bytes=bounds.bodies,
+        read=handler.read_body,
     )
     app.add_exception_handler(RequestError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_json)

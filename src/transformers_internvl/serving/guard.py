@@ -8,12 +8,12 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from .generation import Cancelled
 from .hosts import Hosts
 from .requests import RequestError
 from .slots import client_name
@@ -21,6 +21,8 @@ from .slots import client_name
 BODY_SECONDS = 60.0
 SMALL_BODY = 64 << 10
 """Bodies up to this size are bounded by their number only."""
+READ_HERE = 256 << 10
+"""Bodies up to this size are read by the event loop: the JSON of larger ones would stop it."""
 MOST_VALUES = 1_000_000
 """Most separators, brackets and escapes of a body, which its JSON takes time and memory for."""
 _COUNTED = (b",", b":", b"[", b"{", b"\\")
@@ -39,7 +41,7 @@ class Client:
     """
 
     name: str
-    body: dict[str, Any]
+    body: dict[str, Any] = field(default_factory=dict)
     left: threading.Event = field(default_factory=threading.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     forget: Callable[[], None] = lambda: None
@@ -70,17 +72,24 @@ class Guard:
         most_requests: most requests at a time that wait for answers; more are asked to come again.
         most_of_client: the same, of one client.
         all_bytes: most bytes of all bodies together that are held at a time.
+        read: reads the JSON of a large body elsewhere.
     """
 
     def __init__(
-        self, app: Any, hosts: Hosts, most_bytes: int, most_requests: int, most_of_client: int, all_bytes: int
+        self,
+        app: Any,
+        hosts: Hosts,
+        most_bytes: int,
+        most_requests: int,
+        most_of_client: int,
+        all_bytes: int,
+        read: Callable[[bytearray, Client], Awaitable[dict[str, Any]]],
     ):
-        self.app, self.hosts = app, hosts
+        self.app, self.hosts, self.read = app, hosts, read
         self.most_bytes, self.most_requests, self.most_of_client = most_bytes, most_requests, most_of_client
         self.all_bytes = all_bytes
         self.waiting: Counter[str] = Counter()
         self.bodies: set[_Body] = set()
-        self.reading = ThreadPoolExecutor(1, "reading")  # one body at a time: strings take several times its bytes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -105,10 +114,8 @@ class Guard:
             self._check_room(body.name)
             self.waiting[body.name] += 1
             try:
-                parsed = await asyncio.get_running_loop().run_in_executor(self.reading, parse, data)
-                del data
-                asking = Client(body.name, parsed, forget=lambda: self.bodies.discard(body))
-                await self._watched(scope, asking, receive, send)
+                asking = Client(body.name, forget=lambda: self.bodies.discard(body))
+                await self._watched(scope, asking, [data], receive, send)
             finally:
                 self.waiting[body.name] -= 1
                 self.waiting += Counter()  # without those who have none
@@ -121,7 +128,7 @@ class Guard:
         if self.waiting[name] >= self.most_of_client:
             raise RequestError(f"{self.most_of_client} of your requests wait already: try again later.", status=503)
 
-    async def _data(self, body: _Body, receive: Any) -> bytes | None:
+    async def _data(self, body: _Body, receive: Any) -> bytearray | None:
         """The body, within its time; None if the client has left."""
         body.task = asyncio.ensure_future(self._receive(body, receive))
         try:
@@ -133,7 +140,7 @@ class Guard:
                 raise
             raise RequestError("Too many large requests at a time: try again later.", status=503) from None
 
-    async def _receive(self, body: _Body, receive: Any) -> bytes | None:
+    async def _receive(self, body: _Body, receive: Any) -> bytearray | None:
         data = bytearray()
         while not body.complete:
             message = await receive()
@@ -146,7 +153,7 @@ class Guard:
                 raise RequestError(f"The request has more than {self.most_bytes} bytes.", status=413)
             if body.size > SMALL_BODY:
                 self._make_room(body)
-        return bytes(data)
+        return data
 
     def _make_room(self, body: _Body) -> None:
         """Push out bodies that are not whole, of the client with most bytes first, the oldest first."""
@@ -163,8 +170,8 @@ class Guard:
         if sum(item.size for item in self.bodies if item.size > SMALL_BODY) > self.all_bytes:
             raise RequestError("Too many large requests at a time: try again later.", status=503)
 
-    async def _watched(self, scope: Any, asking: Client, receive: Any, send: Any) -> None:
-        """Hand the request on; once its body is read, the only thing that still comes from a client is its leaving."""
+    async def _watched(self, scope: Any, asking: Client, held: list[bytearray], receive: Any, send: Any) -> None:
+        """Read the body that is held and hand the request on; all that still comes from a client is its leaving."""
 
         async def watch() -> None:
             while (await receive())["type"] != "http.disconnect":
@@ -183,12 +190,17 @@ class Guard:
         client.set(asking)
         watcher = asyncio.create_task(watch())
         try:
+            data = held.pop()
+            asking.body = parse(data) if len(data) <= READ_HERE else await self.read(data, asking)
+            del data
             await self.app(scope, replay, send)
+        except Cancelled:
+            return
         finally:
             watcher.cancel()
 
 
-def parse(data: bytes) -> dict[str, Any]:
+def parse(data: bytes | bytearray) -> dict[str, Any]:
     """The JSON object of a body. Raises `RequestError` if it is none, or of more values than can be meant."""
     if sum(data.count(mark) for mark in _COUNTED) > MOST_VALUES:
         raise RequestError(f"The request has more than {MOST_VALUES} values and escapes in its JSON.", status=413)

@@ -20,9 +20,13 @@ import struct
 import sys
 import traceback
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from .bodies import read_body
 from .inputs import Heavy, prepare
 from .media import Limits
 from .requests import RequestError
@@ -44,6 +48,8 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     sources = json.loads(control.makefile("rb").readline())
     processors = {name: AutoProcessor.from_pretrained(processor_source(source)) for name, source in sources.items()}
+    for processor in processors.values():
+        _warm(processor)
     gc.collect()
     gc.freeze()  # what is shared is not to be written to
     control.sendall(b"+")
@@ -66,18 +72,19 @@ def main() -> None:
 
 
 def _work(connection: socket.socket, processors: dict[str, Any]) -> None:
-    """One request, from its messages to tensors or a sentence."""
+    """One request, from its body to messages, or from these to tensors, or to a sentence."""
     with _Failures(connection):
         job, data = _receive(connection)
+        os.nice(job["nice"])
         _bound(job["seconds"], job["memory"])
         _end_with(connection)
         try:
-            answer, tensors = _prepared(job, data, processors)
+            answer, raw = _read(job, data) if job["task"] == "read" else _prepared(job, data, processors)
         except RequestError as error:
-            answer, tensors = _refusal(str(error), error.status, error.param, error.code), []
+            answer, raw = _refusal(str(error), error.status, error.param, error.code), []
         except Heavy:
-            answer, tensors = {"heavy": True}, []
-        _answer(connection, answer, tensors)
+            answer, raw = {"heavy": True}, []
+        _answer(connection, answer, raw)
 
 
 class _Failures:
@@ -104,12 +111,28 @@ def _refusal(message: str, status: int, param: str | None = None, code: str | No
     return {"error": {"message": message, "status": status, "param": param, "code": code}}
 
 
-def _answer(connection: socket.socket, answer: dict[str, Any], tensors: Iterable[Any] = ()) -> None:
+def _answer(connection: socket.socket, answer: dict[str, Any], raw: Iterable[Any] = ()) -> None:
     _end_with(None)
     head = json.dumps(answer).encode()
     connection.sendall(HEAD.pack(len(head)) + head)
-    for tensor in tensors:
-        connection.sendall(memoryview(tensor.numpy()).cast("B"))
+    for part in raw:
+        connection.sendall(part)
+
+
+def _warm(processor: Any) -> None:
+    """Prepare something, so that no request has to import modules and compile templates."""
+    picture = BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    parts = [{"type": "image", "data": picture.getvalue()}, {"type": "text", "text": "?"}]
+    try:
+        prepare(processor, 1 << 20, [{"role": "user", "content": parts}], {}, Limits())
+    except RequestError:
+        return  # each request will be told
+
+
+def _read(job: dict[str, Any], data: list[bytes]) -> tuple[dict, list[bytes]]:
+    body, found = read_body(data.pop(), job["most_text"], Limits(bytes=job["bytes"]))
+    return {"body": body, "data": [len(item) for item in found]}, found
 
 
 def _prepared(job: dict[str, Any], data: list[bytes], processors: dict[str, Any]) -> tuple[dict, list[Any]]:
@@ -124,7 +147,7 @@ def _prepared(job: dict[str, Any], data: list[bytes], processors: dict[str, Any]
     inputs = prepare(processor, job["context"], job["messages"], job["options"], limits, job["light"])
     tensors = {name: value.contiguous() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
     described = [[name, str(t.dtype).removeprefix("torch."), list(t.shape)] for name, t in tensors.items()]
-    return {"tensors": described}, [tensor for tensor in tensors.values() if tensor.numel()]
+    return {"tensors": described}, [memoryview(t.numpy()).cast("B") for t in tensors.values() if t.numel()]
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
@@ -142,7 +165,7 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def _bound(seconds: float, memory: int) -> None:
-    """End this process after `seconds` of computing, or three times as many by the clock, and bound its memory."""
+    """End this process after `seconds` of computing, or six times as many by the clock, and bound its memory."""
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     for what, most in (
         (resource.RLIMIT_AS, size + memory),
@@ -150,7 +173,7 @@ def _bound(seconds: float, memory: int) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (most, most))
-    signal.setitimer(signal.ITIMER_REAL, 3 * seconds)
+    signal.setitimer(signal.ITIMER_REAL, 6 * seconds)
     Path("/proc/self/oom_score_adj").write_text("1000")  # rather this one than the server
 
 

@@ -24,6 +24,8 @@ _MOST_PASSES = 16  # over all pixels of a JPEG
 _USUAL_PASSES = 10  # of a progressive one
 LIGHT = 16_000_000
 """Most pixels of the pictures of a request that does not wait for heavier ones."""
+LIGHT_TEXT = 100_000
+"""Most bytes of its texts."""
 # What MP4 and MOV, Matroska and WebM, and AVI begin with: all of it, since a part can stand in other formats, too.
 _VIDEO_MARKS = re.compile(rb"\0...ftyp|\x1a\x45\xdf\xa3.{,64}(?:matroska|webm)|RIFF....AVI LIST", re.DOTALL)
 
@@ -109,16 +111,18 @@ def prepare(
         messages: as the template takes them, with the bytes of pictures and videos as `data`.
         options: of the template and of pictures and videos.
         limits: of pixels.
-        light: whether pictures may not take long.
+        light: whether pictures and texts may not take long.
 
     Raises:
-        Heavy: they would; nothing has been decoded.
+        Heavy: they would; nothing has been decoded or cut into tokens.
         RequestError: pictures that cannot be decoded or do not fit into the context, or what the template refuses.
     """
     taken = [{**message, "content": [_item(part, limits) for part in message["content"]]} for message in messages]
     _check_media(processor, context, taken, options, limits)
     items = [item for message in taken for item in message["content"]]
-    if light and sum(item["image"].work for item in items if item["type"] == "image") > LIGHT:
+    work = sum(item["image"].work for item in items if item["type"] == "image")
+    text = sum(len(item["text"].encode(errors="replace")) for item in items if item["type"] == "text")
+    if light and (work > LIGHT or text > LIGHT_TEXT):
         raise Heavy
     for name in ("image_processor", "video_processor"):
         own = getattr(processor, name, None)

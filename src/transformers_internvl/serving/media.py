@@ -12,7 +12,7 @@ from typing import Any
 from ..processing.addresses import NotPublic
 from ..processing.fetching import FetchError, Fetching, TooLarge, is_url
 from ..processing.sources import decode_base64
-from .requests import RequestError, source_of
+from .requests import RequestError, shown, source_of
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,22 @@ class Reading:
             result.append({"role": role, "content": converted})
         return result
 
-    def read(self, source: str) -> bytes:
-        """The bytes of a data URI or an http(s) URL.
+    def read(self, source: str | bytes) -> bytes:
+        """The bytes of a data URI or an http(s) URL. What are bytes already is counted.
 
         Raises:
             RequestError: it is neither, is broken, too large or too slow, or points where it may not.
         """
-        data = self._fetch(source) if is_url(source) else _decode(source)
+        data = source if isinstance(source, bytes) else self._behind(source)
         if len(data) > self.left:
             raise RequestError(
                 f"The pictures and videos of a request may have {self.limits.bytes} bytes together.", status=413
             )
         self.left -= len(data)
         return data
+
+    def _behind(self, source: str) -> bytes:
+        return self._fetch(source) if is_url(source) else _decode(source)
 
     def abort(self) -> None:
         """Nobody waits any more: cut off what is being fetched, and fetch nothing else."""
@@ -105,14 +108,16 @@ def _detail(part: dict[str, Any]) -> Any:
     value = part.get("image_url")
     detail = value.get("detail") if isinstance(value, dict) else None
     if detail not in (None, "auto", "low", "high"):
-        raise RequestError(f"`detail` of a picture must be auto, low or high, got {detail!r:.80}.")
+        raise RequestError(f"`detail` of a picture must be auto, low or high, got {shown(detail):.80}.")
     return detail
 
 
 def _decode(source: str) -> bytes:
     head, comma, payload = source.partition(",")
     if not (head.startswith("data:") and comma and head.endswith(";base64")):
-        raise RequestError(f"A picture or video must be an http(s) URL or data:...;base64,..., got {source!r:.80}.")
+        raise RequestError(
+            f"A picture or video must be an http(s) URL or data:...;base64,..., got {shown(source):.80}."
+        )
     try:
         return decode_base64(payload)
     except ValueError as error:

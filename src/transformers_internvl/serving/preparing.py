@@ -12,25 +12,34 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
+from .bodies import read_body, with_data
 from .inputs import Heavy, prepare
 from .media import Limits
 from .requests import RequestError
 
+NICE = {"heavy": 5, "video": 5, "body": 5}
+"""What makes way for the server and for requests that take no time, by what it holds."""
+
 MEMORY = 768 << 20
 """Most bytes that the preparation of one request may take, beyond what all have in common."""
 
-SECONDS = {"text": 10.0, "image": 10.0, "heavy": 20.0, "video": 30.0}
+SECONDS = {"text": 10.0, "image": 10.0, "heavy": 20.0, "video": 30.0, "body": 10.0}
 """Longest time to compute the inputs of a request, by what it holds."""
 
+LIGHT_KINDS = ("text", "image")
+"""Those of which long ones are told apart, see `Heavy`."""
+
 _THREADS = 4
-_LONGEST_ANSWER = 1 << 20  # bytes, tensors not counted
+_LONGEST_ANSWER = 1 << 20  # bytes, tensors, texts and pictures not counted
 
 
 def kind_of(messages: list[dict]) -> str:
-    """What takes longest in messages: `video`, `image` or `text`. Images can turn out to be `heavy`."""
+    """What takes longest in messages: `video`, `image` or `text`. The latter two can turn out to be `heavy`."""
     kinds = {part["type"] for message in messages for part in message["content"]}
     return next((kind for kind in ("video", "image") if kind in kinds), "text")
 
@@ -46,8 +55,13 @@ class InThreads:
         self, model: str, context: int, messages: list[dict], options: dict[str, Any], kind: str
     ) -> Any:
         """The inputs of `model` for `messages`. Raises `RequestError`, and `Heavy` unless `kind` allows it."""
-        arguments = (self.processors[model], context, messages, options, self.limits, kind == "image")
+        arguments = (self.processors[model], context, messages, options, self.limits, kind in LIGHT_KINDS)
         return await asyncio.get_running_loop().run_in_executor(self.pool, prepare, *arguments)
+
+    async def read(self, data: bytearray, most_text: int) -> dict[str, Any]:
+        """The JSON object of a body. Raises `RequestError`, as `read_body`."""
+        loop = asyncio.get_running_loop()
+        return with_data(*await loop.run_in_executor(self.pool, read_body, data, most_text, self.limits))
 
     def wait_until_ready(self) -> None:
         """There is nothing to wait for."""
@@ -95,20 +109,58 @@ class InProcesses:
         """The inputs of `model` for `messages`.
 
         Raises:
-            Heavy: the pictures take long, and `kind` is `image`.
+            Heavy: the pictures or texts take long, and `kind` does not say so.
             RequestError: as `prepare`, or it took too much time or memory, or ended the process.
         """
+        import torch
+
         job, data = self._job(model, context, messages, options, kind)
+        del messages
+        async with self._asked(kind, job, data) as (answer, connection):
+            inputs = {}
+            for name, dtype, shape in answer["tensors"]:
+                inputs[name] = torch.empty(shape, dtype=getattr(torch, dtype))
+                if inputs[name].numel():
+                    await _fill(connection, memoryview(inputs[name].numpy()).cast("B"))
+            return inputs
+
+    async def read(self, data: bytearray, most_text: int) -> dict[str, Any]:
+        """The JSON object of a body, with the bytes of data URIs.
+
+        Args:
+            data: the body.
+            most_text: most bytes of its texts.
+
+        Raises:
+            RequestError: it says nothing that can be served, or takes too much time or memory.
+        """
+        job = {"task": "read", "most_text": most_text, "bytes": self.limits.bytes}
+        async with self._asked("body", job, [data], 6 * most_text) as (answer, connection):
+            found = []
+            for size in answer["data"]:
+                held = bytearray(size)
+                await _fill(connection, memoryview(held))
+                found.append(bytes(held))
+            return with_data(answer["body"], found)
+
+    @asynccontextmanager
+    async def _asked(
+        self, kind: str, job: dict[str, Any], data: list[Any], more: int = 0
+    ) -> AsyncIterator[tuple[dict[str, Any], socket.socket]]:
+        """A process with a job and its raw bytes: its answer, with `more` bytes than usual, and the connection."""
+        bounds = {"seconds": SECONDS[kind], "memory": MEMORY, "nice": NICE.get(kind, 0)}
+        head = json.dumps({**job, **bounds, "sizes": [len(item) for item in data]}).encode()
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         try:
             with theirs:
                 await loop.run_in_executor(None, self._hand_over, theirs)
             ours.setblocking(False)
-            for part in (len(job).to_bytes(8, "big"), job, *data):
+            for part in (len(head).to_bytes(8, "big"), head, *data):
                 await loop.sock_sendall(ours, part)
-            del data, part, messages
-            return await self._answer(ours)
+            del part
+            data.clear()
+            yield await self._answer(ours, more), ours
         except (ConnectionError, EOFError) as error:
             raise RequestError(
                 "The request cannot be prepared: it takes too long or too much memory, or a picture or video of it is "
@@ -126,7 +178,7 @@ class InProcesses:
 
     def _job(
         self, model: str, context: int, messages: list[dict], options: dict, kind: str
-    ) -> tuple[bytes, list[bytes]]:
+    ) -> tuple[dict[str, Any], list[bytes]]:
         data: list[bytes] = []
         numbered = []
         for message in messages:
@@ -138,12 +190,10 @@ class InProcesses:
                 content.append(part)
             numbered.append({**message, "content": content})
         job = {
-            **{"model": model, "context": context, "messages": numbered, "options": options},
-            **{"pixels": self.limits.pixels, "all_pixels": self.limits.all_pixels},
-            **{"seconds": SECONDS[kind], "memory": MEMORY, "light": kind == "image"},
-            "sizes": [len(item) for item in data],
+            **{"task": "prepare", "model": model, "context": context, "messages": numbered, "options": options},
+            **{"pixels": self.limits.pixels, "all_pixels": self.limits.all_pixels, "light": kind in LIGHT_KINDS},
         }
-        return json.dumps(job).encode(), data
+        return job, data
 
     def _hand_over(self, connection: socket.socket) -> None:
         """Give a connection to the process that forks; start that anew if it has ended."""
@@ -157,13 +207,11 @@ class InProcesses:
                 self.wait_until_ready()
                 socket.send_fds(self.control, [b"?"], [connection.fileno()])
 
-    async def _answer(self, connection: socket.socket) -> dict[str, Any]:
-        import torch
-
+    async def _answer(self, connection: socket.socket, more: int) -> dict[str, Any]:
         head = bytearray(8)
         await _fill(connection, memoryview(head))
         length = int.from_bytes(head, "big")
-        if length > _LONGEST_ANSWER:  # of a process that was taken over
+        if length > _LONGEST_ANSWER + more:  # of a process that was taken over
             raise EOFError
         text = bytearray(length)
         await _fill(connection, memoryview(text))
@@ -172,12 +220,7 @@ class InProcesses:
             raise RequestError(**answer["error"])
         if "heavy" in answer:
             raise Heavy
-        inputs = {}
-        for name, dtype, shape in answer["tensors"]:
-            inputs[name] = torch.empty(shape, dtype=getattr(torch, dtype))
-            if inputs[name].numel():
-                await _fill(connection, memoryview(inputs[name].numpy()).cast("B"))
-        return inputs
+        return answer
 
 
 async def _fill(connection: socket.socket, place: memoryview) -> None:

@@ -3,6 +3,7 @@
 
 import difflib
 import json
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ MOST_MESSAGES = 1000
 MOST_PARTS = 1000
 MOST_FIELDS = 100
 MOST_STOPS = 16
+MOST_OPTIONS = 1 << 16
+"""Most characters, numbers and objects of all fields but `messages` together, which are held until the answer."""
+_LONGEST_NAME = 100  # of a field, for which a similar one is looked for
 COLDEST = 1e-4
 """Temperatures below this one, with which scores get too large for float32, are 0: the most likely token."""
 
@@ -31,6 +35,16 @@ class RequestError(Exception):
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         message = str(self)[:1000].encode(errors="replace").decode()  # half a surrogate pair would break it
         return {"error": {"message": message, "type": kind, "param": self.param, "code": self.code}}
+
+
+class _Shown(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 80
+
+
+shown = _Shown().repr
+"""The beginning of a value's `repr`, without writing all of it."""
 
 
 def _whole(least: int, most: int) -> Check:
@@ -119,6 +133,8 @@ def check_request(body: dict[str, Any]) -> None:
     """Look through the fields of a chat request. Raises `RequestError` for the first that cannot be served."""
     if len(body) > MOST_FIELDS:
         raise RequestError(f"A request has {MOST_FIELDS} fields at most, got {len(body)}.")
+    if _amount([{name: value} for name, value in body.items() if name != "messages"], MOST_OPTIONS) > MOST_OPTIONS:
+        raise RequestError(f"The fields beside `messages` have more than {MOST_OPTIONS} characters and values.", 413)
     for name, harmless in NOT_SERVED.items():
         if body.get(name) is not None and body[name] not in harmless:
             raise RequestError(f"`{name}` is not served here: leave it out.", param=name)
@@ -134,10 +150,23 @@ def check_request(body: dict[str, Any]) -> None:
     check_messages(body.get("messages"))
 
 
+def _amount(value: Any, enough: int) -> int:
+    """How much a value of JSON is: the characters of its texts, and one for each value. Stops beyond `enough`."""
+    amount, waiting = 0, [value]
+    while waiting and amount <= enough:
+        one = waiting.pop()
+        amount += 1 + (len(one) if isinstance(one, str) else 0)
+        if isinstance(one, dict):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            waiting += one
+    return amount
+
+
 def _check_fields(given: dict[str, Any], table: dict[str, tuple[str, Check]]) -> None:
     for name, (words, fits) in table.items():
         if given.get(name) is not None and not fits(given[name]):
-            raise RequestError(f"`{name}` must be {words}, got {given[name]!r:.80}.", param=name)
+            raise RequestError(f"`{name}` must be {words}, got {shown(given[name]):.80}.", param=name)
 
 
 def generation_options(body: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +201,7 @@ def check_messages(messages: Any) -> None:
             raise RequestError(f"`{place}` must be an object with role and content.", param=place)
         if message.get("role") not in ROLES:
             raise RequestError(
-                f"The role of `{place}` must be one of {', '.join(ROLES)}, got {message.get('role')!r:.80}.",
+                f"The role of `{place}` must be one of {', '.join(ROLES)}, got {shown(message.get('role')):.80}.",
                 param=f"{place}.role",
             )
         if message.get("tool_calls") or message.get("function_call"):
@@ -203,9 +232,11 @@ def _check_part(part: Any, place: str) -> None:
     if kind == "text":
         right = isinstance(part.get("text"), str) and _encodable(part["text"])
     elif kind in ("image_url", "video_url"):
-        right = isinstance(source_of(part), str)
+        right = isinstance(source_of(part), (str, bytes))  # bytes: of a data URI that was decoded elsewhere
     else:
-        raise RequestError(f"`{place}` must be of type text, image_url or video_url, got {kind!r:.80}.", param=place)
+        raise RequestError(
+            f"`{place}` must be of type text, image_url or video_url, got {shown(kind):.80}.", param=place
+        )
     if not right:
         wanted = "Unicode text as `text`" if kind == "text" else f'{{"url": ...}} as `{kind}`'
         raise RequestError(f"`{place}` needs {wanted}.", param=place)
@@ -219,9 +250,11 @@ def _refuse_unknown(fields: dict[str, Any], known: Sequence[str], place: str) ->
     """Nothing that a client asks for is passed over: `RequestError` for a field that is not known."""
     for name, value in fields.items():
         if name not in known and value not in (None, "", [], {}):
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, known, n=1) if len(name) <= _LONGEST_NAME else []
             hint = f" Did you mean `{near[0]}`?" if near else ""
-            raise RequestError(f"`{place}` has an unknown field {name!r:.80}.{hint}", param=f"{place}.{name}"[:100])
+            raise RequestError(
+                f"`{place}` has an unknown field {shown(name):.80}.{hint}", param=f"{place}.{name[:100]}"[:100]
+            )
 
 
 def _encodable(text: str) -> bool:
@@ -233,6 +266,6 @@ def _encodable(text: str) -> bool:
 
 
 def source_of(part: dict[str, Any]) -> Any:
-    """The URL of a picture or a video."""
+    """The URL of a picture or a video, or its bytes."""
     value = part.get(part["type"])
     return value.get("url") if isinstance(value, dict) else value
