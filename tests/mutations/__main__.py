@@ -3,8 +3,8 @@
 
 `python -m tests.mutations --modules 'training/*' --sample 100 --seed 1` draws 100 places of those modules, changes
 each once (cosmic-ray's operators and those of `operators.py`; needs `pip install cosmic-ray`, the extra `mutations`),
-and runs the test files that belong to the module (`table.py`) on each change, until one fails. Printed are the changes
-and the share of those that were seen. A copy of the working tree is changed, not the tree itself.
+and runs the test files that belong to the module (`table.py`) on each change, until one fails. Printed are those that
+no test sees, and the share of those that were seen. A copy of the working tree is changed, not the tree itself.
 """
 
 import argparse
