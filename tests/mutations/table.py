@@ -11,103 +11,176 @@ TESTS = ROOT / "tests"
 
 SERVING = ("reliability/test_serving.py", "reliability/test_serving_bounds.py", "reliability/test_hostile_requests.py")
 ROWS: dict[str, tuple[str, ...]] = {
-    "__init__": ("test_registry.py", "test_readme.py"),
-    "backend_classes": ("test_registry.py", "processing/test_image_processing.py"),
-    "cli/__main__": ("cli/test_names.py", "test_readme.py"),
+    "conversion/weights/quantized_ops": ("conversion/test_ops.py", "modeling/test_quantized_files.py"),
+    "modeling/dual_encoder/base": ("modeling/test_dual_encoder.py",),
+    "processing/addresses": SERVING,
+    "__init__": (
+        "test_registry.py",
+        "test_readme.py",
+    ),
+    "backend_classes": (
+        "test_registry.py",
+        "processing/test_image_processing.py",
+    ),
+    "cli/__main__": (
+        "cli/test_names.py",
+        "test_readme.py",
+    ),
     "cli/caption": ("cli/test_dual_encoder_verbs.py",),
     "cli/classify": ("cli/test_dual_encoder_verbs.py",),
     "cli/retrieve": ("cli/test_dual_encoder_verbs.py",),
     "cli/serve": SERVING,
-    "cli/serving/addresses": SERVING,
-    "cli/serving/app": SERVING,
-    "cli/serving/connections": SERVING,
-    "cli/serving/generation": SERVING,
-    "cli/serving/guard": SERVING,
-    "cli/serving/helper": SERVING,
-    "cli/serving/hosts": SERVING,
-    "cli/serving/inputs": SERVING,
-    "cli/serving/media": SERVING,
-    "cli/serving/preparing": SERVING,
-    "cli/serving/requests": SERVING,
-    "cli/serving/slots": SERVING,
-    "cli/tables": ("cli/test_profile.py", "cli/test_inspect.py", "cli/test_plan.py"),
+    "cli/tables": (
+        "cli/test_profile.py",
+        "cli/test_inspect.py",
+        "cli/test_plan.py",
+    ),
     "cli/verify": ("cli/test_convert_and_verify.py",),
-    "conversion/llava_tower": ("modeling/test_llava_layout.py", "conversion/test_convert.py", "parity/test_llava.py"),
-    "conversion/pickled": ("reliability/test_untrusted.py",),
-    "hub/arguments": ("test_hub.py", "test_loading.py"),
+    "conversion/files/shapes": ("reliability/test_untrusted.py",),
+    "conversion/layouts/llava_tower": (
+        "modeling/test_llava_layout.py",
+        "conversion/test_convert.py",
+        "parity/test_llava.py",
+    ),
+    "hub/arguments": (
+        "test_hub.py",
+        "test_loading.py",
+    ),
     "hub/model_card": ("test_hub.py",),
     "internvl_chat": ("parity/test_chat_surface.py",),
-    "modeling/authors_calls": ("test_authors_surface.py", "parity/test_chat_surface.py"),
-    "modeling/authors_parts": ("test_authors_surface.py", "parity/test_chat_surface.py"),
-    "modeling/dual_encoder": ("parity/test_internvl_14b.py",),
-    "modeling/exact_decoding": ("modeling/test_generation.py",),
-    "modeling/image_features": ("parity/test_chat_models.py",),
-    "modeling/internlm2": ("parity/test_chat_models.py",),
-    "modeling/internvl": ("parity/test_chat_models.py",),
-    "modeling/limits": ("reliability/test_untrusted.py", "test_loading.py"),
-    "modeling/middleware": ("parity/test_llava.py",),
-    "modeling/packed_masks": ("parity/test_packed_models.py",),
-    "modeling/patch_dropout": ("modeling/test_dual_encoder.py",),
-    "modeling/projector": ("parity/test_chat_models.py",),
-    "modeling/qllama": ("parity/test_internvl_14b.py",),
-    "modeling/rotary": ("parity/test_chat_models.py",),
-    "modeling/sharding": ("modeling/test_distributed.py", "training/test_data_ranks.py"),
-    "modeling/tensor_parallel": ("modeling/test_distributed.py",),
-    "modeling/vision": ("parity/test_intern_vit.py",),
-    "nano/evaluation": ("nano/test_training.py",),
-    "processing/chat_templates/__init__": ("parity/test_chat_surface.py", "reliability/test_text.py"),
-    "processing/image_processing_llava": ("parity/test_llava.py",),
-    "processing/leading_prefix": ("processing/test_tokenization.py", "processing/test_sentencepiece_library.py"),
+    "modeling/dual_encoder/__init__": ("parity/test_internvl_14b.py",),
+    "modeling/dual_encoder/qllama": ("parity/test_internvl_14b.py",),
+    "modeling/internvl/__init__": ("parity/test_chat_models.py",),
+    "modeling/internvl/image_features": (
+        "parity/test_chat_models.py",
+        "parity/test_llava.py",
+    ),
+    "modeling/language_models": ("parity/test_chat_models.py",),
+    "modeling/limits": (
+        "reliability/test_untrusted.py",
+        "test_loading.py",
+    ),
+    "modeling/original/attributes": (
+        "test_authors_surface.py",
+        "parity/test_chat_surface.py",
+    ),
+    "modeling/original/calls": (
+        "test_authors_surface.py",
+        "parity/test_chat_surface.py",
+    ),
+    "modeling/pretrained/exact_decoding": ("modeling/test_generation.py",),
+    "modeling/pretrained/packed_masks": ("parity/test_packed_models.py",),
+    "modeling/pretrained/parallel": (
+        "modeling/test_distributed.py",
+        "training/test_data_ranks.py",
+    ),
+    "modeling/vision/__init__": ("parity/test_intern_vit.py",),
+    "modeling/vision/layers": ("modeling/test_dual_encoder.py",),
+    "processing/chat_templates/__init__": (
+        "parity/test_chat_surface.py",
+        "reliability/test_text.py",
+    ),
+    "processing/images/image_processing_llava": ("parity/test_llava.py",),
+    "processing/images/resampling": (
+        "parity/test_preprocessing.py",
+        "processing/test_threads.py",
+    ),
     "processing/processor_dual_encoder": ("parity/test_internvl_14b_processing.py",),
     "processing/processor_llava": ("parity/test_llava.py",),
-    "processing/resampling": ("parity/test_preprocessing.py", "processing/test_threads.py"),
-    "processing/text_as_data": ("reliability/test_text.py",),
-    "processing/tokenization_dual_encoder": ("parity/test_internvl_14b_processing.py",),
-    "processing/tokenization_llama": ("processing/test_tokenization.py", "parity/test_real_vocabulary.py"),
-    "processing/tokenization_slow": ("processing/test_tokenization_internlm2.py",),
-    "processing/video_frames": ("processing/test_video_decoding.py", "parity/test_video.py"),
-    "processing/video_processing": ("parity/test_video.py",),
-    "processing/video_timing": ("parity/test_video.py",),
-    "registry": ("test_loading.py", "test_internvl_chat.py"),
-    "training/checkpoints": ("training/test_resume.py",),
+    "processing/text/untrusted_text": ("reliability/test_text.py",),
+    "processing/tokenizers/dual_encoder": ("parity/test_internvl_14b_processing.py",),
+    "processing/tokenizers/leading_prefix": (
+        "processing/test_tokenization.py",
+        "processing/test_sentencepiece_library.py",
+    ),
+    "processing/tokenizers/llama": (
+        "processing/test_tokenization.py",
+        "parity/test_real_vocabulary.py",
+    ),
+    "processing/tokenizers/slow": ("processing/test_tokenization_internlm2.py",),
+    "processing/videos/video_frames": (
+        "processing/test_video_decoding.py",
+        "parity/test_video.py",
+    ),
+    "processing/videos/video_processing": ("parity/test_video.py",),
+    "processing/videos/video_timing": ("parity/test_video.py",),
+    "registry": (
+        "test_loading.py",
+        "test_internvl_chat.py",
+    ),
+    "serving/app": SERVING,
+    "serving/connections": SERVING,
+    "serving/generation": SERVING,
+    "serving/guard": SERVING,
+    "serving/helper": SERVING,
+    "serving/hosts": SERVING,
+    "serving/inputs": SERVING,
+    "serving/media": SERVING,
+    "serving/preparing": SERVING,
+    "serving/requests": SERVING,
+    "serving/slots": SERVING,
     "training/configs/__init__": ("training/test_data_ranks.py",),
-    "training/data_trainer": ("training/test_resume.py", "training/test_data_ranks.py"),
-    "training/loading": ("training/test_resume.py", "training/test_data_ranks.py"),
-    "training/objectives": ("training/test_run.py",),
-    "training/plan": ("cli/test_train.py",),
-    "training/run": ("cli/test_train.py",),
-    "training/run_folder": ("cli/test_train.py",),
-    "training/samples": ("parity/test_labels.py",),
-    "training/trainer": ("training/test_experts.py", "training/test_gradient_checkpointing.py"),
+    "training/data/dataloader": (
+        "training/test_resume.py",
+        "training/test_data_ranks.py",
+    ),
+    "training/data/samples": ("parity/test_labels.py",),
+    "training/run/__init__": ("cli/test_train.py",),
+    "training/run/folder": ("cli/test_train.py",),
+    "training/run/objectives": ("training/test_run.py",),
+    "training/run/plan": ("cli/test_train.py",),
+    "training/trainers/checkpoints": ("training/test_resume.py",),
+    "training/trainers/data_trainer": (
+        "training/test_resume.py",
+        "training/test_data_ranks.py",
+    ),
+    "training/trainers/trainer": (
+        "training/test_experts.py",
+        "training/test_gradient_checkpointing.py",
+    ),
 }
 
 
 def modules() -> list[str]:
-    """Every module that has functions, as a path below the package without `.py`."""
-    paths = sorted(path for path in PACKAGE.rglob("*.py"))
-    named = [path.relative_to(PACKAGE).with_suffix("").as_posix() for path in paths]
-    return [name for name, path in zip(named, paths, strict=True) if len(tree_of(path).body) > 1]
+    """Every module with something to change, as a path below the package without `.py`."""
+    paths = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py" or has_functions(path)]
+    return [path.relative_to(PACKAGE).with_suffix("").as_posix() for path in paths]
+
+
+def has_functions(path: Path) -> bool:
+    return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.walk(tree_of(path)))
 
 
 def mirrors(module: str) -> list[str]:
     """Test files with the module's name, also with something behind it, in the folder of the same name or above."""
-    parts = module.removesuffix("/__init__").split("/")
-    folder, name = "/".join(parts[:-1]), parts[-1]
-    places = {TESTS / folder, TESTS}
-    found = {path for place in places for path in [*place.glob(f"test_{name}.py"), *place.glob(f"test_{name}_*.py")]}
-    return sorted(path.relative_to(TESTS).as_posix() for path in found)
+    *folders, name = module.removesuffix("/__init__").split("/")
+    places = [TESTS.joinpath(*folders[:end]) for end in range(len(folders), -1, -1)]
+    found = [
+        path for place in places for path in (*place.glob(f"test_{name}.py"), *sorted(place.glob(f"test_{name}_*.py")))
+    ]
+    return [path.relative_to(TESTS).as_posix() for path in found]
+
+
+@cache
+def exports() -> dict[str, str]:
+    """Public names, dotted, such as `processing.images.select_grid` -> the module that they are in, from the stubs."""
+    found = {}
+    for stub in sorted(PACKAGE.rglob("__init__.pyi")):
+        folder = list(stub.relative_to(PACKAGE).parts[:-1])
+        for node in ast.parse(stub.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and node.level:
+                above = folder[: len(folder) + 1 - node.level] + (node.module or "").split(".")
+                for alias in node.names:
+                    found[".".join([*folder, alias.name])] = module_of([*filter(None, above), alias.name])
+    return found
 
 
 @cache
 def importers() -> dict[str, list[str]]:
     """Module -> test files that import it, or a public name of it."""
-    public = {}
-    for node in tree_of(PACKAGE / "__init__.py").body:
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            public |= {alias.name: module_of(node.module.split(".")) for alias in node.names}
     found: dict[str, list[str]] = {}
     for path in sorted(TESTS.rglob("test_*.py")):
-        for module in sorted(imports_of(path, public)):
+        for module in sorted(imports_of(path)):
             found.setdefault(module, []).append(path.relative_to(TESTS).as_posix())
     return found
 
@@ -126,7 +199,7 @@ def users() -> dict[str, list[str]]:
     return {module: sorted(set(names)) for module, names in found.items()}
 
 
-def imports_of(path: Path, public: dict[str, str]) -> set[str]:
+def imports_of(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(tree_of(path)):
         names = []
@@ -141,7 +214,7 @@ def imports_of(path: Path, public: dict[str, str]) -> set[str]:
         for name in names:
             first, *rest = name.split(".")
             if first == "transformers_internvl" and rest:
-                found.add(public[rest[0]] if rest[0] in public else module_of(rest))
+                found.add(exports().get(".".join(rest)) or module_of(rest))
     return found - {""}
 
 
