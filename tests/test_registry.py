@@ -65,6 +65,23 @@ def test_every_row_of_the_table_is_registered(family):
         assert auto_class._model_mapping[family.config] is model
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.config.model_type)
+def test_every_name_that_transformers_looks_up_is_there(family):
+    """By the server of transformers, by `Trainer` to smooth labels of next tokens, by the pipeline of masks."""
+    kinds = {auto.__name__: model.__name__ for auto, model in family.models.items()}
+    chat, masks = kinds.get("AutoModelForImageTextToText"), kinds.get("AutoModelForSemanticSegmentation")
+    by_type = (
+        modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+    )
+    for table in by_type:
+        assert table.get(family.config.model_type) == chat
+    if chat is not None:
+        assert chat in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    if masks is not None:
+        assert masks in modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values()
+
+
 def test_stock_configurations_stay_what_they_are():
     assert issubclass(ours.InternVLConfig, stock_configuration.InternVLConfig)
     assert issubclass(ours.InternVLVisionConfig, stock_configuration.InternVLVisionConfig)
