@@ -21,7 +21,13 @@ from tests.training.drawn import short, write_data
 from tests.training.test_lora import logits, shaken
 from transformers_internvl import nano_path
 from transformers_internvl.cli import main
-from transformers_internvl.training.adapted import adapters_change_nothing, check_adapters
+from transformers_internvl.training.adapted import (
+    adapters_change_nothing,
+    check_adapters,
+    go_on_with_adapter,
+    keep_exact,
+    merged,
+)
 from transformers_internvl.training.lora import lora_config
 from transformers_internvl.training.parameters import freeze, set_trainable, trainable_table, unfreeze
 from transformers_internvl.training.recipes import get_recipe
@@ -323,3 +329,70 @@ def test_the_command_line_says_what_becomes_of_an_adapter_and_how_to_merge_it(fo
     base = AutoModelForImageTextToText.from_pretrained(nano_path(), dtype="float32")
     expected = nano_logits(PeftModel.from_pretrained(base, folder / "out"))
     torch.testing.assert_close(nano_logits(merged), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_going_on_trains_one_adapter_and_nothing_else():
+    model = tiny_model().to(torch.bfloat16)
+    model = get_peft_model(model, lora_config("llm", model, r=4, modules_to_save=["multi_modal_projector"]))
+    model.peft_config["default"].inference_mode = True
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    assert go_on_with_adapter(model, 4, ["multi_modal_projector"]) is model
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert trained and all(".lora_" in name or ".modules_to_save.default." in name for name in trained)
+    assert {p.dtype for p in trained.values()} == {torch.float32}
+    assert model.peft_config["default"].inference_mode is False
+    with pytest.raises(ValueError, match="of rank 4, and the recipe's have rank 5"):
+        go_on_with_adapter(model, 5, [])
+    with pytest.raises(ValueError, match="trains vision_tower whole, which is no part"):
+        go_on_with_adapter(model, 4, ["multi_modal_projector", "vision_tower"])
+    model.add_adapter("other", lora_config("llm", model.get_base_model(), r=4))
+    model.base_model.set_adapter(["default", "other"])
+    with pytest.raises(ValueError, match="One adapter is trained, but 2 are active"):
+        go_on_with_adapter(model, 4, [])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_fresh_adapter_changes_nothing_until_any_part_of_it_does(dtype):
+    """Also beside weights in half precision, of which the trained copy is kept exact."""
+
+    def fresh(**options):
+        model = tiny_model().to(dtype)
+        return get_peft_model(model, lora_config("llm", model, r=2, **options))
+
+    for options, part in (
+        ({}, ".lora_B."),
+        ({"modules_to_save": ["multi_modal_projector"]}, "modules_to_save.default.linear_2.bias"),
+        ({"modules_to_save": ["multi_modal_projector"]}, "modules_to_save.default.layer_norm.weight"),
+    ):
+        model = fresh(**options)
+        keep_exact(model)
+        assert adapters_change_nothing(model)
+        last = [p for name, p in model.named_parameters() if part in name][-1]
+        with torch.no_grad():
+            last.view(-1)[-1] += 1
+        assert not adapters_change_nothing(model), part
+    embedding = get_peft_model(tiny_model(), LoraConfig(r=2, target_modules=["embed_tokens"], init_lora_weights=True))
+    names = {
+        name.split(".lora_embedding_")[1][0]: p for name, p in embedding.named_parameters() if ".lora_emb" in name
+    }
+    zero = [letter for letter, p in names.items() if not p.any()]
+    assert adapters_change_nothing(embedding) == (zero == ["B"])
+
+
+def test_modules_of_every_adapter_are_looked_for():
+    model = tiny_model()
+    model = get_peft_model(model, lora_config("llm", model, r=2))
+    check_adapters(model)
+    model.add_adapter("other", lora_config("llm", model.get_base_model(), r=2))
+    model.peft_config["other"].modules_to_save = ["nowhere"]
+    with pytest.raises(ValueError, match="names 'nowhere'"):
+        check_adapters(model)
+
+
+def test_quantized_weights_under_an_adapter_are_not_merged():
+    model = tiny_model()
+    model = get_peft_model(model, lora_config("llm", model, r=2))
+    model.get_base_model().is_quantized = True
+    with pytest.raises(ValueError, match="quantized under an adapter"):
+        merged(model)

@@ -23,7 +23,7 @@ from transformers_internvl import (
 )
 from transformers_internvl.training.data.collation import PackingCollator, PaddingCollator
 from transformers_internvl.training.data.dataset import ChatDataset, PackedDataset
-from transformers_internvl.training.data.records import DataSet
+from transformers_internvl.training.data.records import DataSet, SkipPolicy
 from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 
@@ -234,3 +234,38 @@ def test_metrics_of_pairs_are_computed_from_logits_and_vectors(tmp_path):
     assert len(predicted) == len(names)
     for name, found in zip(names, predicted, strict=True):
         np.testing.assert_allclose(found, outputs[name].numpy(), rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_loaders_of_data_that_are_evaluated(tmp_path):
+    data = samples(5, 2)
+    trainer = InternVLTrainer(model_with_cache(), arguments(tmp_path, per_device_eval_batch_size=3), eval_dataset=data)
+    before = trainer.data_collator
+    for loader in (trainer.get_eval_dataloader(packed(data)), trainer.get_test_dataloader(packed(data))):
+        assert loader.batch_size == 3 and loader.collate_fn == PackingCollator("token")
+    rows_loader = trainer.get_eval_dataloader()
+    assert isinstance(rows_loader.collate_fn, PaddingCollator)
+    assert trainer.data_collator is before
+    endless = PackedDataset(data, 4000, 100, endless=True)
+    for load in (trainer.get_eval_dataloader, trainer.get_test_dataloader):
+        with pytest.raises(ValueError, match="Evaluate on the `ChatDataset` itself"):
+            load(endless)
+
+
+def test_data_with_a_policy_are_looked_through_once(tmp_path, monkeypatch):
+    read, bad = [], {1}
+
+    class Some(ChatDataset):
+        def __getitem__(self, index):
+            read.append(index)
+            return None if index in bad else super().__getitem__(index)
+
+    plain = samples(3, 1)
+    data = Some(plain.sets, plain.encoder, policy=SkipPolicy(3))
+    trainer = InternVLTrainer(model_with_cache(), arguments(tmp_path), eval_dataset=data)
+    for _ in range(2):
+        assert len(trainer.get_eval_dataloader().dataset) == len(data) - 1
+    assert read == list(range(len(data)))
+    bad.update(range(len(data)))
+    other = Some(plain.sets, plain.encoder, policy=SkipPolicy(3))
+    with pytest.raises(ValueError, match=f"All {len(data)} samples to evaluate were left out"):
+        trainer.get_eval_dataloader(other)

@@ -388,6 +388,15 @@ def test_one_json_text_over_lines_is_no_jsonl(text, said, tmp_path):
         assert len(JsonlRows(path)) == 2
 
 
+@pytest.mark.parametrize("text", ['[{"a": 1},\n{"a": 2}]', '{\n"a": 1}', '[\n{"a": 1}]'])
+def test_a_list_that_is_longer_than_what_is_looked_at(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_LOOK", 8)
+    path = tmp_path / "a.jsonl"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="holds JSON over several lines, or one list"):
+        JsonlRows(path)
+
+
 @pytest.mark.parametrize("length, said", [(2, True), (3, False), (4, True)])
 def test_a_length_that_is_another_one_is_said(tmp_path, entry, length, said, monkeypatch):
     warnings = []
