@@ -220,6 +220,8 @@ def test_gpus_like_the_last_one(stack):
     request = Request(tiles=1, images=1, context=256)
     assert changes(stack(5), {0: 9, 1: 4}, request) == {"gpus": 5, "cpu": 16}
     assert changes(stack(5), {0: 9, 1: 4, "disk": 0}, request)["gpus"] == 5
+    assert changes(stack(5), {0: 5}, request) == {"gpus": 5}
+    assert changes(stack(5), {0: 5, "disk": 16}, request)["gpus"] == 2  # all layers but one wait
 
 
 def test_thirty_two_gpus_at_most(stack):
