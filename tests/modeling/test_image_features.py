@@ -3,6 +3,7 @@
 
 import pytest
 import torch
+from transformers import DynamicCache
 
 from tests.tiny import tiny_batch, tiny_config, tiny_model
 from transformers_internvl import InternVLForConditionalGeneration
@@ -158,3 +159,35 @@ def test_what_a_forward_gives_back_of_the_images():
         model.model.language_model.double()
         features = model.model(**batch).image_outputs.pooler_output
     assert features.dtype == torch.float64 and features.shape == (1, 4, 32)
+
+
+def test_which_steps_without_an_image_pass_through_the_tower(monkeypatch):
+    """Where weights are sharded, all ranks must call the tower equally often: once a prompt, never a token."""
+    from transformers_internvl.modeling.internvl import model as module
+
+    model, runs = tiny_model(), []
+    model.model.vision_tower.register_forward_pre_hook(lambda *_: runs.append(1))
+    ids = torch.tensor([[5, 6, 7, 8]])
+
+    def touched(**options) -> bool:
+        runs.clear()
+        with torch.no_grad():
+            touched.cache = model(input_ids=ids, **options).cache
+        return bool(runs)
+
+    assert not touched() and not touched(cache=DynamicCache())
+    assert not model.train() or not touched()  # no gradients, nothing to reduce
+    monkeypatch.setattr(module, "is_sharded", lambda part: True)
+    assert touched()
+    model.eval()
+    assert touched() and touched(use_cache=True)
+    assert not touched(cache=touched.cache) and touched(cache=DynamicCache())
+    assert not touched(mm_encoder_outputs={})  # every rank has its features already
+
+
+def test_a_blank_tile_is_one_of_the_tower():
+    model = tiny_model(vision={"num_channels": 1, "image_size": 28}).train()
+    ids = torch.tensor([[5, 6, 7, 8]])
+    model(input_ids=ids, labels=ids).loss.backward()
+    projection = model.model.vision_tower.embeddings.patch_embeddings.projection
+    assert projection.weight.shape[1] == 1 and projection.weight.grad is not None and not projection.weight.grad.any()

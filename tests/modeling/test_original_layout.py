@@ -28,7 +28,7 @@ from transformers_internvl.modeling.pretrained.cache_names import refuse_stray_c
 from transformers_internvl.modeling.pretrained.loading import _check_indices, describe_misfit, weight_places
 from transformers_internvl.modeling.pretrained.module_names import _lies_in, cover, own_device_map, parts_of
 from transformers_internvl.modeling.pretrained.older_arguments import todays_arguments
-from transformers_internvl.modeling.pretrained.parallel import inside_call, with_whole_heads
+from transformers_internvl.modeling.pretrained.parallel import _scalars, inside_call, with_whole_heads
 from transformers_internvl.modeling.vision.layers import check_tiles
 
 # --- the authors' orders ---------------------------------------------------------------------------------------------
@@ -363,3 +363,19 @@ def test_classes_by_backend():
     assert dict(again.items()) == {"pil": int, "torchvision": str, "other": int}
     classes.update({"pil": float})
     assert classes["pil"] is float and list(classes) == [float, str, int]
+
+
+def test_scalars_have_no_dimensions():
+    module = nn.Module()
+    module.scale, module.one = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.ones(1))
+    module.inner = nn.Linear(1, 1)
+    module.inner.offset = nn.Parameter(torch.tensor(0.0))
+    found = _scalars(module)
+    assert [(owner is module, name) for owner, name, _ in found] == [(True, "scale"), (False, "offset")]
+
+
+def test_blocks_that_are_not_split_are_there():
+    """accelerate refuses a name that it does not find."""
+    for model in (tiny_model(), tiny_model().model.vision_tower):
+        assert "InternVLVisionLayer" in model._no_split_modules
+        assert set(model._no_split_modules) <= {type(module).__name__ for module in model.modules()}
