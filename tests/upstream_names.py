@@ -19,6 +19,7 @@ RELIED_ON: dict[str, str] = {
     "huggingface_hub.dataclasses": "strict validate_typed_dict",
     "huggingface_hub.errors": "HFValidationError RemoteEntryNotFoundError RevisionNotFoundError",
     "huggingface_hub.utils": "httpx validate_repo_id",
+    "peft.tuners.tuners_utils": "check_target_module_exists",
     "peft.utils.other": "ModulesToSaveWrapper",
     "peft.utils.save_and_load": "load_peft_weights",
     "torch": "_C.DisableTorchFunctionSubclass Tensor._make_wrapper_subclass Tensor._version UntypedStorage._cdata",
@@ -77,7 +78,7 @@ RELIED_ON: dict[str, str] = {
     "transformers.integrations.peft": """
         MIN_PEFT_VERSION PeftAdapterMixin.active_adapters PeftAdapterMixin.add_adapter
         PeftAdapterMixin.delete_adapter PeftAdapterMixin.disable_adapters PeftAdapterMixin.enable_adapters
-        PeftAdapterMixin.get_adapter_state_dict PeftAdapterMixin.set_adapter """,
+        PeftAdapterMixin.get_adapter_state_dict PeftAdapterMixin.load_adapter PeftAdapterMixin.set_adapter """,
     "transformers.integrations.sdpa_attention": "sdpa_attention_forward",
     "transformers.masking_utils": """
         create_causal_mask create_masks_for_generate create_sliding_window_causal_mask

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from transformers.utils import find_adapter_config_file
 
+from ..hub.adapter_settings import read_adapter_settings
 from ..hub.arguments import find_file, pinned
+from ..modeling.pretrained.native_adapters import check_adapter
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -27,14 +29,19 @@ def adapter_config(name: str) -> "PeftConfig | None":
     """The configuration of the adapter in a folder or repository; None where there is a whole model.
 
     Raises:
-        ValueError: the adapter does not say which model it belongs to.
+        ValueError: what it says cannot be, or not which model it belongs to.
     """
     commit = pinned(name, {})
-    if find_adapter_config_file(name, **commit) is None:
+    path = find_adapter_config_file(name, **commit)
+    if path is None:
         return None
     from peft import PeftConfig
 
-    config = PeftConfig.from_pretrained(name, **commit)
+    read_adapter_settings(path)
+    try:
+        config = PeftConfig.from_pretrained(name, **commit)
+    except (AttributeError, LookupError, TypeError) as error:  # of no known kind
+        raise ValueError(f"{path} cannot be read: {error!r}") from error
     if not config.base_model_name_or_path:
         raise ValueError(
             f"{name} holds an adapter that does not say which model it belongs to: write it into "
@@ -63,6 +70,7 @@ def load_with_adapter(auto_class: Any, name: str, **options: Any) -> Any:
     from peft import PeftModel
 
     base = auto_class.from_pretrained(config.base_model_name_or_path, **options)
+    check_adapter(name, base, pinned(name, {}))
     model = PeftModel.from_pretrained(base, name, is_trainable=True)
     _check_found(model, name)
     return model

@@ -24,6 +24,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig
 
+from ...hub.adapter_settings import check_patterns, read_adapter_settings
 from ..files.folders import atomic_folder
 from .names import authors_name, canonical_names
 
@@ -36,6 +37,7 @@ _PREFIX = "base_model.model."
 _KIND = re.compile(r"\.(lora_[\w.]+|\w+)$")
 # What an adapter was trained on, if not on the whole chat model: its place in there, by the authors' names.
 _ROOTS = ("", "language_model.", "vision_model.")
+_CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 
 
@@ -58,17 +60,19 @@ class Adapter:
         from peft import LoraConfig, PeftConfig
 
         folder = Path(folder)
-        if not (folder / "adapter_config.json").is_file() or not (folder / _WEIGHTS).is_file():
-            raise ValueError(f"{folder} is no adapter: expected adapter_config.json and {_WEIGHTS} in it.")
+        if not (folder / _CONFIG).is_file() or not (folder / _WEIGHTS).is_file():
+            raise ValueError(f"{folder} is no adapter: expected {_CONFIG} and {_WEIGHTS} in it.")
+        fields = read_adapter_settings(folder / _CONFIG)
         try:
             config = PeftConfig.from_pretrained(str(folder))
-        except (AttributeError, LookupError) as error:  # of no known kind, or no object
-            raise ValueError(f"{folder}/adapter_config.json cannot be read: {error!r}") from error
+        except (AttributeError, LookupError, TypeError) as error:  # of no known kind
+            raise ValueError(f"{folder / _CONFIG} cannot be read: {error!r}") from error
         if not isinstance(config, LoraConfig):
             raise ValueError(f"{folder} holds an adapter of type {config.peft_type}, expected LORA.")
-        if not all(isinstance(rows, (dict, type(None))) for rows in (config.alpha_pattern, config.rank_pattern)):
-            raise ValueError(f"{folder}/adapter_config.json: `alpha_pattern` and `rank_pattern` should be objects.")
-        return cls.from_tensors(config, load_file(folder / _WEIGHTS))
+        adapter = cls.from_tensors(config, load_file(folder / _WEIGHTS))
+        check_patterns(fields, adapter.modules, folder / _CONFIG)
+        adapter._check_settings(folder / _CONFIG)
+        return adapter
 
     @classmethod
     def from_tensors(cls, config: "LoraConfig", tensors: dict[str, torch.Tensor]) -> "Adapter":
@@ -101,9 +105,22 @@ class Adapter:
 
     def alpha_of(self, module: str) -> float:
         """The numerator of a module's scale."""
-        patterns = self.config.alpha_pattern or {}
-        hits = [alpha for row, alpha in patterns.items() if re.match(rf"(.*\.)?({row})$", module)]
-        return hits[0] if hits else self.config.lora_alpha
+        return _by_pattern(self.config.alpha_pattern, module, self.config.lora_alpha)
+
+    def _check_settings(self, path: Path) -> None:
+        """Raise `ValueError` where peft would give the weights another rank, or leave them out."""
+        for module, kinds in self.modules.items():
+            down = kinds.get("lora_A.weight", kinds.get("lora_embedding_A"))
+            if down is None or self.config.target_parameters:  # those are for peft alone
+                continue
+            rank = _by_pattern(self.config.rank_pattern, module, self.config.r)
+            if down.ndim == 0 or len(down) != rank:
+                raise ValueError(f"{path} gives {module} rank {rank}, but its weights have the shape {[*down.shape]}.")
+            if not _is_target(self.config, module):
+                raise ValueError(
+                    f"{path} gives {module} no adapter (`target_modules`, `exclude_modules`, `layers_to_transform`), "
+                    f"but {_WEIGHTS} has weights for it: the two do not belong together."
+                )
 
     def with_modules(
         self, modules: dict[str, dict[str, torch.Tensor]], alphas: dict[str, float], whole: list[str]
@@ -172,6 +189,8 @@ def to_canonical(adapter: Adapter, config: PreTrainedConfig) -> Adapter:
     whole: list[str] = []
     for module, kinds in adapter.modules.items():
         names, split = _place(module, shapes)
+        if len(names) > 1:
+            _refuse_residual(adapter, module)
         for kind, tensor in kinds.items():
             shared = len(names) == 1 or kind == "lora_A.weight"
             parts = [tensor] * len(names) if shared else split(tensor, config)
@@ -210,6 +229,7 @@ def to_authors(adapter: Adapter, config: PreTrainedConfig) -> Adapter:
         name, part_names, _ = authors_name(module, config)
         adapted = "lora_A.weight" in kinds or "lora_embedding_A" in kinds
         if part_names is not None:
+            _refuse_residual(adapter, module)
             fused.setdefault(name, {})[module] = kinds
         else:
             modules[name] = kinds
@@ -266,6 +286,32 @@ def model_shapes(config: PreTrainedConfig) -> Shapes:
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config)
     return {name: parameter.shape for name, parameter in model.state_dict().items()}
+
+
+def _refuse_residual(adapter: Adapter, module: str) -> None:
+    """Raise `ValueError` where peft would change a weight before it adds the adapter: others are fused or cut."""
+    how = adapter.config.init_lora_weights
+    if isinstance(how, str) and how.startswith(("pissa", "olora", "corda", "loftq", "lora_ga")):
+        raise ValueError(
+            f"The adapter on {module} is for what `init_lora_weights={how!r}` leaves of the weight, which is another "
+            "one for fused layers. Save it with `path_initial_model_for_weight_conversion` of peft first."
+        )
+
+
+def _by_pattern(patterns: dict[str, Any] | None, module: str, default: Any) -> Any:
+    """What the first pattern that is the end of a module's name stands for, as in peft."""
+    hits = (value for row, value in (patterns or {}).items() if re.match(rf"(.*\.)?({row})$", module))
+    return next(hits, default)
+
+
+def _is_target(config: "LoraConfig", module: str) -> bool:
+    """Whether peft gives a module an adapter, by its name."""
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    if config.target_modules in (None, "all-linear"):  # then by its kind, or by the model's
+        config = copy.copy(config)
+        config.target_modules = {module.rpartition(".")[2]}
+    return bool(check_target_module_exists(config, module))
 
 
 def _place(module: str, shapes: Shapes) -> tuple[list[str], Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from ...hub.adapter_settings import check_patterns
 from ...processing.images.image_processing import NORMALIZE_TYPES
 from ...processing.tokenizers.loading import load_tokenizer
 from ..files.copies import ChangedCopy, changed_copy, load_exactly, local_folder, read_json, write_json
@@ -152,7 +153,9 @@ def _merged(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
     """The model with an adapter merged by peft."""
     from peft import get_peft_model, set_peft_model_state_dict
 
-    if not adapter.config.target_parameters:
+    if adapter.config.target_parameters:
+        check_patterns(vars(adapter.config), [name for name, _ in model.named_modules()], "adapter_config.json")
+    else:
         adapter = to_canonical(adapter, model.config)
     adapter.config.inference_mode = True
     wrapped = get_peft_model(model, adapter.config)

@@ -1,16 +1,24 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Adapters by transformers' own methods, where the installed peft is older than these ask for.
+"""Adapters by transformers' own methods: hostile ones, and an installed peft that is older than these ask for.
 
 transformers 5.24 asks for peft 0.22 in all of them but `load_adapter`, and 0.21.2 is the newest that there is. Its
-error says to install what cannot be had; the one here says what does the same.
+error says to install what cannot be had; the one here says what does the same. `load_adapter` takes any
+`adapter_config.json`; the one here looks at it first.
 """
 
+import os
 from importlib.metadata import version
 from typing import Any
 
 from packaging.version import Version
 from transformers import __version__ as transformers_version
 from transformers.integrations.peft import MIN_PEFT_VERSION
+from transformers.utils import find_adapter_config_file
+
+from ...hub.adapter_settings import check_patterns, check_room, read_adapter_settings
+from ...hub.arguments import find_file, hub_arguments
+
+_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 class ExplainsNativeAdapters:
@@ -19,6 +27,19 @@ class ExplainsNativeAdapters:
     Raises:
         ValueError: by each method, if peft is older than transformers asks for.
     """
+
+    def load_adapter(self, peft_model_id: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As transformers'.
+
+        Raises:
+            ValueError: by its `adapter_config.json` the adapter would take no end of time or memory; or as stock's.
+        """
+        loading = kwargs.get("load_config")
+        name = peft_model_id or getattr(loading, "pretrained_model_name_or_path", None)
+        if name is not None and len(args) < 2 and kwargs.get("peft_config") is None:
+            shared = {**(getattr(loading, "download_kwargs", None) or {}), **(kwargs.get("adapter_kwargs") or {})}
+            check_adapter(name, self, hub_arguments({**shared, **kwargs}))
+        return super().load_adapter(peft_model_id, *args, **kwargs)  # type: ignore[misc]
 
     def add_adapter(self, *args: Any, **kwargs: Any) -> None:
         """As transformers'."""
@@ -60,4 +81,42 @@ class ExplainsNativeAdapters:
         return getattr(super(), method)
 
 
-__all__ = ["ExplainsNativeAdapters"]
+def check_adapter(name: str | os.PathLike, model: Any, hub: dict[str, Any]) -> None:
+    """See that the adapter of a folder or repository can be put on a model in bounded time and memory.
+
+    Args:
+        name: of the folder or repository.
+        model: what the adapter is for.
+        hub: arguments as of `hub_arguments`.
+
+    Raises:
+        ValueError: names the file and what is wrong with it.
+    """
+    path = find_adapter_config_file(name, **hub)
+    if path is None:
+        return
+    fields = read_adapter_settings(path)
+    modules = dict(model.named_modules())
+    check_patterns(fields, modules, path)
+    weights = next((found for file in _WEIGHTS if (found := find_file(name, file, **hub))), None)
+    if fields.get("peft_type") == "LORA" and weights is not None:
+        kept = fields.get("modules_to_save") or []
+        whole = [module for key, module in modules.items() if any(key.endswith(own) for own in kept)]
+        copies = sum(parameter.numel() for module in whole for parameter in module.parameters())
+        check_room(fields, _targets(fields, modules), copies, os.path.getsize(weights), path)
+
+
+def _targets(fields: dict[str, Any], modules: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """The linear layers to which peft gives an adapter, with their widths and heights."""
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    names = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save")
+    linear = {name: (m.in_features, m.out_features) for name, m in modules.items() if hasattr(m, "in_features")}
+    if fields.get("target_modules") in (None, "all-linear"):
+        return {name: sides for name, sides in linear.items() if not name.endswith("lm_head")}
+    config = LoraConfig(**{key: fields[key] for key in names if key in fields})
+    return {name: sides for name, sides in linear.items() if check_target_module_exists(config, name)}
+
+
+__all__ = ["ExplainsNativeAdapters", "check_adapter"]
