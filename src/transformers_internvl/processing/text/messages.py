@@ -6,6 +6,8 @@ from typing import Any
 
 from transformers.utils.chat_template_utils import _message_objects_to_dicts
 
+from .bounded_templates import check_length
+
 
 def normalized(conversation: Any) -> tuple[list[list[dict[str, Any]]], bool]:
     """Conversations as lists of fresh messages, and whether there were several.
@@ -51,15 +53,21 @@ def _normalized_item(item: Any) -> Any:
 
 
 def choose_template(templates: str | dict[str, str] | None, chosen: str | None) -> str:
-    """The text of the chat template to use.
+    """The text of the chat template to use, which is not longer than any is.
 
     Args:
         templates: those of a processor, one text or texts by name.
         chosen: a name, or another text; None = the only one, or the one called "default".
 
     Raises:
-        ValueError: there is none, or several and none is chosen.
+        ValueError: there is none, several and none is chosen, or it is too long.
     """
+    template = _chosen(templates, chosen)
+    check_length(template)
+    return template
+
+
+def _chosen(templates: str | dict[str, str] | None, chosen: str | None) -> str:
     if isinstance(templates, dict):
         name = "default" if chosen is None else chosen
         if name in templates:

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from ..chat_templates import TEMPLATES
 from ..threads import lock_of
+from .bounded_templates import renderer_of
 
 Span = tuple[int, int]
 
@@ -138,16 +138,17 @@ class _Renderer:
     def __init__(self, template: str, options: dict[str, Any], want_generation: bool):
         self.extras = {name: options.pop(name, None) for name in ("tools", "documents")}
         marked = want_generation and _GENERATION.search(template) is not None
+        self.render = renderer_of(template)
         self.options = {**options, "chat_template": template, "return_assistant_tokens_mask": marked}
 
     def __call__(self, messages: Any, extras: dict[str, Any], variables: dict[str, Any]) -> Prompt:
         with _RENDERING:
             try:
-                rendered = render_jinja_template(
+                rendered = self.render(
                     conversations=[messages], **{**self.extras, **extras}, **self.options, **variables
                 )
-            except (OverflowError, RecursionError) as error:  # bounds of the sandbox, which jinja does not type
-                raise ValueError(f"The chat template does not end within its bounds: {error}") from error
+            except (ArithmeticError, LookupError, AttributeError, RecursionError) as error:  # jinja does not type them
+                raise ValueError(f"The chat template does not end, or fails: {error!r:.200}") from error
         texts, generation = rendered[0], rendered[1]
         return Prompt(texts[0], generation=[tuple(span) for span in generation[0]] if generation else [])
 
