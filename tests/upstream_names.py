@@ -140,7 +140,8 @@ RELIED_ON: dict[str, str] = {
     "transformers.utils": """
         cached_file can_return_tuple is_flash_attn_2_available is_torchdynamo_compiling is_tracing logging
         TensorType torch_compilable_check TransformersKwargs find_adapter_config_file """,
-    "transformers.utils.chat_template_utils": "_compile_jinja_template _message_objects_to_dicts render_jinja_template",
+    "transformers.utils.chat_template_utils": """
+        _compile_jinja_template _message_objects_to_dicts render_jinja_template """,
     "transformers.utils.deprecation": "deprecate_kwarg",
     "transformers.utils.generic": "can_return_tuple merge_with_config_defaults",
     "transformers.utils.hub": "hf_api PushToHubMixin._upload_modified_files resolve_revision",

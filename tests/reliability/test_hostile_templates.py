@@ -11,9 +11,9 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from tests.parity.golden import golden_root
 from transformers_internvl import InternVLProcessor
 from transformers_internvl.processing.chat_templates import TEMPLATES, get_chat_template
-from transformers_internvl.processing.template_meter import Meter
 from transformers_internvl.processing.text import template_meter
 from transformers_internvl.processing.text.bounded_templates import LONGEST, renderer_of
+from transformers_internvl.processing.text.template_meter import Meter
 
 CHAT = [
     {"role": "system", "content": "be\tbrief"},
