@@ -96,3 +96,22 @@ def test_killed_midway_the_name_stays_free(tmp_path):
     with atomic_folder(tmp_path / "folder") as partial:
         (partial / "b").touch()
     assert os.listdir(tmp_path / "folder") == ["b"]
+
+
+def test_a_relative_name_is_that_of_the_beginning(tmp_path, monkeypatch):
+    """Whoever goes elsewhere meanwhile finds the result where it was asked for."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with atomic_folder("folder") as partial:
+        (partial / "a").touch()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+    assert os.listdir(tmp_path / "folder") == ["a"] and os.listdir(tmp_path / "elsewhere") == []
+
+
+def test_what_a_killed_run_of_the_same_id_left_goes(tmp_path):
+    left = tmp_path / f".folder.partial-{os.getpid()}"
+    left.mkdir()
+    (left / "old").touch()
+    with atomic_folder(tmp_path / "folder") as partial:
+        (partial / "new").touch()
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == ["new"]

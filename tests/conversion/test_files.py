@@ -188,6 +188,49 @@ def test_generation_settings_that_a_conversion_has_changed_only():
     assert auxiliary_files._stopped_like({"eos_token_id": 8}, theirs)["eos_token_id"] == [7, 8]
 
 
+def test_the_authors_template_fills_a_gap_only(tmp_path):
+    authors, target = tmp_path / "authors", tmp_path / "target"
+    authors.mkdir(), target.mkdir()
+    auxiliary_files._keep_template(authors, target)
+    assert tree(target) == set()
+    auxiliary_files.write_json(authors / "tokenizer_config.json", {"chat_template": "theirs"})
+    auxiliary_files._keep_template(authors, target)
+    assert tree(target) == set()
+    path = target / "tokenizer_config.json"
+    for ours, kept in (({"a": 1}, "theirs"), ({"a": 1, "chat_template": "ours"}, "ours")):
+        auxiliary_files.write_json(path, ours)
+        auxiliary_files._keep_template(authors, target)
+        assert auxiliary_files.read_json(path) == {"a": 1, "chat_template": kept}
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_tokenizer_files_as_transformers_4_reads_them(tmp_path, listed):
+    """What transformers 5 notes goes; added tokens are listed, unless they are already."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir(), target.mkdir()
+    notes = dict.fromkeys(("backend", "is_local", "local_files_only", "processor_class", "video_token"), "x")
+    own = {"added_tokens_decoder": {"9": {"content": "<mine>"}}} if listed else {}
+    settings = {"tokenizer_class": "TokenizersBackend", "extra_special_tokens": ["<a>"], "kept": 1, **notes, **own}
+    settings["model_specific_special_tokens"] = {"video_token": "x"}
+    auxiliary_files.write_json(source / "tokenizer_config.json", settings)
+    auxiliary_files.write_json(source / "tokenizer.json", {"added_tokens": [{"id": 3, "content": "<a>"}]})
+    auxiliary_files._write_tokenizer(SimpleNamespace(folder=source, config=None), target)
+    assert auxiliary_files.read_json(target / "tokenizer_config.json") == {
+        "added_tokens_decoder": own.get("added_tokens_decoder", {"3": {"content": "<a>"}}),
+        "additional_special_tokens": ["<a>"],
+        "kept": 1,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
+
+
+def test_stocks_name_of_a_tokenizer(tmp_path):
+    path = tmp_path / "tokenizer_config.json"
+    for before, after in (("InternLM2Tokenizer", "PreTrainedTokenizerFast"), ("Qwen2Tokenizer", "Qwen2Tokenizer")):
+        auxiliary_files.write_json(path, {"tokenizer_class": before, "auto_map": {"AutoTokenizer": ["x", None]}})
+        auxiliary_files._name_stock_tokenizer(tmp_path)
+        assert auxiliary_files.read_json(path) == {"tokenizer_class": after}
+
+
 # --- streams ---------------------------------------------------------------------------------------------------------
 
 

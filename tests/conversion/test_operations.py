@@ -429,3 +429,18 @@ def test_where_generation_ends(tmp_path, known, expected):
     path.unlink()
     language_model_swap._stop_at(tmp_path, 9)
     assert json.loads(path.read_text()) == {"eos_token_id": [9]}
+
+
+def test_an_extracted_tower_is_the_authors_by_default_and_cut_as_asked(tmp_path):
+    source = GOLDEN / "chat_qwen2"
+    extract_tower_folder(source, tmp_path / "tower", max_shard_size="20KB")
+    assert json.loads((tmp_path / "tower" / "config.json").read_text())["model_type"] == "intern_vit_6b"
+    assert json.loads((tmp_path / "tower" / "preprocessor_config.json").read_text()) == {
+        **{"crop_size": 56, "size": 56, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]},
+        **{"do_center_crop": True, "do_normalize": True, "do_resize": True, "resample": 3},  # bicubic
+        **{"feature_extractor_type": "CLIPFeatureExtractor", "image_processor_type": "CLIPImageProcessor"},
+    }
+    replace_tower_folder(source, tmp_path / "tower", tmp_path / "new", max_shard_size="20KB")
+    for folder in ("tower", "new"):
+        assert len(list((tmp_path / folder).glob("model-*.safetensors"))) > 2
+        assert (tmp_path / folder / "model.safetensors.index.json").is_file()
