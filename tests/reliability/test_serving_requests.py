@@ -32,6 +32,7 @@ def options(**fields):
 # What is taken, and what just is not, with words of the reason.
 BOUNDS = {
     "messages": (asked(messages=[HI] * 1000), asked(messages=[HI] * 1001), "1 to 1000 messages"),
+    "no message": (asked(), asked(messages=[]), "1 to 1000 messages"),
     "parts": (asked(messages=parts(500) * 2), asked(messages=parts(500) + parts(501)), "1000 parts together"),
     "fields": (
         asked(**{f"f{i}": None for i in range(99)}),
