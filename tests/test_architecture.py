@@ -16,7 +16,7 @@ from transformers_internvl import renamed_modules
 
 ROOT = Path(transformers_internvl.__file__).resolve().parent
 FILES = sorted(ROOT.rglob("*.py"))
-MAX_LINES = 400
+MAX_LINES = 600  # what can be read in one sitting
 
 # Imports point from a later row to an earlier one, never within a row; a part may import itself. Modules that stand
 # beside the packages (`registry`, `internvl_chat`, ...) are the part "top".
@@ -172,7 +172,7 @@ def test_the_scanner_sees_both_kinds_of_imports(tmp_path, monkeypatch):
     assert imports_of(path) == [(1, "cli.main"), (2, "modeling.vision"), (3, "nano")]
 
 
-def test_a_file_is_one_story():
+def test_a_file_can_be_read_in_one_sitting():
     lines = {named(path): path.read_text(encoding="utf-8").count("\n") for path in FILES}
     long = {name: count for name, count in lines.items() if count > MAX_LINES}
     assert not long, f"the limit is {MAX_LINES} lines; split them"

@@ -19,16 +19,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.utils import logging
 
 from .hub.arguments import pinned
 from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
-from .modeling.original.attributes import HasAuthorsParts
+from .modeling.original.attributes import OriginalAttributesMixin
 from .modeling.original.calls import FORWARD, GENERATE, begins_with_pixels, by_name, encoded_images
-from .modeling.original.canonical import HasCanonicalForm
+from .modeling.original.canonical import CanonicalFormMixin
 from .modeling.original.configuration_chat import InternVLChatConfig
-from .modeling.pretrained.answer_decoding import DecodesAnswersAlone
-from .modeling.pretrained.loading import LoadsStrictly
+from .modeling.pretrained.answer_decoding import AnswerCriteria, AnswerProcessors
 from .modeling.pretrained.older_arguments import todays_arguments
 from .modeling.vision.layers import check_tiles
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
@@ -49,9 +49,7 @@ class InternVLChatBody(InternVLModel):
     config: InternVLChatConfig
 
 
-class InternVLChatModel(
-    HasAuthorsParts, DecodesAnswersAlone, LoadsStrictly, HasCanonicalForm, InternVLForConditionalGeneration
-):
+class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLForConditionalGeneration):
     """InternVL-Chat-V1-1 to InternVL 3.5 in the authors' format (`model_type: internvl_chat`).
 
     It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. On top of it stand the authors'
@@ -66,6 +64,7 @@ class InternVLChatModel(
     config: InternVLChatConfig
     body_class = InternVLChatBody
     saves_original_format = True
+    strict_loading = True
     _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq"]
 
     # --- loading and saving ------------------------------------------------------------------------------------------
@@ -107,10 +106,10 @@ class InternVLChatModel(
         return weights
 
     @classmethod
-    def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:
-        if any(key.startswith(("mlp2.", "gating.", "pooling_before_gating.")) for key in strangers):
+    def _explain_misfit(cls, unexpected: list[str], missing: list[str]) -> str:
+        if any(key.startswith(("mlp2.", "gating.", "pooling_before_gating.")) for key in unexpected):
             return "They are the resolution router of InternVL3.5-Flash, which this package does not have."
-        return super()._explain_misfit(strangers, missing)
+        return super()._explain_misfit(unexpected, missing)
 
     def _read_token_ids(self, folder: str, where: dict[str, Any]) -> None:
         """Take the ids that the config lacks from the tokenizer files of the checkpoint, if it has any."""
@@ -122,6 +121,34 @@ class InternVLChatModel(
         stop = ids.get(row.stop) if row is not None else None
         if stop is not None and self.generation_config is not None:
             self.generation_config.eos_token_id = stop_first(stop, self.generation_config.eos_token_id)
+
+    # --- generation: what looks at ids sees those of the answer ------------------------------------------------------
+
+    def _get_logits_processor(
+        self,
+        generation_config: GenerationConfig,
+        input_ids_seq_length: int | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        logits_processor: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> LogitsProcessorList:
+        generation_config.prompt_length = input_ids_seq_length or 0  # this call's own; the criteria are made next
+        processors = super()._get_logits_processor(
+            generation_config=generation_config,
+            input_ids_seq_length=input_ids_seq_length,
+            model_kwargs=model_kwargs,
+            logits_processor=logits_processor,
+            **kwargs,
+        )
+        return AnswerProcessors(processors, logits_processor or (), generation_config.prompt_length)
+
+    def _get_stopping_criteria(
+        self, generation_config: GenerationConfig, stopping_criteria: Sequence[Any] | None, **kwargs: Any
+    ) -> StoppingCriteriaList:
+        criteria = super()._get_stopping_criteria(
+            generation_config=generation_config, stopping_criteria=stopping_criteria, **kwargs
+        )
+        return AnswerCriteria(criteria, stopping_criteria or (), getattr(generation_config, "prompt_length", 0))
 
     # --- the authors' calling surface --------------------------------------------------------------------------------
 

@@ -21,9 +21,8 @@ from .conversion.layouts.llava_tower import TOWER_PREFIX, find_sizes, tower_fold
 from .hub.arguments import pinned
 from .modeling.dual_encoder.model import InternVLDualEncoderModel
 from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLModel
-from .modeling.original.canonical import HasCanonicalForm
+from .modeling.original.canonical import CanonicalFormMixin
 from .modeling.original.configuration_llava import InternVLLlavaConfig
-from .modeling.pretrained.loading import LoadsStrictly
 from .modeling.pretrained.older_arguments import todays_arguments
 from .modeling.vision.model import InternVisionModel
 
@@ -35,7 +34,7 @@ class InternVLLlavaBody(InternVLModel):
     config: InternVLLlavaConfig
 
 
-class InternVLLlavaForConditionalGeneration(LoadsStrictly, HasCanonicalForm, InternVLForConditionalGeneration):
+class InternVLLlavaForConditionalGeneration(CanonicalFormMixin, InternVLForConditionalGeneration):
     """InternVL-Chat v1 (`model_type: llava_llama`), in the form ViT-MLP-LLM and in that with QLLaMA in between.
 
     It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. `save_pretrained` writes the
@@ -47,6 +46,7 @@ class InternVLLlavaForConditionalGeneration(LoadsStrictly, HasCanonicalForm, Int
     config: InternVLLlavaConfig
     body_class = InternVLLlavaBody
     saves_original_format = False
+    strict_loading = True
     _keys_to_ignore_on_load_unexpected = [
         r"rotary_emb\.inv_freq",
         r"^model\.vision_tower\.qllama\.(lm_head|embed_tokens)\.",

@@ -27,7 +27,7 @@ DECODERS = (".self_attn.", ".cross_attn.", ".mlp.")  # inside a decoder's layer
 def quantized(model, quantization_config) -> set[str]:
     """The linear layers that a quantizer would take, as it finds them."""
     stay = HfQuantizer.get_modules_to_not_convert(
-        model, with_exact_modules(quantization_config, model.exact_modules).llm_int8_skip_modules
+        model, with_exact_modules(quantization_config, model.modules_to_not_convert).llm_int8_skip_modules
     )
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     return {name for name in linear if should_convert_module(name, stay)}

@@ -183,19 +183,21 @@ def complete_model_card(path: str | os.PathLike, pushed: Any, repo_id: str) -> N
     card.save(path)
 
 
-class PushesWithCard:
-    """Mixin in front of transformers' `PushToHubMixin`: what is pushed brings a filled model card."""
+def complete_upload(pushed: Any, working_dir: Any, repo_id: str, revision: str | None, token: Any) -> None:
+    """Fill the model card in a folder that is about to be uploaded, unless the repository has one of its own.
 
-    def _upload_modified_files(self, working_dir: Any, repo_id: str, *args: Any, **kwargs: Any) -> Any:
-        """As transformers', which has put a card without content into the folder if the repository has none."""
-        path = Path(working_dir) / "README.md"
-        kept = _card_there(repo_id, kwargs.get("revision"), kwargs.get("token"))
-        if path.is_file() and (kept is None or _ALONE in kept and not _is_processor(self)):
-            card: Any = create_model_card(self, repo_id)
-            asked = ModelCard.load(path).data.to_dict().get("tags", [])
-            card.data.tags = list(dict.fromkeys([*card.data.tags, *asked]))
-            card.save(path)
-        return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)  # type: ignore[misc]
+    Args:
+        pushed: a model or a processor.
+        working_dir: the folder. transformers puts a card without content there if the repository has none.
+        repo_id, revision, token: where it goes.
+    """
+    path = Path(working_dir) / "README.md"
+    kept = _card_there(repo_id, revision, token)
+    if path.is_file() and (kept is None or _ALONE in kept and not _is_processor(pushed)):
+        card: Any = create_model_card(pushed, repo_id)
+        asked = ModelCard.load(path).data.to_dict().get("tags", [])
+        card.data.tags = list(dict.fromkeys([*card.data.tags, *asked]))
+        card.save(path)
 
 
 def _card_there(repo_id: str, revision: str | None, token: Any) -> str | None:
@@ -289,4 +291,4 @@ def _licence_text(terms: dict[str, Any], base: str | None) -> str:
     return "Not stated" + (f": see that of `{base}`." if base else ".")
 
 
-__all__ = ["PushesWithCard", "complete_model_card", "create_model_card"]
+__all__ = ["complete_model_card", "complete_upload", "create_model_card"]

@@ -13,6 +13,7 @@ transformers keeps what the last length made of the table in the module. Under d
 changes the numbers of later, shorter ones; under LongRoPE two threads write the same table between each other's steps.
 """
 
+import os
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -23,8 +24,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from transformers.models.phi3.modeling_phi3 import Phi3RotaryEmbedding
 
-from .pretrained.loading import RefusesHoles
-from .pretrained.older_arguments import AcceptsOlderArguments
+from .pretrained.loading import refuse_report, without_quantizer_states
+from .pretrained.older_arguments import todays_arguments
 
 
 @strict
@@ -45,7 +46,33 @@ class InternLM2Config(LlamaConfig):
     tie_word_embeddings: bool = False
 
 
-class InternLM2Model(AcceptsOlderArguments, RefusesHoles, LlamaModel):
+class _CompleteLoadingMixin:
+    """Loading in which every place must have a weight, as in the package's other models."""
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """As transformers'; arguments of older releases are taken, see `todays_arguments`.
+
+        Raises:
+            ValueError: places without weights, but with `ignore_mismatched_sizes=True`; weights of adapters.
+        """
+        folder, wants_report = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
+        kwargs = todays_arguments(cls, kwargs)
+        model, report = super().from_pretrained(folder, *args, output_loading_info=True, **kwargs)  # type: ignore[misc]
+        adapters = {key for key in report["unexpected_keys"] if ".lora_A." in key}
+        if adapters or not kwargs.get("ignore_mismatched_sizes", False):
+            missing = without_quantizer_states(model, report)["missing_keys"]
+            cls._refuse_incomplete(folder, {"unexpected_keys": adapters, "missing_keys": missing})
+        return (model, report) if wants_report else model
+
+    @classmethod
+    def _refuse_incomplete(cls, folder: Any, report: dict[str, Any]) -> None:
+        refuse_report(cls, folder, report)
+
+
+class InternLM2Model(_CompleteLoadingMixin, LlamaModel):
     """The InternLM2 decoder, without a language modeling head."""
 
     config_class = InternLM2Config
@@ -57,7 +84,7 @@ class InternLM2Model(AcceptsOlderArguments, RefusesHoles, LlamaModel):
         self.post_init()
 
 
-class InternLM2ForCausalLM(AcceptsOlderArguments, RefusesHoles, LlamaForCausalLM):
+class InternLM2ForCausalLM(_CompleteLoadingMixin, LlamaForCausalLM):
     """The InternLM2 decoder with its language modeling head."""
 
     config_class = InternLM2Config
@@ -115,7 +142,7 @@ class LongRotaryEmbedding(Phi3RotaryEmbedding):
             return super().forward(x, position_ids)
 
 
-def forget_lengths(model: nn.Module) -> None:
+def replace_stateful_rope(model: nn.Module) -> None:
     """Give a language model rotary positions of this file where it has some that keep lengths: Llama under dynamic NTK
     scaling, which is InternLM2 in the canonical layout, and Phi-3 under LongRoPE."""
     rotary: Any = getattr(model, "rotary_emb", None)
@@ -131,5 +158,5 @@ __all__ = [
     "InternLM2Model",
     "InternLM2RotaryEmbedding",
     "LongRotaryEmbedding",
-    "forget_lengths",
+    "replace_stateful_rope",
 ]

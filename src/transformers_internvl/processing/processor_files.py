@@ -15,7 +15,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils import logging
 
 from ..hub.arguments import find_file, hub_arguments
-from ..hub.model_card import PushesWithCard
+from ..hub.model_card import complete_upload
 from .chat_templates import TEMPLATES, find_chat_template, get_chat_template
 from .images.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
 from .text.placeholders import VIDEO
@@ -52,8 +52,13 @@ _OUR_PLACEHOLDER = '{%- set image_placeholder = "<image>" %}'
 _STOCK_PLACEHOLDER = '{%- set image_placeholder = "<IMG_CONTEXT>" %}'
 
 
-class ProcessorBase(PushesWithCard, ProcessorMixin):
+class ProcessorBase(ProcessorMixin):
     """What all processors of this package share."""
+
+    def _upload_modified_files(self, working_dir: Any, repo_id: str, *args: Any, **kwargs: Any) -> Any:
+        """As transformers'; what is pushed brings a filled model card."""
+        complete_upload(self, working_dir, repo_id, kwargs.get("revision"), kwargs.get("token"))
+        return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
 
     def _merge_kwargs(self, ModelProcessorKwargs=None, tokenizer_init_kwargs=None, **kwargs):
         # Stock takes the tokenizer's settings for those of every call, and a call's truncation is saved among them.

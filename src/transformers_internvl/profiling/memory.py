@@ -194,7 +194,7 @@ def _tensors(part: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _is_quantized(name: str, part: Any, model: Any) -> bool:
     """Whether a quantizer takes this module: linear layers, outside the parts that stay exact."""
-    return isinstance(part, nn.Linear) and not name.startswith(model.exact_modules)
+    return isinstance(part, nn.Linear) and not name.startswith(model.modules_to_not_convert)
 
 
 def _weight_bytes(name: str, part: Any, model: Any, dtype: torch.dtype | str) -> int:

@@ -16,7 +16,7 @@ import torch
 from tokenizers import AddedToken
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ...modeling.internvl.out_of_vocabulary import has_no_embedding
+from ...modeling.pretrained.generation import has_no_embedding
 from ...processing.tokenizers.loading import load_tokenizer
 from ..files.copies import read_json, write_json
 

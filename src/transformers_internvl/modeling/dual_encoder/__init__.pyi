@@ -1,10 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 from .base import (
     MODES,
-    EncodesText,
     InternVLDualEncoderImageOutput,
     InternVLDualEncoderOutput,
     InternVLDualEncoderPreTrainedModel,
+    TextFeatureMixin,
     check_mode,
 )
 from .configuration import InternVLDualEncoderConfig, QLlamaConfig
@@ -14,7 +14,6 @@ from .pretraining import InternVLDualEncoderForPreTraining, InternVLDualEncoderF
 from .qllama import QLlamaForCausalLM, QLlamaModel, contrastive_mask, generation_mask, matching_mask
 
 __all__ = [
-    "EncodesText",
     "InternVLDualEncoderConfig",
     "InternVLDualEncoderForPreTraining",
     "InternVLDualEncoderForPreTrainingOutput",
@@ -28,6 +27,7 @@ __all__ = [
     "QLlamaConfig",
     "QLlamaForCausalLM",
     "QLlamaModel",
+    "TextFeatureMixin",
     "check_mode",
     "contrastive_loss",
     "contrastive_mask",

@@ -11,16 +11,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, torch_compilable_check
 from transformers.utils.generic import can_return_tuple
 
-from ..pretrained.loading import LoadsStrictly
-from ..pretrained.older_arguments import AcceptsOlderArguments
-from ..pretrained.parallel import KeepsHeadsWhole, NamesOwnBlocks, SpreadsOverRanks
+from ..pretrained.base import InternVLPreTrainedModel
 from ..vision.layers import AttentionPoolAttention
 from .configuration import InternVLDualEncoderConfig
 
@@ -54,32 +51,25 @@ class InternVLDualEncoderOutput(ModelOutput):
     vision_model_output: InternVLDualEncoderImageOutput | None = None
 
 
-class InternVLDualEncoderPreTrainedModel(
-    AcceptsOlderArguments,
-    KeepsHeadsWhole,
-    SpreadsOverRanks,
-    NamesOwnBlocks,
-    LoadsStrictly,
-    PreTrainedModel,
-):
+class InternVLDualEncoderPreTrainedModel(InternVLPreTrainedModel):
     """Loading, weight initialization and capabilities that the whole and its halves share."""
 
     config_class = InternVLDualEncoderConfig
     config: InternVLDualEncoderConfig
     base_model_prefix = "dual_encoder"
     input_modalities: tuple[str, ...] = ("image", "text")
-    supports_gradient_checkpointing = True
+    strict_loading = True
     _no_split_modules = ["InternVLVisionLayer", "QLlamaDecoderLayer", "AttentionPool"]
-    _skip_keys_device_placement = ["cache"]
-    _supports_sdpa = True
-    _supports_attention_backend = True
+    _supports_flash_attn = False
+    _supports_flex_attn = False
+    _can_compile_fullgraph = False
     _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq"]
-    exact_modules = ("vision_model", "clip_projector", "clip_projector2", "itm_head", "qllama.lm_head")
+    modules_to_not_convert = ("vision_model", "clip_projector", "clip_projector2", "itm_head", "qllama.lm_head")
     accepts_loss_kwargs = False  # losses are means over pairs: `Trainer` shall average them over accumulation steps
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As transformers', and strict, see `LoadsStrictly`; captions end with QLLaMA's end token."""
+        """As transformers', and strict; captions end with QLLaMA's end token."""
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         if model.can_generate():
@@ -90,12 +80,12 @@ class InternVLDualEncoderPreTrainedModel(
         return loaded
 
     @classmethod
-    def _explain_misfit(cls, strangers: list[str], missing: list[str]) -> str:
+    def _explain_misfit(cls, unexpected: list[str], missing: list[str]) -> str:
         if "qllama.model.norm.weight" in missing:
             return "The folder has no text half: load InternVLDualEncoderVisionModel for the vision half."
         if "vision_model.embeddings.cls_token" in missing:
             return "The folder has no vision half: load InternVLDualEncoderTextModel for the text half."
-        return super()._explain_misfit(strangers, missing)
+        return super()._explain_misfit(unexpected, missing)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -134,7 +124,7 @@ class InternVLDualEncoderPreTrainedModel(
             self.config.force_image_size = image_size
 
 
-class EncodesText:
+class TextFeatureMixin:
     """The text half: `qllama` and `text_projection` of the class it is mixed into."""
 
     qllama: Any
@@ -208,7 +198,7 @@ def check_mode(mode: str) -> str:
 
 __all__ = [
     "MODES",
-    "EncodesText",
+    "TextFeatureMixin",
     "InternVLDualEncoderImageOutput",
     "InternVLDualEncoderOutput",
     "InternVLDualEncoderPreTrainedModel",

@@ -25,10 +25,10 @@ from ..pretrained.parallel import gather_plans, on_every_rank
 from ..vision.layers import AttentionPool
 from ..vision.model import InternVisionModel
 from .base import (
-    EncodesText,
     InternVLDualEncoderImageOutput,
     InternVLDualEncoderOutput,
     InternVLDualEncoderPreTrainedModel,
+    TextFeatureMixin,
     check_mode,
 )
 from .configuration import InternVLDualEncoderConfig
@@ -90,7 +90,7 @@ class InternVLDualEncoderVisionModel(InternVLDualEncoderPreTrainedModel):
         return self.get_image_features(pixel_values, **kwargs)
 
 
-class InternVLDualEncoderTextModel(EncodesText, InternVLDualEncoderPreTrainedModel):
+class InternVLDualEncoderTextModel(TextFeatureMixin, InternVLDualEncoderPreTrainedModel):
     """The text half alone: text vectors from the same folder, without the cross attention, which text never uses."""
 
     input_modalities = ("text",)
@@ -130,7 +130,7 @@ class _TextBody(nn.Module):
         self.model.set_input_embeddings(value)
 
 
-class InternVLDualEncoderModel(EncodesText, InternVLDualEncoderPreTrainedModel, GenerationMixin):
+class InternVLDualEncoderModel(TextFeatureMixin, InternVLDualEncoderPreTrainedModel, GenerationMixin):
     """InternVL-C and InternVL-G: vectors of images and texts, their similarities, and captions."""
 
     main_input_name = "pixel_values"

@@ -32,7 +32,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from ..pretrained.cache_names import refuse_stray_caches
-from ..pretrained.exact_decoding import DecodesExactly
+from ..pretrained.generation import InternVLGenerationMixin
 from ..pretrained.packed_masks import use_cache_of_packs
 from ..vision.layers import eager_attention_forward
 from .configuration import QLlamaConfig
@@ -296,7 +296,7 @@ class QLlamaModel(LlamaModel):
         return nn.functional.pad(mask, (0, room), value=torch.finfo(mask.dtype).min)
 
 
-class QLlamaForCausalLM(DecodesExactly, LlamaForCausalLM):
+class QLlamaForCausalLM(InternVLGenerationMixin, LlamaForCausalLM):
     """QLLaMA with its language modeling head; generates behind embeddings that begin with the queries."""
 
     config_class = QLlamaConfig

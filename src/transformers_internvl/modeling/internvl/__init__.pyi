@@ -2,35 +2,30 @@
 from .configuration import InternVLConfig
 from .image_features import (
     PROJECTORS,
-    EncodesImages,
+    ImageFeatureMixin,
     InternVLMiddlewareOutput,
     InternVLMiddlewareTower,
     InternVLMLPProjector,
     InternVLMultiModalProjector,
     InternVLTwoMLPProjector,
     build_tower,
+    move_padding_tiles_last,
     pixel_shuffle,
-    real_first,
 )
-from .model import InternVLForConditionalGeneration, InternVLModel, InternVLPreTrainedModel
-from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
+from .model import InternVLForConditionalGeneration, InternVLModel
 
 __all__ = [
-    "EncodesImages",
+    "ImageFeatureMixin",
     "InternVLConfig",
     "InternVLForConditionalGeneration",
-    "InternVLGenerationMixin",
     "InternVLMLPProjector",
     "InternVLMiddlewareOutput",
     "InternVLMiddlewareTower",
     "InternVLModel",
     "InternVLMultiModalProjector",
-    "InternVLPreTrainedModel",
     "InternVLTwoMLPProjector",
     "PROJECTORS",
     "build_tower",
-    "embed_known",
-    "has_no_embedding",
+    "move_padding_tiles_last",
     "pixel_shuffle",
-    "real_first",
 ]

@@ -163,7 +163,7 @@ def build_tower(config: InternVLConfig) -> InternVLVisionModel | InternVLMiddlew
     return build_vision_tower(config.vision_config)
 
 
-class EncodesImages:
+class ImageFeatureMixin:
     """The image side of a model with `vision_tower` and `multi_modal_projector`, mixed into it."""
 
     config: InternVLConfig
@@ -249,7 +249,7 @@ def _single_layer(layer: int | list[int] | None) -> int:
     raise ValueError(f"`vision_feature_layer` must be one layer: the projector has room for one, got {layer}.")
 
 
-def real_first(features: torch.Tensor, image_flags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def move_padding_tiles_last(features: torch.Tensor, image_flags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Put dummy tiles last, the others stay in their order.
 
     Args:
@@ -276,7 +276,7 @@ def _join_chunks(chunks: list[BaseModelOutputWithPooling]) -> BaseModelOutputWit
 
 
 __all__ = [
-    "EncodesImages",
+    "ImageFeatureMixin",
     "InternVLMLPProjector",
     "InternVLMiddlewareOutput",
     "InternVLMiddlewareTower",
@@ -285,5 +285,5 @@ __all__ = [
     "PROJECTORS",
     "build_tower",
     "pixel_shuffle",
-    "real_first",
+    "move_padding_tiles_last",
 ]

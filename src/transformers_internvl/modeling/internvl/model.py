@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -22,52 +22,33 @@ from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, tor
 from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import can_return_tuple
 
-from ..language_models import forget_lengths
+from ..language_models import replace_stateful_rope
 from ..losses import share_of_step, supervised_loss, token_losses
 from ..outputs import InternVLCausalLMOutputWithPast, InternVLModelOutputWithPast
+from ..pretrained.base import InternVLPreTrainedModel
 from ..pretrained.cache_names import refuse_stray_caches
-from ..pretrained.loading import LoadsWholly
-from ..pretrained.older_arguments import AcceptsOlderArguments
+from ..pretrained.generation import InternVLGenerationMixin, embed_known, has_no_embedding
 from ..pretrained.packed_masks import packed_masks, use_cache_of_packs
-from ..pretrained.parallel import KeepsHeadsWhole, NamesOwnBlocks, SpreadsOverRanks, is_sharded
+from ..pretrained.parallel import is_sharded
 from .configuration import InternVLConfig
-from .image_features import PROJECTORS, EncodesImages, InternVLMiddlewareTower, build_tower, pixel_shuffle, real_first
-from .out_of_vocabulary import InternVLGenerationMixin, embed_known, has_no_embedding
+from .image_features import (
+    PROJECTORS,
+    ImageFeatureMixin,
+    InternVLMiddlewareTower,
+    build_tower,
+    move_padding_tiles_last,
+    pixel_shuffle,
+)
 
 
-class InternVLPreTrainedModel(
-    AcceptsOlderArguments,
-    KeepsHeadsWhole,
-    SpreadsOverRanks,
-    NamesOwnBlocks,
-    LoadsWholly,
-    PreTrainedModel,
-):
-    """Capabilities shared by the InternVL models."""
+class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
+    """Tower, projector and language model, without a language modeling head."""
 
     config: InternVLConfig
     base_model_prefix = "model"
     input_modalities = ("image", "text", "video")
-    supports_gradient_checkpointing = True
+    modules_to_not_convert = ("vision_tower", "multi_modal_projector")
     _no_split_modules = ["InternVLTwoMLPProjector"]  # joins two outputs; tower and language model add their own
-    _skip_keys_device_placement = ["cache"]
-    _supports_flash_attn = True
-    _supports_sdpa = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-    _can_compile_fullgraph = True
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, InternVLMiddlewareTower):
-            init.normal_(module.query_tokens, std=self.config.middleware_config.initializer_range)
-
-
-class InternVLModel(EncodesImages, InternVLPreTrainedModel):
-    """Tower, projector and language model, without a language modeling head."""
-
-    exact_modules = ("vision_tower", "multi_modal_projector")
 
     def __init__(self, config: InternVLConfig):
         if not isinstance(config, StockInternVLConfig):
@@ -79,8 +60,14 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         self.vision_tower = build_tower(config)
         self.multi_modal_projector = PROJECTORS[config.projector_type](config)
         self.language_model = AutoModel.from_config(config.text_config)
-        forget_lengths(self.language_model)
+        replace_stateful_rope(self.language_model)
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, InternVLMiddlewareTower):
+            init.normal_(module.query_tokens, std=self.config.middleware_config.initializer_range)
 
     def get_placeholder_mask(
         self,
@@ -168,38 +155,30 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = embed_known(self.get_input_embeddings(), input_ids, self.config)  # (B, L, D)
 
-        # How many tiles are real is data, which no graph has as a shape: compiled, they all go through the tower.
-        late_flags = image_flags if pixel_values is not None and is_torchdynamo_compiling() else None
-        image_flags = image_flags if late_flags is None else None
-        encoded = (mm_encoder_outputs or {}).get("image")
-        if pixel_values is not None and (image_flags is None or image_flags.any()):
-            encoded = self.get_image_features(
+        image_outputs = (mm_encoder_outputs or {}).get("image")
+        compiled = pixel_values is not None and is_torchdynamo_compiling()
+        if pixel_values is not None and (compiled or image_flags is None or image_flags.any()):
+            # How many tiles are real is data, which no graph has as a shape: compiled, all go through the tower.
+            image_outputs = self.get_image_features(
                 pixel_values,
                 vision_feature_layer=vision_feature_layer,
                 vision_feature_select_strategy=vision_feature_select_strategy,
-                image_flags=image_flags,
+                image_flags=None if compiled else image_flags,
                 return_dict=True,
             )
-        image_features = (
-            None if encoded is None else encoded.pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
-        )
-        if image_features is not None:
-            image_features = image_features.repeat(image_copies, 1, 1) if image_copies > 1 else image_features
-            num_tiles = None
-            if late_flags is not None:
-                image_features, num_tiles = real_first(image_features, late_flags.reshape(-1).repeat(image_copies))
-            mask = self.get_placeholder_mask(input_ids, inputs_embeds, image_features, num_tiles)
-            inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)
-        if (image_features is None or image_features.shape[0] == 0) and self._must_touch_vision(
-            cache, mm_encoder_outputs
-        ):
-            inputs_embeds = self._touch_vision(inputs_embeds)
+        if image_outputs is not None:
+            inputs_embeds, image_outputs = self._merge_image_tokens(
+                input_ids, inputs_embeds, image_outputs, image_copies, image_flags if compiled else None
+            )
+        no_image = image_outputs is None or len(image_outputs.pooler_output) == 0
+        if no_image and self._needs_dummy_vision_forward(cache, mm_encoder_outputs):
+            inputs_embeds = self._dummy_vision_forward(inputs_embeds)
+
         use_cache = use_cache_of_packs(kwargs.get("use_cache"), attention_mask, position_ids, cache)
         if self.training and cache is None and use_cache is None:
             use_cache = False  # nobody reads it
         if use_cache is not None:
             kwargs["use_cache"] = use_cache
-
         text_config = self.config.text_config
         outputs = self.language_model(
             attention_mask=packed_masks(text_config, inputs_embeds, attention_mask, position_ids, cache, kwargs),
@@ -213,11 +192,41 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
             cache=outputs.cache,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
-            image_outputs=None if encoded is None else type(encoded)(**{**encoded, "pooler_output": image_features}),
+            image_outputs=image_outputs,
             router_logits=getattr(outputs, "router_logits", None),
         )
 
-    def _must_touch_vision(self, cache: Cache | None, mm_encoder_outputs: dict | None) -> bool:
+    def _merge_image_tokens(
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor,
+        image_outputs: BaseModelOutputWithPooling,
+        image_copies: int,
+        image_flags: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, BaseModelOutputWithPooling]:
+        """Put image features in the place of image tokens.
+
+        Args:
+            input_ids: `(B, L)`, or None.
+            inputs_embeds: `(B, L, D)`.
+            image_outputs: of the tower and projector, features `(T, n, D)` in `pooler_output`.
+            image_copies: how often the rows go through all tiles.
+            image_flags: `(T,)`, 0 marks dummy tiles among the features. None: there are none.
+
+        Returns:
+            The embeddings `(B, L, D)`, and the image outputs with the features that were used, dummy tiles last.
+        """
+        features = image_outputs.pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
+        if image_copies > 1:
+            features = features.repeat(image_copies, 1, 1)
+        num_tiles = None
+        if image_flags is not None:
+            features, num_tiles = move_padding_tiles_last(features, image_flags.reshape(-1).repeat(image_copies))
+        mask = self.get_placeholder_mask(input_ids, inputs_embeds, features, num_tiles)  # (B, L, 1)
+        outputs = type(image_outputs)(**{**image_outputs, "pooler_output": features})
+        return inputs_embeds.masked_scatter(mask, features), outputs
+
+    def _needs_dummy_vision_forward(self, cache: Cache | None, mm_encoder_outputs: dict | None) -> bool:
         """Whether a step without an image must pass through tower and projector nevertheless.
 
         Ranks of a distributed run must take part in the same collectives: one whose batch has no image would wait
@@ -235,7 +244,7 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
         # A static cache has its length on the device: asking for it stops the device, and ends a compiled graph.
         return any(is_sharded(part) for part in parts) and bool(seen == 0)
 
-    def _touch_vision(self, inputs_embeds: torch.Tensor) -> torch.Tensor:
+    def _dummy_vision_forward(self, inputs_embeds: torch.Tensor) -> torch.Tensor:
         """Let a blank tile pass through tower and projector, with weight zero."""
         config = self.config.vision_config
         blank = inputs_embeds.new_zeros(1, config.num_channels, *config.image_size)
@@ -246,10 +255,14 @@ class InternVLModel(EncodesImages, InternVLPreTrainedModel):
 class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerationMixin):
     """InternVL with its language modeling head: generates text about images, videos and text."""
 
+    config: InternVLConfig
+    base_model_prefix = "model"
+    input_modalities = ("image", "text", "video")
+    modules_to_not_convert = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
+    _no_split_modules = InternVLModel._no_split_modules
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
     _fsdp_plan = {"lm_head": "keep_full_weight"}
-    exact_modules = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
     body_class = InternVLModel
 
     def __init__(self, config: InternVLConfig):
@@ -320,39 +333,17 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
         own_loss = getattr(self, "_loss_function", None)  # `model.loss_function` of a user: it is fed logits
         skip = labels is not None and own_loss is None and (self.training if skip_logits is None else skip_logits)
         logits = None if skip else self.lm_head(_keep(hidden_states, logits_to_keep))
-
         loss = aux_loss = None
-        if labels is not None and own_loss is not None:
-            if smoothing:
-                raise ValueError("`smoothing` is not for a `loss_function` of your own: smooth labels in it.")
-            loss = own_loss(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
-        elif labels is not None and loss_reduction == "none":
-            loss = token_losses(hidden_states, self.lm_head, labels, smoothing)
-        elif labels is not None:
-            loss = supervised_loss(
-                hidden_states,
-                self.lm_head,
-                labels,
-                loss_reduction or self.config.loss_reduction,
-                loss_weight,
-                kwargs.get("num_items_in_batch"),
-                logits if logits is not None and logits.shape[1] == labels.shape[1] else None,
-                kwargs.get("shift_labels"),
-                smoothing,
-            )
+        if labels is not None:
+            options = {"loss_reduction": loss_reduction, "loss_weight": loss_weight, "smoothing": smoothing}
+            loss = self._language_modeling_loss(hidden_states, logits, labels, own_loss, options, kwargs)
         if loss is not None and outputs.router_logits:
-            aux_loss = self._balance(outputs.router_logits, attention_mask)
-            if self.is_activation_checkpointing and hidden_states.requires_grad and not aux_loss.requires_grad:
-                raise ValueError(
-                    "The load-balancing loss of the experts has no gradient: reentrant gradient checkpointing cuts it "
-                    'off. Set `gradient_checkpointing_kwargs={"use_reentrant": False}`.'
-                )
+            aux_loss = self._load_balancing_loss(outputs.router_logits, attention_mask, hidden_states)
             if loss_reduction != "none":
                 share = share_of_step(
                     labels, loss_weight, kwargs.get("num_items_in_batch"), kwargs.get("shift_labels")
                 )
                 loss = loss + share * self.config.text_config.router_aux_loss_coef * aux_loss.to(loss.device)
-
         return InternVLCausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -364,11 +355,51 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
             router_logits=outputs.router_logits,
         )
 
-    def _balance(self, router_logits: tuple[torch.Tensor, ...], attention_mask: torch.Tensor | None) -> torch.Tensor:
-        """Load-balancing loss of the experts (arXiv:2101.03961), over the positions that are not padding."""
+    def _language_modeling_loss(
+        self,
+        hidden_states: torch.Tensor,
+        logits: torch.Tensor | None,
+        labels: torch.Tensor,
+        own_loss: Any,
+        options: dict[str, Any],
+        kwargs: Any,
+    ) -> torch.Tensor:
+        """The loss of `labels` `(B, L)`, by the user's function if there is one; `options` are those of `forward`."""
+        smoothing, reduction = options["smoothing"], options["loss_reduction"]
+        if own_loss is not None:
+            if smoothing:
+                raise ValueError("`smoothing` is not for a `loss_function` of your own: smooth labels in it.")
+            return own_loss(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
+        if reduction == "none":
+            return token_losses(hidden_states, self.lm_head, labels, smoothing)
+        return supervised_loss(
+            hidden_states,
+            self.lm_head,
+            labels,
+            reduction or self.config.loss_reduction,
+            options["loss_weight"],
+            kwargs.get("num_items_in_batch"),
+            logits if logits is not None and logits.shape[1] == labels.shape[1] else None,
+            kwargs.get("shift_labels"),
+            smoothing,
+        )
+
+    def _load_balancing_loss(
+        self,
+        router_logits: tuple[torch.Tensor, ...],
+        attention_mask: torch.Tensor | None,
+        hidden_states: torch.Tensor,
+    ) -> torch.Tensor:
+        """The loss that spreads tokens over experts (arXiv:2101.03961), over the positions that are not padding."""
         text = self.config.text_config
         experts = getattr(text, "num_experts", None) or text.num_local_experts
-        return load_balancing_loss_func(router_logits, experts, text.num_experts_per_tok, attention_mask)
+        loss = load_balancing_loss_func(router_logits, experts, text.num_experts_per_tok, attention_mask)
+        if self.is_activation_checkpointing and hidden_states.requires_grad and not loss.requires_grad:
+            raise ValueError(
+                "The load-balancing loss of the experts has no gradient: reentrant gradient checkpointing cuts it "
+                'off. Set `gradient_checkpointing_kwargs={"use_reentrant": False}`.'
+            )
+        return loss
 
 
 def _keep(hidden_states: torch.Tensor, logits_to_keep: int | torch.Tensor) -> torch.Tensor:
@@ -377,4 +408,4 @@ def _keep(hidden_states: torch.Tensor, logits_to_keep: int | torch.Tensor) -> to
     return hidden_states if isinstance(positions, int) else hidden_states[:, positions]
 
 
-__all__ = ["InternVLForConditionalGeneration", "InternVLModel", "InternVLPreTrainedModel", "pixel_shuffle"]
+__all__ = ["InternVLForConditionalGeneration", "InternVLModel", "pixel_shuffle"]

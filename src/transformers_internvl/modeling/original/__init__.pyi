@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-from .attributes import HasAuthorsParts, as_causal_model
+from .attributes import OriginalAttributesMixin, as_causal_model
 from .calls import FORWARD, GENERATE, begins_with_pixels, by_name, encoded_images
-from .canonical import HasCanonicalForm, as_canonical, copy_buffers, warn_beyond_stock
+from .canonical import CanonicalFormMixin, as_canonical, copy_buffers, warn_beyond_stock
 from .configuration_chat import (
     CANONICAL_FIELDS,
     LANGUAGE_MODELS,
@@ -14,13 +14,13 @@ from .configuration_llava import TOWERS, InternVLLlavaConfig
 
 __all__ = [
     "CANONICAL_FIELDS",
+    "CanonicalFormMixin",
     "FORWARD",
     "GENERATE",
-    "HasAuthorsParts",
-    "HasCanonicalForm",
     "InternVLChatConfig",
     "InternVLLlavaConfig",
     "LANGUAGE_MODELS",
+    "OriginalAttributesMixin",
     "TOWERS",
     "as_canonical",
     "as_causal_model",

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 _MODULES = {"vision_model": "vision_tower", "mlp1": "multi_modal_projector", "language_model": "language_model"}
 
 
-class HasAuthorsParts(nn.Module):
+class OriginalAttributesMixin(nn.Module):
     """Mixin in front of an [`InternVLForConditionalGeneration`]."""
 
     config: Any
@@ -109,4 +109,4 @@ def as_causal_model(body: PreTrainedModel, head: nn.Module) -> PreTrainedModel:
     return causal
 
 
-__all__ = ["HasAuthorsParts", "as_causal_model"]
+__all__ = ["OriginalAttributesMixin", "as_causal_model"]

@@ -18,7 +18,7 @@ logger = logging.get_logger(__name__)
 _STOCK_BEHAVIOUR = {"ps_version": "v2", "projector_type": "mlp"}
 
 
-class HasCanonicalForm:
+class CanonicalFormMixin:
     """Mixin in front of [`InternVLForConditionalGeneration`] for models with a layout of their own on disk.
 
     Attributes:
@@ -81,4 +81,4 @@ def copy_buffers(source: nn.Module, target: nn.Module) -> None:
         target.get_submodule(owner)._buffers[leaf] = buffer
 
 
-__all__ = ["HasCanonicalForm", "as_canonical", "copy_buffers", "warn_beyond_stock"]
+__all__ = ["CanonicalFormMixin", "as_canonical", "copy_buffers", "warn_beyond_stock"]

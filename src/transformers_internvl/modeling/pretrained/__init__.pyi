@@ -1,8 +1,21 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-from .answer_decoding import AnswerCriteria, AnswerProcessors, DecodesAnswersAlone
+from .answer_decoding import AnswerCriteria, AnswerProcessors
+from .base import InternVLPreTrainedModel
 from .cache_names import refuse_stray_caches
-from .exact_decoding import DecodesExactly
-from .loading import LoadsStrictly, LoadsWholly, NamesDamagedFiles, RefusesHoles, describe_misfit, weight_places
+from .generation import InternVLGenerationMixin, embed_known, has_no_embedding
+from .loading import (
+    check_indices,
+    damaged_files_named,
+    describe_misfit,
+    explain_misfit,
+    refuse_missing_integers,
+    refuse_report,
+    remembered_conversions,
+    under_own_names,
+    weight_places,
+    without_new_head,
+    without_quantizer_states,
+)
 from .module_names import (
     adapter_names,
     cover,
@@ -14,50 +27,53 @@ from .module_names import (
     parts_of,
     skipped_names,
 )
-from .native_adapters import ExplainsNativeAdapters
-from .offloading import TakesInputsOnDevice
-from .older_arguments import AcceptsOlderArguments, todays_arguments
+from .native_adapters import with_peft_check
+from .older_arguments import todays_arguments
 from .packed_masks import PackedCausalMask, packed_masks, use_cache_of_packs
 from .parallel import (
-    KeepsHeadsWhole,
-    NamesOwnBlocks,
-    SpreadsOverRanks,
     gather_plans,
     inside_call,
     is_sharded,
     on_every_rank,
+    register_fsdp_methods,
+    replicate_scalars,
+    scalars_aside,
     share_ranks,
+    split_summed,
+    sum_shared_gradients,
+    tied_copies_joined,
     with_whole_heads,
 )
-from .quantized import KeepsPartsExact, lists_of, share_quantized, with_exact_modules, with_lists
-from .saved_names import AcceptsSavedNames
+from .quantized import (
+    listed_for_disk,
+    lists_of,
+    refuse_to_join,
+    share_quantized,
+    with_exact_modules,
+    with_lists,
+    with_unconverted_modules,
+)
 
 __all__ = [
-    "AcceptsOlderArguments",
-    "AcceptsSavedNames",
     "AnswerCriteria",
     "AnswerProcessors",
-    "DecodesAnswersAlone",
-    "DecodesExactly",
-    "ExplainsNativeAdapters",
-    "KeepsHeadsWhole",
-    "KeepsPartsExact",
-    "LoadsStrictly",
-    "LoadsWholly",
-    "NamesDamagedFiles",
-    "NamesOwnBlocks",
+    "InternVLGenerationMixin",
+    "InternVLPreTrainedModel",
     "PackedCausalMask",
-    "RefusesHoles",
-    "SpreadsOverRanks",
-    "TakesInputsOnDevice",
     "adapter_names",
+    "check_indices",
     "cover",
+    "damaged_files_named",
     "describe_misfit",
     "disk_names",
+    "embed_known",
+    "explain_misfit",
     "find_skipped",
     "gather_plans",
+    "has_no_embedding",
     "inside_call",
     "is_sharded",
+    "listed_for_disk",
     "lists_of",
     "names_on_disk",
     "on_every_rank",
@@ -65,14 +81,29 @@ __all__ = [
     "own_names",
     "packed_masks",
     "parts_of",
+    "refuse_missing_integers",
+    "refuse_report",
     "refuse_stray_caches",
+    "refuse_to_join",
+    "register_fsdp_methods",
+    "remembered_conversions",
+    "replicate_scalars",
+    "scalars_aside",
     "share_quantized",
     "share_ranks",
     "skipped_names",
+    "split_summed",
+    "sum_shared_gradients",
+    "tied_copies_joined",
     "todays_arguments",
+    "under_own_names",
     "use_cache_of_packs",
     "weight_places",
     "with_exact_modules",
     "with_lists",
+    "with_peft_check",
+    "with_unconverted_modules",
     "with_whole_heads",
+    "without_new_head",
+    "without_quantizer_states",
 ]

@@ -22,8 +22,6 @@ from transformers import (
     ExponentialDecayLengthPenalty,
     ForcedBOSTokenLogitsProcessor,
     ForcedEOSTokenLogitsProcessor,
-    GenerationConfig,
-    GenerationMixin,
     LogitsProcessorList,
     MaxLengthCriteria,
     MinLengthLogitsProcessor,
@@ -99,36 +97,6 @@ class AnswerCriteria(StoppingCriteriaList):
         return done
 
 
-class DecodesAnswersAlone(GenerationMixin):
-    """Mixin in front of `GenerationMixin`: what looks at ids sees those of the answer."""
-
-    def _get_logits_processor(
-        self,
-        generation_config: GenerationConfig,
-        input_ids_seq_length: int | None = None,
-        model_kwargs: dict[str, Any] | None = None,
-        logits_processor: Sequence[Any] | None = None,
-        **kwargs: Any,
-    ) -> LogitsProcessorList:
-        generation_config.prompt_length = input_ids_seq_length or 0  # this call's own; the criteria are made next
-        processors = super()._get_logits_processor(
-            generation_config=generation_config,
-            input_ids_seq_length=input_ids_seq_length,
-            model_kwargs=model_kwargs,
-            logits_processor=logits_processor,
-            **kwargs,
-        )
-        return AnswerProcessors(processors, logits_processor or (), generation_config.prompt_length)
-
-    def _get_stopping_criteria(
-        self, generation_config: GenerationConfig, stopping_criteria: Sequence[Any] | None, **kwargs: Any
-    ) -> StoppingCriteriaList:
-        criteria = super()._get_stopping_criteria(
-            generation_config=generation_config, stopping_criteria=stopping_criteria, **kwargs
-        )
-        return AnswerCriteria(criteria, stopping_criteria or (), getattr(generation_config, "prompt_length", 0))
-
-
 def _is_one_of(item: Any, items: Sequence[Any]) -> bool:
     return any(item is other for other in items)
 
@@ -140,4 +108,4 @@ def _with_prompt(criterion: Any, prompt_length: int) -> Any:
     return MaxLengthCriteria(criterion.max_length + prompt_length, criterion.max_position_embeddings)
 
 
-__all__ = ["AnswerCriteria", "AnswerProcessors", "DecodesAnswersAlone"]
+__all__ = ["AnswerCriteria", "AnswerProcessors"]

@@ -7,69 +7,33 @@ error says to install what cannot be had; the one here says what does the same. 
 """
 
 import os
+from collections.abc import Callable
+from functools import wraps
 from importlib.metadata import version
 from typing import Any
 
 from packaging.version import Version
+from transformers import PreTrainedModel
 from transformers import __version__ as transformers_version
 from transformers.integrations.peft import MIN_PEFT_VERSION
 from transformers.utils import find_adapter_config_file
 
 from ...hub.adapter_settings import check_patterns, check_room, read_adapter_settings
-from ...hub.arguments import find_file, hub_arguments
+from ...hub.arguments import find_file
 
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
-class ExplainsNativeAdapters:
-    """Mixin in front of `PreTrainedModel`: its methods for adapters, with an error that leads on.
+def with_peft_check(method: str) -> Callable[..., Any]:
+    """A method of `PreTrainedModel` with an error that leads on.
 
     Raises:
-        ValueError: by each method, if peft is older than transformers asks for.
+        ValueError: by the method, if peft is older than transformers asks for.
     """
+    upstream = getattr(PreTrainedModel, method)
 
-    def load_adapter(self, peft_model_id: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As transformers'.
-
-        Raises:
-            ValueError: by its `adapter_config.json` the adapter would take no end of time or memory; or as stock's.
-        """
-        loading = kwargs.get("load_config")
-        name = peft_model_id or getattr(loading, "pretrained_model_name_or_path", None)
-        if name is not None and len(args) < 2 and kwargs.get("peft_config") is None:
-            shared = {**(getattr(loading, "download_kwargs", None) or {}), **(kwargs.get("adapter_kwargs") or {})}
-            check_adapter(name, self, hub_arguments({**shared, **kwargs}))
-        return super().load_adapter(peft_model_id, *args, **kwargs)  # type: ignore[misc]
-
-    def add_adapter(self, *args: Any, **kwargs: Any) -> None:
-        """As transformers'."""
-        self._native("add_adapter")(*args, **kwargs)
-
-    def set_adapter(self, *args: Any, **kwargs: Any) -> None:
-        """As transformers'."""
-        self._native("set_adapter")(*args, **kwargs)
-
-    def disable_adapters(self) -> None:
-        """As transformers'."""
-        self._native("disable_adapters")()
-
-    def enable_adapters(self) -> None:
-        """As transformers'."""
-        self._native("enable_adapters")()
-
-    def active_adapters(self) -> list[str]:
-        """As transformers'."""
-        return self._native("active_adapters")()
-
-    def get_adapter_state_dict(self, *args: Any, **kwargs: Any) -> dict:
-        """As transformers'; `save_pretrained` of a model with an adapter asks for it, too."""
-        return self._native("get_adapter_state_dict")(*args, **kwargs)
-
-    def delete_adapter(self, *args: Any, **kwargs: Any) -> None:
-        """As transformers'."""
-        self._native("delete_adapter")(*args, **kwargs)
-
-    def _native(self, method: str) -> Any:
+    @wraps(upstream)
+    def checked(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
         installed = version("peft")
         if Version(installed) < Version(MIN_PEFT_VERSION):
             raise ValueError(
@@ -78,7 +42,9 @@ class ExplainsNativeAdapters:
                 "adapter, `PeftModel.from_pretrained(model, folder)` for one that was saved; they train, switch, save "
                 "and merge."
             )
-        return getattr(super(), method)
+        return upstream(self, *args, **kwargs)
+
+    return checked
 
 
 def check_adapter(name: str | os.PathLike, model: Any, hub: dict[str, Any]) -> None:
@@ -119,4 +85,4 @@ def _targets(fields: dict[str, Any], modules: dict[str, Any]) -> dict[str, tuple
     return {name: sides for name, sides in linear.items() if check_target_module_exists(config, name)}
 
 
-__all__ = ["ExplainsNativeAdapters", "check_adapter"]
+__all__ = ["check_adapter"]

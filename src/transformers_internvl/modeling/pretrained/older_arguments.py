@@ -10,7 +10,6 @@ False of the first three is the default of today. `torch_dtype` and `trust_remot
 """
 
 import inspect
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,16 +69,4 @@ def _choose_attention(model_class: type, arguments: dict[str, Any]) -> None:
     )
 
 
-class AcceptsOlderArguments:
-    """Mixin in front of what else takes part in `from_pretrained`: it sees the names of today."""
-
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
-    ) -> Any:
-        """As transformers', with the arguments that model cards pass; see [`todays_arguments`]."""
-        kwargs = todays_arguments(cls, kwargs)
-        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
-
-
-__all__ = ["AcceptsOlderArguments", "todays_arguments"]
+__all__ = ["todays_arguments"]

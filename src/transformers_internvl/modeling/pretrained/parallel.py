@@ -17,7 +17,8 @@ transformers sums what a parameter has gathered over the ranks after each backwa
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -84,47 +85,50 @@ def share_ranks(source: Any, target: Any) -> None:
         target._device_mesh = source._device_mesh
 
 
-class SpreadsOverRanks:
-    """Mixin in front of `PreTrainedModel`: what transformers leaves open of models whose weights are spread out."""
+# What users call beside `forward`, and what needs weights that FSDP2 gathers for `forward` alone.
+_CALLED_BESIDES_FORWARD = ("generate", "get_image_features", "get_text_features", "encode_image", "encode_text")
 
-    # What users call beside `forward`, and what needs weights that FSDP2 gathers for `forward` alone.
-    _called_besides_forward = ("generate", "get_image_features", "get_text_features", "encode_image", "encode_text")
 
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As transformers'; scalars, which FSDP2 refuses, are whole on every rank."""
-        loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        spread = model.config.distributed_config if model._mesh_manager is not None else None
-        if spread is not None and spread.dp_size > 1:
-            names = ("dp_replicate", "fsdp") if spread.dp_replicate_size > 1 else "fsdp"
-            _replicate_scalars(model, model._mesh_manager.get_mesh(names))
-        return loaded
+def register_fsdp_methods(model: nn.Module) -> None:
+    """Let FSDP2 gather weights for the methods that users call beside `forward`. Without FSDP2 nothing changes."""
+    from torch.distributed.fsdp import register_fsdp_forward_method
 
-    @classmethod
-    def maybe_distribute_model(cls, model: Any, distributed_config: Any, mesh_manager: Any) -> Any:
-        """As transformers', which calls this before it reads weights; scalars stay as they are until it has."""
-        scalars = _scalars(model)
-        for module, name, _ in scalars:
-            del module._parameters[name]
-        model = super().maybe_distribute_model(model, distributed_config, mesh_manager)  # type: ignore[misc]
+    for name in _CALLED_BESIDES_FORWARD:
+        if hasattr(model, name):
+            register_fsdp_forward_method(model, name)
+
+
+def tied_copies_joined(model: Any, weights: dict[str, Any]) -> dict[str, Any]:
+    """Gathered weights, in which tied ones are one tensor again, and so written once."""
+    live = dict(model.named_parameters(remove_duplicate=False))
+    for copy, original in (model.all_tied_weights_keys or {}).items():
+        if copy in weights and original in weights and live[copy] is live[original]:
+            weights[copy] = weights[original]
+    return weights
+
+
+@contextmanager
+def scalars_aside(model: nn.Module) -> Iterator[None]:
+    """Take the parameters without dimensions, which FSDP2 refuses, out of the model meanwhile."""
+    scalars = _scalars(model)
+    for module, name, _ in scalars:
+        del module._parameters[name]
+    try:
+        yield
+    finally:
         for module, name, scalar in scalars:
             module.register_parameter(name, scalar)
-        from torch.distributed.fsdp import register_fsdp_forward_method
 
-        for name in cls._called_besides_forward:
-            if hasattr(model, name):
-                register_fsdp_forward_method(model, name)  # nothing but for FSDP2
-        return model
 
-    def gather_sharded_state_dict_for_save(self, model_to_save: Any, *args: Any, **kwargs: Any) -> dict:
-        """As transformers', which gathers tied weights one by one: they are one tensor again, and written once."""
-        weights = super().gather_sharded_state_dict_for_save(model_to_save, *args, **kwargs)  # type: ignore[misc]
-        live = dict(model_to_save.named_parameters(remove_duplicate=False))
-        for copy, original in (model_to_save.all_tied_weights_keys or {}).items():
-            if copy in weights and original in weights and live[copy] is live[original]:
-                weights[copy] = weights[original]
-        return weights
+def replicate_scalars(model: Any) -> None:
+    """Make scalars of a sharded model distributed tensors as all others are, whole on every rank.
+
+    Optimizers and the clipping of gradients take no mixture.
+    """
+    spread = model.config.distributed_config if model._mesh_manager is not None else None
+    if spread is not None and spread.dp_size > 1:
+        names = ("dp_replicate", "fsdp") if spread.dp_replicate_size > 1 else "fsdp"
+        _replicate_scalars(model, model._mesh_manager.get_mesh(names))
 
 
 def _scalars(model: nn.Module) -> list[tuple[nn.Module, str, nn.Parameter]]:
@@ -160,19 +164,6 @@ def on_every_rank(scalar: torch.Tensor) -> torch.Tensor:
     if local.requires_grad:
         local.register_hook(average)
     return local
-
-
-class NamesOwnBlocks:
-    """Mixin in front of `PreTrainedModel`: `_no_split_modules` names only what the model has.
-
-    accelerate shards a model by these classes, and refuses one that it does not find.
-    """
-
-    _no_split_modules: Any
-
-    def post_init(self) -> None:
-        super().post_init()  # type: ignore[misc]
-        self._no_split_modules &= {type(module).__name__ for module in self.modules()}  # type: ignore[attr-defined]
 
 
 _RULE = re.compile(r"(?P<body>.*?)\.?layers\.\*\.self_attn\.(?P<leaf>.+)")
@@ -211,40 +202,30 @@ def _sum_over(group: Any, gradient: torch.Tensor) -> torch.Tensor:
     return gradient
 
 
-class KeepsHeadsWhole:
-    """Mixin in front of `PreTrainedModel`, which asks it for its plan once the number of ranks is known."""
+def sum_shared_gradients(model: Any) -> None:
+    """Sum the gradients of weights that the heads of all ranks share over the ranks, pass by pass."""
+    for name, parameter in model.named_parameters():
+        if not model._summed.isdisjoint((name, name.rpartition(".")[0])):
+            parameter.register_hook(partial(_sum_over, model._mesh_manager.get_mesh("tp").get_group()))
 
-    tp_plan: dict[str, str]
-    _summed: frozenset[str] = frozenset()  # modules and parameters whose gradients are sums over the ranks
 
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As transformers'; gradients of weights that the heads of all ranks share are summed, pass by pass."""
-        loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        for name, parameter in model.named_parameters():
-            if not model._summed.isdisjoint((name, name.rpartition(".")[0])):
-                parameter.register_hook(partial(_sum_over, model._mesh_manager.get_mesh("tp").get_group()))
-        return loaded
-
-    def _resolve_parallel_plans(self, distributed_config: Any) -> Any:
-        if distributed_config.tp_size > 1:
-            self.tp_plan = with_whole_heads(self, self.tp_plan, distributed_config.tp_size)
-        tp_plan, *others = super()._resolve_parallel_plans(distributed_config)  # type: ignore[misc]
-        if distributed_config.dp_size == 1:  # FSDP2 has hooks of its own, and calls transformers' once a step
-            self._summed = frozenset(name for name, style in tp_plan.items() if style == _SUMMED)
-            tp_plan = {name: style for name, style in tp_plan.items() if style != _SUMMED}
-        return tp_plan, *others
+def split_summed(tp_plan: dict[str, str]) -> tuple[frozenset[str], dict[str, str]]:
+    """Whose gradients the model sums itself ([`sum_shared_gradients`]), and the plan without these rows."""
+    summed = frozenset(name for name, style in tp_plan.items() if style == _SUMMED)
+    return summed, {name: style for name, style in tp_plan.items() if style != _SUMMED}
 
 
 __all__ = [
-    "KeepsHeadsWhole",
-    "NamesOwnBlocks",
-    "SpreadsOverRanks",
     "gather_plans",
     "inside_call",
     "is_sharded",
     "on_every_rank",
+    "register_fsdp_methods",
+    "replicate_scalars",
+    "scalars_aside",
     "share_ranks",
+    "split_summed",
+    "sum_shared_gradients",
+    "tied_copies_joined",
     "with_whole_heads",
 ]

@@ -7,7 +7,6 @@ as this package does, as the folder does, or as the authors do.
 """
 
 import copy
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -64,82 +63,60 @@ def with_lists(quantization_config: Any, lists: dict[str, list[str]]) -> Any:
     return changed
 
 
-class KeepsPartsExact:
-    """Mixin in front of `PreTrainedModel`: quantization leaves `exact_modules` alone; names of every layout are known.
+def with_unconverted_modules(model_class: Any, folder: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `from_pretrained` whose quantization and device map name modules by the model's own names.
 
-    Attributes:
-        exact_modules: names of modules, or of what contains them.
+    A `quantization_config` without a list of modules to leave gets the class's `modules_to_not_convert`. Its list,
+    that of the folder's configuration, and a `device_map` may have the original names (`vision_model`, `mlp1`,
+    `language_model.output`).
+
+    Raises:
+        ValueError: a name means no module, in any layout.
     """
+    config, kwargs = _config_with_list(model_class, folder, kwargs)
+    given, device_map = kwargs.get("quantization_config"), kwargs.get("device_map")
+    mapped: dict[str, Any] = device_map if isinstance(device_map, dict) and any(device_map) else {}
+    if config is not None or lists_of(given) or mapped:
+        empty = _empty(model_class, folder, config if config is not None else kwargs.get("config"), kwargs)
+        if lists_of(given):
+            own = {field: skipped_names(empty, names) for field, names in lists_of(given).items()}
+            kwargs["quantization_config"] = with_lists(given, own)
+        if mapped:
+            kwargs["device_map"] = own_device_map(empty, mapped)
+        if config is not None:
+            kwargs["config"] = _with_own_lists(empty, config)
+    if given is not None:
+        kept = with_exact_modules(kwargs["quantization_config"], model_class.modules_to_not_convert)
+        kwargs["quantization_config"] = kept
+    return kwargs
 
-    exact_modules: tuple[str, ...] = ()
 
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
-    ) -> Any:
-        """As transformers'. A `quantization_config` without a list of modules to leave gets `exact_modules`.
+def _config_with_list(model_class: Any, folder: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The configuration of a folder that is quantized with a list of modules, else None; and other arguments."""
+    config = kwargs.get("config")
+    if isinstance(config, PreTrainedConfig):
+        return (config if lists_of(getattr(config, "quantization_config", None)) else None), kwargs
+    if folder is None and config is None:
+        return None, kwargs
+    try:
+        hub = pinned(config or folder, kwargs)  # the files that follow shall be of the same commit
+        written, _ = PreTrainedConfig.get_config_dict(config or folder, **hub)
+    except (OSError, ValueError):  # said where it is loaded
+        return None, kwargs
+    if not lists_of(written.get("quantization_config") or {}):
+        return None, kwargs
+    known = {field.name for field in fields(model_class.config_class)} - {"dtype"}
+    own = {name: value for name, value in kwargs.items() if name in known and name not in hub}
+    rest = {name: value for name, value in kwargs.items() if name not in own and name != "config"}
+    return model_class.config_class.from_pretrained(config or folder, **hub, **own), {**rest, **hub}
 
-        Its list and a `device_map` may have the authors' names (`vision_model`, `mlp1`, `language_model.output`).
 
-        Raises:
-            ValueError: a name means no module, in any layout.
-        """
-        folder = pretrained_model_name_or_path
-        config, kwargs = cls._config_with_list(folder, kwargs)
-        given, device_map = kwargs.get("quantization_config"), kwargs.get("device_map")
-        mapped: dict[str, Any] = device_map if isinstance(device_map, dict) and any(device_map) else {}
-        if config is not None or lists_of(given) or mapped:
-            known = config if config is not None else kwargs.get("config")
-            empty = cls._empty(folder, known, kwargs)
-            if lists_of(given):
-                own = {field: skipped_names(empty, names) for field, names in lists_of(given).items()}
-                kwargs["quantization_config"] = with_lists(given, own)
-            if mapped:
-                kwargs["device_map"] = own_device_map(empty, mapped)
-            if config is not None:
-                kwargs["config"] = _with_own_lists(empty, config)
-        if given is not None:
-            kwargs["quantization_config"] = with_exact_modules(kwargs["quantization_config"], cls.exact_modules)
-        return super().from_pretrained(folder, *args, **kwargs)  # type: ignore[misc]
-
-    @classmethod
-    def _config_with_list(cls, folder: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """The configuration of a folder that is quantized with a list of modules, else None; and other arguments."""
-        config = kwargs.get("config")
-        if isinstance(config, PreTrainedConfig):
-            return (config if lists_of(getattr(config, "quantization_config", None)) else None), kwargs
-        if folder is None and config is None:
-            return None, kwargs
-        try:
-            hub = pinned(config or folder, kwargs)  # the files that follow shall be of the same commit
-            written, _ = PreTrainedConfig.get_config_dict(config or folder, **hub)
-        except (OSError, ValueError):  # said where it is loaded
-            return None, kwargs
-        if not lists_of(written.get("quantization_config") or {}):
-            return None, kwargs
-        known = {field.name for field in fields(cls.config_class)} - {"dtype"}  # type: ignore[attr-defined]
-        own = {name: value for name, value in kwargs.items() if name in known and name not in hub}
-        rest = {name: value for name, value in kwargs.items() if name not in own and name != "config"}
-        return cls.config_class.from_pretrained(config or folder, **hub, **own), {**rest, **hub}  # type: ignore[attr-defined]
-
-    @classmethod
-    def _empty(cls, folder: Any, config: Any, kwargs: dict[str, Any]) -> PreTrainedModel:
-        """The model without weights."""
-        if not isinstance(config, PreTrainedConfig):
-            config = cls.config_class.from_pretrained(config or folder, **pinned(config or folder, kwargs))  # type: ignore[attr-defined]
-        with torch.device("meta"):
-            return cls(copy.deepcopy(config))  # type: ignore[call-arg]
-
-    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
-        """As transformers'; what was not quantized is listed by the names of the layout that is written.
-
-        Raises:
-            ValueError: weights are quantized in a way in which they cannot be joined, as the layout has them.
-        """
-        if kwargs.get("save_original_format", True):
-            _refuse_to_join(self)
-        with _listed_for_disk(self):
-            super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
+def _empty(model_class: Any, folder: Any, config: Any, kwargs: dict[str, Any]) -> PreTrainedModel:
+    """The model without weights."""
+    if not isinstance(config, PreTrainedConfig):
+        config = model_class.config_class.from_pretrained(config or folder, **pinned(config or folder, kwargs))
+    with torch.device("meta"):
+        return model_class(copy.deepcopy(config))
 
 
 def _with_own_lists(model: PreTrainedModel, config: PreTrainedConfig) -> PreTrainedConfig:
@@ -148,14 +125,14 @@ def _with_own_lists(model: PreTrainedModel, config: PreTrainedConfig) -> PreTrai
     for field, names in lists_of(config.quantization_config).items():
         found = find_skipped(model, names)
         own[field] = [name for names in found.values() for name in names]
-        if strangers := [name for name in names if not found[name]]:
-            logger.warning(f"`{field}` in config.json names what the model does not have: {', '.join(strangers)}.")
+        if unexpected := [name for name in names if not found[name]]:
+            logger.warning(f"`{field}` in config.json names what the model does not have: {', '.join(unexpected)}.")
     config.quantization_config = with_lists(config.quantization_config, own)
     return config
 
 
 @contextmanager
-def _listed_for_disk(model: PreTrainedModel) -> Iterator[None]:
+def listed_for_disk(model: PreTrainedModel) -> Iterator[None]:
     """The model's configuration lists modules by their names on disk meanwhile."""
     quantization = getattr(model.config, "quantization_config", None)
     # In the original layouts modules are called as the weights are, in the -hf layout as here.
@@ -171,7 +148,7 @@ def _listed_for_disk(model: PreTrainedModel) -> Iterator[None]:
         model.config.quantization_config = quantization
 
 
-def _refuse_to_join(model: PreTrainedModel) -> None:
+def refuse_to_join(model: PreTrainedModel) -> None:
     """Raise `ValueError` where weights would have to be joined that are quantized other than by bitsandbytes."""
     quantizer = getattr(model, "hf_quantizer", None)
     if quantizer is None or "deserialize" in quantizer.get_load_operations():
@@ -211,4 +188,12 @@ def share_quantized(source: PreTrainedModel, target: PreTrainedModel) -> tuple[s
     return tuple(f"{name}." for name in shared)
 
 
-__all__ = ["KeepsPartsExact", "lists_of", "share_quantized", "with_exact_modules", "with_lists"]
+__all__ = [
+    "listed_for_disk",
+    "lists_of",
+    "refuse_to_join",
+    "share_quantized",
+    "with_exact_modules",
+    "with_lists",
+    "with_unconverted_modules",
+]

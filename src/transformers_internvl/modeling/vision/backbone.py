@@ -59,7 +59,7 @@ class InternVLVisionBackbone(BackboneMixin, InternVLVisionModel):
     Loads from the folder of a bare tower, and the other way round.
     """
 
-    head = ("neck",)
+    new_head = ("neck",)
 
     def __init__(self, config: InternVLVisionConfig):
         config.set_output_features_output_indices(config.out_features, config.out_indices)

@@ -56,7 +56,7 @@ POOLS: dict[str, type[nn.Module]] = {
 class InternVLVisionHeadModel(InternVLVisionPreTrainedModel):
     """A tower, `internvl_vision`, and a head whose last layer is `classifier`. Loads from bare towers, too."""
 
-    head = ("pooling", "batch_norm", "classifier")
+    new_head = ("pooling", "batch_norm", "classifier")
 
     def __init__(self, config: InternVLVisionConfig):
         super().__init__(config)

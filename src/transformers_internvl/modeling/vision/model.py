@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -25,10 +24,8 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from ..outputs import InternVLVisionModelOutputWithPooling
+from ..pretrained.base import InternVLPreTrainedModel
 from ..pretrained.cache_names import refuse_stray_caches
-from ..pretrained.loading import LoadsWholly
-from ..pretrained.older_arguments import AcceptsOlderArguments
-from ..pretrained.parallel import NamesOwnBlocks
 from .configuration import InternVisionConfig, InternVLVisionConfig
 from .layers import NORMS, InternVLVisionRMSNorm, PatchDropout, StochasticDepth, check_tiles, eager_attention_forward
 
@@ -206,20 +203,14 @@ class InternVLVisionEncoder(nn.Module):
         return hidden_states  # (T, S, D)
 
 
-class InternVLVisionPreTrainedModel(AcceptsOlderArguments, NamesOwnBlocks, LoadsWholly, PreTrainedModel):
+class InternVLVisionPreTrainedModel(InternVLPreTrainedModel):
     """Weight initialization and capabilities of the tower."""
 
     config: InternVLVisionConfig
     base_model_prefix = "internvl_vision"
     main_input_name = "pixel_values"
     input_modalities = ("image", "video")
-    supports_gradient_checkpointing = True
     _no_split_modules = ["InternVLVisionLayer", "InternVLVisionEmbeddings", "AttentionPool", "ClassifierAttentionPool"]
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-    _can_compile_fullgraph = True
     _can_record_outputs = {"hidden_states": InternVLVisionLayer, "attentions": InternVLVisionAttention}
 
     @torch.no_grad()

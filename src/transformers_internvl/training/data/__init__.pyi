@@ -9,7 +9,7 @@ from .records import MAX_REPEAT, DataSet, JsonlRows, Rows, SkipPolicy, TableRows
 from .rows import ConversationRow, MessagesRow, PreferenceRow, Row, UnusableSample, parse_row, read_medium
 from .samples import SampleEncoder
 from .sampling import MIXINGS, Mixture, MixtureStream, refuse_changes
-from .urls import UrlRules
+from .urls import Fetched, UrlRules, url_rules
 
 __all__ = [
     "AuthorsPacker",
@@ -18,6 +18,7 @@ __all__ = [
     "ConversationRow",
     "DataSet",
     "EpochBatches",
+    "Fetched",
     "Image",
     "JsonlRows",
     "MAX_REPEAT",
@@ -55,4 +56,5 @@ __all__ = [
     "take_piece",
     "through_jpeg",
     "training_loader",
+    "url_rules",
 ]

@@ -31,7 +31,7 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from ...modeling.internvl.image_features import EncodesImages
+from ...modeling.internvl.image_features import ImageFeatureMixin
 from ...modeling.vision.layers import StochasticDepth
 from ...modeling.vision.model import InternVLVisionAttention
 from .store import NEW_TILES, FeatureStore, NamingProcessor, as_names, from_names, tensor_bytes, tile_name
@@ -77,7 +77,7 @@ class FeatureCache:
         autocast: torch.dtype | None = None,
         max_bytes: int | None = None,
     ):
-        self.core: Any = next((module for module in model.modules() if isinstance(module, EncodesImages)), None)
+        self.core: Any = next((module for module in model.modules() if isinstance(module, ImageFeatureMixin)), None)
         if self.core is None:
             raise ValueError(f"{type(model).__name__} has no tower and projector whose features could be kept.")
         self.autocast = autocast

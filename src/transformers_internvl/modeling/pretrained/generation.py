@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Ways of decoding that would give other tokens than one step after the other: they are refused.
+"""transformers' generation, without those of its ways that would give other tokens than one step after the other.
 
 Chunked prefill and speculation (an assistant, prompt lookup) rest on this: a token's keys are the same, however many
 tokens go through the model together. With a rotary base that depends on the length so far they are not, beyond the
@@ -15,6 +15,12 @@ And transformers (5.24) splits and drafts by ids, which a prompt of embeddings d
 
 Drafts end one token before the longest answer: the model adds that one. transformers (5.24) lets those of prompt
 lookup and of assistants with another tokenizer go beyond, which is an `IndexError` where a static cache ends.
+
+Vicuna's vocabulary is full: in InternVL-Chat v1 the first id behind it stands for an image token (the original code
+writes a single -200 for an image). No output has such an id, it can only come from a prompt. Its embedding is never
+read: the features take its place. Logits processors, some of which index scores by a prompt's ids, must not see it.
+
+Shape letters: B rows, L positions, V vocabulary, D width.
 """
 
 from collections.abc import Callable
@@ -22,8 +28,28 @@ from functools import partial
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList, PreTrainedConfig
-from transformers.generation.candidate_generator import CandidateGenerator
+from torch import nn
+from transformers import (
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessorList,
+    PreTrainedConfig,
+    SuppressTokensLogitsProcessor,
+)
+from transformers.generation.candidate_generator import CandidateGenerator, PromptLookupCandidateGenerator
+
+# What a processor says about its inputs on request, for who called it; no model needs it.
+_DESCRIPTIONS = (
+    "num_patches",
+    "grids",
+    "video_metadata",
+    "mm_token_type_ids",
+    "assistant_masks",
+    "text_replacement_offsets",
+)
+_IMAGES = ("pixel_values", "image_flags", "mm_encoder_outputs")
+STAND_IN = 0  # `<unk>` in Llama's vocabulary
+
 
 # Rope type -> where the limit stands, and whether all is well again when the prompt alone is beyond it.
 _LIMITS = {
@@ -41,10 +67,47 @@ def _limit(config: PreTrainedConfig) -> tuple[int | None, bool]:
     return limit(config, rope), settles
 
 
-class DecodesExactly(GenerationMixin):
+def has_no_embedding(config: PreTrainedConfig) -> bool:
+    """Whether the id of an image token lies behind the vocabulary."""
+    token = getattr(config, "image_token_id", None)
+    return token is not None and token >= config.text_config.vocab_size
+
+
+def embed_known(embeddings: nn.Module, input_ids: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+    """Embed ids `(B, L)` to `(B, L, D)`; in the place of image tokens without an embedding stands another's."""
+    if has_no_embedding(config):
+        input_ids = input_ids.masked_fill(input_ids == config.image_token_id, STAND_IN)
+    return embeddings(input_ids)
+
+
+class HidesImageTokens(LogitsProcessorList):
+    """Logits processors that see `<unk>` where an image stands."""
+
+    def __init__(self, processors: LogitsProcessorList, config: PreTrainedConfig):
+        super().__init__(processors)
+        self.token = config.image_token_id
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """Scores `(B, V)` after ids `(B, L)`."""
+        return super().__call__(input_ids.masked_fill(input_ids == self.token, STAND_IN), scores, **kwargs)
+
+
+class InternVLGenerationMixin(GenerationMixin):
     """transformers' generation, without those of its ways that would change an answer in silence."""
 
     config: PreTrainedConfig
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers'. Images that are None are none: `generate(input_ids=ids, pixel_values=None)`.
+
+        What the processor returned beside the inputs, such as `num_patches`, may be passed with them.
+        """
+        kwargs = {
+            key: value
+            for key, value in kwargs.items()
+            if key not in _DESCRIPTIONS and (value is not None or key not in _IMAGES)
+        }
+        return super().generate(*args, **kwargs)
 
     def _prefill(
         self,
@@ -91,25 +154,52 @@ class DecodesExactly(GenerationMixin):
         model_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> LogitsProcessorList:
-        """As transformers'; behind embeddings alone, the padding in front of a prompt is not taken for answer.
+        """As transformers'; an image token without an embedding is hidden, and behind embeddings alone the padding in
+        front of a prompt is not taken for answer.
 
         transformers (5.24) lets a `repetition_penalty` pass over as many ids as a row has padding, and behind
         embeddings the ids begin with the answer.
         """
         if not input_ids_seq_length:
             model_kwargs = {key: value for key, value in (model_kwargs or {}).items() if key != "attention_mask"}
-        return super()._get_logits_processor(
+        processors = super()._get_logits_processor(
             generation_config=generation_config,
             input_ids_seq_length=input_ids_seq_length,
             model_kwargs=model_kwargs,
             **kwargs,
         )
+        return HidesImageTokens(processors, self.config) if has_no_embedding(self.config) else processors
 
     def _get_candidate_generator(
-        self, *, generation_config: GenerationConfig, input_ids: torch.Tensor, **kwargs: Any
+        self,
+        *,
+        generation_config: GenerationConfig,
+        input_ids: torch.Tensor,
+        logits_processor: Any = None,
+        **kwargs: Any,
     ) -> CandidateGenerator:
-        """Refuses where candidates that are checked together would not be those of single steps."""
-        embeds = kwargs["model_kwargs"].get("inputs_embeds")
+        """As transformers'; refused where candidates that are checked together would not be those of single steps.
+
+        Nobody drafts an image token, which together with the prompt would want features.
+        """
+        self._refuse_candidates(generation_config, input_ids, kwargs["model_kwargs"].get("inputs_embeds"))
+        unseen, token = has_no_embedding(self.config), getattr(self.config, "image_token_id", None)
+        if token is not None:
+            suppress = SuppressTokensLogitsProcessor([token], device=self.device)
+            logits_processor = LogitsProcessorList([*(logits_processor or []), suppress])
+        if unseen:
+            logits_processor = HidesImageTokens(logits_processor, self.config)
+        generator = super()._get_candidate_generator(
+            generation_config=generation_config, input_ids=input_ids, logits_processor=logits_processor, **kwargs
+        )
+        if unseen and isinstance(generator, PromptLookupCandidateGenerator):
+            generator.vocab_size = (token or 0) + 1  # of the scores by which it asks what is suppressed
+        generator.get_candidates = partial(_short_enough, generator.get_candidates, generation_config.max_length)
+        return generator
+
+    def _refuse_candidates(
+        self, generation_config: GenerationConfig, input_ids: torch.Tensor, embeds: torch.Tensor | None
+    ) -> None:
         if embeds is not None and generation_config.prompt_lookup_num_tokens is None:
             raise ValueError(
                 "An assistant drafts from a prompt's ids, but this one comes as `inputs_embeds` "
@@ -128,11 +218,6 @@ class DecodesExactly(GenerationMixin):
                 f"checking several tokens at once (assistant, prompt lookup) could change the answer of up to "
                 f"{generation_config.max_length}: leave them out, or keep prompt and `max_new_tokens` within {limit}."
             )
-        generator = super()._get_candidate_generator(
-            generation_config=generation_config, input_ids=input_ids, **kwargs
-        )
-        generator.get_candidates = partial(_short_enough, generator.get_candidates, generation_config.max_length)
-        return generator
 
 
 def _short_enough(
@@ -148,4 +233,4 @@ def _short_enough(
     return candidates[:, :longest], None if scores is None else scores[:, : longest - input_ids.shape[1]]
 
 
-__all__ = ["DecodesExactly"]
+__all__ = ["InternVLGenerationMixin", "embed_known", "has_no_embedding"]
