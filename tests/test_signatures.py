@@ -23,7 +23,6 @@ P = inspect.Parameter
 # Overrides whose arguments stand in other places than upstream's: it calls the hooks by name, and the public ones
 # begin with the authors' arguments, or the class's own.
 BY_NAME = {
-    "InternVLChatModel._get_logits_processor",
     "InternVLGenerationMixin._get_logits_processor",
     "InternVLDualEncoderModel.generate",
     "InternVLDualEncoderProcessor.__call__",
