@@ -101,7 +101,7 @@ RELIED_ON: dict[str, str] = {
         PreTrainedModel._finalize_model_loading """,
     "transformers.models.auto": """
         auto_factory._BaseAutoBackboneClass.from_pretrained auto_factory._BaseAutoModelClass._model_mapping
-        CONFIG_MAPPING MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING modeling_auto
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING modeling_auto
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
         modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES processing_auto
