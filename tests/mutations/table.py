@@ -68,7 +68,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_authors_surface.py",
         "parity/test_chat_surface.py",
     ),
-    "modeling/pretrained/exact_decoding": ("modeling/test_generation.py",),
+    "modeling/pretrained/generation": ("modeling/test_generation.py",),
     "modeling/pretrained/packed_masks": ("parity/test_packed_models.py",),
     "modeling/pretrained/parallel": (
         "modeling/test_distributed.py",

@@ -1,13 +1,17 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+from .adapter_settings import check_patterns, check_room, read_adapter_settings
 from .arguments import HUB_ARGUMENTS, find_file, hub_arguments, pinned
 from .model_card import complete_model_card, complete_upload, create_model_card
 
 __all__ = [
     "HUB_ARGUMENTS",
+    "check_patterns",
+    "check_room",
     "complete_model_card",
     "complete_upload",
     "create_model_card",
     "find_file",
     "hub_arguments",
     "pinned",
+    "read_adapter_settings",
 ]

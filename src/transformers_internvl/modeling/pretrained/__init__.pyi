@@ -27,7 +27,7 @@ from .module_names import (
     parts_of,
     skipped_names,
 )
-from .native_adapters import with_peft_check
+from .native_adapters import check_adapter, with_peft_check
 from .older_arguments import todays_arguments
 from .packed_masks import PackedCausalMask, packed_masks, use_cache_of_packs
 from .parallel import (
@@ -61,6 +61,7 @@ __all__ = [
     "InternVLPreTrainedModel",
     "PackedCausalMask",
     "adapter_names",
+    "check_adapter",
     "check_indices",
     "cover",
     "damaged_files_named",

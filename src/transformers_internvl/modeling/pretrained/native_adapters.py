@@ -85,4 +85,4 @@ def _targets(fields: dict[str, Any], modules: dict[str, Any]) -> dict[str, tuple
     return {name: sides for name, sides in linear.items() if check_target_module_exists(config, name)}
 
 
-__all__ = ["check_adapter"]
+__all__ = ["check_adapter", "with_peft_check"]
