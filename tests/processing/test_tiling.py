@@ -95,3 +95,11 @@ def test_budget_is_shared_and_never_nothing():
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "max_tiles, n_images, named", [(0, 1, "max_tiles"), (12, 0, "n_images"), (1.5, 1, "max_tiles")]
+)
+def test_a_shared_budget_looks_at_both_counts(max_tiles, n_images, named):
+    with pytest.raises(ValueError, match=f"`{named}`"):
+        tiling.tile_budget(max_tiles, n_images)
