@@ -134,9 +134,10 @@ RELIED_ON: dict[str, str] = {
         TokenizersBackend.update_post_processor TokenizersBackend._convert_encoding """,
     "transformers.trainer": """
         Trainer.__init__:_signature_columns Trainer.__init__:_train_batch_size Trainer._prepare_inputs
-        Trainer._save_rng_state Trainer._set_signature_columns_if_needed PREFIX_CHECKPOINT_DIR OPTIMIZER_NAME
+        Trainer._save_rng_state Trainer._save_checkpoint Trainer._get_output_dir
+        Trainer._set_signature_columns_if_needed PREFIX_CHECKPOINT_DIR OPTIMIZER_NAME
         SCALER_NAME SCHEDULER_NAME TRAINER_STATE_NAME safe_globals """,
-    "transformers.trainer_utils": "EvalLoopOutput",
+    "transformers.trainer_utils": "EvalLoopOutput rotate_checkpoints",
     "transformers.utils": """
         cached_file can_return_tuple is_flash_attn_2_available is_torchdynamo_compiling is_tracing logging
         TensorType torch_compilable_check TransformersKwargs find_adapter_config_file """,

@@ -2,17 +2,20 @@
 """A folder appears whole or not at all, and never over another."""
 
 import os
-import resource
 import signal
-from contextlib import contextmanager
 
 import pytest
+from peft import get_peft_model
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
 
+from tests.crashes import a_disk_with_room_for, left_by_kills, snapshot
 from transformers_internvl.cli import main
 from transformers_internvl.conversion.files.folders import atomic_folder
+from transformers_internvl.conversion.surgery.operations import merge_lora_folder
 from transformers_internvl.nano import nano_path
+from transformers_internvl.training.lora import lora_config
 
 
 def test_it_appears_at_the_end(tmp_path):
@@ -57,17 +60,6 @@ def test_what_comes_meanwhile_stays(tmp_path):
         target.mkdir()
         (target / "mine").touch()
     assert os.listdir(tmp_path) == ["target"] and os.listdir(target) == ["mine"]
-
-
-@contextmanager
-def a_disk_with_room_for(size):
-    """Files cannot grow beyond `size` bytes."""
-    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, capsys):
@@ -115,3 +107,36 @@ def test_what_a_killed_run_of_the_same_id_left_goes(tmp_path):
     with atomic_folder(tmp_path / "folder") as partial:
         (partial / "new").touch()
     assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == ["new"]
+
+
+def test_a_merge_that_is_killed_leaves_no_name(tmp_path):
+    """Whatever the moment: the folder of `internvl surgery merge-lora` is not there, or is there whole."""
+    adapter, target = write_adapter(tmp_path / "adapter"), tmp_path / "merged" / "model"
+    target.parent.mkdir()
+    moments = left_by_kills(target.parent, lambda: merge_lora_folder(adapter, target))
+    whole = snapshot(target)
+    assert {"model.safetensors", "config.json"} <= whole.keys() and len(moments) > 10
+    for files in moments:
+        named = {name.removeprefix("model/"): content for name, content in files.items() if name.startswith("model/")}
+        assert named in ({}, whole)
+    assert any("model.safetensors" in name for files in moments[:-1] for name in files)  # beside its place
+    assert os.listdir(target.parent) == ["model"]
+
+
+def test_a_merge_on_a_full_disk_leaves_nothing(tmp_path, capsys):
+    adapter = write_adapter(tmp_path / "adapter")
+    for room in (100, 20_000, 2_000_000):
+        with a_disk_with_room_for(room):
+            code = main(["surgery", "merge-lora", str(adapter), str(tmp_path / "merged")])
+        message = capsys.readouterr().err.strip().splitlines()[-1]
+        assert code == 2 and message.startswith("internvl surgery: ") and "File too large" in message
+        assert os.listdir(tmp_path) == ["adapter"]
+
+
+def write_adapter(folder):
+    """A LoRA adapter of the embedded model."""
+    model = AutoModelForImageTextToText.from_pretrained(nano_path())
+    model = get_peft_model(model, lora_config("llm", model, r=2))
+    model.peft_config["default"].base_model_name_or_path = str(nano_path())
+    model.save_pretrained(folder)
+    return folder

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 import transformers_internvl as ours
+from tests.crashes import left_by_kills, snapshot, write
 from tests.llava import write_folder
 from tests.parity.golden import golden_cases, golden_root
 from transformers_internvl.conversion.layouts import convert as module
@@ -647,6 +648,33 @@ def test_killed_runs(tmp_path, monkeypatch):
         convert_checkpoint(INTERNLM2, target, "hf", **SHARDS)
         assert equal(weights(target), expected) and not partial.exists()
         assert {str(path.relative_to(target)) for path in target.rglob("*")} == files
+
+
+def test_an_overwritten_target_is_killed_between_two_names(tmp_path):
+    """Whatever the moment, the former checkpoint or the new one is there, whole; running again finishes."""
+    target, partial, aside = (tmp_path / name for name in ("out", "out.partial", "out.replaced"))
+    convert_checkpoint(QWEN2, target, "hf", **SHARDS)
+    (target / "mine").touch()
+    old = snapshot(target)
+    again = left_by_kills(tmp_path, lambda: convert_checkpoint(QWEN2, target, "hf", overwrite=True, **SHARDS))
+    new = snapshot(target)
+    assert "mine" not in new and os.listdir(tmp_path) == ["out"]
+    between = [files for files in again if not any(name.startswith("out/") for name in files)]
+    assert between  # the former one stands aside, the new one is not there yet
+    for files in again:
+        seen = {folder: below(files, folder.name) for folder in (target, aside, partial)}
+        assert seen[target] in ({}, old, new)
+        assert old in (seen[target], seen[aside]) or seen[target] == new
+        assert seen[target] or new == {name: seen[partial][name] for name in new}
+    shutil.rmtree(target)
+    write(between[0], tmp_path)
+    convert_checkpoint(QWEN2, target, "hf", **SHARDS)
+    assert equal(weights(target), weights(write(new, tmp_path / "expected"))) and not partial.exists()
+    assert not aside.exists()
+
+
+def below(files, name):
+    return {path.removeprefix(f"{name}/"): content for path, content in files.items() if path.startswith(f"{name}/")}
 
 
 def test_what_is_done_stays_done(tmp_path, monkeypatch):

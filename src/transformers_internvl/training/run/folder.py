@@ -1,6 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The output folder of a run: what is there already, and whether a run may begin there, go on, or go further."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ FREE_FIELDS = (
 )
 # Fields that may grow: a run that has ended goes further.
 LENGTHS = ("max_steps", "epochs", "num_train_epochs")
+_CONFIGS = ("config.json", "adapter_config.json")
 _WEIGHTS = ("model*.safetensors", "adapter_model.safetensors")
 
 
@@ -87,8 +89,25 @@ def discard_unfinished(folder: Path) -> None:
             shutil.rmtree(path)
 
 
+def put_in_place(saving: Path, folder: Path) -> None:
+    """Move the files of a trained model into the output folder, over those of an earlier end of the run.
+
+    The configuration, without which nothing loads, goes away first and comes last: a process that ends in the midst of
+    it leaves no folder that loads and is of two models.
+    """
+    files = sorted(saving.iterdir(), key=lambda file: (file.name in _CONFIGS, file.name))
+    for file in files:
+        if file.is_file():
+            with open(file, "rb") as content:
+                os.fsync(content.fileno())
+    for name in _CONFIGS:
+        (folder / name).unlink(missing_ok=True)
+    for file in files:
+        os.replace(file, folder / file.name)
+
+
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-__all__ = ["RUN_FILE", "SAVING", "check_output", "discard_unfinished"]
+__all__ = ["RUN_FILE", "SAVING", "check_output", "discard_unfinished", "put_in_place"]

@@ -32,6 +32,7 @@ from ..data.records import SkipPolicy
 from ..data.sampling import Mixing
 from ..data.urls import UrlRules
 from ..recipes import Recipe, get_recipe
+from ..trainers.checkpoints import write_text
 from .other_names import explain_unknown
 
 
@@ -216,7 +217,7 @@ def read_options(
 def write_options(options: RunOptions, path: Path, comment: str) -> None:
     """Write a YAML file that `read_options` reads, with a comment at its top."""
     text = yaml.safe_dump(options.as_mapping(), sort_keys=False, allow_unicode=True, width=110)
-    path.write_text(f"# {comment}\n{text}", encoding="utf-8")
+    write_text(path, f"# {comment}\n{text}")
 
 
 def argument_types() -> dict[str, Any]:

@@ -13,7 +13,7 @@ What lies in the output folder, beside `checkpoint-N` of `Trainer`:
     the trained model in the layout it came from, or its adapters, and the processor
 """
 
-import os
+import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +24,9 @@ from transformers import AutoConfig, AutoProcessor, PrinterCallback, ProgressCal
 
 from ...hub.model_card import create_model_card
 from ..adapted import adapter_config, load_with_adapter, processor_source
+from ..trainers.checkpoints import writing
 from .answers import AnswerLog
-from .folder import RUN_FILE, SAVING, check_output, discard_unfinished
+from .folder import RUN_FILE, SAVING, check_output, discard_unfinished, put_in_place
 from .objectives import Data, objective_of
 from .option_checks import check_image_size, check_options
 from .options import RunOptions, write_options
@@ -123,11 +124,13 @@ class Run:
     def _save(self, folder: Path) -> None:
         """The model and its processor, which take their places when they are complete."""
         saving = folder / SAVING
-        self.trainer.save_model(str(saving))
-        if self.trainer.args.should_save:
-            self._describe(saving / "README.md")
-            for file in sorted(saving.iterdir()):
-                os.replace(file, folder / file.name)
+        with writing(saving):
+            if self.trainer.args.should_save:
+                shutil.rmtree(saving, ignore_errors=True)  # of a run that was killed when it saved
+            self.trainer.save_model(str(saving))
+            if self.trainer.args.should_save:
+                self._describe(saving / "README.md")
+                put_in_place(saving, folder)
 
     def _describe(self, card: Path) -> None:
         """The model card, with how the model was trained."""

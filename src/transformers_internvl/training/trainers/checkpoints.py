@@ -8,7 +8,8 @@ holds is what a trainer saved is looked at before any of it is taken up; no pick
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -34,18 +35,44 @@ _PICKLES: dict[str, tuple[str, ...]] = {
     "rng_state*.pth": ("python", "numpy", "cpu"),
 }
 _UNPICKLED = ("**/.metadata", "global_step*/*.pt")  # of FSDP in shards, of DeepSpeed
+# What safetensors says of a file that it cannot write, and torch.
+_UNWRITTEN = ("Error while serializing", "PytorchStreamWriter", "inline_container", "iostream error")
 logger = logging.get_logger(__name__)
 
 
-def write_json(path: str | os.PathLike, data: Any) -> None:
-    """Write a file that a process which ends in the midst of it leaves as it was."""
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a file that a process, or a machine, which ends in the midst of it leaves as it was."""
     part = Path(f"{os.fspath(path)}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     with open(part, "w", encoding="utf-8") as file:
-        json.dump(data, file)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
+
+
+def write_json(path: str | os.PathLike, data: Any) -> None:
+    """The same with an object that JSON can hold."""
+    write_text(path, json.dumps(data))
+
+
+@contextmanager
+def writing(folder: str | os.PathLike) -> Iterator[None]:
+    """Errors of the libraries that write tensors, on a full disk say, as what they are.
+
+    Raises:
+        OSError: a file in `folder` cannot be written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        if isinstance(error, OSError) or any(sign in reason for sign in _UNWRITTEN):
+            raise OSError(
+                f"{os.fspath(folder)} cannot be written ({reason}). What was complete before is still there: make "
+                "room, and resume."
+            ) from error
+        raise
 
 
 def read_json(path: str | os.PathLike) -> Any:
@@ -156,4 +183,6 @@ __all__ = [
     "last_checkpoint",
     "read_json",
     "write_json",
+    "write_text",
+    "writing",
 ]

@@ -27,19 +27,19 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ...hub.model_card import complete_model_card, create_model_card
-from ..adapted import check_adapters, has_adapters
+from ..adapted import check_adapters
 from ..data.dataloader import EpochBatches, PackLoader, TrainingLoader, training_loader
 from ..data.dataset import ChatDataset, PackedDataset
 from ..data.records import DataSet, TableRows
 from ..data.samples import SampleEncoder
 from .checkpoints import DATA_STATE, TRAINER_STATE_NAME, check_checkpoint, last_checkpoint, read_json, write_json
 from .evaluation import EvaluatesData
+from .saving import SavesModels
 
 Batch = dict[str, Any]
 
 
-class DataTrainer(EvaluatesData, ABC):
+class DataTrainer(EvaluatesData, SavesModels, ABC):
     """`Trainer` for `ChatDataset`, `PackedDataset` and tables of messages; other data go `Trainer`'s own way.
 
     Of our data sets each rank and worker reads a share. Every sample of an epoch comes once: ranks that have run out
@@ -89,8 +89,6 @@ class DataTrainer(EvaluatesData, ABC):
         self._looked_through = {}
         if data_collator is None and (fitting := self.default_collator(self.train_dataset)) is not None:
             self.data_collator = fitting
-        self._card = ""  # of adapters
-        self.saved_beside: Any = None  # a processor, say, whose files go into every checkpoint
         self._loader: TrainingLoader | None = None
         self._checkpoint: str | None = None  # that training goes on from
         self._begin_anew = False  # what the user set for `ignore_data_skip`
@@ -314,32 +312,6 @@ class DataTrainer(EvaluatesData, ABC):
 
     def _saved_state(self) -> TrainerState:
         return TrainerState.load_from_json(os.path.join(self._checkpoint or "", TRAINER_STATE_NAME))
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As `Trainer`'s. A checkpoint that is written once more is incomplete until that is done."""
-        if _internal_call and output_dir is not None and self.args.should_save:
-            (Path(output_dir) / TRAINER_STATE_NAME).unlink(missing_ok=True)
-        super().save_model(output_dir, _internal_call)
-        if self.args.should_save:
-            folder = Path(output_dir or self.args.output_dir)
-            model = self.accelerator.unwrap_model(self.model)
-            if self.saved_beside is not None:
-                self.saved_beside.save_pretrained(folder)
-            if has_adapters(model):  # peft's own card has no content
-                self._card = self._card or create_model_card(model, self.repository()).content
-                (folder / "README.md").write_text(self._card, encoding="utf-8")
-
-    def repository(self) -> str:
-        """What the snippet of a card loads: the repository, or the output folder."""
-        return self.args.hub_model_id or self.args.output_dir
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """As `Trainer`'s, with what the card of a pushed model has: its task, its base model, a snippet that runs."""
-        super().create_model_card(*args, **kwargs)
-        if self.is_world_process_zero():
-            folder = Path(self.args.output_dir)
-            model = self.accelerator.unwrap_model(self.model)
-            complete_model_card(folder / "README.md", model, self.args.hub_model_id or folder.name)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """With the random numbers, the place in the data. Then all ranks have written what the checkpoint needs."""
