@@ -235,6 +235,12 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def belonging(module: str) -> list[str]:
-    """The test files of a module, below `tests/`: its mirrors, its row, those that import it, its users' mirrors."""
-    theirs = [path for user in users().get(module, ()) for path in mirrors(user)]
-    return list(dict.fromkeys([*mirrors(module), *ROWS.get(module, ()), *importers().get(module, ()), *theirs]))
+    """The test files of a module, below `tests/`: its mirrors, its row, those that import it, its users' mirrors.
+
+    Where there is none of them, all that belong to its users.
+    """
+    using = users().get(module, ())
+    theirs = [path for user in using for path in mirrors(user)]
+    found = [*mirrors(module), *ROWS.get(module, ()), *importers().get(module, ()), *theirs]
+    found = found or [path for user in using for path in (*ROWS.get(user, ()), *importers().get(user, ()))]
+    return list(dict.fromkeys(found))
