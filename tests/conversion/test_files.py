@@ -180,6 +180,19 @@ def test_remote_code_on_the_hub_need_not_lie_here(tmp_path, monkeypatch):
     assert auxiliary_files.auto_map(None, tmp_path / "empty") == named
 
 
+def test_auto_map_lists_a_slow_and_a_fast_tokenizer(tmp_path, monkeypatch):
+    """`AutoTokenizer` is a pair in the files of transformers; either may be null."""
+    named = {"AutoTokenizer": ["slow.Tokenizer", "fast.Tokenizer"], "AutoConfig": None, "AutoModel": [None, None]}
+    monkeypatch.setattr(auxiliary_files, "authors_fields", lambda source, like: {"auto_map": named})
+    fill(tmp_path, "slow.py")
+    assert auxiliary_files.auto_map(None, tmp_path) is None
+    fill(tmp_path, "fast.py")
+    assert auxiliary_files.auto_map(None, tmp_path) == named
+    named["AutoTokenizer"] = ["slow.Tokenizer", None]
+    (tmp_path / "fast.py").unlink()
+    assert auxiliary_files.auto_map(None, tmp_path) == named
+
+
 def test_generation_settings_that_a_conversion_has_changed_only():
     theirs = {"eos_token_id": [7, 8], "transformers_version": "4.1", "_from_model_config": True, "top_p": 0.5}
     expected = {"eos_token_id": [8, 7], "top_p": 0.5}

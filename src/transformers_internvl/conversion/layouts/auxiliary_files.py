@@ -240,12 +240,13 @@ def _without_token(content: Any, token: str) -> Any:
     return content
 
 
-def auto_map(source: Checkpoint, target: Path, like: Path | None = None) -> dict[str, str] | None:
+def auto_map(source: Checkpoint, target: Path, like: Path | None = None) -> dict[str, Any] | None:
     """The `auto_map` of the authors' `config.json`, if the code that it names is in `target` or on the Hub."""
     named = authors_fields(source, like).get("auto_map")
     if not named:
         return None
-    files = {reference.split(".")[0] + ".py" for reference in named.values() if "--" not in reference}
+    references = [name for value in named.values() for name in (value if isinstance(value, list) else [value]) if name]
+    files = {reference.split(".")[0] + ".py" for reference in references if "--" not in reference}
     missing = sorted(name for name in files if not (target / name).is_file())
     if missing:
         logger.warning(
