@@ -9,6 +9,7 @@ from .data.pairs import ContrastiveCollator, PretrainingCollator, show_whole_ima
 from .data.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
 from .data.samples import SampleEncoder
 from .data.sampling import Mixture
+from .data.urls import UrlRules
 from .feature_cache.model import FeatureCache, FeatureCollator
 from .lora import in_own_names, lora_config, lora_targets
 from .parameters import (
@@ -52,6 +53,7 @@ __all__ = [
     "SampleEncoder",
     "SkipPolicy",
     "TableRows",
+    "UrlRules",
     "count_parameters",
     "engine_config",
     "freeze",
