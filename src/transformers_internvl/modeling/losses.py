@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The language modeling loss, weighted as the authors weigh it (arXiv:2412.05271, section 3.4.2).
+"""The language modeling loss, weighted as in the original training (arXiv:2412.05271, section 3.4.2).
 
 Shape letters: B rows, S positions, N positions that are predicted, V vocabulary.
 """
@@ -19,23 +19,26 @@ REDUCTIONS = {
 }
 
 
-def token_weights(labels: torch.Tensor, reduction: str) -> torch.Tensor:
+def token_weights(labels: torch.Tensor, reduction: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """The weight of every position, from how many labelled tokens its row has; 0 where nothing is labelled.
 
     Args:
-        labels: `(B, S)`, -100 where a position is not supervised.
+        labels: `(..., S)`, -100 where a position is not supervised. A label of the first position counts, too.
         reduction: `"token"`, `"sample"` or `"square"`.
+        dtype: the weights are computed in it. Only float64 gives every bit of the original weights.
 
     Returns:
-        `(B, S)` float32.
+        `(..., S)` float32.
     """
-    return _row_weights(labels, reduction) * (labels != IGNORE_INDEX)
+    supervised = labels != IGNORE_INDEX
+    count = supervised.sum(dim=-1, keepdim=True).clamp(min=1).to(dtype)
+    return REDUCTIONS[reduction](count).float() * supervised
 
 
-def _row_weights(labels: torch.Tensor, reduction: str) -> torch.Tensor:
-    """The weight of a labelled token in each row, `(B, 1)`; labels count in the first place, too."""
-    count = (labels != IGNORE_INDEX).sum(dim=-1, keepdim=True).clamp(min=1).float()
-    return REDUCTIONS[reduction](count)
+def predicted(values: torch.Tensor, shifted: bool) -> torch.Tensor:
+    """Labels or weights `(B, S)` of the positions that are predicted: all where they are shifted already (as
+    `shift_labels` is), else all but the first."""
+    return values if shifted else values[:, 1:]
 
 
 def cross_entropies(logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
@@ -64,7 +67,7 @@ def supervised_loss(
         labels: `(B, S)`, not shifted; position `i` is predicted from position `i - 1`.
         reduction: weight of the labelled tokens of a row, if neither of the next two is given.
         loss_weight: `(B, S)` weights by position, shifted like the labels. The weights of ignored positions count in
-            the denominator, as the authors have it.
+            the denominator, as in the original code.
         num_items_in_batch: what the weights of all pieces of a step come to, and this one's sum is divided by: how
             `InternVLTrainer` keeps any mean exact over accumulation steps and ranks. Without `loss_weight` it is the
             number of their labels, as `Trainer` counts it: the mean over this piece then enters with its share of the
@@ -77,18 +80,16 @@ def supervised_loss(
     Returns:
         The loss, float32. Zero, with a gradient path, when nothing is labelled.
     """
-    if shift_labels is None:  # position i predicts label i + 1, the last position nothing
-        targets, hidden_states = labels[:, 1:], hidden_states[:, :-1]
-        logits = None if logits is None else logits[:, :-1]
-        weights = None if loss_weight is None else loss_weight[:, 1:]
-    else:
-        targets, labels, weights = shift_labels, shift_labels, loss_weight
-    targets, labels = targets.to(hidden_states.device), labels.to(hidden_states.device)  # (B, S')
+    shifted = shift_labels is not None
+    labels = (labels if shift_labels is None else shift_labels).to(hidden_states.device)
+    if not shifted:  # the last position predicts nothing
+        hidden_states, logits = hidden_states[:, :-1], None if logits is None else logits[:, :-1]
+    targets = predicted(labels, shifted)  # (B, S')
     supervised = targets != IGNORE_INDEX
-    if weights is None:
-        weights = _row_weights(labels, reduction) * supervised
-        if num_items_in_batch is not None:  # a count of labels: let the weights of this piece come to its own
-            weights = weights * (supervised.sum() / _positive(weights.sum(), weights))
+    weights = predicted(token_weights(labels, reduction) if loss_weight is None else loss_weight, shifted)
+    if loss_weight is None and num_items_in_batch is not None:
+        # A count of labels: let the weights of this piece come to its own.
+        weights = weights * (supervised.sum() / _positive(weights.sum(), weights))
     weights = weights.to(hidden_states.device, torch.float32)
 
     total = weights.flatten().sum() if num_items_in_batch is None else num_items_in_batch
@@ -109,17 +110,15 @@ def share_of_step(
     """How much a batch weighs among those of its optimizer step, by its labels.
 
     The shares of a step's batches, over accumulation steps and ranks, add up to 1. What is no sum over labels, such as
-    a load-balancing loss, is averaged with them: it counts once a step, however many pieces the step is cut into.
+    a load-balancing loss, is averaged with them: it counts once a step, however many pieces the step is split into.
 
-    Args: as of [`supervised_loss`].
+    Args: as for [`supervised_loss`].
     """
     if num_items_in_batch is None:
         return 1.0
-    if shift_labels is None:
-        labels, loss_weight = labels[:, 1:], None if loss_weight is None else loss_weight[:, 1:]
-    else:
-        labels = shift_labels
-    weight = (labels != IGNORE_INDEX).sum() if loss_weight is None else loss_weight.sum()
+    if loss_weight is None:
+        loss_weight = (labels if shift_labels is None else shift_labels) != IGNORE_INDEX
+    weight = predicted(loss_weight, shift_labels is not None).sum()
     return weight / _positive(num_items_in_batch, weight)
 
 
@@ -140,7 +139,7 @@ def token_losses(
         hidden_states: `(B, S, D)`, the decoder's output.
         head: maps hidden states to logits.
         labels: `(B, S)`, not shifted; position `i` is predicted from position `i - 1`.
-        label_smoothing: as of [`supervised_loss`]; the entropies are no log probabilities then.
+        label_smoothing: as for [`supervised_loss`]; the entropies are no log probabilities then.
 
     Returns:
         `(B, S)` float32, in the labels' places; 0 where nothing is labelled, and at the first position.
@@ -154,4 +153,4 @@ def token_losses(
     return nn.functional.pad(entropies, (1, 0))
 
 
-__all__ = ["cross_entropies", "share_of_step", "supervised_loss", "token_losses", "token_weights"]
+__all__ = ["cross_entropies", "predicted", "share_of_step", "supervised_loss", "token_losses", "token_weights"]

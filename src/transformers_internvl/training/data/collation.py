@@ -129,11 +129,8 @@ class PackingCollator:
         ids = sample["input_ids"]
         row = {"input_ids": ids, "labels": labels, "position_ids": sample.get("position_ids", torch.arange(len(ids)))}
         if self.reduction is not None:
-            count = (
-                (labels != IGNORE_INDEX).sum().clamp(min=1).double()
-            )  # float32 would be a bit off the authors' weights
-            weight = REDUCTIONS[self.reduction](count).float()
-            row["loss_weight"] = weight * (labels != IGNORE_INDEX)
+            # The original code computes the weights in float64.
+            row["loss_weight"] = token_weights(labels, self.reduction, torch.float64)
         return row
 
     def _tiles(self, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:

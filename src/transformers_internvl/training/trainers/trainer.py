@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 
-from ...modeling.losses import IGNORE_INDEX, token_weights
+from ...modeling.losses import IGNORE_INDEX, predicted, token_weights
 from ..data.collation import PackingCollator, PaddingCollator
 from ..data.dataset import ChatDataset, PackedDataset
 from ..feature_cache.model import FeatureCache, FeatureCollator
@@ -227,7 +227,7 @@ class InternVLTrainer(DataTrainer):
 
 def label_count(batches: Iterable[Mapping[str, torch.Tensor]]) -> torch.Tensor:
     """The number of labels that are predicted in batches with `labels` or `shift_labels`, both `(B, L)`."""
-    labels = [batch["shift_labels"] if "shift_labels" in batch else batch["labels"][:, 1:] for batch in batches]
+    labels = [predicted(batch.get("shift_labels", batch["labels"]), "shift_labels" in batch) for batch in batches]
     return torch.stack([(part != IGNORE_INDEX).sum() for part in labels]).sum()
 
 
@@ -241,7 +241,7 @@ def weight_of(batches: Iterable[Mapping[str, torch.Tensor]]) -> torch.Tensor:
     Returns:
         A float32 scalar tensor.
     """
-    weights = [batch["loss_weight"] if "shift_labels" in batch else batch["loss_weight"][:, 1:] for batch in batches]
+    weights = [predicted(batch["loss_weight"], "shift_labels" in batch) for batch in batches]
     return torch.stack([weight.float().sum() for weight in weights]).sum()
 
 
