@@ -25,7 +25,7 @@ from .media import Media, Overrides, image_tiles, listed_images, tiles_in_order,
 from .processor_files import FRAME_LABEL, ProcessorFiles
 from .text import untrusted_text as text_as_data
 from .text.grounding import decode_regions, parse_answers
-from .text.messages import choose_template, normalized, refuse_contradictions, split_options
+from .text.messages import chat_options, choose_template, normalized, refuse_contradictions
 from .text.placeholders import (
     END_IMAGE,
     IMAGE_CONTEXT,
@@ -37,6 +37,7 @@ from .text.placeholders import (
     checked_length,
     expand,
     find_places,
+    ready_prompts,
     token_id,
 )
 from .text.untrusted_text import Prompt
@@ -143,21 +144,7 @@ class InternVLProcessor(ProcessorFiles):
             ValueError: prompts and media do not fit together, or truncation cut off image tokens; the message names
                 the sample and the counts. Or `trust_text` asks for less trust than there is.
         """
-        trust = kwargs.pop("trust_text", None)
-        if trust not in (None, True):
-            raise ValueError(
-                f"`trust_text={trust!r}`: a ready prompt does not tell whose text is whose, so all of it writes "
-                "tokens. Give a conversation (`apply_chat_template`; to a pipeline, messages) for what others typed."
-            )
-        if text is None:
-            raise ValueError(
-                "InternVLProcessor needs `text`: a prompt with <image> for every image. For pixels alone call "
-                "`processor.image_processor`."
-            )
-        texts = [text] if isinstance(text, str) else text
-        if not isinstance(texts, (list, tuple)) or not texts or not all(isinstance(sample, str) for sample in texts):
-            raise ValueError(f"`text` must be a string or a list of strings, at least one, got {texts!r:.80}.")
-        prompts = [Prompt(sample) for sample in texts]
+        prompts = ready_prompts(text, kwargs.pop("trust_text", None))
         clips = [] if videos is None else make_batched_videos(videos)
         pictures, nested = listed_images(self.image_processor, images)
         places = [find_places(prompt) for prompt in prompts]
@@ -326,57 +313,77 @@ class InternVLProcessor(ProcessorFiles):
             continue_final_message and (add_generation_prompt or return_assistant_tokens_mask),
         )
         template = choose_template(self.chat_template, chat_template)
-        variables, call_options = split_options(template, kwargs)
-        if return_assistant_tokens_mask:
-            variables.setdefault("for_training", True)
-        call_options.update(processor_kwargs or {})
+        variables, options = chat_options(
+            template,
+            kwargs,
+            processor_kwargs,
+            return_tensors=return_tensors,
+            for_training=return_assistant_tokens_mask,
+        )
         conversations, batched = normalized(conversation)
         check_content(conversations, template, tools=tools)
         trusted = self.trust_text if trust_text is None else trust_text
-        if sanitize_control_tokens is False or not tokenize:
-            trusted = True
-        # Tokens are given to templates by name, as `bos_token`: the caller's choice, not text.
-        tokens = {**self.tokenizer.special_tokens_map, **{k: v for k, v in variables.items() if k.endswith("_token")}}
         pattern = text_as_data.control_pattern(self.tokenizer, template)
-        prompts = text_as_data.render_prompts(
+        prompts = self._render_conversations(
             conversations,
             template,
             pattern,
-            trusted=trusted,
-            variables={name: value for name, value in variables.items() if name not in tokens},
+            variables,
+            trusted=True if sanitize_control_tokens is False or not tokenize else trusted,
             tools=tools,
             documents=documents,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
-            **tokens,
         )
         if not tokenize:
             return [prompt.text for prompt in prompts] if batched else prompts[0].text
         if return_assistant_tokens_mask and not self.tokenizer.is_fast:
             raise ValueError("`return_assistant_tokens_mask=True` needs a tokenizer of the `tokenizers` library.")
+        options["return_assistant_tokens_mask"] = return_assistant_tokens_mask
+        inputs = self._encode_conversations(conversations, prompts, pattern, options, batched=batched)
+        return inputs if return_dict else inputs["input_ids"]
+
+    def _render_conversations(
+        self,
+        conversations: list[list[dict[str, Any]]],
+        template: str,
+        pattern: re.Pattern[str],
+        variables: dict[str, Any],
+        **options: Any,
+    ) -> list[Prompt]:
+        """Prompts of normalized conversations; `options` are those of `render_prompts`."""
+        # Tokens are given to templates by name, as `bos_token`: the caller's choice, not untrusted text.
+        tokens = {**self.tokenizer.special_tokens_map, **{k: v for k, v in variables.items() if k.endswith("_token")}}
+        texts = {name: value for name, value in variables.items() if name not in tokens}
+        return text_as_data.render_prompts(conversations, template, pattern, variables=texts, **options, **tokens)
+
+    def _encode_conversations(
+        self,
+        conversations: list[list[dict[str, Any]]],
+        prompts: list[Prompt],
+        pattern: re.Pattern[str],
+        options: dict[str, Any],
+        *,
+        batched: bool,
+    ) -> BatchFeature:
+        """Inputs from rendered conversations and the media of their items; `options` are those of `__call__`."""
         if prompts[0].begins_with(self.tokenizer.bos_token):
-            call_options["add_special_tokens"] = False
-        if return_tensors != "auto":
-            call_options["return_tensors"] = return_tensors
-        if any(call_options.get(name) is not None for name in ("fps", "num_frames")):
-            call_options.setdefault("do_sample_frames", True)
+            options["add_special_tokens"] = False
         places = [find_places(prompt) for prompt in prompts]
         media = Media.of(conversations)
-        images = call_options.pop("images", None)  # of items that carry none, in the order of their places
+        images = options.pop("images", None)  # of items that carry none, in the order of their places
         if images is not None:
             images = self.image_processor.fetch_images(images if batched else [images])
-        pictures = by_sample("image", media.image if images is None else images, places, nested=True)
-        inputs = self._encode(
+        by_prompt = by_sample("image", media.image if images is None else images, places, nested=True)
+        return self._encode(
             prompts,
             places,
-            pictures,
+            by_prompt,
             by_sample("video", media.video, places, nested=True),
             pattern=pattern,
-            overrides=media.overrides(image=None if images is None else list(chain.from_iterable(pictures))),
-            return_assistant_tokens_mask=return_assistant_tokens_mask,
-            **call_options,
+            overrides=media.overrides(image=None if images is None else list(chain.from_iterable(by_prompt))),
+            **options,
         )
-        return inputs if return_dict else inputs["input_ids"]
 
     # Answers ------------------------------------------------------------------------------------------------------
 

@@ -2,8 +2,17 @@
 from .bounded_templates import LONGEST, check_length, renderer_of
 from .conversation import Conversation, get_conv_template
 from .grounding import decode_regions, format_box, parse_answers, parse_grounding
-from .messages import choose_template, normalized, refuse_contradictions, split_options
-from .placeholders import Place, by_sample, check_image_tokens, checked_length, expand, find_places, token_id
+from .messages import chat_options, choose_template, normalized, refuse_contradictions, split_options
+from .placeholders import (
+    Place,
+    by_sample,
+    check_image_tokens,
+    checked_length,
+    expand,
+    find_places,
+    ready_prompts,
+    token_id,
+)
 from .template_meter import BYTES, SECONDS, Meter, meter, metered
 from .untrusted_text import (
     Prompt,
@@ -28,6 +37,7 @@ __all__ = [
     "SECONDS",
     "STAND_INS",
     "by_sample",
+    "chat_options",
     "check_image_tokens",
     "check_length",
     "checked_length",
@@ -50,6 +60,7 @@ __all__ = [
     "parse_answers",
     "parse_grounding",
     "read_template",
+    "ready_prompts",
     "refuse_contradictions",
     "render_prompts",
     "renderer_of",

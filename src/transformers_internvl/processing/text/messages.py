@@ -84,6 +84,37 @@ def _chosen(templates: str | dict[str, str] | None, chosen: str | None) -> str:
     return templates
 
 
+def chat_options(
+    template: str,
+    options: dict[str, Any],
+    processor_kwargs: dict[str, Any] | None,
+    *,
+    return_tensors: Any,
+    for_training: bool,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `apply_chat_template` was given: variables of the template, and options of the processor's call.
+
+    Args:
+        template: the text of the chat template.
+        options: further keyword arguments, which may be either.
+        processor_kwargs: options of the processor's call, which win over `options`.
+        return_tensors: "auto" leaves the choice to `options`.
+        for_training: what the template's variable of this name is set to, if it is not given.
+
+    Raises:
+        ValueError: the template does not use a variable of InternVL's own, so that the argument would have no effect.
+    """
+    variables, call = split_options(template, options)
+    if for_training:
+        variables.setdefault("for_training", True)
+    call.update(processor_kwargs or {})
+    if return_tensors != "auto":
+        call["return_tensors"] = return_tensors
+    if any(call.get(name) is not None for name in ("fps", "num_frames")):
+        call.setdefault("do_sample_frames", True)
+    return variables, call
+
+
 def split_options(template: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Sort keyword arguments into variables that the template uses, and the rest.
 

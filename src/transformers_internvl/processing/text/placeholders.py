@@ -29,6 +29,28 @@ class Place:
     kind: str
 
 
+def ready_prompts(text: Any, trust_text: Any) -> list[Prompt]:
+    """The prompts that a processor was called with, all of whose text is trusted.
+
+    Raises:
+        ValueError: there is no text, or `trust_text` asks for less trust.
+    """
+    if trust_text not in (None, True):
+        raise ValueError(
+            f"`trust_text={trust_text!r}`: a ready prompt does not tell whose text is whose, so all of it writes "
+            "tokens. Give a conversation (`apply_chat_template`; to a pipeline, messages) for what others typed."
+        )
+    if text is None:
+        raise ValueError(
+            "InternVLProcessor needs `text`: a prompt with <image> for every image. For pixels alone call "
+            "`processor.image_processor`."
+        )
+    texts = [text] if isinstance(text, str) else text
+    if not isinstance(texts, (list, tuple)) or not texts or not all(isinstance(sample, str) for sample in texts):
+        raise ValueError(f"`text` must be a string or a list of strings, at least one, got {texts!r:.80}.")
+    return [Prompt(sample) for sample in texts]
+
+
 def find_places(prompt: Prompt) -> list[Place]:
     """The placeholders of a prompt in order; what the user typed is none."""
     matches = _PATTERN.finditer(prompt.text)
