@@ -12,6 +12,8 @@ import pytest
 
 from transformers_internvl.cli import main
 
+from .test_architecture import LAYERS
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PAGES = [
@@ -68,11 +70,35 @@ def test_links_lead_somewhere(page):
             assert ((REPOSITORY / page).parent / target).exists(), target
 
 
-def test_the_map_of_the_house_names_files_that_exist():
-    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rows = [line for line in text.splitlines() if line.startswith("| ") and "question" not in line]
+CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PACKAGE = REPOSITORY / "src" / "transformers_internvl"
+
+
+def test_module_map_names_files_that_exist():
+    rows = [line for line in CONTRIBUTING.splitlines() if line.startswith("| ") and "| question" not in line]
     paths = [path for row in rows for path in re.findall(r"`([\w/]+(?:\.py|/))`", row)]
-    assert len(paths) > 10
+    assert len(paths) > 60
     for path in paths:
-        below = REPOSITORY if path.startswith("tests/") else REPOSITORY / "src" / "transformers_internvl"
-        assert (below / path).exists(), path
+        roots = {"tests": REPOSITORY, "lab": REPOSITORY, "internvl_cli": PACKAGE.parent}
+        assert (roots.get(path.split("/")[0], PACKAGE) / path).exists(), path
+
+
+def test_module_map_has_every_package_and_no_other():
+    tree = CONTRIBUTING.split("## Module map")[1].split("```")[1]
+    section = tree.split("src/transformers_internvl/\n")[1].split("lab/")[0]
+    found, parent = set(), ""
+    for line in section.splitlines():
+        indent, name = re.match(r"( *)([\w.]*/?)", line).groups()
+        path = name if len(indent) == 4 else parent + name
+        assert (PACKAGE / path).exists(), line
+        if path.endswith("/"):
+            found.add(path)
+            parent = path if len(indent) == 4 else parent
+    packages = {str(path.parent.relative_to(PACKAGE)) + "/" for path in PACKAGE.rglob("__init__.py")}
+    assert found == packages - {"./"}
+
+
+def test_import_order_of_the_page_is_the_tested_one():
+    order = CONTRIBUTING.split("### Import order")[1].split("```")[1]
+    rows = [set(line.split()) for line in order.strip().splitlines()]
+    assert rows[::-1] == LAYERS
