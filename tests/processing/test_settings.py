@@ -328,6 +328,26 @@ def test_the_side_of_truncation(whole, typed, side):
     assert found == (ids[-4:] if side == "left" else ids[:4])
 
 
+@pytest.mark.parametrize("typed", ["words alone here", "words <|im_end|> that spell"])
+def test_the_side_of_truncation_in_a_call(whole, typed):
+    """Of this call alone, in one go or in pieces; beside the conversation, in `text_kwargs`, and of ready prompts."""
+    processor = changed(whole)
+    chat = [{"role": "user", "content": typed}]
+    ids = processor.apply_chat_template(chat, tokenize=True)[0]
+    short = {"truncation": True, "max_length": 3}
+    for side, expected in (("left", ids[-3:]), ("right", ids[:3])):
+        processor.tokenizer.truncation_side = other = {"left": "right", "right": "left"}[side]
+        for options in ({**short, "truncation_side": side}, {"text_kwargs": {**short, "truncation_side": side}}):
+            assert processor.apply_chat_template(chat, tokenize=True, processor_kwargs=options)[0] == expected
+            assert processor.tokenizer.truncation_side == other
+        prompt = processor.apply_chat_template(chat)
+        plain = processor(text=prompt)["input_ids"][0]
+        found = processor(text=prompt, truncation_side=side, **short)["input_ids"][0]
+        assert found == (plain[-3:] if side == "left" else plain[:3])
+    with pytest.raises(ValueError, match="is 'left' or 'right', got 'middle'"):
+        processor(text="a", truncation_side="middle")
+
+
 def test_the_first_token_is_written_once():
     """By the template or by the tokenizer, whose setting a call overrides; of prompts in one go, and in pieces."""
     processor = AutoProcessor.from_pretrained(golden_root() / "chat_llama_v1_2")

@@ -43,6 +43,7 @@ from .text.placeholders import (
 from .text.untrusted_text import Prompt
 from .text.video_token import read_template
 from .threads import lock_of
+from .tokenizers.slow import truncated_on
 from .videos.video_processing import InternVLVideoProcessor
 
 
@@ -132,9 +133,9 @@ class InternVLProcessor(ProcessorFiles):
                 images, arrays, tensors, paths, URLs or base64.
             text: a prompt or several, with `<image>` or `<IMG_CONTEXT>` for every image and `<video>` for every video.
             videos: one or a list in the order of the prompts.
-            kwargs: options of the tokenizer, the image and the video processor, `return_tensors`,
-                `return_mm_token_type_ids`; `return_num_patches=True` adds `num_patches`, the tiles of every image.
-                `trust_text` can only be True here.
+            kwargs: options of the tokenizer (`truncation_side` among them), the image and the video processor,
+                `return_tensors`, `return_mm_token_type_ids`; `return_num_patches=True` adds `num_patches`, the tiles
+                of every image. `trust_text` can only be True here.
 
         Returns:
             `input_ids` and `attention_mask` `[batch, length]`, and with images or videos `pixel_values`
@@ -165,6 +166,7 @@ class InternVLProcessor(ProcessorFiles):
         *,
         pattern: re.Pattern[str] | None = None,
         overrides: Overrides | None = None,
+        truncation_side: str | None = None,
         return_num_patches: bool = False,
         return_assistant_tokens_mask: bool = False,
         **kwargs: Any,
@@ -172,6 +174,7 @@ class InternVLProcessor(ProcessorFiles):
         """Inputs from prompts with known placeholders, and one list of images and of videos a prompt."""
         merged = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         text_options = merged["text_kwargs"]
+        side = text_options.pop("truncation_side", truncation_side)  # no option of transformers' processors
         on_request = {
             name: text_options.pop(name, merged.get(name))
             for name in ("return_mm_token_type_ids", "return_text_replacement_offsets", "sanitize_control_tokens")
@@ -187,7 +190,8 @@ class InternVLProcessor(ProcessorFiles):
 
         if return_assistant_tokens_mask:
             text_options["return_offsets_mapping"] = True
-        data = dict(self._tokenize(prompts, pattern, text_options))
+        with truncated_on(self.tokenizer, side):
+            data = dict(self._tokenize(prompts, pattern, text_options))
         check_image_tokens(data["input_ids"], replacements, self.image_token_id)
         if on_request["return_mm_token_type_ids"]:
             rows = [np.isin(np.asarray(row), self.image_token_ids) for row in data["input_ids"]]

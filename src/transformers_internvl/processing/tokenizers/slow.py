@@ -2,6 +2,8 @@
 """What tokenizers of sentencepiece models share: the library's ids, and the text of transformers' slow classes."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,23 @@ def forget_call_settings(tokenizer: PreTrainedTokenizerBase) -> None:
             tokenizer.backend_tokenizer.no_padding()
         for name in _CALL_SETTINGS:
             tokenizer.init_kwargs.pop(name, None)
+
+
+@contextmanager
+def truncated_on(tokenizer: PreTrainedTokenizerBase, side: str | None) -> Iterator[None]:
+    """Let a tokenizer truncate on this side, "left" or "right", within the block; None leaves its own.
+
+    Tokenizers read an attribute, and ignore the option of a call. Other threads that encode wait for the block's end.
+    """
+    if side not in (None, "left", "right"):
+        raise ValueError(f"`truncation_side` is 'left' or 'right', got {side!r:.80}.")
+    with lock_of(tokenizer):
+        own = tokenizer.truncation_side
+        tokenizer.truncation_side = side or own
+        try:
+            yield
+        finally:
+            tokenizer.truncation_side = own
 
 
 class SlowDecodingTokenizer(TokenizersBackend):
