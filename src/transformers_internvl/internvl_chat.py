@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`InternVLChatModel`: the canonical model behind the authors' format and calling surface.
+"""`InternVLChatModel`: the canonical model behind the original format and calling surface.
 
 A model card's snippet runs unchanged once `trust_remote_code` is deleted:
 
@@ -50,15 +50,15 @@ class InternVLChatBody(InternVLModel):
 
 
 class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLForConditionalGeneration):
-    """InternVL-Chat-V1-1 to InternVL 3.5 in the authors' format (`model_type: internvl_chat`).
+    """InternVL-Chat-V1-1 to InternVL 3.5 in the original format (`model_type: internvl_chat`).
 
-    It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. On top of it stand the authors'
-    `chat`, `batch_chat` and `extract_feature`. `save_pretrained` writes the authors' layout; with
+    It is an [`InternVLForConditionalGeneration`]: same `forward`, same `generate`. On top of it stand the original
+    `chat`, `batch_chat` and `extract_feature`. `save_pretrained` writes the original layout; with
     `save_original_format=False` the canonical `-hf` one.
 
     A `repetition_penalty`, a `no_repeat_ngram_size`, and logits processors and stopping criteria of the caller's see
-    the answer alone, as in the authors' code. Of the same weights in the canonical layout they see the prompt, too, as
-    in stock transformers.
+    the answer alone, as in the original code. Of the same weights in the canonical layout they see the prompt, too, as
+    in upstream transformers.
     """
 
     config: InternVLChatConfig
@@ -79,7 +79,7 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         the tokenizer files beside the weights.
 
         `load_in_8bit`, `use_flash_attn` and what else model cards pass is taken, see [`todays_arguments`]. A
-        `device_map` may have the authors' names of modules, as that of the cards' `split_model` does.
+        `device_map` may have the original names of modules, as that of the cards' `split_model` does.
 
         Raises:
             ValueError: for weights we have no place for, or places without weights.
@@ -94,14 +94,14 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         return loaded
 
     def gather_sharded_state_dict_for_save(self, model_to_save: Any, *args: Any, **kwargs: Any) -> dict:
-        """What is written, as transformers gathers it. The authors' code ties a head from 3.5 on only: before, a head
+        """What is written, as transformers gathers it. The original code ties a head from 3.5 on only: before, a head
         that is tied all the same is written a second time, and is apart from the embeddings where the folder is read.
         """
         weights = super().gather_sharded_state_dict_for_save(model_to_save, *args, **kwargs)
         if not self.config.series_3_5:
             for head, embeddings in (model_to_save.all_tied_weights_keys or {}).items():
                 if head in weights and embeddings in weights:
-                    logger.warning(f"{head} is tied, which the authors' files know from 3.5 on only: it is written.")
+                    logger.warning(f"{head} is tied, which the original files know from 3.5 on only: it is written.")
                     weights[head] = weights[embeddings].clone()
         return weights
 
@@ -150,17 +150,17 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         )
         return AnswerCriteria(criteria, stopping_criteria or (), getattr(generation_config, "prompt_length", 0))
 
-    # --- the authors' calling surface --------------------------------------------------------------------------------
+    # --- the original calling surface --------------------------------------------------------------------------------
 
     @functools.wraps(InternVLForConditionalGeneration.forward)
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """As [`InternVLForConditionalGeneration.forward`], also in the authors' order: pixels, then ids."""
+        """As [`InternVLForConditionalGeneration.forward`], also in the original order: pixels, then ids."""
         if begins_with_pixels(args):
             args, kwargs = (), by_name(args, FORWARD, kwargs)
         return super().forward(*args, **kwargs)
 
     def generate(self, *args: Any, visual_features: torch.Tensor | None = None, **kwargs: Any) -> Any:
-        """As transformers' `generate`, also in the authors' order: pixels, ids, mask, features, generation config.
+        """As transformers' `generate`, also in the original order: pixels, ids, mask, features, generation config.
 
         Sequences are transformers' in either order: the ids of the prompt, then those of the answer.
 
@@ -169,7 +169,7 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         """
         if begins_with_pixels(args):
             args, kwargs = (), by_name(args, GENERATE, kwargs)
-            kwargs.pop("return_dict", None)  # the authors' method has no use for it
+            kwargs.pop("return_dict", None)  # the original method has no use for it
             visual_features = kwargs.pop("visual_features", visual_features)
         if visual_features is not None:
             kwargs["mm_encoder_outputs"] = encoded_images(visual_features, self.num_image_token)
@@ -195,7 +195,7 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
 
     @property
     def img_context_token_id(self) -> int | None:
-        """Id of `<IMG_CONTEXT>`, by the authors' name."""
+        """Id of `<IMG_CONTEXT>`, by the original name."""
         return self.config.image_token_id
 
     @img_context_token_id.setter
@@ -260,8 +260,8 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
             history: what an earlier call returned.
             return_history: return the conversation with this turn added, too.
             num_patches_list: tiles of every image; None: all tiles are one image.
-            IMG_START_TOKEN, IMG_END_TOKEN, IMG_CONTEXT_TOKEN: of the authors' signature; no others are taken.
-            verbose: accepted for the authors' signature; has no effect.
+            IMG_START_TOKEN, IMG_END_TOKEN, IMG_CONTEXT_TOKEN: of the original signature; no others are taken.
+            verbose: accepted for the original signature; has no effect.
 
         Returns:
             The answer, or `(answer, history)`.
@@ -302,7 +302,7 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
             generation_config, verbose, IMG_START_TOKEN, IMG_END_TOKEN, IMG_CONTEXT_TOKEN: as of `chat`.
 
         Raises:
-            ValueError: for a history, which the authors' method does not take either, or counts that differ.
+            ValueError: for a history, which the original method does not take either, or counts that differ.
         """
         _refuse_other_tokens(IMG_START_TOKEN, IMG_END_TOKEN, IMG_CONTEXT_TOKEN)
         if image_counts is not None:
@@ -327,7 +327,7 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         return self._answer(tokenizer, prompts, pixel_values, generation_config or {})
 
     def _prompt(self, tokenizer: Any, question: str, history: History, tiles: list[int]) -> Prompt:
-        """The authors' prompt: image markers filled from left to right, in history and answers as well."""
+        """The original prompt: image markers filled from left to right, in history and answers as well."""
         messages = chat_messages(question, history, with_images=bool(tiles))
         template = get_chat_template(self.template, system_message=self.system_message)
         pattern = control_pattern(tokenizer, template)

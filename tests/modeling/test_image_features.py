@@ -7,7 +7,7 @@ from transformers import DynamicCache
 
 from tests.tiny import tiny_batch, tiny_config, tiny_model
 from transformers_internvl import InternVLForConditionalGeneration
-from transformers_internvl.modeling.internvl.image_features import real_first
+from transformers_internvl.modeling.internvl.image_features import move_padding_tiles_last
 
 PIXELS = torch.randn(6, 3, 56, 56, generator=torch.Generator().manual_seed(0))
 
@@ -115,7 +115,7 @@ def test_flags_mark_what_is_real():
 
 def test_real_tiles_come_first_in_their_order():
     features = torch.arange(5.0).view(5, 1, 1)
-    sorted_, count = real_first(features, torch.tensor([0, 1, 2, 1, 1]))  # any other flag than 1 marks a dummy
+    sorted_, count = move_padding_tiles_last(features, torch.tensor([0, 1, 2, 1, 1]))  # 1 marks a real tile
     assert sorted_.flatten().tolist() == [1, 3, 4, 0, 2] and count == 3
 
 

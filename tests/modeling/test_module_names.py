@@ -54,7 +54,7 @@ def test_every_layout_is_understood(model):
 
 def test_names_that_mean_nothing_are_refused(model):
     with pytest.raises(
-        ValueError, match="'mlp2', given in `targets`, is no module of .*the authors' are vision_model"
+        ValueError, match="'mlp2', given in `targets`, is no module of .*the original ones are vision_model"
     ):
         own_names(model, ["mlp1", "mlp2"], "`targets`")
     with pytest.raises(ValueError, match="'visual', given in the list of modules that are not quantized"):

@@ -22,10 +22,10 @@ from transformers_internvl.modeling.original.calls import (
     encoded_images,
 )
 from transformers_internvl.modeling.original.canonical import as_canonical
-from transformers_internvl.modeling.original_keys import as_source, authors_value, merge_into_source
+from transformers_internvl.modeling.original_keys import as_source, merge_into_source, original_value
 from transformers_internvl.modeling.outputs import InternVLModelOutputWithPast
 from transformers_internvl.modeling.pretrained.cache_names import refuse_stray_caches
-from transformers_internvl.modeling.pretrained.loading import _check_indices, describe_misfit, weight_places
+from transformers_internvl.modeling.pretrained.loading import check_indices, describe_misfit, weight_places
 from transformers_internvl.modeling.pretrained.module_names import _lies_in, cover, own_device_map, parts_of
 from transformers_internvl.modeling.pretrained.older_arguments import todays_arguments
 from transformers_internvl.modeling.pretrained.parallel import _scalars, inside_call, with_whole_heads
@@ -127,9 +127,9 @@ def test_holes_in_spans(spans, holes, expected):
 
 
 def test_values_as_the_authors_write_them():
-    assert authors_value("image_size", (448, 448)) == 448 and authors_value("patch_size", [14, 14]) == 14
-    assert authors_value("image_size", [448, 224]) == [448, 224] and authors_value("layers", [3, 3]) == [3, 3]
-    assert authors_value("dtype", torch.bfloat16) == "bfloat16" and authors_value("x", 3) == 3
+    assert original_value("image_size", (448, 448)) == 448 and original_value("patch_size", [14, 14]) == 14
+    assert original_value("image_size", [448, 224]) == [448, 224] and original_value("layers", [3, 3]) == [3, 3]
+    assert original_value("dtype", torch.bfloat16) == "bfloat16" and original_value("x", 3) == 3
 
 
 def test_changed_fields_over_those_that_were_read():
@@ -201,11 +201,11 @@ def test_indices_of_weights(tmp_path):
     inner = tmp_path / "inner"
     inner.mkdir()
     index(tmp_path, {"weight_map": {}, "metadata": {}})
-    _check_indices(tmp_path, "")
+    check_indices(tmp_path, "")
     index(inner, {"weight_map": {}})
-    _check_indices(tmp_path, "")  # what lies in other folders is not looked at
+    check_indices(tmp_path, "")  # what lies in other folders is not looked at
     with pytest.raises(ValueError, match="has no `metadata`"):
-        _check_indices(tmp_path, "inner")
+        check_indices(tmp_path, "inner")
 
 
 def test_misfits_are_named_up_to_five():

@@ -12,7 +12,7 @@ from transformers_internvl import InternLM2Config
 from transformers_internvl.modeling.language_models import (
     InternLM2RotaryEmbedding,
     LongRotaryEmbedding,
-    forget_lengths,
+    replace_stateful_rope,
 )
 
 LIMIT, THETA, FACTOR, WIDTH = 16, 1000.0, 3.0, 8
@@ -67,7 +67,7 @@ def test_far_positions_are_not_rounded_to_the_dtype_of_the_model():
 def holder(rotary: nn.Module) -> nn.Module:
     module = nn.Module()
     module.rotary_emb = rotary
-    forget_lengths(module)
+    replace_stateful_rope(module)
     return module.rotary_emb
 
 
@@ -87,7 +87,7 @@ def test_which_positions_keep_lengths():
         pass
 
     assert type(holder(Other(LlamaConfig(**SIZES, rope_parameters=DYNAMIC)))) is Other
-    forget_lengths(nn.Module())  # one without any
+    replace_stateful_rope(nn.Module())  # one without any
 
 
 def test_the_authors_name_of_the_biases():

@@ -30,7 +30,7 @@ from .pretrained.older_arguments import todays_arguments
 
 @strict
 class InternLM2Config(LlamaConfig):
-    r"""Configuration of InternLM2 / InternLM2.5 (`model_type: internlm2`), with the authors' defaults (7B).
+    r"""Configuration of InternLM2 / InternLM2.5 (`model_type: internlm2`), with the original defaults (7B).
 
     `bias` (projections of the attention; False in every released model) is read into `attention_bias`.
     """
@@ -104,8 +104,8 @@ _WRITING = Lock()  # of the module, since models are copied and locks are not
 class InternLM2RotaryEmbedding(LlamaRotaryEmbedding):
     """Rotary positions; under dynamic NTK scaling the base depends on the present length alone.
 
-    Llama's (and the authors') table stays enlarged after a long sequence, so that a later, shorter one gets other
-    numbers than it would have got first, and it cannot be compiled as one graph. Here nothing is kept between calls.
+    Llama's (and the original code's) table stays enlarged after a long sequence, so that a later, shorter one gets
+    other numbers than it would have got first, and it cannot be compiled as one graph. Here nothing is kept.
     """
 
     @torch.no_grad()

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Configurations that read the authors' keys and write them again, and forget none of those that mean nothing here.
+"""Configurations that read the original keys and write them again, and forget none of those that mean nothing here.
 
 A configuration of parts (tower, language model) keeps each part as it stood on disk, and the fields that it was parsed
 into. On saving, only fields that have changed since are written over what stood there.
@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig
 # Keys of a config that say where it was made, not what it is: never compared, never taken over from a sub-config.
 BOOKKEEPING = ("auto_map", "transformers_version", "_commit_hash", "_name_or_path", "attn_implementation")
 
-# Canonical field of the tower -> the authors' key.
+# Canonical field of the tower -> the original key.
 VISION_KEYS = {
     "attention_bias": "qkv_bias",
     "use_qk_norm": "qk_normalization",
@@ -22,18 +22,18 @@ VISION_KEYS = {
     "layer_scale_init_value": "initializer_factor",
 }
 
-# Fields that the authors' code does not have, with the value under which they mean nothing: not written then.
+# Fields that the original code does not have, with the value under which they mean nothing: not written then.
 SILENT = {"patch_dropout": 0.0}
 
 
-class KeepsAuthorsKeys(PreTrainedConfig):
-    """A configuration whose parts are read from the authors' dictionaries and written back to them.
+class OriginalKeysMixin(PreTrainedConfig):
+    """A configuration whose parts are read from the original dictionaries and written back to them.
 
     Attributes:
-        authors_parts: of each part (a field that holds a configuration): canonical field -> the authors' key.
+        original_parts: of each part (a field that holds a configuration): canonical field -> the original key.
     """
 
-    authors_parts = {}  # type: ignore[var-annotated]
+    original_parts = {}  # type: ignore[var-annotated]
 
     def _remember(self, sources: dict[str, dict[str, Any]]) -> None:
         """Keep the parts' dictionaries as they stood on disk, empty for parts that were built in Python."""
@@ -49,7 +49,7 @@ class KeepsAuthorsKeys(PreTrainedConfig):
         fields = super().to_diff_dict()
         for key in ("_sources", "_as_read"):
             fields.pop(key, None)
-        for part, names in self.authors_parts.items():
+        for part, names in self.original_parts.items():
             now = getattr(self, part).to_dict()
             fields[part] = merge_into_source(self._sources[part], self._as_read.get(part, {}), now, names)
             self.dict_dtype_to_str(fields[part])
@@ -59,13 +59,13 @@ class KeepsAuthorsKeys(PreTrainedConfig):
 
 
 def as_source(part: dict[str, Any] | PreTrainedConfig | None, names: dict[str, str]) -> dict[str, Any]:
-    """A part as it stood on disk, under the authors' keys; empty for one that was built in Python."""
+    """A part as it stood on disk, under the original keys; empty for one that was built in Python."""
     fields = part if isinstance(part, dict) else {}
     return {names.get(key, key): copy.deepcopy(value) for key, value in fields.items()}
 
 
-def authors_value(key: str, value: Any) -> Any:
-    """A field's value as the authors' json writes it: square sizes as one number, dtypes by name."""
+def original_value(key: str, value: Any) -> Any:
+    """A field's value as the original code's json writes it: square sizes as one number, dtypes by name."""
     if key in ("image_size", "patch_size") and isinstance(value, (list, tuple)) and len(set(value)) == 1:
         return value[0]
     if isinstance(value, torch.dtype):
@@ -73,14 +73,14 @@ def authors_value(key: str, value: Any) -> Any:
     return value
 
 
-def _authors_rope(parameters: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+def _original_rope(parameters: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
     """`rope_parameters` of transformers v5 as the `rope_theta` and `rope_scaling` of v4."""
     scaling = {key: value for key, value in parameters.items() if key not in ("rope_theta", "type", "rope_type")}
     kind = parameters.get("rope_type", "default")
     if kind == "default":
         return {"rope_theta": parameters["rope_theta"], "rope_scaling": None}
     was = source.get("rope_scaling") or {}
-    if kind == "longrope":  # Phi-3: the authors' code knows the name of its time only, and keeps the length outside
+    if kind == "longrope":  # Phi-3: the original code knows the name of its time only, and keeps the length outside
         scaling = {key: value for key, value in scaling.items() if key in ("short_factor", "long_factor")}
         kind = "su"
     name = "rope_type" if "rope_type" in was or kind == "yarn" else "type"
@@ -90,13 +90,13 @@ def _authors_rope(parameters: dict[str, Any], source: dict[str, Any]) -> dict[st
 def merge_into_source(
     source: dict[str, Any], read: dict[str, Any], now: dict[str, Any], names: dict[str, str]
 ) -> dict:
-    """The authors' dictionary of a part: what was read, with every field that differs from then written over it.
+    """The original dictionary of a part: what was read, with every field that differs from then written over it.
 
     Args:
         source: the dictionary as it stood on disk (empty for a config built in Python).
         read: the fields it was parsed into.
         now: the fields of today.
-        names: canonical field -> the authors' key.
+        names: canonical field -> the original key.
     """
     merged = copy.deepcopy(source)
     for key, value in now.items():
@@ -105,11 +105,11 @@ def merge_into_source(
         if key in SILENT and key not in source and value == SILENT[key]:
             continue
         if key == "rope_parameters":
-            merged.update(_authors_rope(value, source))
+            merged.update(_original_rope(value, source))
         elif key == "dtype":
-            merged["torch_dtype"] = authors_value(key, value)
+            merged["torch_dtype"] = original_value(key, value)
         else:
-            merged[names.get(key, key)] = authors_value(key, value)
+            merged[names.get(key, key)] = original_value(key, value)
     return merged
 
 
@@ -117,8 +117,8 @@ __all__ = [
     "BOOKKEEPING",
     "SILENT",
     "VISION_KEYS",
-    "KeepsAuthorsKeys",
+    "OriginalKeysMixin",
     "as_source",
-    "authors_value",
+    "original_value",
     "merge_into_source",
 ]

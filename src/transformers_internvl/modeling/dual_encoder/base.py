@@ -73,7 +73,7 @@ class InternVLDualEncoderPreTrainedModel(InternVLPreTrainedModel):
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         if model.can_generate():
-            # The authors' folders have no generation_config.json, and in config.json the ids belong to QLLaMA.
+            # The original folders have no generation_config.json, and in config.json the ids belong to QLLaMA.
             for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
                 if getattr(model.generation_config, name) is None:
                     setattr(model.generation_config, name, getattr(model.config.qllama_config, name))
@@ -101,7 +101,7 @@ class InternVLDualEncoderPreTrainedModel(InternVLPreTrainedModel):
                 init.constant_(parameter, math.log(1 / 0.07))
 
     def set_image_size(self, image_size: int) -> None:
-        """Fit the tower's position table to images of another size for good, as between the phases of stage 1.
+        """Fit the tower's position table to images of another size permanently, as between the phases of stage 1.
 
         Images of any size are encoded without it, too; then the table is interpolated at every call. The table is a
         new parameter: an optimizer made before does not hold it (`training.image_size` has a way on).
@@ -149,7 +149,7 @@ class TextFeatureMixin:
 
         Args:
             input_ids: `(T, L)`: `summarize:` and the text, with the end token.
-            attention_mask: `(T, L)`, 1 where a token is real. None: wherever the id is above 0, as the authors do.
+            attention_mask: `(T, L)`, 1 where a token is real. None: where the id is above 0, as originally.
 
         Returns:
             `pooler_output` `(T, E)`, the text's vector, not normalized; `last_hidden_state` `(T, L, D)`.
@@ -173,7 +173,7 @@ class TextFeatureMixin:
         )
 
     def encode_text(self, text: torch.Tensor) -> torch.Tensor:
-        """By the authors' name: ids `(T, L)`, padded with 0, to the texts' vectors `(T, E)`, not normalized."""
+        """By the original name: ids `(T, L)`, padded with 0, to the texts' vectors `(T, E)`, not normalized."""
         return self.get_text_features(text, return_dict=True).pooler_output
 
     def _project_text(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

@@ -3,9 +3,9 @@
 
 Configuration of InternVL-14B, which is InternVL-C and InternVL-G in one (arXiv:2312.14238).
 
-The released folders call it `internvl`, a model type that stock transformers uses for another architecture;
+The released folders call it `internvl`, a model type that upstream transformers uses for another architecture;
 `InternVLConfig.from_dict` tells the two apart by the key `qllama_config`. Here it is `internvl_dual_encoder`, and that
-is what is saved; all other keys are read and written as the authors have them.
+is what is saved; all other keys are read and written as the original code has them.
 
 Source: `configuration_internvl.py` of the released checkpoints.
 """
@@ -17,10 +17,10 @@ from huggingface_hub.dataclasses import strict
 from transformers import LlamaConfig, PreTrainedConfig
 
 from ..limits import check_sizes
-from ..original_keys import VISION_KEYS, KeepsAuthorsKeys, as_source
+from ..original_keys import VISION_KEYS, OriginalKeysMixin, as_source
 from ..vision.configuration import InternVisionConfig
 
-# The authors' code builds its rotary positions with this base, whatever the configuration says.
+# The original code builds its rotary positions with this base, whatever the configuration says.
 _ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 
 
@@ -60,7 +60,7 @@ class QLlamaConfig(LlamaConfig):
 
 
 @strict
-class InternVLDualEncoderConfig(KeepsAuthorsKeys):
+class InternVLDualEncoderConfig(OriginalKeysMixin):
     r"""InternVL-14B (`model_type: internvl_dual_encoder`): InternViT, QLLaMA and what joins them.
 
     Args:
@@ -73,7 +73,7 @@ class InternVLDualEncoderConfig(KeepsAuthorsKeys):
             As in [`QLlamaConfig`]; `None`, as in the released files, takes `qllama_config`'s own.
         label_smoothing (`float`, defaults to 0.0): Of the contrastive loss.
         use_backbone_lora (`int`), use_qllama_lora (`int`):
-            Ranks the authors trained adapters with. Recorded, without effect: merge adapters before loading.
+            Ranks that the original code trained adapters with. Recorded without effect: merge adapters first.
         force_image_size (`int`, *optional*):
             Side of the images that the stored position table is for, where it is not `vision_config.image_size`.
         initializer_range (`float`, defaults to 0.02): Standard deviation of fresh weights.
@@ -81,7 +81,7 @@ class InternVLDualEncoderConfig(KeepsAuthorsKeys):
 
     model_type = "internvl_dual_encoder"
     base_model_fsdp_plan: ClassVar[dict[Any, str]] = {}  # tower and QLLaMA have their own
-    authors_parts = {"vision_config": VISION_KEYS, "qllama_config": {}}
+    original_parts = {"vision_config": VISION_KEYS, "qllama_config": {}}
     keys_to_ignore_at_inference: ClassVar[list[str]] = [
         "hidden_states",
         "attentions",
@@ -111,7 +111,7 @@ class InternVLDualEncoderConfig(KeepsAuthorsKeys):
         if "text_config" in kwargs:
             raise ValueError("`text_config` is another name of `qllama_config`: give that.")
         check_sizes({**vars(self), **kwargs})
-        sources = {part: as_source(getattr(self, part), names) for part, names in self.authors_parts.items()}
+        sources = {part: as_source(getattr(self, part), names) for part, names in self.original_parts.items()}
         super().__post_init__(**kwargs)
         vision, qllama = self.vision_config, self.qllama_config
         qllama.num_query_token, qllama.vision_hidden_size = self.num_query_token, vision.hidden_size
@@ -133,7 +133,7 @@ class InternVLDualEncoderConfig(KeepsAuthorsKeys):
     def get_config_dict(
         cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """As transformers'; the model type of the authors' folders is read as ours.
+        """As transformers'; the model type of the original folders is read as ours.
 
         Raises:
             ValueError: the folder holds another architecture.
@@ -156,7 +156,7 @@ class InternVLDualEncoderConfig(KeepsAuthorsKeys):
         return self.qllama_config
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """What `save_pretrained` writes: the authors' keys, both parts as they were read save what was changed."""
+        """What `save_pretrained` writes: the original keys, both parts as they were read save what was changed."""
         fields = super().to_diff_dict()
         if self.cross_attention_frequency is None:
             fields.pop("cross_attention_frequency")

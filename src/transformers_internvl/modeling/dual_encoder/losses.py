@@ -3,7 +3,7 @@
 
 Shape letters: B pairs of this rank, R ranks, E width of the shared space.
 
-Source: arXiv:2312.14238, section 3.3; `internvl_stage2/modeling_internvl.py` of the authors' repository.
+Source: arXiv:2312.14238, section 3.3; `internvl_stage2/modeling_internvl.py` of the original repository.
 """
 
 from typing import Any

@@ -2,7 +2,7 @@
 """InternVL-14B: InternVL-C and InternVL-G, images and texts in one space, and captions (arXiv:2312.14238).
 
 InternVL-C pools the tower's tokens into one vector. InternVL-G adds to it what QLLaMA's queries make of them. Both
-compare it with the same text vector. Parameter names are the authors'.
+compare it with the same text vector. Parameter names are the original code's.
 
 Shape letters: B images, T texts, L text positions, N queries, M tokens of the tower, W its width, D width of QLLaMA,
 E width of the shared space.
@@ -201,7 +201,7 @@ class InternVLDualEncoderModel(TextFeatureMixin, InternVLDualEncoderPreTrainedMo
         )
 
     def encode_image(self, image: torch.Tensor, mode: str) -> torch.Tensor:
-        """By the authors' name: pixel values `(B, 3, h, w)` to the images' vectors `(B, E)`, not normalized."""
+        """By the original name: pixel values `(B, 3, h, w)` to the images' vectors `(B, E)`, not normalized."""
         return self.get_image_features(image, mode, return_dict=True).pooler_output
 
     def _behind_queries(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -230,15 +230,15 @@ class InternVLDualEncoderModel(TextFeatureMixin, InternVLDualEncoderPreTrainedMo
             input_ids, attention_mask: `(T, L)`, as in `get_text_features`.
             mode: `"InternVL-C"` or `"InternVL-G"`, as in `get_image_features`.
             return_loss: compute the contrastive loss of pairs (then `B == T`, row by row), over all ranks.
-            image, text: the authors' names of `pixel_values` and `input_ids`. Who uses them, or their order with the
-                mode in third place, gets what the authors' model returns, the tuple of `logits_per_image` and
+            image, text: the original names of `pixel_values` and `input_ids`. Who uses them, or their order with the
+                mode in third place, gets what the original model returns, the tuple of `logits_per_image` and
                 `logits_per_text`.
 
         Raises:
             ValueError: images or texts are missing; as `get_image_features` and `get_text_features`; with
                 `return_loss`, texts that do not pair up.
         """
-        if isinstance(attention_mask, str):  # `model(image, text, mode)`, the authors' order
+        if isinstance(attention_mask, str):  # `model(image, text, mode)`, the original order
             image, text, mode, attention_mask = pixel_values, input_ids, attention_mask, None
         if image is not None and text is not None:
             outputs = self(image, text, attention_mask, mode, return_dict=True, **kwargs)

@@ -11,7 +11,7 @@ Shape letters: B pairs, L text positions, N queries, M tokens of the tower, W it
 
 Stage 1 is [`InternVLDualEncoderModel`] with `return_loss=True` in mode InternVL-C.
 
-Source: arXiv:2312.14238, section 3.3; `internvl_stage2/modeling_internvl.py` of the authors' repository.
+Source: arXiv:2312.14238, section 3.3; `internvl_stage2/modeling_internvl.py` of the original repository.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from .qllama import contrastive_mask, generation_mask, matching_mask
 
 Mask = Callable[[torch.Tensor, int, torch.dtype], torch.Tensor]
 
-# Real tokens of an empty caption: begin and end. (The authors count five with `summarize:`, which is the same caption
+# Real tokens of an empty caption: begin and end. (The original code counts five with `summarize:`, the same caption
 # under the released tokenizer, and under another one a caption of a word or two.)
 EMPTY_CAPTION = 2
 

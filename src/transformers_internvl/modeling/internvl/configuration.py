@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The canonical configurations: stock's `InternVLVisionConfig` and `InternVLConfig`, as supersets.
+"""The canonical configurations: upstream's `InternVLVisionConfig` and `InternVLConfig`, as supersets.
 
-Every field added here has a default under which the model behaves as stock's does, so a `config.json` written by
-either library is read by the other. The authors' own formats are in `configuration_chat.py`.
+Every field added here has a default under which the model behaves as upstream's does, so a `config.json` written by
+either library is read by the other. The original formats are in `configuration_chat.py`.
 """
 
 from typing import Any, ClassVar
@@ -23,12 +23,12 @@ PROJECTOR_TYPES = ("mlp", "mlp2x_gelu", "two_mlp")
 
 @strict
 class InternVLConfig(StockInternVLConfig):
-    r"""InternVL as stock transformers configures it (`model_type: internvl`): tower, projector and language model.
+    r"""InternVL as upstream transformers configures it (`model_type: internvl`): tower, projector and language model.
 
     Args:
         ps_version (`str`, defaults to `"v2"`):
             Pixel shuffle. `"v1"` leaves the two axes of the shuffled grid swapped, as InternVL-Chat-V1-1 and V1-2 were
-            trained; `"v2"` keeps rows as rows (stock's only behaviour).
+            trained; `"v2"` keeps rows as rows (upstream's only behaviour).
         vision_chunk_size (`int`, *optional*, defaults to 16):
             Outside training, tiles pass through the tower at most this many at a time, so that memory is bounded by
             one chunk however many tiles or frames there are. `None` encodes all at once. The features are the same.
@@ -36,19 +36,19 @@ class InternVLConfig(StockInternVLConfig):
             Weight of a labelled token in a row of `n` labelled tokens: `"token"` 1, `"sample"` 1/n, `"square"`
             1/sqrt(n) (InternVL 2.5, arXiv:2412.05271, section 3.4.2).
         projector_type (`str`, defaults to `"mlp"`):
-            `"mlp"`: a norm and two linear layers (stock's only projector). `"mlp2x_gelu"`: without the norm.
+            `"mlp"`: a norm and two linear layers (upstream's only projector). `"mlp2x_gelu"`: without the norm.
             `"two_mlp"`: two of these, one for the queries of the middleware, one for the patches; the queries come
             first (InternVL-Chat v1, arXiv:2312.14238, section 3.4).
         middleware_config (`dict` or [`QLlamaConfig`], *optional*):
             QLLaMA behind the tower, whose queries become image tokens, too. With `projector_type="two_mlp"`, and only
             then.
         image_token_id (`int`, *optional*, defaults to 151667):
-            As stock's; `None` in a folder that was converted without a tokenizer: nobody knows it then.
+            As upstream's; `None` in a folder that was converted without a tokenizer: nobody knows it then.
         authors_config (`dict`, *optional*):
-            What stood in `config.json` of the authors' folder that this model was converted from. Without effect
+            What stood in `config.json` of the original folder that this model was converted from. Without effect
             here: whoever converts the model back finds what the canonical fields cannot say.
 
-    All other fields are stock's.
+    All other fields are upstream's.
     """
 
     base_model_fsdp_plan: ClassVar[dict[Any, str]] = {}  # tower and language model have their own
@@ -109,7 +109,7 @@ class InternVLConfig(StockInternVLConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Stock's `from_dict`; the dual encoder's configuration for InternVL-14B, which shares the model type.
+        """Upstream's `from_dict`; the dual encoder's configuration for InternVL-14B, which shares the model type.
 
         Chat models in the -hf layout have `text_config`, InternVL-14B (InternVL-C and InternVL-G) has `qllama_config`.
         """

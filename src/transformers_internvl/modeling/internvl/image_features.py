@@ -19,7 +19,7 @@ same depth: the patches are taken some blocks before the end, the queries look a
 
 Shape letters: T images, S tokens of the tower, C its width, N queries, D width of QLLaMA.
 
-Source: the authors' LLaVA code, `multimodal_encoder/internvl_14b/modeling_internvl.py`.
+Source: the original LLaVA code, `multimodal_encoder/internvl_14b/modeling_internvl.py`.
 """
 
 from dataclasses import dataclass

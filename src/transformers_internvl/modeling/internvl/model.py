@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """InternVL: tower -> pixel shuffle -> projector -> language model (arXiv:2404.16821, section 3.1).
 
-Class, parameter and argument names are stock transformers'; what stock has not is optional and named in the
+Class, parameter and argument names are upstream transformers'; what upstream has not is optional and named in the
 docstrings.
 
 Shape letters: T tiles, n image tokens of a tile; B rows, L positions, D width of the language model, V vocabulary.
@@ -144,7 +144,7 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
                 and stand behind the others in `image_outputs`.
             mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
             image_copies: how often the rows go through all tiles; each is encoded once.
-            position_ids: `(B, L)`. Where they begin anew within a row, and there is neither `attention_mask` nor
+            position_ids: `(B, L)`. Where they begin again within a row, and there is neither `attention_mask` nor
                 `cache`, the row is a pack: its samples do not see each other, and no cache is made.
         """
         refuse_stray_caches(self, kwargs)
@@ -314,7 +314,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
             smoothing: the share of every label that is spread over the whole vocabulary. (`Trainer` takes an argument
                 with `label` in its name for a column of labels.)
             num_items_in_batch: what the sum is divided by, as `Trainer` passes it; see [`losses.supervised_loss`].
-            image_sizes: accepted for stock's signature; has no effect.
+            image_sizes: accepted for upstream's signature; has no effect.
         """
         outputs = self.model(
             input_ids=input_ids,

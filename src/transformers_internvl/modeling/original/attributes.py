@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""A chat model's parts and settings by the names that the authors' class gives them.
+"""A chat model's parts and settings by the names that the original class gives them.
 
     vision_model      model.vision_tower
-    mlp1              model.multi_modal_projector, as the authors' `nn.Sequential`
+    mlp1              model.multi_modal_projector, as the original code's `nn.Sequential`
     language_model    model.language_model with lm_head, as a model of its own that generates
     select_layer, ps_version, downsample_ratio, patch_size      of the config
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Calls in the authors' order of arguments, which begins with the pixels: `model(pixel_values, input_ids, ...)`.
+"""Calls in the original order of arguments, which begins with the pixels: `model(pixel_values, input_ids, ...)`.
 
 Both orders are taken, and told apart by their first argument: pixels are floating-point numbers, ids are integers.
 
@@ -37,7 +37,7 @@ GENERATE = (
 
 
 def begins_with_pixels(args: Sequence[Any]) -> bool:
-    """Whether positional arguments are in the authors' order: pixels or None, then ids."""
+    """Whether positional arguments are in the original order: pixels or None, then ids."""
     first, second = (*args, None, None)[:2]
     if first is None:
         return isinstance(second, torch.Tensor) and not second.is_floating_point()

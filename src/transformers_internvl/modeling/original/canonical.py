@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""A model in a layout of the authors as a canonical one: other names, the same tensors."""
+"""A model in an original layout as a canonical one: other names, the same tensors."""
 
 import os
 from typing import Any
@@ -65,11 +65,11 @@ def as_canonical(model: InternVLForConditionalGeneration) -> InternVLForConditio
 
 
 def warn_beyond_stock(config: InternVLConfig) -> None:
-    """Say which fields of a canonical configuration stock does not know, and would compute something else without."""
+    """Warn of fields that upstream does not know: without them it would compute something else."""
     for field, stocks in _STOCK_BEHAVIOUR.items():
         if getattr(config, field) != stocks:
             logger.warning(
-                f"The canonical folder says `{field}: {getattr(config, field)}`: this package reads that, stock "
+                f"The canonical folder says `{field}: {getattr(config, field)}`: this package reads that, upstream "
                 "transformers does not know the field and would compute something else."
             )
 

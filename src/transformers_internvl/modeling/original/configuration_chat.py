@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The authors' configurations: `intern_vit_6b` (InternViT alone) and `internvl_chat` (V1-1 to 3.5), read and written.
+"""The original configurations: `intern_vit_6b` (InternViT alone) and `internvl_chat` (V1-1 to 3.5), read and written.
 
-Both are the canonical configurations under the authors' names. In memory they carry the canonical fields, so the
-models need not know them; on disk they carry the authors' keys, so the authors' code and the engines that follow it
+Both are the canonical configurations under the original names. In memory they carry the canonical fields, so the
+models need not know them; on disk they carry the original keys, so the original code and the engines that follow it
 read what we save. A folder that is read and saved again keeps every key it had, also the ones that mean nothing here
 (`spec` of the release): only fields that were changed in between are rewritten.
 
@@ -20,13 +20,13 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from ..internvl.configuration import InternVLConfig, InternVLVisionConfig
-from ..original_keys import BOOKKEEPING, VISION_KEYS, KeepsAuthorsKeys, as_source
+from ..original_keys import BOOKKEEPING, VISION_KEYS, OriginalKeysMixin, as_source
 from ..vision.configuration import InternVisionConfig
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """What the authors' code does differently for a language model; the key of `LANGUAGE_MODELS` is its class name.
+    """What the original code does differently for a language model; the key of `LANGUAGE_MODELS` is its class name.
 
     `series_3_5`: the 3.5 code obeys `llm_config.tie_word_embeddings` and weighs labelled tokens by the square rule,
         while
@@ -37,7 +37,7 @@ class LanguageModel:
     series_3_5: bool = False
 
 
-# `llm_config.architectures[0]`, which the authors dispatch on, to what it is here. A new language model is a new row.
+# `llm_config.architectures[0]`, which the original code dispatches on -> what it is here. A language model is a row.
 LANGUAGE_MODELS = {
     "LlamaForCausalLM": LanguageModel("llama"),
     "InternLM2ForCausalLM": LanguageModel("internlm2"),
@@ -54,7 +54,7 @@ TOWER_ARCHITECTURE = "InternVisionModel"
 # Rotary scaling by the name of its time -> by today's.
 _ROPE_NAMES = {"su": "longrope"}
 
-# Canonical field -> the authors' key.
+# Canonical field -> the original key.
 _CHAT_KEYS = {"vision_feature_layer": "select_layer"}
 
 # What a chat configuration and the canonical one have in common.
@@ -75,11 +75,11 @@ CANONICAL_FIELDS = (
 
 
 @strict
-class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
-    r"""A chat model in the authors' format (`model_type: internvl_chat`): InternVL-Chat-V1-1 to InternVL 3.5.
+class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
+    r"""A chat model in the original format (`model_type: internvl_chat`): InternVL-Chat-V1-1 to InternVL 3.5.
 
     In memory it is an [`InternVLConfig`]: `llm_config` is read into `text_config`, `select_layer` into
-    `vision_feature_layer`. `save_pretrained` writes the authors' keys back.
+    `vision_feature_layer`. `save_pretrained` writes the original keys back.
 
     Args:
         llm_config (`dict`):
@@ -103,13 +103,13 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
             Not an argument: false up to series 3.0 whatever the file says, `llm_config`'s own from 3.5 on.
 
     Raises:
-        ValueError: for a language model that none of the authors' releases uses (`LANGUAGE_MODELS` lists the known
+        ValueError: for a language model that none of the original releases uses (`LANGUAGE_MODELS` lists the known
             ones).
     """
 
     model_type = "internvl_chat"
     original_layout: ClassVar[bool] = True
-    authors_parts = {"text_config": {}, "vision_config": VISION_KEYS}
+    original_parts = {"text_config": {}, "vision_config": VISION_KEYS}
     sub_configs_defaults = {
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2"),
         "vision_config": InternVisionConfig,
@@ -173,12 +173,12 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
 
     @property
     def llm_config(self) -> PreTrainedConfig:
-        """The language model's configuration, by the authors' name."""
+        """The language model's configuration, by the original name."""
         return self.text_config
 
     @property
     def select_layer(self) -> int | list[int]:
-        """Which hidden state of the tower feeds the projector, by the authors' name."""
+        """Which hidden state of the tower feeds the projector, by the original name."""
         return self.vision_feature_layer
 
     @select_layer.setter
@@ -200,13 +200,13 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
         return {key: value for key, value in super().to_dict().items() if key not in private}
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """What `save_pretrained` writes: the authors' keys, `llm_config` and `vision_config` as they were read."""
+        """What `save_pretrained` writes: the original keys, `llm_config` and `vision_config` as they were read."""
         fields = super().to_diff_dict()
         fields["llm_config"] = fields.pop("text_config")
         fields["llm_config"]["architectures"] = [_architecture(self.text_config.model_type)]
         fields["vision_config"]["architectures"] = [TOWER_ARCHITECTURE]
         for key in ("image_seq_length", "vision_feature_select_strategy", "projector_hidden_act"):
-            fields.pop(key, None)  # the authors' code has no such key: it derives them
+            fields.pop(key, None)  # the original code has no such key: it derives them
         if self.image_token_id == self.image_token_of_tokenizer:
             fields.pop("image_token_id", None)  # nor this one; it stands in the tokenizer beside the weights
         fields.pop("image_token_of_tokenizer", None)
@@ -220,7 +220,7 @@ class InternVLChatConfig(KeepsAuthorsKeys, InternVLConfig):
 
 
 def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
-    """The authors' `llm_config` as the `text_config` of the model type that its `architectures[0]` names."""
+    """The original `llm_config` as the `text_config` of the model type that its `architectures[0]` names."""
     rope = llm_config.get("rope_scaling") if isinstance(llm_config, dict) else ""
     if rope is not None and not isinstance(rope, dict):
         raise ValueError(f"`llm_config` and its `rope_scaling` must be dictionaries, got {llm_config!r:.100}.")
@@ -237,7 +237,7 @@ def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
 
 
 def canonical_config(config: InternVLConfig) -> InternVLConfig:
-    """A configuration in a layout of the authors, as a canonical one: without what is about tiling and prompts.
+    """A configuration in an original layout, as a canonical one: without what is about tiling and prompts.
 
     All of it is kept aside in `authors_config`, for the way back.
     """
@@ -258,7 +258,7 @@ def canonical_tower_fields(config: InternVLVisionConfig) -> dict[str, Any]:
 def canonical_text_fields(config: PreTrainedConfig) -> dict[str, Any]:
     """What a language model's configuration says in a canonical one."""
     fields = _without_bookkeeping(config.to_dict())
-    if fields["model_type"] == "internlm2":  # Llama under another name, which stock does not know
+    if fields["model_type"] == "internlm2":  # Llama under another name, which upstream does not know
         fields["model_type"] = "llama"
     architecture = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(fields["model_type"])
     return fields if architecture is None else {**fields, "architectures": [architecture]}  # exporters go by it
@@ -269,7 +269,7 @@ def _without_bookkeeping(fields: dict[str, Any], *others: str) -> dict[str, Any]
 
 
 def _architecture(model_type: str) -> str:
-    """The class name that the authors' code dispatches on, for a model type."""
+    """The class name that the original code dispatches on, for a model type."""
     for architecture, row in LANGUAGE_MODELS.items():
         if row.model_type == model_type:
             return architecture

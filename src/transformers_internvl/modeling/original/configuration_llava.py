@@ -2,11 +2,11 @@
 """InternVL-Chat v1 on disk: the configuration of LLaVA's code with an InternViT tower (`model_type: llava_llama`).
 
 The file holds Vicuna's fields at its top level and the `mm_...` keys beside them. It says nothing about the tower but
-its name, from which the authors' code derives the class, the size of images and, by loading it, all the rest. So does
+its name, from which the original code derives the class, the size of images and, by loading it, all the rest. So does
 this file, for the released names; sizes that a folder's weights or the tower's own folder tell come from there when
 the model is loaded.
 
-Source: `llava_llama.py`, `multimodal_encoder/clip_encoder.py` and `multimodal_projector/builder.py` of the authors'
+Source: `llava_llama.py`, `multimodal_encoder/clip_encoder.py` and `multimodal_projector/builder.py` of the original
 LLaVA code.
 """
 
@@ -20,7 +20,7 @@ from transformers.configuration_utils import SubConfigSpec
 
 from ..dual_encoder.configuration import QLlamaConfig
 from ..internvl.configuration import InternVLConfig
-from ..original_keys import BOOKKEEPING, authors_value, merge_into_source
+from ..original_keys import BOOKKEEPING, merge_into_source, original_value
 from ..vision.configuration import InternVisionConfig
 from .configuration_chat import canonical_config
 
@@ -88,9 +88,9 @@ class InternVLLlavaConfig(InternVLConfig):
         image_aspect_ratio (`str`, *optional*):
             `"pad"`: images are padded to a square first. None: their longer side is cropped.
         force_image_size (`int`, *optional*):
-            Side of images in pixels, whatever the tower's name says. Not a key of the authors.
+            Side of images in pixels, whatever the tower's name says. Not a key of the original code.
         vision_config, middleware_config (`dict`, *optional*):
-            The tower, and the QLLaMA behind it, whatever names and weights say. Not keys of the authors.
+            The tower, and the QLLaMA behind it, whatever names and weights say. Not keys of the original code.
         image_token_id (`int`, *optional*):
             Id that stands for an image token; None is the first one behind the vocabulary.
 
@@ -148,7 +148,7 @@ class InternVLLlavaConfig(InternVLConfig):
         """As transformers', with the dictionary kept for saving.
 
         Raises:
-            ValueError: a key is missing that the authors' code cannot do without, either.
+            ValueError: a key is missing that the original code cannot do without, either.
         """
         on_disk = {} if "text_config" in config_dict else config_dict  # our own `to_dict` has parts
         missing = [key for key in _REQUIRED if on_disk and key not in on_disk]
@@ -195,7 +195,7 @@ class InternVLLlavaConfig(InternVLConfig):
         now = {key: value for key, value in now.items() if key not in _OPTIONAL or value != _OPTIONAL[key]}
         read = self._as_read if self._source else {}
         written = merge_into_source(self._source, read, self.text_config.to_dict(), {})
-        written.update({key: authors_value(key, value) for key, value in now.items()})
+        written.update({key: original_value(key, value) for key, value in now.items()})
         written["architectures"] = [ARCHITECTURE]
         written["torch_dtype"] = written.pop("dtype", written.get("torch_dtype"))
         written["mm_vision_select_layer"] = self.vision_feature_layer

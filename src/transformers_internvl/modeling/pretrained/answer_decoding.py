@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Penalties, logits processors and stopping criteria that see the answer alone, as those of the authors' code do.
+"""Penalties, logits processors and stopping criteria that see the answer alone, as those of the original code do.
 
-The authors' `generate` hands embeddings to the language model, so transformers has no ids of the prompt there: a
+The original `generate` hands embeddings to the language model, so transformers has no ids of the prompt there: a
 `repetition_penalty` counts what was answered, and a criterion of the user's is called with the answer. Here the
 prompt's ids stay (chunked prefill, assistants and streamers want them), and are hidden from what looks at ids:
 

@@ -3,7 +3,7 @@
 
 A name stands for the parts of a model that hold weights, which are called by their modules here and by the weights'
 names in a folder. The rows that map the weights (transformers' registry of them) say which part is which, so there is
-no second table: a name is looked up here, then in the model's own layout on disk, then in the authors' layout, without
+no second table: a name is looked up here, then in the model's own layout on disk, then in the original layout, without
 the names of InternLM2 and with them, and at last without the `model.` in front.
 """
 
@@ -192,7 +192,7 @@ def _vocabularies(model: PreTrainedModel) -> list[dict[str, str]]:
     if chat:
         root = model.base_model_prefix if body is model else ""
         for parts in (("vision_tower",), ("vision_tower", "language_model")):
-            found.append(_renamed(model, _authors_rows(parts), prefix=root))
+            found.append(_renamed(model, _original_rows(parts), prefix=root))
     elif hasattr(model, "embeddings"):  # a tower
         found.append(_renamed(model, get_checkpoint_conversion_mapping("intern_vit_6b")))
     found.append({part: part.removeprefix(base) for part in own})
@@ -202,8 +202,8 @@ def _vocabularies(model: PreTrainedModel) -> list[dict[str, str]]:
 _ROWS_OF_PARTS = {"vision_tower": "intern_vit_6b", "language_model": "internlm2"}
 
 
-def _authors_rows(parts: Iterable[str]) -> list[WeightTransform]:
-    """The rows of a chat model in the authors' layout, and of these parts of it."""
+def _original_rows(parts: Iterable[str]) -> list[WeightTransform]:
+    """The rows of a chat model in the original layout, and of these parts of it."""
     rows = get_checkpoint_conversion_mapping("internvl_chat")
     for part in parts:
         inner = get_checkpoint_conversion_mapping(_ROWS_OF_PARTS[part])
@@ -233,8 +233,8 @@ def _renamed(model: PreTrainedModel, rows: list[WeightTransform], prefix: str = 
 def _unknown(name: str, what: str, model: PreTrainedModel) -> str:
     known = ", ".join(dict.fromkeys(".".join(part.split(".")[:2]) for part in parts_of(model)))
     return (
-        f"{name!r}, given in {what}, is no module of {type(model).__name__}, by its own names or the authors'. Its "
-        f"parts are {known}; the authors' are vision_model, mlp1 and language_model."
+        f"{name!r}, given in {what}, is no module of {type(model).__name__}, by its own or original names. Its "
+        f"parts are {known}; the original ones are vision_model, mlp1 and language_model."
     )
 
 

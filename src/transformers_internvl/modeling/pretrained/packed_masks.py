@@ -81,7 +81,7 @@ class PackedCausalMask(torch.Tensor):
         return f"{type(self).__name__}({[length for count, length in self.runs for _ in range(count)]})"
 
 
-@torch.compiler.disable  # a compiled layer would be compiled anew for every pack
+@torch.compiler.disable  # a compiled layer would be compiled again for every pack
 def _attend(
     query: torch.Tensor,
     key: torch.Tensor,
@@ -112,7 +112,7 @@ def use_cache_of_packs(
     Args:
         use_cache: what the caller said; None: nothing, and the config decides.
         attention_mask, cache: of the caller; with either, nothing is packed.
-        position_ids: `(B, L)`, which begin anew with every packed sample.
+        position_ids: `(B, L)`, which begin again with every packed sample.
 
     Raises:
         ValueError: a cache is asked for in a graph that is traced, which cannot depend on positions.
@@ -147,7 +147,7 @@ def packed_masks(
         config: of the language model.
         inputs_embeds: `(B, L, D)`.
         attention_mask: of the caller; anything but None is left as it is.
-        position_ids: `(B, L)`, which begin anew with every packed sample.
+        position_ids: `(B, L)`, which begin again with every packed sample.
         cache: with a cache nothing is packed.
         options: other arguments of the language model, of which `use_cache` and `is_causal` are looked at.
 

@@ -7,9 +7,9 @@ model asks here and calls what is sharded once a step, whatever the batch holds.
 
 Tensor parallelism: heads of a language model that do not divide by the ranks, and weights that all heads share.
 
-Stock's plans give every rank some of the heads. Where the heads or key-value heads cannot be shared out evenly (14 and
-2 of Qwen2.5-0.5B on four ranks), loading would fail in the first forward pass. There the weights of the attention are
-still cut, but their outputs are gathered and every rank computes all heads.
+Upstream's plans give every rank some of the heads. Where the heads or key-value heads cannot be shared out evenly (14
+and 2 of Qwen2.5-0.5B on four ranks), loading would fail in the first forward pass. There the weights of the attention
+are still split, but their outputs are gathered and every rank computes all heads.
 
 The norms of Qwen3's queries and keys are whole on every rank, which knows their gradient from its own heads.
 transformers sums what a parameter has gathered over the ranks after each backward pass, and with several passes a step
@@ -168,7 +168,7 @@ def on_every_rank(scalar: torch.Tensor) -> torch.Tensor:
 
 _RULE = re.compile(r"(?P<body>.*?)\.?layers\.\*\.self_attn\.(?P<leaf>.+)")
 _SUMMED = "replicated_with_grad_allreduce"  # the style of weights that the heads share
-# A projection's style in stock's plans -> the one that keeps the heads together.
+# A projection's style in upstream's plans -> the one that keeps the heads together.
 _GATHERED = {"colwise": "colwise_gather_output", "rowwise": "rowwise_split_input"}
 
 

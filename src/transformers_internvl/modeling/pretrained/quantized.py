@@ -3,7 +3,7 @@
 
 Tower, projector and head are a small part of a model and the one that suffers: so `quantization_config` is about the
 language model's layers, unless its own list of modules says otherwise. Lists of modules and device maps may name them
-as this package does, as the folder does, or as the authors do.
+as this package does, as the folder does, or as the original code does.
 """
 
 import copy
@@ -159,7 +159,7 @@ def refuse_to_join(model: PreTrainedModel) -> None:
     for name in joined:
         if type(modules.get(name)) is not nn.Linear or type(modules[name].weight) is not nn.Parameter:
             raise ValueError(
-                f"{name} is quantized ({model.quantization_method}), and in the authors' layout it is one weight with "
+                f"{name} is quantized ({model.quantization_method}), and in the original layout it is one weight with "
                 f"others, {places[name]}: these cannot be joined. Save with `save_original_format=False`."
             )
 

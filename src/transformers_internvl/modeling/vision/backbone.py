@@ -2,11 +2,11 @@
 """InternViT as a backbone of dense models: chosen layers as maps, plain or as a pyramid (arXiv:2312.14238, table 23).
 
 Every layer of InternViT has the same grid. `UperNet` and its kind expect four, each half as fine as the one before, so
-`use_fpn` adds the authors' neck: the first map is enlarged four times, the second two times, the fourth halved.
+`use_fpn` adds the original neck: the first map is enlarged four times, the second two times, the fourth halved.
 
 Shape letters: T tiles (images), D width, h x w patch grid.
 
-Source: `segmentation/mmseg_custom/models/backbones/intern_vit_6b.py` of the authors' repository.
+Source: `segmentation/mmseg_custom/models/backbones/intern_vit_6b.py` of the original repository.
 """
 
 from typing import Any
@@ -54,7 +54,7 @@ class InternVLVisionPyramid(nn.Module):
 
 class InternVLVisionBackbone(BackboneMixin, InternVLVisionModel):
     """InternViT for dense models: `config.out_features` or `config.out_indices` choose the layers, `use_fpn` the
-    pyramid. Blocks after the last chosen layer do not run; [`truncate_layers`] takes them away for good.
+    pyramid. Blocks after the last chosen layer do not run; [`truncate_layers`] takes them away permanently.
 
     Loads from the folder of a bare tower, and the other way round.
     """
@@ -116,7 +116,7 @@ class InternVLVisionBackbone(BackboneMixin, InternVLVisionModel):
 
 
 class InternVisionBackbone(InternVLVisionBackbone):
-    """[`InternVLVisionBackbone`] in the authors' format (`model_type: intern_vit_6b`)."""
+    """[`InternVLVisionBackbone`] in the original format (`model_type: intern_vit_6b`)."""
 
     config: InternVisionConfig
 

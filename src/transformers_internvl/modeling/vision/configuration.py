@@ -12,7 +12,7 @@ from transformers.backbone_utils import BackboneConfigMixin
 from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as StockInternVLVisionConfig
 
 from ..limits import check_sizes
-from ..original_keys import SILENT, VISION_KEYS, authors_value
+from ..original_keys import SILENT, VISION_KEYS, original_value
 
 CLASSIFIER_POOLINGS = ("cls_patch_concat", "attention_pooling")
 
@@ -33,32 +33,32 @@ _HEAD_DEFAULTS = {
 
 @strict
 class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
-    r"""InternViT as stock transformers configures it (`model_type: internvl_vision`), with stochastic depth, patch
+    r"""InternViT as upstream transformers configures it (`model_type: internvl_vision`), with stochastic depth, patch
     masking and heads.
 
     Args:
         drop_path_rate (`float`, defaults to 0.0):
             Probability with which the last block is dropped per sample in training; block `i` of `n` is dropped with
-            `drop_path_rate * i / (n - 1)` (arXiv:1603.09382). Stock has no such field: 0 is its behaviour.
+            `drop_path_rate * i / (n - 1)` (arXiv:1603.09382). Upstream has no such field: 0 is its behaviour.
         patch_dropout (`float`, defaults to 0.0):
             Share of every image's patches that the tower does not see in training; the choice is random. They are
             dropped behind the position table, the class token never (arXiv:2212.00794; 0.5 in stage 1 of InternVL-C).
-            May be changed in the middle of a training. Stock has no such field: 0 is its behaviour.
+            May be changed in the middle of a training. Upstream has no such field: 0 is its behaviour.
         classifier_pooling (`str`, defaults to `"cls_patch_concat"`):
             What a classifier sees: `"cls_patch_concat"`, the class token and the mean of the patches, or
-            `"attention_pooling"`, one vector that attends to all tokens. The authors' `CLS_TARGET`.
+            `"attention_pooling"`, one vector that attends to all tokens. The original `CLS_TARGET`.
         classifier_pool_heads (`int`, *optional*):
             Heads of that attention; `None` takes the tower's (`num_attention_heads`).
         semantic_loss_ignore_index (`int`, defaults to 255): Label of pixels that a segmentation loss leaves out.
         use_fpn (`bool`, defaults to `False`):
             Whether a backbone turns its four feature maps into a pyramid: four, two, one times and half the patch
-            grid. The authors' `with_fpn`.
+            grid. The original `with_fpn`.
         out_features (`list[str]`), out_indices (`list[int]`), *optional*:
             Which layers a backbone returns, or a segmentation head reads: `"stem"` (0) is what comes into the first
             block, `"stage3"` (3) what comes out of the third. `None` is the last one, or with `use_fpn` the end of
             every quarter.
 
-    All other fields are stock's.
+    All other fields are upstream's.
     """
 
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["hidden_states", "attentions"]
@@ -85,10 +85,10 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As transformers'. Raises `ValueError` for a tower in the authors' layout, whose fields have other names."""
+        """As transformers'. Raises `ValueError` for a tower in the original layout, whose fields have other names."""
         if config_dict.get("model_type") == "intern_vit_6b" != cls.model_type:
             raise ValueError(
-                "This is an InternViT in the authors' layout (`model_type: intern_vit_6b`): load it with "
+                "This is an InternViT in the original layout (`model_type: intern_vit_6b`): load it with "
                 "`AutoModel` or `InternVisionModel`. `internvl convert FOLDER NEW --to hf` makes one in the layout of "
                 "this class."
             )
@@ -160,17 +160,17 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
 
 @strict
 class InternVisionConfig(InternVLVisionConfig):
-    r"""InternViT in the authors' format (`model_type: intern_vit_6b`, which the 300M models carry too).
+    r"""InternViT in the original format (`model_type: intern_vit_6b`, which the 300M models carry too).
 
-    Reads and writes the authors' keys: `qkv_bias`, `qk_normalization`, `dropout`, `initializer_factor` stand for the
+    Reads and writes the original keys: `qkv_bias`, `qk_normalization`, `dropout`, `initializer_factor` stand for the
     canonical `attention_bias`, `use_qk_norm`, `hidden_dropout_prob`, `layer_scale_init_value`. The defaults are the
-    authors': InternViT-6B at 224 pixels. `use_flash_attn` is accepted and has no effect: choose with
+    original ones: InternViT-6B at 224 pixels. `use_flash_attn` is accepted and has no effect: choose with
     `attn_implementation`.
     """
 
     original_layout: ClassVar[bool] = True
     model_type = "intern_vit_6b"
-    attribute_map = {authors: canonical for canonical, authors in VISION_KEYS.items()}
+    attribute_map = {original: canonical for canonical, original in VISION_KEYS.items()}
 
     hidden_size: int = 3200
     num_hidden_layers: int = 48
@@ -194,9 +194,9 @@ class InternVisionConfig(InternVLVisionConfig):
         return (loaded[0], loaded[1] | asked) if isinstance(loaded, tuple) else loaded
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """What `save_pretrained` writes: the authors' keys."""
+        """What `save_pretrained` writes: the original keys."""
         fields = {
-            VISION_KEYS.get(key, key): authors_value(key, value)
+            VISION_KEYS.get(key, key): original_value(key, value)
             for key, value in super().to_diff_dict().items()
             if key not in SILENT or value != SILENT[key]
         }

@@ -3,12 +3,12 @@
 
 Both are a batch norm and one linear map over what the tower gives (arXiv:2312.14238, section 4.2 and tables 22, 23;
 attention pooling: arXiv:2412.05271, section 7.1). Where several processes train,
-`nn.SyncBatchNorm.convert_sync_batchnorm` gives the authors' synchronized norm.
+`nn.SyncBatchNorm.convert_sync_batchnorm` gives the original synchronized norm.
 How much of the model trains: `training/parameters.py`.
 
 Shape letters: T images, S tokens (class token + patches), D width, N labels, h x w patch grid.
 
-Source: `classification/models/intern_vit_6b.py`, `segmentation/mmseg_custom` of the authors' repository.
+Source: `classification/models/intern_vit_6b.py`, `segmentation/mmseg_custom` of the original repository.
 """
 
 from typing import Any
@@ -162,13 +162,13 @@ class InternVLVisionForSemanticSegmentation(InternVLVisionHeadModel):
 
 
 class InternVisionForImageClassification(InternVLVisionForImageClassification):
-    """[`InternVLVisionForImageClassification`] in the authors' format (`model_type: intern_vit_6b`)."""
+    """[`InternVLVisionForImageClassification`] in the original format (`model_type: intern_vit_6b`)."""
 
     config: InternVisionConfig
 
 
 class InternVisionForSemanticSegmentation(InternVLVisionForSemanticSegmentation):
-    """[`InternVLVisionForSemanticSegmentation`] in the authors' format (`model_type: intern_vit_6b`)."""
+    """[`InternVLVisionForSemanticSegmentation`] in the original format (`model_type: intern_vit_6b`)."""
 
     config: InternVisionConfig
 

@@ -28,7 +28,7 @@ from .configuration import InternVLVisionConfig
 
 
 class InternVLVisionRMSNorm(nn.Module):
-    """Root mean square norm, computed in float32 and scaled after the cast back, as the authors do."""
+    """Root mean square norm, computed in float32 and scaled after the cast back, as the original code does."""
 
     def __init__(self, hidden_size: int, eps: float = 1e-6):
         super().__init__()
@@ -57,7 +57,7 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention in plain operations, the softmax in the model's own dtype as the authors have it."""
+    """Attention in plain operations, the softmax in the model's own dtype as the original code has it."""
     weights = query @ key.transpose(2, 3) * scaling  # (T, H, S, S)
     if attention_mask is not None:
         weights = weights + attention_mask

@@ -2,7 +2,7 @@
 """InternViT, the vision tower of every InternVL (arXiv:2312.14238, section 3.2; 300M: arXiv:2412.05271, section 3.2).
 
 A plain ViT with learned absolute positions, LayerScale and no final norm, in two shapes: the 6B (RMSNorm, query and
-key normalized over the full width, no qkv bias) and the 300M (LayerNorm, qkv bias). Parameter names are stock
+key normalized over the full width, no qkv bias) and the 300M (LayerNorm, qkv bias). Parameter names are upstream
 transformers'.
 
 Shape letters: T tiles (images), S tokens (class token + patches), D width, H heads, C channels per head,
@@ -195,7 +195,7 @@ class InternVLVisionEncoder(nn.Module):
         self.layer = nn.ModuleList(InternVLVisionLayer(config, rate) for rate in drop_path_rates(config))
         self.gradient_checkpointing = False
 
-    layers = property(lambda self: self.layer, doc="The blocks, by the authors' name.")
+    layers = property(lambda self: self.layer, doc="The blocks, by the original name.")
 
     def forward(self, hidden_states: torch.Tensor, num_layers: int | None = None, **kwargs: Any) -> torch.Tensor:
         for layer in self.layer[:num_layers]:
@@ -228,10 +228,10 @@ class InternVLVisionPreTrainedModel(InternVLPreTrainedModel):
 
 
 class InternVLVisionModel(InternVLVisionPreTrainedModel):
-    """InternViT under stock's name, configuration and parameter names.
+    """InternViT under upstream's name, configuration and parameter names.
 
     `pooler_output` is the mean over the patches when `config.use_mean_pooling` (the default), else the class token
-    after the final norm: stock documents it so and leaves it empty.
+    after the final norm: upstream documents it so and leaves it empty.
     """
 
     frozen = False  # whether it stays in evaluation mode (no stochastic depth) while the model around it trains
@@ -254,7 +254,7 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
 
     @torch.no_grad()
     def resize_positions(self, image_size: int) -> None:
-        """Fit the position table to square images of `image_size` pixels for good, and note it in the config."""
+        """Fit the position table to square images of `image_size` pixels permanently, and note it in the config."""
         table = self.embeddings.position_embeddings
         if table is None:
             raise ValueError("This tower has no position table to resize (`use_absolute_position_embeddings=False`).")
@@ -295,7 +295,7 @@ class InternVLVisionModel(InternVLVisionPreTrainedModel):
 
 
 class InternVisionModel(InternVLVisionModel):
-    """InternViT in the authors' format (`model_type: intern_vit_6b`); `pooler_output` is the class token."""
+    """InternViT in the original format (`model_type: intern_vit_6b`); `pooler_output` is the class token."""
 
     config: InternVisionConfig
 
@@ -303,7 +303,7 @@ class InternVisionModel(InternVLVisionModel):
         return hidden_states[:, 0]
 
     def resize_pos_embeddings(self, old_size: int, new_size: int, patch_size: int) -> None:
-        """Fit the position table to another image size for good, as the authors' method of that name does.
+        """Fit the position table to another image size permanently, as the original method of that name does.
 
         Args:
             old_size, new_size: side of the image in pixels, before and after.
@@ -319,7 +319,7 @@ class InternVisionModel(InternVLVisionModel):
 
 
 def build_vision_tower(config: InternVLVisionConfig) -> InternVLVisionModel:
-    """The tower for a configuration: the authors' class for the authors' configuration, else the canonical one."""
+    """The tower for a configuration: the original class for the original configuration, else the canonical one."""
     return InternVisionModel(config) if isinstance(config, InternVisionConfig) else InternVLVisionModel(config)
 
 
