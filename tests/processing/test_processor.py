@@ -395,6 +395,27 @@ def test_truncation_never_cuts_an_image(processor):
         )
 
 
+@pytest.mark.parametrize("template", [None, "{% for message in messages %}<image>{% endfor %}"])
+def test_images_beside_a_conversation(processor, template):
+    """They are media whether the template has a variable called `images`, as those of this package, or not."""
+    chat = [user({"type": "image"}, "q")]
+    options = {"tokenize": True, "return_dict": True, "chat_template": template}
+    found = processor.apply_chat_template(chat, images=[picture(9, 9)], **options)
+    expected = processor.apply_chat_template(chat, processor_kwargs={"images": [picture(9, 9)]}, **options)
+    assert found["input_ids"] == expected["input_ids"]
+    assert np.array_equal(found["pixel_values"], expected["pixel_values"]) and len(found["pixel_values"]) == 1
+
+
+@pytest.mark.parametrize(("name", "value"), [("videos", [np.zeros((2, 9, 9, 3), dtype=np.uint8)]), ("text", "q")])
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_a_conversation_holds_is_not_given_beside_it(processor, name, value, inside):
+    options = {"processor_kwargs": {name: value}} if inside else {name: value}
+    template = "{% for message in messages %}{{ 'videos' }}{% endfor %}"
+    item = name.removesuffix("s")
+    with pytest.raises(ValueError, match=f"`{name}` cannot be given beside .* {{'type': '{item}', '{item}': ...}}"):
+        processor.apply_chat_template([user("q")], tokenize=True, chat_template=template, **options)
+
+
 def test_conversation_with_too_few_pictures(processor):
     chats = [[user(image_item(9, 9), "q")], [user({"type": "image"}, "q")]]
     with pytest.raises(ValueError, match="Sample 1: 0 images were passed, but its prompt has 1"):

@@ -301,7 +301,7 @@ class InternVLProcessor(ProcessorFiles):
             return_dict: return all model inputs instead of `input_ids`.
             load_audio_from_video: not available, InternVL does not hear.
             processor_kwargs: arguments of `__call__`; `images`, in the order of the placeholders, for items that carry
-                none.
+                none. `text` and `videos` are refused: items hold them.
             sanitize_control_tokens: stock's name of the switch; False is `trust_text=True`.
             trust_text: True lets all text write special tokens and placeholders; roles, such as `("assistant",)`, let
                 the messages of these roles do so. None: the attribute of this name, which is False.

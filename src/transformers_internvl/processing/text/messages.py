@@ -8,6 +8,9 @@ from transformers.utils.chat_template_utils import _message_objects_to_dicts
 
 from .bounded_templates import check_length
 
+_MEDIA = ("images", "videos")
+"""Options of a processor's call that no template is given, though templates have variables of such names."""
+
 
 def normalized(conversation: Any) -> tuple[list[list[dict[str, Any]]], bool]:
     """Conversations as lists of fresh messages, and whether there were several.
@@ -102,12 +105,20 @@ def chat_options(
         for_training: what the template's variable of this name is set to, if it is not given.
 
     Raises:
-        ValueError: the template does not use a variable of InternVL's own, so that the argument would have no effect.
+        ValueError: the template does not use a variable of InternVL's own, so that the argument would have no effect;
+            or the call is given a prompt or videos beside the conversation.
     """
     variables, call = split_options(template, options)
     if for_training:
         variables.setdefault("for_training", True)
     call.update(processor_kwargs or {})
+    for name in ("text", "videos"):
+        if call.pop(name, None) is not None:
+            kind = name.removesuffix("s")
+            raise ValueError(
+                f"`{name}` cannot be given beside a conversation. Write it as a content item, {{'type': '{kind}', "
+                f"'{kind}': ...}}. Only `images` may be given beside, for image items that carry none."
+            )
     if return_tensors != "auto":
         call["return_tensors"] = return_tensors
     if any(call.get(name) is not None for name in ("fps", "num_frames")):
@@ -116,12 +127,13 @@ def chat_options(
 
 
 def split_options(template: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Sort keyword arguments into variables that the template uses, and the rest.
+    """Sort keyword arguments into variables that the template uses, and the rest, to which media always belong.
 
     Raises:
         ValueError: the template does not use a variable of InternVL's own, so that the argument would have no effect.
     """
-    used = {name: value for name, value in options.items() if re.search(rf"\b{re.escape(name)}\b", template)}
+    names = [name for name in options if name not in _MEDIA and re.search(rf"\b{re.escape(name)}\b", template)]
+    used = {name: options[name] for name in names}
     for name in ("enable_thinking", "image_labels"):
         if options.get(name) is not None and name not in used:
             raise ValueError(f"The chat template does not know `{name}`: leave it out, or use another template.")
