@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The rules of the house that a machine can see. Each failure names the file and the line."""
+"""Rules of CONTRIBUTING.md that ruff does not check. Each failure names the file, and the line where there is one."""
 
 import ast
 import re
@@ -111,16 +111,6 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def places(kinds, is_wrong=lambda node: True, files: list[Path] = FILES) -> list[str]:
-    """Where nodes of some kinds break a rule."""
-    return [
-        f"{named(path)}:{node.lineno}"
-        for path in files
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, kinds) and is_wrong(node)
-    ]
-
-
 def test_imports_point_one_way():
     wrong = []
     for path in FILES:
@@ -178,34 +168,8 @@ def test_a_file_can_be_read_in_one_sitting():
     assert not long, f"the limit is {MAX_LINES} lines; split them"
 
 
-def test_header_and_docstring():
+def test_every_file_has_the_header():
     assert not [named(path) for path in FILES if not path.read_text(encoding="utf-8").startswith(HEADER + "\n")]
-    assert not [named(path) for path in FILES if not ast.get_docstring(tree_of(path))]
-
-
-def test_prints_only_on_the_command_line():
-    files = [path for path in FILES if path.relative_to(ROOT).parts[0] != "cli"]
-    assert not places(ast.Call, lambda node: getattr(node.func, "id", None) == "print", files)
-
-
-def test_no_assert():
-    assert not places(ast.Assert)
-
-
-def test_no_blind_except():
-    blind = {"Exception", "BaseException"}
-    assert not places(ast.ExceptHandler, lambda node: node.type is None or getattr(node.type, "id", None) in blind)
-
-
-def test_public_names_are_documented():
-    wrong = [
-        f"{named(path)}:{node.lineno}"
-        for path in FILES
-        for node in tree_of(path).body
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_")
-        if not ast.get_docstring(node)
-    ]
-    assert not wrong
 
 
 def test_every_public_name_can_be_imported():
@@ -223,6 +187,7 @@ def test_every_public_name_can_be_imported():
     assert len(transformers_internvl.__all__) > 40
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # those of the packages above a module
 def test_former_module_names_still_import():
     for former, present in renamed_modules.RENAMED.items():
         with pytest.warns(FutureWarning, match=re.escape(f"is called transformers_internvl.{present} now")):

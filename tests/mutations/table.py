@@ -219,7 +219,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def module_of(names: list[str]) -> str:
-    """The longest beginning of dotted names that is a module: `cli.serving.app.Server` is in `cli/serving/app`."""
+    """The longest beginning of dotted names that is a module: `serving.app.Server` is in `serving/app`."""
     for end in range(len(names), 0, -1):
         path = PACKAGE.joinpath(*names[:end])
         if path.with_suffix(".py").is_file():
