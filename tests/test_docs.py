@@ -45,7 +45,7 @@ def test_a_chat_model_is_trained_as_the_page_says(drawn_data, tmp_path, capsys):
     assert len(losses) == 3 and all(0 < loss < 100 for loss in losses)
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
     merged = pipeline("image-text-to-text", model="merged", processor=AutoProcessor.from_pretrained("merged"))
-    content = [{"type": "image", "path": "pictures/0.png"}, {"type": "text", "text": "What is drawn?"}]
+    content = [{"type": "image", "path": "images/0.png"}, {"type": "text", "text": "What is drawn?"}]
     (answer,) = merged(text=[{"role": "user", "content": content}], return_full_text=False, max_new_tokens=4)
     assert isinstance(answer["generated_text"], str)
 
