@@ -20,6 +20,7 @@ import transformers_internvl as ours
 from tests.crashes import left_by_kills, snapshot, write
 from tests.llava import write_folder
 from tests.parity.golden import golden_cases, golden_root
+from transformers_internvl.conversion.files import folders, writing
 from transformers_internvl.conversion.layouts import convert as module
 from transformers_internvl.conversion.layouts.auxiliary_files import other_files
 from transformers_internvl.conversion.layouts.convert import convert_checkpoint
@@ -409,7 +410,7 @@ def test_from_the_hub(tmp_path, monkeypatch):
         asked.append((name, options))
         return str(QWEN2)
 
-    monkeypatch.setattr(module, "snapshot_download", download)
+    monkeypatch.setattr(folders, "snapshot_download", download)
     target = convert_checkpoint("OpenGVLab/InternVL2-1B", tmp_path / "hf", "hf", progress=False, revision="main")
     assert asked == [("OpenGVLab/InternVL2-1B", {"revision": "main"})] and (target / "config.json").is_file()
 
@@ -585,14 +586,14 @@ def test_the_bar_counts_what_is_there_already(tmp_path, monkeypatch):
         def update(self, count):
             counted[1] += count
 
-    monkeypatch.setattr(module, "tqdm", Bar)
+    monkeypatch.setattr(writing, "tqdm", Bar)
     total = sum(tensor.nbytes for tensor in weights(TOWER).values())
-    put_in_place = module._put_in_place
-    monkeypatch.setattr(module, "_put_in_place", lambda *_: None)
+    put_in_place = folders._put_in_place
+    monkeypatch.setattr(folders, "_put_in_place", lambda *_: None)
     convert_checkpoint(TOWER, tmp_path / "out", "hf", max_shard_size="20KB")
     assert counted == [total, total]
-    monkeypatch.setattr(module, "_put_in_place", put_in_place)
-    monkeypatch.setattr(module, "write_safetensors", None)  # nothing is left to write
+    monkeypatch.setattr(folders, "_put_in_place", put_in_place)
+    monkeypatch.setattr(writing, "write_safetensors", None)  # nothing is left to write
     convert_checkpoint(TOWER, tmp_path / "out", "hf", max_shard_size="20KB")
     assert counted == [total, total] and (tmp_path / "out" / "config.json").exists()
 
@@ -632,8 +633,8 @@ def run_until(target: Path, event_number: int | None) -> int:
 
 def test_killed_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
-    total = run_until(tmp_path / "whole", None)
-    expected = weights(tmp_path / "whole")
+    expected = weights(convert_checkpoint(INTERNLM2, tmp_path / "whole", "hf", **SHARDS))  # imports all modules
+    total = run_until(tmp_path / "counted", None)
     files = {str(path.relative_to(tmp_path / "whole")) for path in (tmp_path / "whole").rglob("*")}
     for share in (0.35, 0.6, 0.85, 0.99):
         target, partial = tmp_path / f"{share}", tmp_path / f"{share}.partial"
@@ -680,7 +681,7 @@ def below(files, name):
 def test_what_is_done_stays_done(tmp_path, monkeypatch):
     """A weight file that is complete is not written again; one that was damaged since, or of another job, is."""
     written: list[str] = []
-    write = module.write_safetensors
+    write = writing.write_safetensors
 
     def noted(path, *arguments):
         written.append(path.name.removesuffix(".draft"))
@@ -688,7 +689,7 @@ def test_what_is_done_stays_done(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return write(path, *arguments)
 
-    monkeypatch.setattr(module, "write_safetensors", noted)
+    monkeypatch.setattr(writing, "write_safetensors", noted)
     target, partial = tmp_path / "out", tmp_path / "out.partial"
     with pytest.raises(KeyboardInterrupt):
         convert_checkpoint(INTERNLM2, target, "hf", **SHARDS)

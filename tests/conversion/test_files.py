@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.tiny import tiny_model
-from transformers_internvl.conversion.files import copies, weight_streams
+from transformers_internvl.conversion.files import folders, weight_streams, writing
 from transformers_internvl.conversion.files.copies import copy_companions, save_weights
 from transformers_internvl.conversion.files.folders import copy_file
 from transformers_internvl.conversion.files.shapes import intern_vit_fields, weight_shapes
@@ -102,23 +102,46 @@ def test_what_is_a_folder_and_what_a_hub_id(tmp_path, monkeypatch):
         asked.append((words, options))
         return "x"
 
-    for module in (copies, convert):
-        monkeypatch.setattr(module, "snapshot_download", download)
+    monkeypatch.setattr(folders, "snapshot_download", download)
     monkeypatch.chdir(fill(tmp_path, "org/here/config.json"))
-    assert copies.local_folder("org/here") == Path("org/here") == convert.local_folder("org/here", {})
-    assert copies.local_folder("org/there") == convert.local_folder("org/there", {"revision": "v2"}) == Path("x")
+    assert folders.local_folder("org/here") == Path("org/here") == folders.local_folder(Path("org/here"))
+    assert folders.local_folder("org/there") == folders.local_folder("org/there", revision="v2") == Path("x")
     assert asked == [(("org/there",), {}), (("org/there",), {"revision": "v2"})]
     for name in ("there", "org/a/b", "./there", "/there", "~/there", "../there", Path("org/there")):
         with pytest.raises(OSError, match="There is no folder '.*', and it is no Hub id"):
-            convert.local_folder(name, {})
+            folders.local_folder(name)
     assert len(asked) == 2
+
+
+def test_a_json_file_keeps_its_order_or_is_sorted_and_may_be_missing(tmp_path):
+    path = tmp_path / "a.json"
+    assert folders.read_json(path) == {}
+    content = {"b": "é", "a": {"d": 1, "c": None}}
+    folders.write_json(path, content)
+    assert path.read_text(encoding="utf-8") == '{\n  "b": "é",\n  "a": {\n    "d": 1,\n    "c": null\n  }\n}\n'
+    folders.write_json(path, content, sort_keys=True)
+    assert list(folders.read_json(path)) == ["a", "b"] and folders.read_json(path) == content
+    assert tree(tmp_path) == {"a.json"}
+
+
+def test_a_json_file_that_cannot_be_written_leaves_the_former_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    folders.write_json(path, {"a": 1})
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(folders.os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        folders.write_json(path, {"a": 2})
+    assert folders.read_json(path) == {"a": 1}
 
 
 def test_what_is_not_taken_from_the_other_checkpoint(tmp_path, monkeypatch):
     """Its files, without weights."""
     asked = []
 
-    def folder(name, options):
+    def folder(name, **options):
         asked.append((name, options))
         if name == "org/like":
             raise OSError("stop")
@@ -282,7 +305,7 @@ def test_a_system_that_reads_and_writes_in_parts(tmp_path, monkeypatch):
 @pytest.mark.parametrize("length", range(1, 9))
 def test_tensors_begin_at_a_multiple_of_8(tmp_path, length):
     row = ("w" * length, torch.empty(2, dtype=torch.float64, device="meta"))
-    weight_streams.write_safetensors(tmp_path / "a", [row], [memoryview(bytes(16))])
+    writing.write_safetensors(tmp_path / "a", [row], [memoryview(bytes(16))])
     content = (tmp_path / "a").read_bytes()
     assert int.from_bytes(content[:8], "little") % 8 == 0 and len(content) % 8 == 0
 
@@ -305,15 +328,15 @@ def test_safetensors_come_before_bin_files(tmp_path):
 
 def test_a_stamp_is_size_and_time(tmp_path):
     path = fill(tmp_path, "a") / "a"
-    stamp = weight_streams.stamp_of(path)
+    stamp = folders.stamp_of(path)
     os.utime(path, ns=(stamp[1], stamp[1]))
-    assert weight_streams.stamp_of(path) == stamp
+    assert folders.stamp_of(path) == stamp
     path.write_text("b")
     os.utime(path, ns=(stamp[1] + 1, stamp[1] + 1))
-    assert weight_streams.stamp_of(path) != stamp
+    assert folders.stamp_of(path) != stamp
     path.write_text("longer")
     os.utime(path, ns=(stamp[1], stamp[1]))
-    assert weight_streams.stamp_of(path) != stamp
+    assert folders.stamp_of(path) != stamp
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------------

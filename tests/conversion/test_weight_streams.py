@@ -11,8 +11,8 @@ from transformers_internvl.conversion.files.weight_streams import (
     DTYPES,
     WeightStream,
     as_bytes,
-    write_safetensors,
 )
+from transformers_internvl.conversion.files.writing import write_safetensors
 
 
 def drawn() -> dict[str, torch.Tensor]:

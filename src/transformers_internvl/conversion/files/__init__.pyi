@@ -5,13 +5,21 @@ from .copies import (
     config_as_json,
     copy_companions,
     load_exactly,
-    local_folder,
     patched,
-    read_json,
     save_weights,
+)
+from .folders import (
+    CONFIG,
+    FinishedFiles,
+    atomic_folder,
+    copy_file,
+    local_folder,
+    read_json,
+    require_replaceable,
+    resumable_folder,
+    stamp_of,
     write_json,
 )
-from .folders import atomic_folder, copy_file
 from .shapes import WEIGHT_FILES, Shapes, intern_vit_fields, load_tensors, weight_shapes
 from .weight_streams import (
     Entry,
@@ -20,15 +28,16 @@ from .weight_streams import (
     as_bytes,
     is_weight_file,
     safetensors_entries,
-    stamp_of,
-    write_index,
-    write_safetensors,
 )
+from .writing import Shard, write_safetensors, write_weights
 
 __all__ = [
+    "CONFIG",
     "ChangedCopy",
     "Entry",
+    "FinishedFiles",
     "Shapes",
+    "Shard",
     "Span",
     "WEIGHT_FILES",
     "WeightStream",
@@ -45,11 +54,13 @@ __all__ = [
     "local_folder",
     "patched",
     "read_json",
+    "require_replaceable",
+    "resumable_folder",
     "safetensors_entries",
     "save_weights",
     "stamp_of",
     "weight_shapes",
-    "write_index",
     "write_json",
     "write_safetensors",
+    "write_weights",
 ]

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
 from transformers import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoConfig,
@@ -25,16 +24,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from .folders import atomic_folder, copy_file
+from .folders import CONFIG, atomic_folder, copy_file, local_folder, read_json, write_json
 from .weight_streams import WeightStream, is_weight_file
-
-CONFIG = "config.json"
-
-
-def local_folder(name_or_path: str | os.PathLike) -> Path:
-    """The folder of a checkpoint; one that is named by its Hub id is fetched first."""
-    folder = Path(name_or_path)
-    return folder if folder.is_dir() else Path(snapshot_download(os.fspath(name_or_path)))
 
 
 def load_exactly(
@@ -151,25 +142,12 @@ def patched(raw: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) 
     return result
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The content of a json file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a json file as transformers does."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 __all__ = [
     "ChangedCopy",
     "changed_copy",
     "config_as_json",
     "copy_companions",
     "load_exactly",
-    "local_folder",
     "patched",
-    "read_json",
     "save_weights",
-    "write_json",
 ]

@@ -1,16 +1,61 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""A folder that is there whole or not at all.
+"""Folders and small files of a checkpoint: found, read, copied, and written whole or not at all.
 
-Copying files of a checkpoint, and nothing that a link in it points at elsewhere on this machine.
+`atomic_folder` begins again after an error, `resumable_folder` goes on where a run that was killed has stopped.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from filelock import FileLock, Timeout
+from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
+
+CONFIG = "config.json"
+MANIFEST, LOCK = "conversion.json", ".lock"  # of a resumable folder
+DRAFT = ".draft"  # how the name of a file ends that is being written
+
+
+def local_folder(name_or_path: str | os.PathLike, **hub_options: Any) -> Path:
+    """A checkpoint's folder on this machine; a Hub id is downloaded first.
+
+    Args:
+        name_or_path: folder or Hub id.
+        hub_options: `revision`, `token`, `cache_dir`, ... of `snapshot_download`.
+
+    Raises:
+        OSError: it is neither.
+    """
+    if Path(name_or_path).is_dir():
+        return Path(name_or_path)
+    name = os.fspath(name_or_path)
+    if isinstance(name_or_path, Path) or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise OSError(f"There is no folder {name!r}, and it is no Hub id.")
+    return Path(snapshot_download(name, **hub_options))
+
+
+# --- json files ------------------------------------------------------------------------------------------------------
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a json file; empty if there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_json(path: Path, content: dict[str, Any], sort_keys: bool = False) -> None:
+    """Write a json file as transformers does. A process that is killed meanwhile leaves the former file."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=sort_keys) + "\n"
+    draft = path.with_name(path.name + DRAFT)
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -56,6 +101,100 @@ def _require_free(folder: Path) -> None:
         raise FileExistsError(f"{folder} is there already: name a new folder, or take that one away.")
 
 
+def require_replaceable(target: Path, overwrite: bool) -> None:
+    """Raise `FileExistsError` if something is at `target` that may not be replaced."""
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists: choose another folder, or let it be replaced (`overwrite`).")
+
+
+@contextmanager
+def resumable_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Fill `<target>.partial`, which takes the target's name when the block ends well, and stays otherwise.
+
+    Args:
+        target: where the result goes.
+        overwrite: replace what is there.
+
+    Yields:
+        The folder to fill, which may hold files of an earlier run: see [`FinishedFiles`].
+
+    Raises:
+        FileExistsError: something is at `target`, or has come there meanwhile.
+        OSError: another run is at work on this target.
+    """
+    partial = target.with_name(target.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(partial / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OSError(f"Another conversion is at work in {partial}: wait for it, or choose another target.") from error
+    try:
+        require_replaceable(target, overwrite)  # another run may have ended since
+        yield partial
+        require_replaceable(target, overwrite)
+        _put_in_place(partial, target)
+    finally:
+        lock.release()
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    """Make the working folder the target; an old one stands aside until the new one is in its place."""
+    (partial / MANIFEST).unlink(missing_ok=True)
+    (partial / LOCK).unlink()
+    aside = target.with_name(target.name + ".replaced")
+    if aside.exists():
+        shutil.rmtree(aside)
+    if target.exists():
+        os.replace(target, aside)
+    os.replace(partial, target)
+    if aside.exists():
+        shutil.rmtree(aside)
+
+
+class FinishedFiles:
+    """The files of a resumable folder that a run of the same job has finished, and that nobody has touched since.
+
+    What another job has left in the folder is removed.
+
+    Args:
+        folder: the folder.
+        job: what tells this job from another.
+    """
+
+    def __init__(self, folder: Path, job: str):
+        self.folder, self.job = folder, job
+        try:
+            manifest = read_json(folder / MANIFEST)
+        except ValueError:  # damaged, by a machine that lost its power say
+            manifest = {}
+        same = manifest.get("job") == job
+        self._stamps: dict[str, list[int]] = dict(manifest["done"]) if same else {}
+        if not same:
+            for path in folder.iterdir():
+                if path.name != LOCK:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            self._note()
+
+    def __contains__(self, name: str) -> bool:
+        path = self.folder / name
+        return name in self._stamps and path.is_file() and stamp_of(path) == self._stamps[name]
+
+    def add(self, name: str) -> None:
+        """Note that a file is complete."""
+        self._stamps[name] = stamp_of(self.folder / name)
+        self._note()
+
+    def _note(self) -> None:
+        write_json(self.folder / MANIFEST, {"job": self.job, "done": self._stamps}, sort_keys=True)
+
+
+def stamp_of(path: Path) -> list[int]:
+    """Size and time of change of a file; a file that was touched since has another one."""
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns]
+
+
 def copy_file(folder: Path, inside: str | Path, target: Path) -> None:
     """Copy `folder / inside` to the file `target`.
 
@@ -77,4 +216,16 @@ def copy_file(folder: Path, inside: str | Path, target: Path) -> None:
     shutil.copyfile(real, target)
 
 
-__all__ = ["atomic_folder", "copy_file"]
+__all__ = [
+    "CONFIG",
+    "DRAFT",
+    "FinishedFiles",
+    "atomic_folder",
+    "copy_file",
+    "local_folder",
+    "read_json",
+    "require_replaceable",
+    "resumable_folder",
+    "stamp_of",
+    "write_json",
+]

@@ -8,7 +8,7 @@ one tensor that it computes on. `.bin` files are read as weights only.
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -256,48 +256,9 @@ def write_all(file: BinaryIO, view: memoryview) -> None:
         view = view[file.write(view) :]
 
 
-def write_safetensors(
-    path: Path, tensors: Sequence[tuple[str, torch.Tensor]], content: Iterable[memoryview | Span]
-) -> None:
-    """Write a file as its bytes come.
-
-    Args:
-        path: the file.
-        tensors: name and tensor (on the meta device) of all that it will hold, in the order of their bytes.
-        content: the bytes of all tensors, one behind the other.
-    """
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, tensor in tensors:
-        start, end = end, end + tensor.nbytes
-        header[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
-    with open(path, "wb", buffering=0) as file:
-        write_all(file, memoryview(struct.pack("<Q", len(text)) + text))
-        for piece in content:
-            if isinstance(piece, Span):
-                piece.write_to(file)
-            else:
-                write_all(file, piece)
-
-
-def write_index(folder: Path, places: Mapping[str, str], total: int) -> None:
-    """Write which weight lies in which file of a folder, and how many bytes they are."""
-    content = {"metadata": {"total_size": total}, "weight_map": dict(places)}
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
-
-
 def is_weight_file(path: Path) -> bool:
     """Whether a file of a folder holds weights, or says where they lie, or belongs to a training run's state."""
     return path.suffix in (".safetensors", ".bin", ".pt", ".pth") or path.name.endswith(".index.json")
-
-
-def stamp_of(path: Path) -> list[int]:
-    """Size and time of change of a file; a file that was touched since has another one."""
-    state = path.stat()
-    return [state.st_size, state.st_mtime_ns]
 
 
 __all__ = [
@@ -307,7 +268,5 @@ __all__ = [
     "as_bytes",
     "is_weight_file",
     "safetensors_entries",
-    "stamp_of",
-    "write_index",
-    "write_safetensors",
+    "write_all",
 ]

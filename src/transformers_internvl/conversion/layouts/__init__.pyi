@@ -9,7 +9,6 @@ from .auxiliary_files import (
     same_tokenizer,
     write_authors,
     write_hf,
-    write_json,
 )
 from .configurations import (
     LAYOUTS,
@@ -21,9 +20,8 @@ from .configurations import (
     hf_form,
     open_checkpoint,
     plain,
-    read_json,
 )
-from .convert import convert_checkpoint, local_folder
+from .convert import convert_checkpoint
 from .llava_tower import TOWER_PREFIX, find_sizes, tower_folder
 from .plan import Loading, Plan, Saving, Step, Tensors, check_shapes, part_of, ties_of
 from .sources import LEFT_OUT, weights_of
@@ -56,17 +54,14 @@ __all__ = [
     "has_tokenizer",
     "hf_form",
     "image_token_id",
-    "local_folder",
     "open_checkpoint",
     "other_files",
     "part_of",
     "plain",
-    "read_json",
     "same_tokenizer",
     "ties_of",
     "tower_folder",
     "weights_of",
     "write_authors",
     "write_hf",
-    "write_json",
 ]

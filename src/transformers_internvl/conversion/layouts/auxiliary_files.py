@@ -5,7 +5,6 @@ A folder of the -hf layout gets files that stock transformers reads. The authors
 card) lie in its subfolder `authors`, byte for byte, where nothing looks for them; on the way back they come out again.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from ...processing.chat_templates import TEMPLATES
 from ...processing.processor_files import check_tokenizer_files
 from ...processing.text.placeholders import IMAGE_CONTEXT, VIDEO
 from ...processing.tokenizers.loading import added_token_ids, load_tokenizer, stop_first
-from ..files.folders import copy_file
-from .configurations import Checkpoint, authors_fields, read_json
+from ..files.folders import CONFIG, copy_file, read_json, write_json
+from .configurations import Checkpoint, authors_fields
 
 logger = logging.get_logger(__name__)
 
@@ -43,7 +42,7 @@ def other_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inside.parts)
-        if path.is_file() and not hidden and not path.name.endswith(WEIGHTS) and str(inside) != "config.json":
+        if path.is_file() and not hidden and not path.name.endswith(WEIGHTS) and str(inside) != CONFIG:
             yield inside
 
 
@@ -85,7 +84,7 @@ def write_hf(source: Checkpoint, target: Path) -> None:
         logger.warning(f"{folder} has no tokenizer: the result has neither tokenizer nor processor, either.")
     settings = generation_settings(source)
     if settings is not None:
-        write_json(target / "generation_config.json", settings)
+        write_json(target / "generation_config.json", settings, sort_keys=True)
 
 
 def image_token_id(source: Checkpoint) -> int | None:
@@ -123,7 +122,7 @@ def _name_stock_tokenizer(folder: Path) -> None:
     settings.pop("auto_map", None)  # remote code, which lies in the subfolder
     if settings.get("tokenizer_class") == "InternLM2Tokenizer":
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    write_json(path, settings)
+    write_json(path, settings, sort_keys=True)
 
 
 # --- to the authors' layout ------------------------------------------------------------------------------------------
@@ -155,7 +154,7 @@ def write_authors(source: Checkpoint, target: Path, like: Path | None = None) ->
             copy_others(folder, target, skip=(*_OF_HF, *_TOKENIZER, "generation_config.json"))
         ours, theirs = (read_json(place / "generation_config.json") for place in (folder, originals))
         if ours and _portable(ours) != _stopped_like(ours, theirs):
-            write_json(target / "generation_config.json", ours)
+            write_json(target / "generation_config.json", ours, sort_keys=True)
 
 
 def same_tokenizer(one: Path, other: Path) -> bool:
@@ -199,7 +198,7 @@ def _write_tokenizer(source: Checkpoint, target: Path) -> None:
         settings["added_tokens_decoder"] = {
             str(token["id"]): {key: value for key, value in token.items() if key != "id"} for token in added
         }
-    write_json(path, settings)
+    write_json(path, settings, sort_keys=True)
 
 
 def _keep_template(originals: Path, target: Path) -> None:
@@ -207,7 +206,7 @@ def _keep_template(originals: Path, target: Path) -> None:
     settings = read_json(target / "tokenizer_config.json")
     template = read_json(originals / "tokenizer_config.json").get("chat_template")
     if settings and template is not None and "chat_template" not in settings:
-        write_json(target / "tokenizer_config.json", {**settings, "chat_template": template})
+        write_json(target / "tokenizer_config.json", {**settings, "chat_template": template}, sort_keys=True)
 
 
 def _has_stray_tokens(folder: Path, rows: int) -> bool:
@@ -223,7 +222,7 @@ def _drop_stray_tokens(folder: Path, rows: int) -> None:
         return
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
         if (folder / name).is_file():
-            write_json(folder / name, _without_token(read_json(folder / name), VIDEO))
+            write_json(folder / name, _without_token(read_json(folder / name), VIDEO), sort_keys=True)
 
 
 def _without_token(content: Any, token: str) -> Any:
@@ -263,11 +262,6 @@ def copy_if_there(source: Path, target: Path, name: str) -> None:
         copy_file(source, name, target / name)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a json file as transformers writes its own."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-
-
 __all__ = [
     "KEPT",
     "WEIGHTS",
@@ -278,5 +272,4 @@ __all__ = [
     "same_tokenizer",
     "write_authors",
     "write_hf",
-    "write_json",
 ]

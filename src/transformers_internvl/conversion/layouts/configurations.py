@@ -33,6 +33,7 @@ from ...modeling.original.configuration_llava import InternVLLlavaConfig
 from ...modeling.original_keys import BOOKKEEPING
 from ...modeling.vision.configuration import InternVisionConfig, InternVLVisionConfig
 from ...processing.processor_files import chat_fields, tile_fields
+from ..files.folders import CONFIG, read_json
 from ..files.shapes import weight_shapes
 from .llava_tower import TOWER_PREFIX, find_sizes, tower_folder
 
@@ -67,7 +68,7 @@ class Checkpoint:
     @property
     def written(self) -> dict[str, Any]:
         """`config.json` as it stands there."""
-        return read_json(self.folder / "config.json")
+        return read_json(self.folder / CONFIG)
 
 
 def open_checkpoint(folder: str | os.PathLike) -> Checkpoint:
@@ -90,11 +91,6 @@ def open_checkpoint(folder: str | os.PathLike) -> Checkpoint:
     if isinstance(config, InternVLDualEncoderConfig) and checkpoint.written["model_type"] == "internvl":
         return replace(checkpoint, layout="authors")  # one class serves both
     return checkpoint
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What a json file says; empty if there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def empty_model(config: PreTrainedConfig, like: type[PreTrainedModel] | None = None) -> PreTrainedModel:
@@ -189,7 +185,7 @@ def _other_kind(like: Path | None, model_type: Any, source: Checkpoint) -> str:
 def authors_fields(source: Checkpoint, like: Path | None = None) -> dict[str, Any]:
     """What is known of the `config.json` of the authors' folder that a checkpoint began as; may be empty."""
     if like is not None:
-        return read_json(like / "config.json")
+        return read_json(like / CONFIG)
     if source.layout == "authors":
         return source.written
     return copy.deepcopy(getattr(source.config, "authors_config", None) or {})
@@ -268,5 +264,4 @@ __all__ = [
     "hf_form",
     "open_checkpoint",
     "plain",
-    "read_json",
 ]

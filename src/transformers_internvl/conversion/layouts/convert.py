@@ -6,22 +6,29 @@ target by being renamed. A run that was killed is finished by running it again: 
 have not been touched since, stay.
 """
 
+import functools
 import json
 import os
-import shutil
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-from huggingface_hub import snapshot_download, split_state_dict_into_shards_factory
-from tqdm.auto import tqdm
+from huggingface_hub import split_state_dict_into_shards_factory
 from transformers import PreTrainedConfig
 
-from ..files.weight_streams import Span, WeightStream, as_bytes, stamp_of, write_index, write_safetensors
-from .auxiliary_files import WEIGHTS, auto_map, image_token_id, write_authors, write_hf, write_json
+from ..files.folders import (
+    CONFIG,
+    DRAFT,
+    FinishedFiles,
+    local_folder,
+    require_replaceable,
+    resumable_folder,
+    write_json,
+)
+from ..files.weight_streams import Span, WeightStream, as_bytes
+from ..files.writing import Shard, write_safetensors, write_weights
+from .auxiliary_files import WEIGHTS, auto_map, image_token_id, write_authors, write_hf
 from .configurations import (
     LAYOUTS,
     Checkpoint,
@@ -30,12 +37,9 @@ from .configurations import (
     empty_model,
     hf_form,
     open_checkpoint,
-    read_json,
 )
 from .plan import Loading, Plan, Step, Tensors
 from .sources import LEFT_OUT, weights_of
-
-MANIFEST, LOCK = "conversion.json", ".lock"
 
 
 def convert_checkpoint(
@@ -82,36 +86,17 @@ def convert_checkpoint(
     if like is not None and to != "authors":
         raise ValueError('`like` is for conversions to the authors\' layout (`to="authors"`).')
     target = Path(target).absolute()
-    _require_free(target, overwrite)
-    checkpoint = open_checkpoint(local_folder(source, hub_options))
+    require_replaceable(target, overwrite)
+    checkpoint = open_checkpoint(local_folder(source, **hub_options))
     if checkpoint.folder.resolve() == target.resolve():
         raise ValueError(f"{target} is the source: choose another folder.")
     without_weights = {**hub_options, "ignore_patterns": [f"*{ending}" for ending in WEIGHTS]}
-    model_folder = None if like is None else local_folder(like, without_weights)
+    model_folder = None if like is None else local_folder(like, **without_weights)
     job = _Job(checkpoint, to, model_folder, max_shard_size)
-    partial = target.with_name(target.name + ".partial")
-    with _alone_in(partial):
-        _require_free(target, overwrite)  # another run may have ended since
+    with resumable_folder(target, overwrite) as partial:
         job.write_weights(partial, progress=progress)
         job.write_rest(partial)
-        _require_free(target, overwrite)
-        _put_in_place(partial, target)
     return target
-
-
-def _require_free(target: Path, overwrite: bool) -> None:
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists: choose another folder, or let it be replaced (`overwrite`).")
-
-
-def local_folder(name_or_path: str | os.PathLike, hub_options: dict[str, Any]) -> Path:
-    """A checkpoint's folder on this machine; a Hub id is downloaded first."""
-    if Path(name_or_path).is_dir():
-        return Path(name_or_path)
-    name = os.fspath(name_or_path)
-    if isinstance(name_or_path, Path) or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise OSError(f"There is no folder {name!r}, and it is no Hub id.")
-    return Path(snapshot_download(name, **hub_options))
 
 
 class _Job:
@@ -162,30 +147,16 @@ class _Job:
 
     def write_weights(self, partial: Path, *, progress: bool) -> None:
         """All weight files that are not there yet, and their index."""
-        done = self._done(partial)
-        total = sum(step.nbytes for steps in self.shards.values() for step in steps)
-        with tqdm(total=total, unit="B", unit_scale=True, desc="Converting", disable=not progress) as bar:
-            for name, steps in self.shards.items():
-                tensors = [row for step in steps for row in step.made.items()]
-                path = partial / name
-                if name not in done or not path.is_file() or stamp_of(path) != done[name]:
-                    draft = partial / f"{name}.draft"
-                    write_safetensors(draft, tensors, self._content(steps, bar))
-                    os.replace(draft, path)
-                    done[name] = stamp_of(path)
-                    self._note(partial, done)
-                else:
-                    bar.update(sum(step.nbytes for step in steps))
-        if len(self.shards) > 1:
-            places = {key: name for name, steps in self.shards.items() for step in steps for key in step.made}
-            write_index(partial, places, total)
+        shards = {
+            name: Shard([row for step in steps for row in step.made.items()], functools.partial(self._content, steps))
+            for name, steps in self.shards.items()
+        }
+        write_weights(partial, shards, FinishedFiles(partial, self.identity), progress=progress)
 
-    def _content(self, steps: list[Step], bar: Any) -> Iterator[memoryview | Span]:
+    def _content(self, steps: list[Step]) -> Iterator[memoryview | Span]:
         """The bytes of all that steps make."""
         for step in steps:
-            for piece in self._bytes_of(step):
-                yield piece
-                bar.update(len(piece))
+            yield from self._bytes_of(step)
 
     def _bytes_of(self, step: Step) -> Iterator[memoryview | Span]:
         entries = self.files.entries
@@ -196,25 +167,6 @@ class _Job:
         made: Tensors = self.plan.run(step, {key: self.files.read(entries[key]) for key in step.sources})
         for name in step.made:
             yield as_bytes(made.pop(name).contiguous())
-
-    def _done(self, partial: Path) -> dict[str, list[int]]:
-        """Stamps of the weight files that an earlier run has finished; leftovers of another job are removed."""
-        try:
-            manifest = read_json(partial / MANIFEST)
-        except ValueError:  # cut short when it was written
-            manifest = {}
-        if manifest.get("job") == self.identity:
-            return dict(manifest["done"])
-        for path in partial.iterdir():
-            if path.name != LOCK:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        self._note(partial, {})
-        return {}
-
-    def _note(self, partial: Path, done: dict[str, list[int]]) -> None:
-        draft = partial / f"{MANIFEST}.draft"
-        write_json(draft, {"job": self.identity, "done": done})
-        os.replace(draft, partial / MANIFEST)
 
     @property
     def identity(self) -> str:
@@ -236,11 +188,9 @@ class _Job:
         else:
             write_authors(self.source, partial, self.like)
             fields = authors_dict(self.config, auto_map(self.source, partial, self.like))
-        for path in partial.glob("*.draft"):
+        for path in partial.glob(f"*{DRAFT}"):
             path.unlink()
-        draft = partial / "config.json.draft"
-        write_json(draft, fields)
-        os.replace(draft, partial / "config.json")
+        write_json(partial / CONFIG, fields, sort_keys=True)
 
     def _write_left_out(self, path: Path) -> None:
         """Weights that have no place in the -hf layout, for the way back."""
@@ -257,33 +207,4 @@ def _refuse_quantized(source: Checkpoint) -> None:
         )
 
 
-@contextmanager
-def _alone_in(partial: Path) -> Iterator[None]:
-    """The working folder, for one run at a time."""
-    partial.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(partial / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise OSError(f"Another conversion is at work in {partial}: wait for it, or choose another target.") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    """Make the working folder the target; an old one stands aside until the new one is in its place."""
-    (partial / MANIFEST).unlink()
-    (partial / LOCK).unlink()
-    aside = target.with_name(target.name + ".replaced")
-    if aside.exists():
-        shutil.rmtree(aside)
-    if target.exists():
-        os.replace(target, aside)
-    os.replace(partial, target)
-    if aside.exists():
-        shutil.rmtree(aside)
-
-
-__all__ = ["convert_checkpoint", "local_folder"]
+__all__ = ["convert_checkpoint"]

@@ -19,10 +19,10 @@ from transformers import AutoProcessor, PreTrainedModel
 from ...modeling.dual_encoder.configuration import InternVLDualEncoderConfig
 from ...modeling.internvl.configuration import InternVLConfig
 from ...modeling.original_keys import BOOKKEEPING
+from ..files.folders import local_folder
 from ..files.weight_streams import Entry, WeightStream, as_bytes
 from .auxiliary_files import generation_settings, has_tokenizer, image_token_id
 from .configurations import Checkpoint, empty_model, hf_form, open_checkpoint, plain
-from .convert import local_folder
 from .plan import Loading, Plan, Step, part_of
 from .sources import weights_of
 
@@ -102,7 +102,7 @@ def compare_checkpoints(
     Raises:
         OSError, ValueError: a checkpoint cannot be read, or its weights are not those that its `config.json` says.
     """
-    sides = [open_checkpoint(local_folder(name, hub_options)) for name in (first, second)]
+    sides = [open_checkpoint(local_folder(name, **hub_options)) for name in (first, second)]
     models = [empty_model(side.config) for side in sides]
     result = Comparison()
     _compare_settings(sides, result)

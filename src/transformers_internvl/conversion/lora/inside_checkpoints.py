@@ -17,15 +17,16 @@ Source: `wrap_llm_lora`, `wrap_backbone_lora` of `modeling_internvl_chat.py` and
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 from transformers import AutoConfig
 
-from ..files.copies import CONFIG, copy_companions, local_folder, read_json, write_json
-from ..files.folders import atomic_folder
-from ..files.weight_streams import Entry, Span, WeightStream, as_bytes, write_index, write_safetensors
+from ..files.copies import copy_companions
+from ..files.folders import CONFIG, atomic_folder, local_folder, read_json, write_json
+from ..files.weight_streams import Entry, Span, WeightStream, as_bytes
+from ..files.writing import Shard, write_weights
 from .adapters import Adapter, to_canonical
 
 SCALE = 2.0  # alpha / r, with the authors' alpha = 2 * r
@@ -114,14 +115,23 @@ def _write_plain(
     for name, entry in weights.entries.items():
         if not _LORA.search(name):
             shards.setdefault(entry.file, {})[plain_name(name)] = entry
-    places: dict[str, str] = {}
-    for number, entries in enumerate(tqdm(shards.values(), desc="Writing weights", disable=len(shards) == 1), 1):
-        file = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        content = (part for name in entries for part in _content(weights, name, entries[name], adapters, merge))
-        write_safetensors(folder / file, [(name, entry.on_meta()) for name, entry in entries.items()], content)
-        places |= dict.fromkeys(entries, file)
-    if len(shards) > 1:
-        write_index(folder, places, sum(entry.nbytes for entries in shards.values() for entry in entries.values()))
+    names = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    files = {
+        name: Shard(
+            [(key, entry.on_meta()) for key, entry in entries.items()],
+            partial(_contents, weights, entries, adapters, merge),
+        )
+        for name, entries in zip(names if len(names) > 1 else ["model.safetensors"], shards.values(), strict=True)
+    }
+    write_weights(folder, files, progress=len(files) > 1)
+
+
+def _contents(
+    weights: WeightStream, entries: dict[str, Entry], adapters: dict[str, dict[str, str]], merge: bool
+) -> Iterator[memoryview | Span]:
+    """The bytes of a file."""
+    for name, entry in entries.items():
+        yield from _content(weights, name, entry, adapters, merge)
 
 
 def _content(

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from ...processing.chat_templates import TEMPLATES, get_chat_template
 from ...processing.processor_files import write_for_stock
 from ...processing.tokenizers.loading import load_tokenizer
-from ..files.copies import changed_copy, load_exactly, local_folder, read_json, write_json
-from ..files.folders import copy_file
+from ..files.copies import changed_copy, load_exactly
+from ..files.folders import copy_file, local_folder, read_json, write_json
 from .transplant import replace_language_model
 from .vocabulary import IMAGE_TOKENS, add_tokens, write_tokens
 
@@ -105,7 +105,7 @@ def _check_marks(tokenizer: PreTrainedTokenizerBase, template: str) -> None:
 def _stop_at(folder: Path, stop: int) -> None:
     """Generation ends at the template's stop token, and where the language model's own ended."""
     path = folder / _GENERATION
-    content = read_json(path) if path.is_file() else {}
+    content = read_json(path)
     known = content.get("eos_token_id")
     known = known if isinstance(known, list) else [] if known is None else [known]
     write_json(path, {**content, "eos_token_id": [stop, *(other for other in known if other != stop)]})

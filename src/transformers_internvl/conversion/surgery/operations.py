@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 from ...hub.adapter_settings import check_patterns
 from ...processing.images.image_processing import NORMALIZE_TYPES
 from ...processing.tokenizers.loading import load_tokenizer
-from ..files.copies import ChangedCopy, changed_copy, load_exactly, local_folder, read_json, write_json
-from ..files.folders import atomic_folder
+from ..files.copies import ChangedCopy, changed_copy, load_exactly
+from ..files.folders import atomic_folder, local_folder, read_json, write_json
 from ..lora.adapters import Adapter, to_canonical
 from ..lora.inside_checkpoints import merge_legacy
 from .towers import resize_position_table, truncate_layers
@@ -136,11 +136,11 @@ def merge_lora_folder(source: Source, target: Source, base: Source | None = None
 def _take_tile_limit(adapter: Path, copy: ChangedCopy) -> None:
     """How many tiles the adapter was trained on, where a processor beside it says so (`internvl train`)."""
     path = adapter / "processor_config.json"
-    settings = (read_json(path).get("image_processor") or {}) if path.is_file() else {}
+    settings = read_json(path).get("image_processor") or {}
     if not isinstance(tiles := settings.get("max_patches"), int):
         return
     for path in (copy.folder / name for name in _PROCESSOR_FILES):
-        content = read_json(path) if path.is_file() else {}
+        content = read_json(path)
         for part in (content, content.get("image_processor")):
             if isinstance(part, dict) and "max_patches" in part:
                 part["max_patches"] = tiles
@@ -172,7 +172,7 @@ def _merged(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
 def _normalization(source: Path) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of a checkpoint's images: as its processor's files say, else ImageNet's."""
     for path in (source / name for name in _PROCESSOR_FILES):
-        content = read_json(path) if path.is_file() else {}
+        content = read_json(path)
         settings = content.get("image_processor") or content
         if "image_mean" in settings and "image_std" in settings:
             return settings["image_mean"], settings["image_std"]

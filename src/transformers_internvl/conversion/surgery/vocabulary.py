@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ...modeling.pretrained.generation import has_no_embedding
 from ...processing.tokenizers.loading import load_tokenizer
-from ..files.copies import read_json, write_json
+from ..files.folders import read_json, write_json
 
 # What the authors add to the tokenizer of a language model: the id of an image token is that of `<IMG_CONTEXT>`.
 IMAGE_TOKENS = ("<img>", "</img>", "<IMG_CONTEXT>", "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>")
