@@ -26,7 +26,6 @@ BY_NAME = {
     "InternVLGenerationMixin._get_logits_processor",
     "InternVLDualEncoderModel.generate",
     "InternVLDualEncoderProcessor.__call__",
-    "InternVLImageProcessor._preprocess",
     "InternVLImageProcessor._standardize_kwargs",
     "InternVLImageProcessor._validate_preprocess_kwargs",
     "InternVLVideoProcessor._standardize_kwargs",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from transformers.utils import TensorType, logging
 
 from ..sources import open_image, unwrapped
 from .pixels import (
+    Unit,
     check_square,
     check_statistics,
     empty_tiles,
@@ -99,6 +101,55 @@ class InternVLImageProcessorKwargs(ImagesKwargs, total=False):
     backend: str | None
     max_image_pixels: int | None
     return_grid: bool | None
+
+
+@dataclass(frozen=True)
+class TileOptions:
+    """How images become tiles: options of transformers' image processors and of `InternVLImageProcessorKwargs`."""
+
+    do_resize: bool
+    size: SizeDict
+    resample: PILImageResampling | int | None
+    do_rescale: bool
+    rescale_factor: float
+    do_normalize: bool
+    image_mean: float | Sequence[float] | None
+    image_std: float | Sequence[float] | None
+    crop_to_patches: bool = True
+    min_patches: int = 1
+    max_patches: int = 12
+    use_thumbnail: bool = True
+    pad2square: bool = False
+    share_tile_budget: bool = False
+    backend: str = "pil"
+    max_image_pixels: int | None = None
+    return_grid: bool = False
+    device: str | torch.device | None = None
+
+    @classmethod
+    def split(cls, kwargs: dict[str, Any]) -> tuple[TileOptions, dict[str, Any]]:
+        """These options out of keyword arguments, and the other arguments."""
+        names = {field.name for field in fields(cls)}
+        own = {name: value for name, value in kwargs.items() if name in names}
+        return cls(**own), {name: value for name, value in kwargs.items() if name not in names}
+
+    def limits(self, sample_sizes: Sequence[int]) -> list[int]:
+        """The maximum number of tiles of each image, thumbnail not counted, from the number of images per sample."""
+        if self.share_tile_budget:
+            return [tile_budget(self.max_patches, n) for n in sample_sizes for _ in range(n)]
+        return [self.max_patches] * sum(sample_sizes)
+
+    def tiled(self, limit: int) -> bool:
+        """Whether an image with at most `limit` tiles is split at all."""
+        return self.crop_to_patches and limit > 1
+
+    def grid(self, width: int, height: int, limit: int) -> tuple[int, int]:
+        """Columns and rows of an image; raises `ValueError` if its square would have too many pixels."""
+        if self.tiled(limit):
+            return _grid(width, height, self.size, self.min_patches, limit)
+        if self.pad2square:
+            check_square(width, height, self.max_image_pixels)
+        return 1, 1
 
 
 class InternVLImageProcessor(PilBackend):
@@ -196,60 +247,29 @@ class InternVLImageProcessor(PilBackend):
     def _preprocess(
         self,
         images: list[Any],
-        do_resize: bool,
-        size: SizeDict,
-        resample: PILImageResampling | int | None,
-        do_rescale: bool,
-        rescale_factor: float,
-        do_normalize: bool,
-        image_mean: float | Sequence[float] | None,
-        image_std: float | Sequence[float] | None,
-        return_tensors: str | TensorType | None,
-        crop_to_patches: bool = True,
-        min_patches: int = 1,
-        max_patches: int = 12,
-        use_thumbnail: bool = True,
-        pad2square: bool = False,
-        share_tile_budget: bool = False,
-        backend: str = "pil",
-        max_image_pixels: int | None = None,
-        return_grid: bool = False,
-        device: str | torch.device | None = None,
+        *,
+        return_tensors: str | TensorType | None = None,
         sample_sizes: Sequence[int] | None = None,
         **kwargs,
     ) -> BatchFeature:
-        limits = [max_patches] * len(images)
-        if share_tile_budget:
-            limits = [tile_budget(max_patches, n) for n in (sample_sizes or [len(images)]) for _ in range(n)]
-        layout = kwargs.get("input_data_format")
-
-        grids = []
+        options, reading = TileOptions.split(kwargs)
+        limits = options.limits(sample_sizes or [len(images)])
+        grids = []  # of all images first, so that a bad one is refused before any is decoded
         for index, (image, limit) in enumerate(zip(images, limits, strict=True)):
             with naming(f"Picture {index}"):
-                width, height = picture_size(image, layout, max_image_pixels)
-                tiled = crop_to_patches and limit > 1
-                if pad2square and not tiled:
-                    check_square(width, height, max_image_pixels)
-                grids.append(_grid(width, height, size, min_patches, limit) if tiled else (1, 1))
-        counts = [grid_tiles(*grid, use_thumbnail=use_thumbnail) for grid in grids]
+                size = picture_size(image, reading.get("input_data_format"), options.max_image_pixels)
+                grids.append(options.grid(*size, limit))
+        counts = [grid_tiles(*grid, use_thumbnail=options.use_thumbnail) for grid in grids]
 
         parts = []
         for index, (image, limit, grid, count) in enumerate(zip(images, limits, grids, counts, strict=True)):
             with naming(f"Picture {index}"):
-                tiled = crop_to_patches and limit > 1
-                pixels, unit = to_levels(self.process_image(image, **kwargs), keep_fractions=not (do_resize or tiled))
-                affine = scale_and_shift(
-                    len(pixels), unit, do_rescale, rescale_factor, do_normalize, image_mean, image_std
-                )
-                if pad2square and not tiled:
-                    pixels = pad_to_square(pixels, image_mean, unit)
-                shape = (size.height, size.width) if do_resize or tiled else pixels.shape[1:]
-                tiles = empty_tiles(count, len(pixels), *shape, pixels, affine, device)
-                write_tiles(pixels, tiles, grid if do_resize or tiled else None, affine, resample, backend)
-                parts.append(tiles)
+                resized = options.do_resize or options.tiled(limit)
+                pixels, unit = to_levels(self.process_image(image, **reading), keep_fractions=not resized)
+                parts.append(_tiles(pixels, unit, count, grid if resized else None, options, options.tiled(limit)))
 
         data: dict[str, Any] = {"pixel_values": _collect(parts, return_tensors), "num_patches": counts}
-        if return_grid:
+        if options.return_grid:
             data["grids"] = grids
         return BatchFeature(data=data, tensor_type=return_tensors, skip_tensor_conversion=["grids"])
 
@@ -321,6 +341,27 @@ def _grid(width: int, height: int, size: SizeDict, min_patches: int, max_patches
     return select_grid(
         width, height, tile_size=size.height, min_tiles=min(min_patches, max_patches), max_tiles=max_patches
     )
+
+
+def _tiles(
+    pixels: np.ndarray, unit: Unit, count: int, grid: tuple[int, int] | None, options: TileOptions, tiled: bool
+) -> torch.Tensor:
+    """The tiles of one image, `[count, C, S, S]`; without a grid the image as it is, `[1, C, H, W]`."""
+    affine = scale_and_shift(
+        len(pixels),
+        unit,
+        options.do_rescale,
+        options.rescale_factor,
+        options.do_normalize,
+        options.image_mean,
+        options.image_std,
+    )
+    if options.pad2square and not tiled:
+        pixels = pad_to_square(pixels, options.image_mean, unit)
+    shape = pixels.shape[1:] if grid is None else (options.size.height, options.size.width)
+    tiles = empty_tiles(count, len(pixels), *shape, pixels, affine, options.device)
+    write_tiles(pixels, tiles, grid, affine, options.resample, options.backend)
+    return tiles
 
 
 def _collect(parts: list[torch.Tensor], return_tensors: str | TensorType | None) -> Any:
