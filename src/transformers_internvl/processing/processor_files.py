@@ -15,6 +15,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils import logging
 
 from ..hub.arguments import find_file, hub_arguments
+from ..hub.config_values import tokens_per_tile
 from ..hub.model_card import complete_upload
 from .chat_templates import TEMPLATES, find_chat_template, get_chat_template
 from .images.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
@@ -233,7 +234,8 @@ def _tile_size(config: dict[str, Any]) -> int:
 
 def _tokens_per_tile(config: dict[str, Any]) -> int:
     patch = config.get("vision_config", {}).get("patch_size", 14)
-    return int((_tile_size(config) // patch) ** 2 * config.get("downsample_ratio", 0.5) ** 2)
+    patches = _tile_size(config) // patch
+    return tokens_per_tile(patches, patches, config.get("downsample_ratio", 0.5))
 
 
 def check_tokenizer_files(name_or_path: str | os.PathLike, **hub_options: Any) -> None:

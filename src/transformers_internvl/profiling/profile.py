@@ -32,6 +32,7 @@ from transformers import (
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
 from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as StockInternVLVisionConfig
 
+from ..hub.config_values import hidden_state_index, tokens_per_tile
 from ..modeling.dual_encoder.base import check_mode
 from ..modeling.dual_encoder.configuration import InternVLDualEncoderConfig
 
@@ -164,10 +165,10 @@ def _chat_parts(model: Any, work: Work) -> Iterable[Part]:
             f"`image_size` {work.image_size} gives {rows} x {columns} patches, which a pixel shuffle by {shuffle} "
             f"does not divide: take a multiple of {shuffle * vision.patch_size[0]}."
         )
-    cells = (rows // shuffle) * (columns // shuffle)  # image tokens of a tile, without queries
+    cells = tokens_per_tile(rows, columns, config.downsample_ratio)  # image tokens of a tile, without queries
     middleware = getattr(config, "middleware_config", None)
     if middleware is None:
-        yield _tower(tower, vision, work, _blocks_used(config))
+        yield _tower(tower, vision, work, hidden_state_index(config.vision_feature_layer, vision.num_hidden_layers))
         queries, projected = 0, _products(projector) * cells
     else:  # InternVL-Chat v1 with QLLaMA, whose queries look at the last block's output
         yield _tower(tower.vision_model, vision, work, vision.num_hidden_layers)
@@ -178,13 +179,6 @@ def _chat_parts(model: Any, work: Work) -> Iterable[Part]:
     yield _part("projector", projector, images * projected)
     positions = work.text_length + images * (queries + cells)
     yield from _decoder_parts(model, model.model.language_model, config.text_config, positions)
-
-
-def _blocks_used(config: Any) -> int:
-    """How many blocks of the tower lead to the hidden state that is projected."""
-    layer = config.vision_feature_layer
-    layer = layer if isinstance(layer, int) else layer[0]
-    return layer if layer >= 0 else config.vision_config.num_hidden_layers + 1 + layer
 
 
 def _tower_parts(model: Any, work: Work) -> Iterable[Part]:

@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from ..hub.config_values import hidden_state_index
 from ..modeling.chunked_cross_entropy import CHUNK_ELEMENTS, cross_entropies_of, weighted_cross_entropy
 from ..modeling.vision.model import InternVLVisionEncoder
 
@@ -349,9 +350,7 @@ def _stacks(model: nn.Module) -> list[tuple[nn.ModuleList, int]]:
     found = []
     for module in chat.model.vision_tower.modules():
         if isinstance(module, InternVLVisionEncoder):
-            layer, depth = chat.config.vision_feature_layer, len(module.layer)
-            layer = layer if isinstance(layer, int) else layer[0]
-            found.append((module.layer, layer if layer >= 0 else depth + 1 + layer))
+            found.append((module.layer, hidden_state_index(chat.config.vision_feature_layer, len(module.layer))))
     layers = chat.model.language_model.layers
     return [*found, (layers, len(layers))]
 

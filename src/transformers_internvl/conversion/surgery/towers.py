@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from torch import nn
 from transformers import PreTrainedModel
 
+from ...hub.config_values import hidden_state_index, tokens_per_tile
 from ...modeling.vision.model import InternVLVisionModel, drop_path_rates
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -46,7 +47,8 @@ def resize_position_table(model: Model, image_size: int) -> Model:
     if shuffles:
         middleware = getattr(config, "middleware_config", None)
         queries = 0 if middleware is None else middleware.num_query_token
-        config.image_seq_length = queries + (image_size // unit) ** 2
+        patches = image_size // max(tower.config.patch_size)
+        config.image_seq_length = queries + tokens_per_tile(patches, patches, config.downsample_ratio)
     return model
 
 
@@ -105,14 +107,10 @@ def _last_layer_read(model: PreTrainedModel, tower: InternVLVisionModel, depth: 
     layers = getattr(model.config, "vision_feature_layer", None)
     if layers is not None:
         layers = layers if isinstance(layers, (list, tuple)) else [layers]
-        return max(_from_front(layer, depth) for layer in layers)
+        return max(hidden_state_index(layer, depth) for layer in layers)
     if tower.config.chooses_layers:
         return max(map(tower.config.stage_names.index, tower.config.out_features))
     return 0 if model is tower else depth
-
-
-def _from_front(layer: int, depth: int) -> int:
-    return layer if layer >= 0 else depth + 1 + layer
 
 
 def _counted_anew(layers: Any, depth: int, num_layers: int) -> Any:

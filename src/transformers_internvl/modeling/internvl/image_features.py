@@ -33,6 +33,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, is_torchdynamo_compiling
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 
+from ...hub.config_values import hidden_state_index
 from ..dual_encoder.qllama import QLlamaModel
 from ..outputs import InternVLVisionModelOutputWithPooling
 from ..pretrained.parallel import gather_plans, is_sharded
@@ -222,7 +223,7 @@ class ImageFeatureMixin:
     def _encode(self, pixel_values: torch.Tensor, layer: int, **kwargs: Any) -> BaseModelOutputWithPooling:
         """One chunk through tower, shuffle and projector."""
         depth = self.config.vision_config.num_hidden_layers
-        used = layer if layer >= 0 else depth + 1 + layer
+        used = hidden_state_index(layer, depth)
         if not 0 <= used <= depth:
             raise ValueError(f"The tower has hidden states 0 to {depth} (-1 is the last), got layer {layer}.")
         whole = bool(kwargs.get("output_hidden_states"))  # who asks for hidden states gets those of every block

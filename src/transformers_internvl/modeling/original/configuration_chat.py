@@ -19,6 +19,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from ...hub.config_values import tokens_per_tile
 from ..internvl.configuration import InternVLConfig, InternVLVisionConfig
 from ..original_keys import BOOKKEEPING, VISION_KEYS, OriginalKeysMixin, as_source
 from ..vision.configuration import InternVisionConfig
@@ -169,7 +170,7 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
 
     def _tokens_per_tile(self) -> int:
         patches = self.tile_size // self.vision_config.patch_size[0]
-        return int(patches**2 * self.downsample_ratio**2)
+        return tokens_per_tile(patches, patches, self.downsample_ratio)
 
     @property
     def llm_config(self) -> PreTrainedConfig:

@@ -18,6 +18,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import LlamaConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from ...hub.config_values import tokens_per_tile
 from ..dual_encoder.configuration import QLlamaConfig
 from ..internvl.configuration import InternVLConfig
 from ..original_keys import BOOKKEEPING, merge_into_source, original_value
@@ -162,7 +163,8 @@ class InternVLLlavaConfig(InternVLConfig):
 
     def _tokens_per_image(self) -> int:
         queries = 0 if self.middleware_config is None else self.middleware_config.num_query_token
-        return queries + (self.tile_size // self.vision_config.patch_size[0]) ** 2
+        patches = self.tile_size // self.vision_config.patch_size[0]
+        return queries + tokens_per_tile(patches, patches)
 
     @property
     def tile_size(self) -> int:
