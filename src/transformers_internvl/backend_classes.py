@@ -1,17 +1,17 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What stands in transformers' tables of image and video processors: the classes of a model by backend."""
+"""Entries for transformers' tables of image and video processors: the classes of a model by backend."""
 
 from collections.abc import Iterator
 from typing import Any
 
 
 class BackendClasses(tuple):
-    """Classes by backend, to be read in both ways that transformers (5.24) has.
+    """Classes by backend, which can be read in both ways that transformers (5.24) uses.
 
-    The Auto classes take the entries of these tables for mappings from backend to class, as stock's own entries are.
-    `ProcessorMixin.get_possibly_dynamic_module`, which looks for a class by its name, takes them for classes or tuples
-    of classes, and ends in an `AttributeError` at a dictionary. So this is a tuple of the classes, each once, with the
-    methods of a mapping; a class may be asked for by itself, as if it were a backend.
+    The Auto classes expect the entries of these tables to map backend to class, as upstream's own entries do.
+    `ProcessorMixin.get_possibly_dynamic_module`, which looks for a class by its name, expects classes or tuples of
+    classes, and fails with an `AttributeError` at a dictionary. So this is a tuple of the classes, each once, with the
+    methods of a mapping. A class is also accepted as a key, as if it were a backend.
 
     Args:
         classes: backend to class.
@@ -37,7 +37,7 @@ class BackendClasses(tuple):
         return BackendClasses, (self._classes,)
 
     def get(self, backend: Any, default: Any = None) -> Any:
-        """The class of a backend; of a class, itself."""
+        """The class of a backend; for a class, the class itself."""
         return self._classes.get(backend, backend if isinstance(backend, type) and backend in iter(self) else default)
 
     def keys(self) -> Any:
@@ -53,7 +53,7 @@ class BackendClasses(tuple):
         return self._classes.items()
 
     def update(self, classes: dict[str, type]) -> None:
-        """Take other backends in, as registering again does."""
+        """Add backends, as repeated registration does."""
         self._classes.update(classes)
 
 

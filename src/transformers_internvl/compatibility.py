@@ -1,10 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The versions of other libraries that this package was run with, looked at when it is imported.
+"""The tested versions of other libraries, checked when the package is imported.
 
-Their releases rename arguments and change what a hook is given: an older one than was run can go wrong in silence, so
-it is refused; a newer one, which pip does not install by itself, is said. Nothing else is looked at: what we take from
-these libraries is compared by name and by arguments in `tests/test_compatibility.py` and `tests/test_signatures.py`,
-and `python tests/versions.py --newest` tries the newest that there are.
+Releases rename arguments and change the arguments of hooks. Versions below the tested range can give wrong results
+without an error, so they are refused. Newer versions, which pip does not install by itself, cause a warning. Names and
+signatures that this package uses are compared in `tests/test_compatibility.py` and `tests/test_signatures.py`;
+`python tests/versions.py --newest` tries the newest releases.
 """
 
 import warnings
@@ -35,7 +35,7 @@ def check_versions() -> None:
         try:
             installed = Version(Version(version(library)).public)  # 2.13.0+cpu is 2.13.0
         except PackageNotFoundError:
-            continue  # its own import says more
+            continue  # its own import fails with a better message
         run = f"{lowest} only" if lowest == highest else f"{lowest} to {highest}"
         if installed < Version(lowest):
             old.append(f"{library} {installed} is older than what it runs on ({run})")

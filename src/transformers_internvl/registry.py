@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The one table: which classes serve which format on disk. `register()` hands it to transformers.
+"""The table of formats on disk and their classes. `register()` registers it with transformers.
 
-A new format is a new row. `internvl` and `internvl_vision` are stock transformers' own types: ours take their place,
+A new format is a new row. `internvl` and `internvl_vision` are types of upstream transformers: ours replace them,
 unless `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` is set when the package is imported.
 """
 
@@ -74,14 +74,14 @@ class Family:
     """One format on disk.
 
     Attributes:
-        config: its configuration; `config.model_type` is what stands in `config.json`.
+        config: its configuration class; `config.model_type` is the type in `config.json`.
         models: Auto class -> model class.
-        weights: the rows that map its weight names, read anew for every model.
-        tokenizer: a tokenizer class of its own.
-        tokenizer_holds: whether that class serves folders, too, whose `tokenizer_config.json` names another one.
-        processor: text, pictures and videos to inputs.
-        image_processor, video_processor: what serves pictures and videos alone, if a folder does not say.
-        from_stock: whether stock transformers knows the type too.
+        weights: returns the mapping of its weight names; called for every model.
+        tokenizer: its own tokenizer class.
+        tokenizer_holds: whether that class is also used for folders whose `tokenizer_config.json` names another one.
+        processor: the processor of texts, images and videos.
+        image_processor, video_processor: the processors of images and videos, for folders that name none.
+        in_upstream: whether upstream transformers has the type, too.
     """
 
     config: type[PretrainedConfig]
@@ -92,7 +92,7 @@ class Family:
     processor: type | None = None
     image_processor: type | None = None
     video_processor: type | None = None
-    from_stock: bool = False
+    in_upstream: bool = False
 
 
 FAMILIES = (
@@ -123,8 +123,8 @@ FAMILIES = (
         },
         weights=mappings.intern_vit,
     ),
-    # Its tower brings its own rows for the weights; all other names are the authors'. The authors' folders are of type
-    # `internvl`, too: `InternVLConfig.from_dict` tells them apart.
+    # The mapping of its tower is a row of its own; all other names are the original ones. Original folders also have
+    # the type `internvl`: `InternVLConfig.from_dict` distinguishes them.
     Family(
         InternVLDualEncoderConfig,
         {
@@ -150,7 +150,7 @@ FAMILIES = (
         processor=InternVLProcessor,
         image_processor=InternVLImageProcessor,
         video_processor=InternVLVideoProcessor,
-        from_stock=True,
+        in_upstream=True,
     ),
     Family(
         InternVLVisionConfig,
@@ -160,28 +160,28 @@ FAMILIES = (
             AutoModelForSemanticSegmentation: InternVLVisionForSemanticSegmentation,
             AutoBackbone: InternVLVisionBackbone,
         },
-        from_stock=True,
+        in_upstream=True,
     ),
 )
 
 
 def register() -> None:
     """Register every family of the table with transformers. Called once, when the package is imported."""
-    keep_stock = os.environ.get(KEEP_STOCK, "").lower() in ("1", "true", "yes")
+    keep_upstream = os.environ.get(KEEP_STOCK, "").lower() in ("1", "true", "yes")
     for family in FAMILIES:
-        if not (family.from_stock and keep_stock):
+        if not (family.in_upstream and keep_upstream):
             _register(family)
-    # Without torchvision the top level has a placeholder here, at which stock's search for classes by name ends in an
-    # AttributeError; the table itself needs no torchvision.
+    # Without torchvision, transformers has a placeholder here, and its search for classes by name fails with an
+    # AttributeError. The table itself needs no torchvision.
     transformers.VIDEO_PROCESSOR_MAPPING = VIDEO_PROCESSOR_MAPPING
     AutoBackbone.from_pretrained = classmethod(_backbone_from_pretrained)
 
 
 def _backbone_from_pretrained(cls: type, name: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
-    """`AutoBackbone.from_pretrained` for folders, and for Hub ids as of every other Auto class.
+    """`AutoBackbone.from_pretrained` for folders and Hub ids, like that of every other Auto class.
 
-    Stock's first asks the Hub whether there is such a repository, without the caller's token and even offline, and
-    takes what it does not find for a model of timm. Of timm's own names, which have no slash, stock takes care.
+    Upstream's method first asks the Hub whether the repository exists, without the caller's token and even offline,
+    and treats a missing one as a model of timm. It still serves timm's own names, which have no slash.
     """
     asks_the_hub = AutoBackbone.__base__
     if not os.path.isdir(name) and "/" not in str(name):
@@ -192,7 +192,7 @@ def _backbone_from_pretrained(cls: type, name: str | os.PathLike, *args: Any, **
 
 
 def _register(family: Family) -> None:
-    """One row. `tests/test_registry.py` names every private table of transformers that is written here."""
+    """Register one row. `tests/test_registry.py` lists every private table of transformers that this changes."""
     config, model_type = family.config, family.config.model_type
     AutoConfig.register(model_type, config, exist_ok=True)
     for auto_class, model in family.models.items():
@@ -202,19 +202,19 @@ def _register(family: Family) -> None:
     if family.tokenizer is not None:
         AutoTokenizer.register(config, tokenizer_class=family.tokenizer, exist_ok=True)
     if family.tokenizer is not None and family.tokenizer_holds:
-        # Stock takes the class that a folder names, unless it knows one for the type and knows that folders err.
+        # Upstream uses the class that a folder names, unless the type is in both of these tables.
         tokenization_auto.TOKENIZER_MAPPING_NAMES[model_type] = family.tokenizer.__name__
         tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS.add(model_type)
     if family.image_processor is not None:
-        # `AutoImageProcessor.register` would first look up stock's classes, and warn that torchvision is missing.
+        # `AutoImageProcessor.register` would first look up upstream's classes, and warn that torchvision is missing.
         images = BackendClasses({"pil": family.image_processor, "torchvision": family.image_processor})
         IMAGE_PROCESSOR_MAPPING.register(config, images, exist_ok=True)
     if family.video_processor is not None:
         videos = BackendClasses({"pil": family.video_processor, "torchvision": family.video_processor})
         VIDEO_PROCESSOR_MAPPING.register(config, videos, exist_ok=True)
     if family.processor is not None:
-        # Stock finds a processor by the name in `processor_config.json`, its own table first: the row of `internvl`
-        # has to go for the class of that name that is registered here to be found.
+        # Upstream looks up the name in `processor_config.json` in its own table first: without the row of `internvl`
+        # it finds the class of that name that is registered here.
         processing_auto.PROCESSOR_MAPPING_NAMES.pop(model_type, None)
         AutoProcessor.register(config, family.processor, exist_ok=True)
     if AutoModelForImageTextToText in family.models:
@@ -222,11 +222,11 @@ def _register(family: Family) -> None:
         name = family.models[AutoModelForImageTextToText].__name__
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[model_type] = name
         modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[model_type] = name
-        # `Trainer` smooths the labels of the next tokens if a class is named here, else those of the same places. The
-        # key is no type, so that nobody loads by it.
+        # `Trainer` shifts the labels for label smoothing if the class is named here. The key is no model type, so no
+        # model is loaded by it.
         modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[name] = name
     if AutoModelForSemanticSegmentation in family.models:
-        # So does the pipeline of masks. The key is no type: of one of its own stock would look for its own class.
+        # The pipeline for masks reads this table. The key is no model type: for those upstream loads its own class.
         name = family.models[AutoModelForSemanticSegmentation].__name__
         modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[name] = name
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from tests.parity.golden import golden_root
 from transformers_internvl.cli import main
-from transformers_internvl.cli.inspect import LINE, MARGIN, draw_cut
+from transformers_internvl.cli.inspect import LINE, MARGIN, draw_tiles
 
 MODEL = str(golden_root() / "chat_qwen2")  # tiles of 56 px, 4 tokens each
 
@@ -51,8 +51,8 @@ def test_a_single_tile_has_no_thumbnail(picture, tmp_path, capsys):
     assert Image.open(tmp_path / "one.png").size == (56, 56)
 
 
-def test_draw_cut_marks_every_tile():
-    drawing = draw_cut(Image.new("RGB", (90, 60), "white"), 3, 2, 112, thumbnail=True)
+def test_draw_tiles_marks_every_tile():
+    drawing = draw_tiles(Image.new("RGB", (90, 60), "white"), 3, 2, 112, thumbnail=True)
     for column in range(3):
         for row in range(2):
             assert drawing.getpixel((column * 112, row * 112)) == LINE

@@ -87,7 +87,7 @@ def test_the_study_as_json_at_another_budget(capsys, monkeypatch):
     [
         ([], "give the name of a model, or --study"),
         (["InternVL3-1B", "--study"], "and not both"),
-        (["InternVL3-1B", "--budget", "5"], "--budget belongs to --study"),
+        (["InternVL3-1B", "--budget", "5"], "--budget needs --study"),
         (["--study", "--budget", "5"], "cannot fit the candidates: 5 parameters are too few"),
         (["InternVL3-1B", "--image-size", "100"], "multiple of the patch size 14, got 100"),
         (["InternVL3-1B", "--mode", "C"], "`mode` must be one of"),

@@ -118,11 +118,11 @@ def test_after_control_c_it_says_how_to_go_on(folder, capsys, monkeypatch):
         patch.setattr(RunReport, "on_step_begin", stop)
         code, _, err = train(capsys, *words)
     said = err.strip().splitlines()[-2:]
-    assert code == 130 and said[0] == f"Stopped at step 2. To go on from {folder / 'out' / 'checkpoint-2'}:"
+    assert code == 130 and said[0] == f"Stopped at step 2. To continue from {folder / 'out' / 'checkpoint-2'}:"
     again = said[1].split()
     assert again[:2] == ["internvl", "train"] and again[-1] == "--resume"
     code, _, err = train(capsys, *again[2:])
-    assert code == 0 and "going on from" in err and [row["step"] for row in read_log(folder / "out")] == [1, 2, 3]
+    assert code == 0 and "continuing from" in err and [row["step"] for row in read_log(folder / "out")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_after_control_c_it_says_how_to_go_on(folder, capsys, monkeypatch):
         (["internvl2.5-1b-lorra"], "Did you mean internvl2.5-1b-lora"),
         (["internvl2.5-1b-lora", "--data", "x"], "`model` must be given"),
         (["internvl2.5-1b-lora", "--learnin-rate", "1"], "no field 'learnin_rate'. Did you mean learning_rate"),
-        (["internvl2.5-1b-lora", "--ranks", "2"], "--ranks belongs to --dry-run"),
+        (["internvl2.5-1b-lora", "--ranks", "2"], "--ranks needs --dry-run"),
         (["internvl2.5-1b-lora", "--set", "seed"], "--set takes NAME=VALUE"),
         (["none.yaml"], "none.yaml"),
         (["internvl2.5-1b-lora", "--model", str(nano_path()), "--data", "none.jsonl"], "none.jsonl does not exist"),

@@ -142,9 +142,9 @@ def test_bleu_by_hand():
     [
         ([], [], "one caption and one list of references"),
         (["a", "b"], [["a"]], "got 2 captions and 1 lists"),
-        (["a", "b"], [["a"], []], "references of picture 1"),
+        (["a", "b"], [["a"], []], "references of image 1"),
         (["a", "b"], [["a"], "b"], "must be a list of at least one, got 'b'"),
-        (["a"], [["a"]], "at least two pictures"),
+        (["a"], [["a"]], "at least two images"),
     ],
 )
 def test_errors(captions, references, reason):

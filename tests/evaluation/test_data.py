@@ -132,7 +132,7 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path, content):
     broken = tmp_path / "pictures" / "green_dog" / "0.png"
     broken.write_bytes(broken.read_bytes()[:100] if content == "cut" else content)
     pictures = Pictures(read_pairs(path))
-    with pytest.raises(ValueError, match=r"pairs\.jsonl, line 3: cannot read the picture .*green_dog/0\.png"):
+    with pytest.raises(ValueError, match=r"pairs\.jsonl, line 3: cannot read the image .*green_dog/0\.png"):
         pictures[2]
 
 

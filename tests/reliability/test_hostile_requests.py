@@ -203,7 +203,7 @@ def test_large_pictures_are_decoded_one_at_a_time(server):
             413,
             "beside",
         ),
-        (json.dumps(said(sent(b"\0" * (40 << 20)))).encode(), 400, "No picture"),
+        (json.dumps(said(sent(b"\0" * (40 << 20)))).encode(), 400, "No image"),
     ],
     ids=["lists", "escapes", "fields", "parts", "text", "text of one word", "name", "option", "data URI"],
 )

@@ -274,7 +274,7 @@ def test_mistakes_with_a_server_are_one_line(url, arguments, reason, capsys):
         (["--model", "no/such/model"], "cannot load the processor of no/such/model"),
         (["--host", "203.0.113.1"], "cannot listen at 203.0.113.1:0"),
         (["--device", "nonsense"], "--device nonsense"),
-        (["--model", str(nano_path()), "--model", f"{nano_path()}/"], "Two models have one name"),
+        (["--model", str(nano_path()), "--model", f"{nano_path()}/"], "two models have the same name"),
     ],
 )
 def test_mistakes_at_the_start_are_one_line(arguments, reason, capsys):

@@ -28,7 +28,7 @@ from transformers_internvl.serving.connections import bounded
 from transformers_internvl.serving.generation import Cancelled
 from transformers_internvl.serving.guard import Guard, client, parse
 from transformers_internvl.serving.hosts import Hosts
-from transformers_internvl.serving.inputs import Heavy, SentPicture, prepare
+from transformers_internvl.serving.inputs import Heavy, SentImage, prepare
 from transformers_internvl.serving.media import Limits, Reading
 from transformers_internvl.serving.preparing import InProcesses, InThreads
 from transformers_internvl.serving.requests import RequestError
@@ -630,8 +630,8 @@ def test_pictures_that_take_long_are_told_before_they_are_decoded(processes, pro
     threads = InThreads({"nano": processor}, Limits())
     half, jpeg = png(Image.new("L", (4000, 2000))), BytesIO()
     Image.new("L", (4000, 2000)).save(jpeg, "JPEG", progressive=True)
-    assert SentPicture(half, Limits()).work == SentPicture(jpeg.getvalue(), Limits()).work == 8_000_000
-    assert SentPicture(b"P2 4 3 255\n" + b"7 " * 12, Limits()).work == 12 * 64
+    assert SentImage(half, Limits()).work == SentImage(jpeg.getvalue(), Limits()).work == 8_000_000
+    assert SentImage(b"P2 4 3 255\n" + b"7 " * 12, Limits()).work == 12 * 64
     for way in (processes, threads):
         assert having(way, said(*[sent(half)] * 2), kind="image")
         with pytest.raises(Heavy):
@@ -669,7 +669,7 @@ def test_when_nobody_waits_the_process_ends(processes):
 
 
 def test_a_picture_is_decoded_anew_and_not_kept():
-    picture = SentPicture(png(DRAWING.image.convert("P")), Limits())
+    picture = SentImage(png(DRAWING.image.convert("P")), Limits())
     assert picture.size == DRAWING.image.size
     expected = DRAWING.image.convert("P").convert("RGB").tobytes()
     assert picture.convert("RGB").tobytes() == picture.convert("RGB").tobytes() == expected

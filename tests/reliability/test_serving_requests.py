@@ -161,7 +161,7 @@ def test_bytes_and_numbers_of_pictures_are_bounded_together():
         Reading(limits).messages(pictures(40, 61))
     assert error.value.status == 413
     assert Reading(limits).messages(pictures(1, 1) + pictures(1))
-    with pytest.raises(RequestError, match="may have 3 pictures and videos at most"):
+    with pytest.raises(RequestError, match="may have 3 images and videos at most"):
         Reading(limits).messages(pictures(1, 1) + pictures(1, 1))
 
 

@@ -124,7 +124,7 @@ def test_a_whole_model_has_a_card_too(folder):
 
 def test_what_a_dry_run_does_not_do(folder, capsys):
     words = ["train", LORA, "--model", str(nano_path()), "--data", str(folder / "chat.jsonl"), "--dry-run", "--resume"]
-    assert main(words) == 2 and "--resume belongs to a run" in capsys.readouterr().err
+    assert main(words) == 2 and "--resume and --dry-run exclude each other" in capsys.readouterr().err
 
 
 def test_names_of_the_authors_on_the_command_line(folder, capsys):

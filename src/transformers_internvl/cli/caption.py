@@ -1,10 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`internvl caption`: captions of pictures by InternVL-G, and their score where there are references."""
+"""`internvl caption`: captions of images by InternVL-G, and their score where there are references."""
 
 import argparse
 import json
 
-from .errors import UserError, blame_user
+from .errors import UserError, user_errors
 from .loading import add_dual_encoder_arguments, load_dual_encoder, positive
 from .tables import percent, table
 
@@ -15,17 +15,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add = parser.add_argument
     add(
-        "pictures",
+        "images",
         nargs="+",
-        metavar="PICTURE",
-        help='pictures and folders of them, or one .jsonl with a line for every picture, {"image": "1.jpg", '
+        metavar="IMAGE",
+        help='images and folders of them, or one .jsonl with a line for every image, {"image": "1.jpg", '
         '"captions": ["...", ...]}, or a .json list of these: captions are then scored',
     )
     add_dual_encoder_arguments(parser, batch_size=8)
-    add("--prompt", metavar="TEXT", help="what the caption goes on from (default: English caption:)")
+    add("--prompt", metavar="TEXT", help="the beginning that the caption continues (default: English caption:)")
     add("--num-beams", type=positive, default=5, metavar="N", help="beams of the search (%(default)s)")
-    add("--min-new-tokens", type=positive, default=8, metavar="N", help="fewest tokens of a caption (%(default)s)")
-    add("--max-new-tokens", type=positive, default=30, metavar="N", help="most tokens of a caption (%(default)s)")
+    add("--min-new-tokens", type=positive, default=8, metavar="N", help="minimum tokens of a caption (%(default)s)")
+    add("--max-new-tokens", type=positive, default=30, metavar="N", help="maximum tokens of a caption (%(default)s)")
     add("--json", action="store_true", help="print JSON")
 
 
@@ -35,17 +35,17 @@ def run(arguments: argparse.Namespace) -> None:
     from ..evaluation.captioning import caption_images
     from ..evaluation.data import Pictures, read_pairs, read_pictures
 
-    paths = arguments.pictures
+    paths = arguments.images
     lists = [path for path in paths if path.endswith(LISTS)]
     if lists and len(paths) > 1:
-        raise UserError(f"give {lists[0]} alone, or pictures.")
-    with blame_user("cannot use what was given"):
+        raise UserError(f"give either the one list {lists[0]} or images.")
+    with user_errors("cannot use what was given"):
         items = read_pairs(lists[0], needs_text=False) if lists else read_pictures(paths)
     referenced = [bool(item.texts) for item in items]
     if any(referenced) and not all(referenced):
-        raise UserError(f"{items[referenced.index(False)].where}: without captions, while others have some.")
+        raise UserError(f"{items[referenced.index(False)].where}: no captions, although others have some.")
     model, processor = load_dual_encoder(arguments)
-    with blame_user("cannot caption"):
+    with user_errors("cannot caption"):
         captions = caption_images(
             model,
             processor,

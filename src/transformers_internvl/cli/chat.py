@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`internvl chat`: one answer, or a conversation where no question is given; by a model here or by a server."""
+"""`internvl chat`: one answer, or a conversation where no question is given; from a local model or a server."""
 
 import argparse
 import base64
@@ -8,16 +8,17 @@ import os
 import sys
 from typing import Any
 
-from .errors import UserError, blame_user
+from ..processing.fetching import is_url
+from .errors import UserError, user_errors
 from .loading import (
     add_model_argument,
     add_place_arguments,
     load_chat_model,
     load_processor,
     model_name,
+    no_bars_without_terminal,
     place,
     positive,
-    quiet_unless_watched,
 )
 from .names import server_url
 
@@ -33,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ask the server there, such as http://127.0.0.1:8000/v1 of `internvl serve`; --model is then the name of "
         "one of its models (needs the extra `serve`)",
     )
-    add("--image", action="append", default=[], metavar="PATH_OR_URL", help="a picture; may be given several times")
+    add("--image", action="append", default=[], metavar="PATH_OR_URL", help="an image; may be given several times")
     add("--video", action="append", default=[], metavar="PATH_OR_URL", help="a video (needs the extra `video`)")
     add("--system", metavar="TEXT", help="the system message instead of the template's own")
-    add("--max-new-tokens", type=positive, default=512, metavar="N", help="most tokens of an answer (%(default)s)")
-    add("--max-patches", type=positive, metavar="N", help="most tiles of a picture (default: the checkpoint's)")
+    add("--max-new-tokens", type=positive, default=512, metavar="N", help="maximum tokens of an answer (%(default)s)")
+    add("--max-patches", type=positive, metavar="N", help="maximum tiles of an image (default: the checkpoint's)")
     add_place_arguments(parser)
 
 
@@ -63,13 +64,13 @@ def _questions():
 
 
 class Conversation:
-    """A model and what was said so far; answers are written to stdout as they come."""
+    """A local model and the messages so far; answers are written to stdout as they are generated."""
 
     def __init__(self, arguments: argparse.Namespace):
-        quiet_unless_watched()
+        no_bars_without_terminal()
         name = model_name(arguments)
         self.processor = load_processor(name)
-        with blame_user(f"cannot load the model {name}"):
+        with user_errors(f"cannot load the model {name}"):
             device, dtype = place(arguments.device, arguments.dtype)
         self.model = load_chat_model(name, device, dtype)
         self.max_new_tokens = arguments.max_new_tokens
@@ -81,13 +82,13 @@ class Conversation:
         self.media += [_item("video", source) for source in arguments.video]
 
     def ask(self, question: str) -> None:
-        """Write the answer to `question`; pictures and videos belong to the first question."""
+        """Write the answer to `question`; the images and videos are sent with the first question."""
         from transformers import TextStreamer
 
         content = [*self.media, {"type": "text", "text": question}]
         self.media = []
         self.messages.append({"role": "user", "content": content})
-        with blame_user("cannot use what was given"):
+        with user_errors("cannot use what was given"):
             inputs = self.processor.apply_chat_template(
                 self.messages,
                 add_generation_prompt=True,
@@ -104,15 +105,15 @@ class Conversation:
 
 
 class RemoteConversation:
-    """The same with a model behind an OpenAI-compatible server: pictures and videos of this machine are sent."""
+    """The same with an OpenAI-compatible server; local images and videos are sent as data URIs."""
 
     def __init__(self, arguments: argparse.Namespace):
-        with blame_user("asking a server needs `pip install 'transformers_internvl[serve]'`"):
+        with user_errors("asking a server needs `pip install 'transformers_internvl[serve]'`"):
             import openai
         if arguments.device is not None or arguments.dtype != "auto":
-            raise UserError("--device and --dtype are the server's to choose: leave them out with --url.")
+            raise UserError("the server chooses device and dtype: leave out --device and --dtype with --url.")
         self.errors = openai.OpenAIError
-        # A server without keys takes any; the client wants one.
+        # The client requires a key; a server without keys accepts any.
         key = os.environ.get("OPENAI_API_KEY", "none")
         self.client = openai.OpenAI(base_url=server_url(arguments.url), api_key=key)
         self.model = arguments.model
@@ -122,12 +123,12 @@ class RemoteConversation:
         self.messages: list[Any] = []
         if arguments.system is not None:
             self.messages.append({"role": "system", "content": arguments.system})
-        with blame_user("cannot use what was given"):
+        with user_errors("cannot use what was given"):
             self.media = [_sent("image_url", source) for source in arguments.image]
             self.media += [_sent("video_url", source) for source in arguments.video]
 
     def ask(self, question: str) -> None:
-        """Write the answer to `question` as it comes."""
+        """Write the answer to `question` as it is received."""
         self.messages.append({"role": "user", "content": [*self.media, {"type": "text", "text": question}]})
         self.media = []
         answer = ""
@@ -154,10 +155,10 @@ class RemoteConversation:
 
 
 def _sent(kind: str, source: str) -> dict[str, Any]:
-    """A picture or video as requests carry it: its URL, or its bytes."""
+    """The content part of an image or video: its URL, or a data URI of the file."""
     if os.path.isdir(source):
         raise UserError(f"{source} is a folder: a server takes one file a video; encode the frames.")
-    if not source.startswith(("http://", "https://", "data:")):
+    if not is_url(source) and not source.startswith("data:"):
         mime = mimetypes.guess_type(source)[0] or "application/octet-stream"
         with open(source, "rb") as file:
             source = f"data:{mime};base64,{base64.b64encode(file.read()).decode()}"
@@ -165,4 +166,4 @@ def _sent(kind: str, source: str) -> dict[str, Any]:
 
 
 def _item(kind: str, source: str) -> dict[str, str]:
-    return {"type": kind, "url" if source.startswith(("http://", "https://")) else "path": source}
+    return {"type": kind, "url" if is_url(source) else "path": source}

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`internvl classify`: zero-shot accuracy on folders of pictures or videos, one folder for each class."""
+"""`internvl classify`: zero-shot accuracy on folders of images or videos, one folder for each class."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from .errors import blame_user
+from .errors import user_errors
 from .loading import (
     add_dual_encoder_arguments,
     add_mode_argument,
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..evaluation.data import read_class_folder
     from ..evaluation.zero_shot import ranks_of_right, top_k_accuracy
 
-    with blame_user("cannot use what was given"):
+    with user_errors("cannot use what was given"):
         folders, items = read_class_folder(arguments.folder)
         names = _class_names(folders, arguments.class_names)
         templates = _templates(arguments)
@@ -72,7 +72,7 @@ def _scores(arguments: argparse.Namespace, items: list[Any], names: list[list[st
 
     model, processor = load_dual_encoder(arguments)
     options: dict[str, Any] = {"mode": arguments.mode, "batch_size": arguments.batch_size}
-    with blame_user("cannot classify"):
+    with user_errors("cannot classify"):
         classifier = zero_shot_classifier(model, processor, names, templates)
         if not arguments.video:
             return classify_images(model, processor, Pictures(items), classifier, **options)

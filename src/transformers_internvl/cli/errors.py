@@ -1,16 +1,16 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Errors of the command line: what a user can mend is one line on stderr, everything else keeps its traceback."""
+"""Errors of the command line: an error that the user can fix is one line on stderr, any other keeps its traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """Something that the user of a command gave and can mend; its message says how."""
+    """A mistake in the input of a command; the message says how to fix it."""
 
 
 @contextmanager
-def blame_user(action: str) -> Iterator[None]:
+def user_errors(action: str) -> Iterator[None]:
     """Turn the errors that wrong input raises within the block into a `UserError` that begins with `action`."""
     try:
         yield

@@ -1,12 +1,12 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`internvl inspect`: grid, tiles and tokens of a picture, and a drawing of the cut."""
+"""`internvl inspect`: grid, tiles and tokens of an image, and a drawing of the tiles."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 from ..processing.images.tiling import grid_tiles, select_grid, tile_boxes
-from .errors import UserError, blame_user
+from .errors import UserError, user_errors
 from .loading import add_model_argument, load_processor, model_name, positive
 
 LINE = (255, 64, 0)  # orange: grid lines, numbers
@@ -15,36 +15,36 @@ MARGIN = 24  # pixels between canvas and thumbnail
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("picture", type=Path, help="the picture")
+    parser.add_argument("image", type=Path, help="the image")
     add_model_argument(parser)
-    parser.add_argument("--max-patches", type=positive, metavar="N", help="most tiles (default: the checkpoint's)")
+    parser.add_argument("--max-patches", type=positive, metavar="N", help="maximum tiles (default: the checkpoint's)")
     parser.add_argument(
-        "--output", type=Path, metavar="PNG", help="where the drawing goes (default: <picture>.cut.png beside it)"
+        "--output", type=Path, metavar="PNG", help="where the drawing goes (default: <image>.cut.png beside it)"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the figures of the cut and write its drawing."""
+    """Print the grid, tiles and tokens, and write the drawing."""
     processor = load_processor(model_name(arguments))
-    picture = _open(arguments.picture)
+    image = _open(arguments.image)
     settings = processor.image_processor
     size = settings.size["height"]
     limits = {"min_tiles": settings.min_patches, "max_tiles": arguments.max_patches or settings.max_patches}
     if not settings.crop_to_patches:
         limits = {"min_tiles": 1, "max_tiles": 1}
-    with blame_user("cannot cut the picture"):
-        columns, rows = select_grid(*picture.size, tile_size=size, **limits)
+    with user_errors("cannot split the image"):
+        columns, rows = select_grid(*image.size, tile_size=size, **limits)
     tiles = grid_tiles(columns, rows, use_thumbnail=settings.use_thumbnail)
     tokens = processor.image_seq_length
     thumbnail = " + thumbnail" if tiles > columns * rows else ""
 
-    print(f"picture  {picture.width} x {picture.height} px")
+    print(f"image    {image.width} x {image.height} px")
     print(f"grid     {columns} x {rows} (columns x rows), a canvas of {columns * size} x {rows * size} px")
     print(f"tiles    {columns * rows}{thumbnail} = {tiles}, {size} x {size} px each")
     print(f"tokens   {tiles} x {tokens} = {tiles * tokens}")
-    output = arguments.output or arguments.picture.with_suffix(".cut.png")
-    with blame_user(f"cannot write {output}"):
-        draw_cut(picture, columns, rows, size, thumbnail=bool(thumbnail)).save(output, format="PNG")
+    output = arguments.output or arguments.image.with_suffix(".cut.png")
+    with user_errors(f"cannot write {output}"):
+        draw_tiles(image, columns, rows, size, thumbnail=bool(thumbnail)).save(output, format="PNG")
     print(f"drawing  {output}")
 
 
@@ -53,19 +53,19 @@ def _open(path: Path) -> Any:
 
     from ..processing.images.pixels import picture_pixels, to_levels
 
-    with blame_user(f"cannot open {path}"):
+    with user_errors(f"cannot open {path}"):
         try:
-            levels, _ = to_levels(picture_pixels(Image.open(path)))  # as models see it
+            levels, _ = to_levels(picture_pixels(Image.open(path)))  # the pixels that a model gets
             return Image.fromarray(levels.transpose(1, 2, 0))
         except Image.DecompressionBombError as error:
             raise UserError(f"{path} is too large: {error}") from error
 
 
-def draw_cut(picture: Any, columns: int, rows: int, size: int, *, thumbnail: bool) -> Any:
-    """A picture of the canvas with its grid and tile numbers, and of the thumbnail beside it.
+def draw_tiles(image: Any, columns: int, rows: int, size: int, *, thumbnail: bool) -> Any:
+    """Draw the canvas with its grid and tile numbers, and the thumbnail beside it.
 
     Args:
-        picture: an RGB `PIL.Image`.
+        image: an RGB `PIL.Image`.
         columns, rows: the grid.
         size: the side of a tile in pixels.
         thumbnail: whether a thumbnail follows the tiles; it gets the number after the last tile's.
@@ -74,10 +74,10 @@ def draw_cut(picture: Any, columns: int, rows: int, size: int, *, thumbnail: boo
 
     width = columns * size
     drawing = Image.new("RGB", (width + (MARGIN + size if thumbnail else 0), rows * size), "white")
-    drawing.paste(picture.resize((width, rows * size), Image.Resampling.BICUBIC), (0, 0))
+    drawing.paste(image.resize((width, rows * size), Image.Resampling.BICUBIC), (0, 0))
     boxes = tile_boxes(columns, rows, size)
     if thumbnail:
-        drawing.paste(picture.resize((size, size), Image.Resampling.BICUBIC), (width + MARGIN, 0))
+        drawing.paste(image.resize((size, size), Image.Resampling.BICUBIC), (width + MARGIN, 0))
         boxes.append((width + MARGIN, 0, width + MARGIN + size, size))
     pen = ImageDraw.Draw(drawing)
     stroke = max(1, size // 112)

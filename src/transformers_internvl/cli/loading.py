@@ -1,12 +1,12 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What the verbs share: kinds of arguments, `--model`, what belongs to it, and where it runs."""
+"""Shared by the verbs: argument types, common options, and loading of models and processors."""
 
 import argparse
 import os
 import sys
 from typing import Any
 
-from .errors import UserError, blame_user
+from .errors import UserError, user_errors
 from .names import checkpoint, dtype_name, find_release, hint_at_releases
 
 
@@ -31,7 +31,7 @@ def model_config(name: str) -> Any:
     from ..profiling.released import released_config
 
     release = None if "/" in name or os.path.exists(name) else find_release(name)
-    with hint_at_releases(name), blame_user(f"cannot read the config of {name}"):
+    with hint_at_releases(name), user_errors(f"cannot read the config of {name}"):
         return AutoConfig.from_pretrained(checkpoint(name)) if release is None else released_config(release)
 
 
@@ -45,12 +45,12 @@ def add_model_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def model_name(arguments: argparse.Namespace) -> str:
-    """The checkpoint that was asked for, else the embedded one."""
+    """The checkpoint that `--model` names, else the embedded one."""
     if arguments.model is not None:
         return arguments.model
     from ..nano import nano_path
 
-    with blame_user("cannot find the embedded model"):
+    with user_errors("cannot find the embedded model"):
         return str(nano_path())
 
 
@@ -60,16 +60,16 @@ def load_processor(name: str) -> Any:
 
     from ..training.adapted import processor_source
 
-    with hint_at_releases(name), blame_user(f"cannot load the processor of {name}"):
+    with hint_at_releases(name), user_errors(f"cannot load the processor of {name}"):
         checkpoint(name, adapters=True)
-        return AutoProcessor.from_pretrained(processor_source(name))  # an adapter's may lie with its base
+        return AutoProcessor.from_pretrained(processor_source(name))  # an adapter's can be that of its base
 
 
 def load_chat_model(name: str, device: Any, dtype: Any) -> Any:
     """The chat model of a checkpoint, ready to answer. Raises `UserError` where there is none."""
     from transformers import AutoModelForImageTextToText
 
-    with hint_at_releases(name), blame_user(f"cannot load the model {name}"):
+    with hint_at_releases(name), user_errors(f"cannot load the model {name}"):
         checkpoint(name, adapters=True)
         return AutoModelForImageTextToText.from_pretrained(name, dtype=dtype).to(device).eval()
 
@@ -98,8 +98,16 @@ def place(device_name: str | None, dtype_name: str) -> tuple[Any, Any]:
     return torch.device(device_name), dtype
 
 
-def quiet_unless_watched() -> None:
-    """No progress bars of transformers where nobody looks at stderr."""
+def log_errors_only() -> None:
+    """Turn off the warnings of transformers, and its progress bars unless stderr is a terminal."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    no_bars_without_terminal()
+
+
+def no_bars_without_terminal() -> None:
+    """Turn off the progress bars of transformers unless stderr is a terminal."""
     from transformers.utils import logging
 
     if not sys.stderr.isatty():
@@ -114,9 +122,9 @@ def add_video_arguments(parser: argparse.ArgumentParser, help_text: str) -> None
 
 
 def num_frames(arguments: argparse.Namespace) -> int:
-    """How many frames of a video. Raises `UserError` where frames are asked for without videos."""
+    """The number of frames of a video. Raises `UserError` for `--num-frames` without `--video`."""
     if arguments.num_frames is not None and not arguments.video:
-        raise UserError("--num-frames belongs to --video.")
+        raise UserError("--num-frames needs --video.")
     return arguments.num_frames or 8
 
 
@@ -124,7 +132,7 @@ def add_dual_encoder_arguments(parser: argparse.ArgumentParser, batch_size: int 
     """Declare the arguments of verbs that run InternVL-C or InternVL-G."""
     add = parser.add_argument
     add("--model", required=True, metavar="ID_OR_FOLDER", help="a dual encoder, such as OpenGVLab/InternVL-14B-224px")
-    add("--batch-size", type=positive, default=batch_size, metavar="N", help="pictures at a time (%(default)s)")
+    add("--batch-size", type=positive, default=batch_size, metavar="N", help="images at a time (%(default)s)")
     add_place_arguments(parser)
 
 
@@ -134,26 +142,24 @@ def add_mode_argument(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("InternVL-C", "InternVL-G"),
         default="InternVL-C",
-        help="InternVL-C compares by the tower alone, InternVL-G by QLLaMA's queries, too (%(default)s)",
+        help="InternVL-C uses the vision tower alone, InternVL-G adds QLLaMA's queries (%(default)s)",
     )
 
 
 def load_dual_encoder(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """The dual encoder and its processor. Raises `UserError` where there is none."""
     from transformers import AutoModel
-    from transformers.utils import logging
 
     from ..modeling.dual_encoder.model import InternVLDualEncoderModel
 
-    logging.set_verbosity_error()  # what matters is an error
-    quiet_unless_watched()
+    log_errors_only()
     name = arguments.model
     processor = load_processor(name)
-    with blame_user(f"cannot load the model {name}"):
+    with user_errors(f"cannot load the model {name}"):
         device, dtype = place(arguments.device, arguments.dtype)
         model = AutoModel.from_pretrained(name, dtype=dtype)
     if not isinstance(model, InternVLDualEncoderModel):
         raise UserError(
-            f"{name} is no dual encoder but {type(model).__name__}: give InternVL-14B or a fine-tune of it."
+            f"{name} is no dual encoder but {type(model).__name__}: give InternVL-14B or a fine-tuned copy of it."
         )
     return model.to(device).eval(), processor

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Names that a user types: checkpoints, releases, number formats, servers. What can be none is said in one line."""
+"""Names that a user types: checkpoints, releases, dtypes and server addresses."""
 
 import difflib
 import os
@@ -25,17 +25,17 @@ _DTYPES = {
 
 
 def dtype_name(text: str) -> str:
-    """The type of `--dtype`: a number format by torch's name, also where it was typed by a short one."""
+    """The type of `--dtype`: torch's name of a dtype; short names such as `bf16` are accepted."""
     name = text.lower().removeprefix("torch.")
     return _DTYPES.get(name, name)
 
 
 def checkpoint(name: str, *, adapters: bool = False) -> str:
-    """A checkpoint's name as it was typed, if it can be one: a folder, a file, or a Hub id.
+    """Check that a name can be a checkpoint (a folder, a file, or a Hub id), and return it.
 
     Args:
         name: of the checkpoint.
-        adapters: whether a folder with an adapter and no model will do.
+        adapters: whether a folder with an adapter and no model is accepted.
 
     Raises:
         ValueError: it is neither; or an adapter where a whole model is needed.
@@ -59,7 +59,7 @@ def checkpoint(name: str, *, adapters: bool = False) -> str:
 
 @contextmanager
 def hint_at_releases(name: str) -> Iterator[None]:
-    """Add to what is said about a name under which nothing was found: it is no folder, and what it may have meant."""
+    """Add to the error of a name that was not found: that it is no folder, and similar names."""
     try:
         yield
     except UserError as error:
@@ -78,23 +78,25 @@ def is_adapter(folder: str) -> bool:
 
 def find_release(name: str) -> str | None:
     """The released model of that name, in upper or lower case, with or without its owner; None: there is none."""
+    return _releases().get(re.sub(rf"^{OWNER}/", "", name, flags=re.IGNORECASE).lower())
+
+
+def _releases() -> dict[str, str]:
+    """Lower-case name -> name of every released model."""
     from ..profiling.released import RELEASES
 
-    bare = re.sub(rf"^{OWNER}/", "", name, flags=re.IGNORECASE).lower()
-    return next((release for release in RELEASES if release.lower() == bare), None)
+    return {release.lower(): release for release in RELEASES}
 
 
 def _similar(name: str) -> list[str]:
-    from ..profiling.released import RELEASES
-
-    known = {release.lower(): release for release in RELEASES}
+    known = _releases()
     bare = name.lower().rpartition("/")[2]
     owner = f"{OWNER}/" if "/" in name else ""
     return [owner + known[match] for match in difflib.get_close_matches(bare, known, n=3, cutoff=0.75)]
 
 
 def server_url(text: str) -> str:
-    """The base URL of an OpenAI-compatible server: `http://` and `/v1` are added where they lack.
+    """The base URL of an OpenAI-compatible server: `http://` and `/v1` are added if missing.
 
     Raises:
         UserError: the text is no address.

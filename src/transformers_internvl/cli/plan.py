@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .errors import blame_user
-from .loading import count, model_config, positive
+from .errors import user_errors
+from .loading import count, log_errors_only, model_config, positive
 from .names import dtype_name
 from .tables import table
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "shape is known without a download",
     )
     add("--gpus", metavar="NxSIZE", help="such as 4x80GB, or 2x80GB,1x24GB (default: what is free on this machine)")
-    add("--cpu", metavar="SIZE", help="main memory for layers that the GPUs have no room for, such as 64GB")
+    add("--cpu", metavar="SIZE", help="main memory for layers that do not fit on the GPUs, such as 64GB")
     add("--disk", metavar="SIZE", help="the same on the disk")
     add("--tiles", type=count, default=12, metavar="N", help="tiles of an image with its thumbnail (%(default)s)")
     add("--images", type=count, default=1, metavar="N", help="images of a conversation (%(default)s)")
@@ -43,15 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan, and return 0 if it fits, else 1."""
     import torch
-    from transformers.utils import logging
 
     from ..profiling.device_map import plan_devices
     from ..profiling.memory import QUANTIZED, Request, memory_units
 
-    logging.set_verbosity_error()  # fields that a config leaves out are no news here
+    log_errors_only()
     config = model_config(arguments.model)
     dtype = arguments.dtype if arguments.dtype in QUANTIZED else getattr(torch, arguments.dtype)
-    with blame_user(f"cannot plan {arguments.model}"):
+    with user_errors(f"cannot plan {arguments.model}"):
         request = Request(
             tiles=arguments.tiles,
             images=arguments.images,
@@ -85,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _room(arguments: argparse.Namespace) -> dict[int | str, int | str]:
-    """Devices and their sizes. Raises `ValueError` for sizes that are none."""
+    """Devices and their sizes. Raises `ValueError` for a size that cannot be read."""
     from accelerate.utils import convert_file_size_to_int, get_max_memory
 
     room: dict[int | str, int | str] = {}
@@ -118,10 +117,10 @@ def _table(plan: Any, names: Sequence[str]) -> str:
 
 
 def stretches(units: Sequence[str], names: Sequence[str]) -> str:
-    """Units in few words: parts that are there as a whole by their name, layers from and to.
+    """A short text of units: a complete part by its name, layers as a range.
 
     Args:
-        units: what there is, in the order of `names`.
+        units: the units of one device, in the order of `names`.
         names: all units of the model.
     """
     words: list[str] = []
@@ -138,7 +137,7 @@ def stretches(units: Sequence[str], names: Sequence[str]) -> str:
 
 
 def _stem(name: str) -> str:
-    """Of a layer the name of its stack, else the name."""
+    """The name without the number of a layer."""
     stem, _, last = name.rpartition(".")
     return stem if last.isdecimal() else name
 
@@ -148,7 +147,7 @@ def _part(name: str) -> str:
 
 
 def _as_argument(change: Any, arguments: argparse.Namespace) -> str:
-    """A change as it is typed."""
+    """The command-line argument of a change."""
     if change.setting == "cpu":
         return f"--cpu {-(-change.value // 10**9)}GB (layers wait there: slow)"
     if change.setting == "gpus":

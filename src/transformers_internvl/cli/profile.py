@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from .errors import UserError, blame_user
-from .loading import count, model_config, positive
+from .errors import UserError, user_errors
+from .loading import count, log_errors_only, model_config, positive
 from .tables import percent, table
 
 
@@ -32,13 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the table."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # fields that a config leaves out are no news here
+    log_errors_only()
     if arguments.study == (arguments.model is not None):
         raise UserError("give the name of a model, or --study, and not both.")
     if arguments.budget is not None and not arguments.study:
-        raise UserError("--budget belongs to --study.")
+        raise UserError("--budget needs --study.")
     print(_study(arguments) if arguments.study else _model(arguments))
 
 
@@ -46,7 +44,7 @@ def _model(arguments: argparse.Namespace) -> str:
     from ..profiling.profile import Work, profile
 
     config = model_config(arguments.model)
-    with blame_user(f"cannot profile {arguments.model}"):
+    with user_errors(f"cannot profile {arguments.model}"):
         work = Work(arguments.tiles, arguments.image_size, arguments.text_length, arguments.mode)
         result = profile(config, work)
     if arguments.json:
@@ -90,7 +88,7 @@ def _round(count: int) -> str:
 def _study(arguments: argparse.Namespace) -> str:
     from ..profiling.study import BUDGET, architecture_study
 
-    with blame_user("cannot fit the candidates"):
+    with user_errors("cannot fit the candidates"):
         candidates = architecture_study(arguments.budget or BUDGET)
     if arguments.json:
         return json.dumps([_candidate(candidate) for candidate in candidates], indent=2)

@@ -1,19 +1,13 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`internvl retrieve`: recall at 1, 5 and 10 between pictures or videos and their texts."""
+"""`internvl retrieve`: recall at 1, 5 and 10 between images or videos and their texts."""
 
 import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from .errors import blame_user
-from .loading import (
-    add_dual_encoder_arguments,
-    add_mode_argument,
-    add_video_arguments,
-    load_dual_encoder,
-    num_frames,
-)
+from .errors import user_errors
+from .loading import add_dual_encoder_arguments, add_mode_argument, add_video_arguments, load_dual_encoder, num_frames
 from .tables import percent, table
 
 KS = (1, 5, 10)
@@ -25,13 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "pairs",
         type=Path,
-        help='a .jsonl with a line for every picture, {"image": "1.jpg", "captions": ["...", ...]}, or a .json list '
+        help='a .jsonl with a line for every image, {"image": "1.jpg", "captions": ["...", ...]}, or a .json list '
         "of these; paths count from its folder",
     )
     add_dual_encoder_arguments(parser)
     add_mode_argument(parser)
     add_video_arguments(parser, 'the file names videos, as "video"')
-    add("--truncate", action="store_true", help="cut texts of more than 80 tokens, as the authors do, not an error")
+    add(
+        "--truncate",
+        action="store_true",
+        help="truncate texts to 80 tokens, as the original code does (default: an error)",
+    )
     add("--json", action="store_true", help="print JSON")
 
 
@@ -41,14 +39,14 @@ def run(arguments: argparse.Namespace) -> None:
     from ..evaluation.retrieval import retrieve, retrieve_videos
 
     frames = num_frames(arguments)
-    with blame_user("cannot use what was given"):
+    with user_errors("cannot use what was given"):
         items = read_pairs(arguments.pairs, "video" if arguments.video else "image")
     texts = [text for item in items for text in item.texts]
     owners = [index for index, item in enumerate(items) for _ in item.texts]
     model, processor = load_dual_encoder(arguments)
     options: dict[str, Any] = {"mode": arguments.mode, "ks": KS, "batch_size": arguments.batch_size}
     options["truncation"] = arguments.truncate
-    with blame_user("cannot retrieve"):
+    with user_errors("cannot retrieve"):
         if arguments.video:
             paths = [item.path for item in items]
             recalls = retrieve_videos(model, processor, paths, texts, owners, num_frames=frames, **options)

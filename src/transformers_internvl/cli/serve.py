@@ -7,10 +7,10 @@ import socket
 import sys
 from typing import Any
 
-from .errors import UserError, blame_user
-from .loading import add_place_arguments, load_chat_model, load_processor, place, positive, quiet_unless_watched
+from .errors import UserError, user_errors
+from .loading import add_place_arguments, load_chat_model, load_processor, log_errors_only, place, positive
 
-_OTHER_FILES = 256  # that may be open beside connections: models, fetches, preparations
+_OTHER_FILES = 256  # open files beside connections: models, fetches, preparations
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,22 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST",
-        help="fetch pictures from this host, too, although its address is not public; may be given several times",
+        help="also fetch images from this host, although its address is not public; may be given several times",
     )
     add(
         "--allowed-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="answer to this name, too, as clients write it in URLs (default: at a loopback address only localhost "
+        help="also answer requests for this host name (default: at a loopback address only localhost "
         "and loopback addresses, else any address and this machine's name); * for every name; may be repeated",
     )
-    add("--max-requests", type=positive, default=256, metavar="N", help="most requests that may wait (%(default)s)")
+    add("--max-requests", type=positive, default=256, metavar="N", help="maximum waiting requests (%(default)s)")
     add(
         "--max-requests-per-client",
         type=positive,
         metavar="N",
-        help="most requests of one address that may wait (default: half of --max-requests)",
+        help="maximum waiting requests of one address (default: half of --max-requests)",
     )
     add_place_arguments(parser)
 
@@ -57,19 +57,16 @@ def _port(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Load the models, say where they are, and serve until Ctrl-C."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    quiet_unless_watched()
-    with blame_user("serving needs `pip install 'transformers_internvl[serve]'`"):
+    """Load the models, print the address, and serve until Ctrl-C."""
+    log_errors_only()
+    with user_errors("serving needs `pip install 'transformers_internvl[serve]'`"):
         import uvicorn
 
         from ..serving.app import Bounds, build_app
         from ..serving.connections import bounded
         from ..serving.hosts import Hosts
         from ..serving.media import Limits
-    with blame_user(f"cannot listen at {arguments.host}:{arguments.port}"):
+    with user_errors(f"cannot listen at {arguments.host}:{arguments.port}"):
         listener = socket.create_server((arguments.host, arguments.port), family=_family(arguments.host))
     most = arguments.max_requests
     bounds = Bounds(requests=most, of_client=arguments.max_requests_per_client or -(-most // 2))
@@ -88,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _connections(most_requests: int) -> int:
-    """How many connections there may be: as many as files may be open, less those of everything else."""
+    """The maximum number of connections: the limit of open files less the files of everything else."""
     most = 4 * most_requests
     if sys.platform == "win32":
         return most
@@ -108,16 +105,16 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def _load(arguments: argparse.Namespace, limits: Any) -> tuple[dict[str, Any], Any]:
-    """The models by their names, and what prepares their inputs."""
+    """The models by name, and the object that prepares their inputs."""
     from ..nano import nano_path
     from ..serving.app import Served
     from ..serving.preparing import preparer
 
-    with blame_user("cannot run there"):
+    with user_errors("cannot run there"):
         device, dtype = place(arguments.device, arguments.dtype)
     sources = {_name(source): source for source in arguments.model or []} or {"nano": str(nano_path())}
     if len(sources) < len(arguments.model or []):
-        raise UserError(f"Two models have one name: {', '.join(arguments.model)}.")
+        raise UserError(f"two models have the same name: {', '.join(arguments.model)}.")
     processors = {name: load_processor(source) for name, source in sources.items()}
     prepare = preparer(sources, processors, limits)
     models = {

@@ -1,18 +1,18 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`internvl surgery`: parts of checkpoints taken out, put in, exchanged, resized and merged, from folder to folder."""
+"""`internvl surgery`: extract, replace, resize and merge parts of checkpoints, from folder to folder."""
 
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import blame_user
-from .loading import positive, quiet_unless_watched
+from .errors import user_errors
+from .loading import log_errors_only, positive
 from .names import checkpoint
 
 LAYOUTS = ("authors", "hf")
 
-# An argument: its name or flag, and what `add_argument` takes.
+# An argument: its name or flag, and the options of `add_argument`.
 Argument = tuple[str, dict[str, Any]]
 
 _SOURCE: Argument = ("source", {"metavar": "SRC", "help": "the checkpoint, a folder or Hub id"})
@@ -52,7 +52,7 @@ def _calls(function: str, module: str = "surgery.operations") -> Callable[[argpa
 
 @dataclass(frozen=True)
 class Operation:
-    """What it does, with which arguments (called as those of its function are), and the function."""
+    """An operation: its help, its arguments (named as those of the function), and the function that runs it."""
 
     help: str
     arguments: tuple[Argument, ...]
@@ -88,7 +88,7 @@ OPERATIONS = {
         _calls("replace_tower_folder"),
     ),
     "replace-language-model": Operation(
-        "exchange the language model of a chat model, with a new projector",
+        "replace the language model of a chat model; the projector is new",
         (
             _SOURCE,
             ("language_model", {"metavar": "LLM", "help": "a causal language model with its tokenizer"}),
@@ -104,18 +104,18 @@ OPERATIONS = {
         _calls("replace_language_model_folder", "surgery.language_model_swap"),
     ),
     "add-tokens": Operation(
-        "add tokens to tokenizer and model, with rows that begin as the mean",
+        "add tokens to tokenizer and model; new rows of the embedding are the mean of the old ones",
         (
             _SOURCE,
             _TARGET,
             ("--tokens", {"nargs": "+", "required": True, "metavar": "TOKEN", "help": "the new tokens"}),
-            ("--plain", {"action": "store_true", "help": "not special: a user's text may become such a token"}),
+            ("--plain", {"action": "store_true", "help": "not special: text of users can become such a token"}),
             _SHARDS,
         ),
         _add_tokens,
     ),
     "resize-positions": Operation(
-        "fit the tower's position table to another image size",
+        "resize the tower's position embeddings to another image size",
         (
             _SOURCE,
             _TARGET,
@@ -135,31 +135,30 @@ OPERATIONS = {
         _calls("truncate_tower_folder"),
     ),
     "merge-lora": Operation(
-        "merge an adapter into its base, or the adapters inside a checkpoint of the authors",
+        "merge an adapter into its base, or the adapters inside an original checkpoint",
         (
             _SOURCE,
             _TARGET,
-            ("--base", {"metavar": "ID_OR_FOLDER", "help": "of an adapter (default: as adapter_config.json says)"}),
+            ("--base", {"metavar": "ID_OR_FOLDER", "help": "base of the adapter (default: from adapter_config.json)"}),
             _SHARDS,
         ),
         _calls("merge_lora_folder"),
     ),
     "extract-lora": Operation(
-        "take a checkpoint of the authors with adapters in it apart: a plain one, and a peft adapter",
-        (
-            _SOURCE,
-            _TARGET,
-            ("adapter_target", {"metavar": "ADAPTER", "help": "a new folder for the adapter"}),
-        ),
+        "split an original checkpoint with adapters inside into a plain checkpoint and a peft adapter",
+        (_SOURCE, _TARGET, ("adapter_target", {"metavar": "ADAPTER", "help": "a new folder for the adapter"})),
         _calls("extract_legacy", "lora.inside_checkpoints"),
     ),
     "convert-lora": Operation(
-        "convert a peft adapter between the authors' remote code and this package",
+        "convert a peft adapter between the original remote code and this package",
         (
             _SOURCE,
             _TARGET,
-            ("--model", {"required": True, "metavar": "ID_OR_FOLDER", "help": "the model that it is for"}),
-            ("--to", {"choices": LAYOUTS, "default": "hf", "help": "whose modules it shall be for (%(default)s)"}),
+            ("--model", {"required": True, "metavar": "ID_OR_FOLDER", "help": "the model of the adapter"}),
+            (
+                "--to",
+                {"choices": LAYOUTS, "default": "hf", "help": "layout whose module names are used (%(default)s)"},
+            ),
         ),
         _calls("convert_adapter", "lora.adapters"),
     ),
@@ -177,12 +176,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the operation and say where the result is."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # what matters is an error
-    quiet_unless_watched()
-    with blame_user(f"cannot {arguments.operation}"):
+    """Run the operation and print where the result is."""
+    log_errors_only()
+    with user_errors(f"cannot {arguments.operation}"):
         for what in ("source", "tower", "language_model", "base", "model"):
             if getattr(arguments, what, None) is not None:
                 takes_adapters = what == "source" and arguments.operation.endswith("-lora")

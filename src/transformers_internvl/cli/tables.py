@@ -1,16 +1,16 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Results for the eye: columns under their heads, names to the left and figures to the right."""
+"""Tables of text."""
 
 from collections.abc import Sequence
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], rule_above: int | None = None) -> str:
-    """Columns as wide as need be, two spaces apart; the first to the left, the others to the right.
+    """A table with two spaces between columns; the first column is left-aligned, the others right-aligned.
 
     Args:
         head: the names of the columns.
-        rows: as many cells as names.
-        rule_above: a line above this row, such as the one with the sums; counted as in a list.
+        rows: each with as many cells as `head` has names.
+        rule_above: index of a row with a line above it, such as the row of sums; negative indices count from the end.
     """
     lines = [list(head), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]

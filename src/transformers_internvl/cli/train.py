@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import UserError, blame_user
+from .errors import UserError, user_errors
 from .loading import positive
 from .names import checkpoint
 from .tables import table
 
-# What this verb declares itself; any other `--name value` is a field of the recipe or of `TrainingArguments`.
+# The options that this verb declares; any other `--name value` is a field of the recipe or of `TrainingArguments`.
 _VALUES = (
     "model",
     "data",
@@ -55,21 +55,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "over the recipe. On several devices: torchrun --nproc-per-node N -m transformers_internvl.cli train ..."
     )
     add = parser.add_argument
-    add("recipe", nargs="?", metavar="RECIPE", help="a recipe's name (see --list), or a YAML file that changes one")
-    add("--model", metavar="ID_OR_FOLDER", help="the checkpoint to begin with; with --dry-run its config.json will do")
+    add("recipe", nargs="?", metavar="RECIPE", help="name of a recipe (see --list), or a YAML file that changes one")
+    add("--model", metavar="ID_OR_FOLDER", help="the checkpoint to train; with --dry-run its config.json is enough")
     add("--data", metavar="PATH", help="a meta .json, a .jsonl, or a file or folder of a `datasets` table")
-    add("--eval-data", metavar="PATH", help="what is evaluated at every checkpoint and at the end, of the same forms")
-    add("--data-root", metavar="DIR", help="the folder that paths in plain data count from (default: the data's own)")
-    add("--output", metavar="DIR", help="where checkpoints, logs and the trained model go (default: runs/RECIPE)")
+    add("--eval-data", metavar="PATH", help="data to evaluate at every checkpoint and at the end, in the same forms")
+    add("--data-root", metavar="DIR", help="folder that paths in plain data are relative to (default: the data's own)")
+    add("--output", metavar="DIR", help="folder of checkpoints, logs and the trained model (default: runs/RECIPE)")
     add("--config", metavar="FILE", help="a YAML file with any fields, in place of RECIPE or beside it")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="a field; the same as --NAME VALUE")
-    add("--on-bad-sample", metavar="raise|skip:N", help="samples that cannot be used: stop, or leave out up to N")
-    add("--text-tokens", metavar="WHICH", help="tokens that the data may write: added, regions, all, or a list A,B")
-    add("--allow-urls", action="store_true", default=None, help="fetch URLs that the data name, from public addresses")
-    add("--allow-host", action="append", metavar="NAME", help="with --allow-urls: fetch from there, too; repeatable")
-    add("--dry-run", action="store_true", help="print what would be trained, on what, and the memory it takes")
+    add("--on-bad-sample", metavar="raise|skip:N", help="samples that cannot be used: stop, or leave out at most N")
+    add(
+        "--text-tokens",
+        metavar="WHICH",
+        help="special tokens that data may contain: added, regions, all, or a list A,B",
+    )
+    add("--allow-urls", action="store_true", default=None, help="fetch URLs in the data, from public addresses only")
+    add("--allow-host", action="append", metavar="NAME", help="with --allow-urls: allow this host, too; repeatable")
+    add("--dry-run", action="store_true", help="print trained parameters, data and memory; do not train")
     add("--ranks", type=positive, metavar="N", help="with --dry-run: devices to plan for (default: torchrun's)")
-    add("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
+    add("--resume", action="store_true", help="continue from the last checkpoint in the output folder")
     add("--list", action="store_true", help="print the recipes")
 
 
@@ -82,10 +86,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     from transformers.utils import logging
 
-    warnings.simplefilter("ignore", FutureWarning)  # libraries speaking to each other
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries about other libraries
     logging.set_verbosity_error()
-    logging.disable_progress_bar()  # the bar is the run's
-    with blame_user("cannot train"):
+    logging.disable_progress_bar()  # the run has its own bar
+    with user_errors("cannot train"):
         options = _options(arguments)
         checkpoint(options.model, adapters=True)
         if arguments.dry_run:
@@ -97,11 +101,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> Any:
-    """What to run, of all that was given."""
+    """The options of the run, from recipe, YAML file and arguments."""
     from ..training.run.options import read_options
 
     if arguments.ranks is not None and not arguments.dry_run:
-        raise UserError("--ranks belongs to --dry-run; torchrun says how many there are.")
+        raise UserError("--ranks needs --dry-run; a run has as many devices as torchrun starts.")
     base = arguments.recipe or arguments.config
     if base is None:
         raise UserError("give a recipe's name (internvl train --list prints them), or a YAML file.")
@@ -112,7 +116,7 @@ def _options(arguments: argparse.Namespace) -> Any:
             raise UserError(f"--set takes NAME=VALUE, got {item!r}.")
         assigned[name] = value
     if arguments.resume and arguments.dry_run:
-        raise UserError("--resume belongs to a run, --dry-run only looks at one.")
+        raise UserError("--resume and --dry-run exclude each other: a dry run does not train.")
     for name in ("model", "data", "eval_data", "data_root", "output", "on_bad_sample", "text_tokens", "allow_urls"):
         if getattr(arguments, name) is not None:
             assigned[name] = getattr(arguments, name)
@@ -147,7 +151,7 @@ def _recipes() -> str:
         tokens, tiles = recipe.packed_tokens or recipe.max_length, recipe.packed_tiles or recipe.max_tiles
         cells = (name, recipe.objective, trains, *numbers, length, f"{packed}{tokens}", tiles, recipe.loss_reduction)
         rows.append(tuple(map(str, cells)))
-    return f"{table(head, rows)}\n\n{len(rows)} recipes. internvl train NAME --dry-run ... shows what one does."
+    return f"{table(head, rows)}\n\n{len(rows)} recipes. internvl train NAME --dry-run ... shows what a recipe does."
 
 
 def _trains(parts: tuple[str, ...]) -> str:
@@ -207,7 +211,7 @@ def _train(options: Any, resume: bool) -> None:
     from ..training.trainers.checkpoints import last_checkpoint
 
     first = int(os.environ.get("RANK", "0")) == 0
-    with blame_user("cannot train"):
+    with user_errors("cannot train"):
         run = prepare(options, resume)
         if first:
             _say(_opening(run))
@@ -229,7 +233,7 @@ def _opening(run: Any) -> str:
     text = f"{recipe.name}: {trained:,} of {total:,} parameters train{ranks}, to {run.options.output}"
     if run.begins_with_adapter:
         text += f"\nthe adapter in {run.options.model} {run.begins_with_adapter}"
-    return text if run.checkpoint is None else f"{text}\ngoing on from {run.checkpoint}"
+    return text if run.checkpoint is None else f"{text}\ncontinuing from {run.checkpoint}"
 
 
 def _closing(run: Any, result: Any) -> str:
@@ -258,7 +262,7 @@ def _merging(run: Any) -> list[str]:
 def _interrupted(checkpoint: Any, step: int) -> str:
     words = [word for word in sys.argv[1:] if word != "--resume"]
     where = "the beginning, there is no checkpoint yet" if checkpoint is None else str(checkpoint)
-    return f"\nStopped at step {step}. To go on from {where}:\n  internvl {shlex.join(words)} --resume"
+    return f"\nStopped at step {step}. To continue from {where}:\n  internvl {shlex.join(words)} --resume"
 
 
 def _say(text: str) -> None:

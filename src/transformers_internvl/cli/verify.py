@@ -1,14 +1,15 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`internvl verify`: whether two checkpoints are the same model, and where they part."""
+"""`internvl verify`: whether two checkpoints are the same model, and where they differ."""
 
 import argparse
 import sys
 
-from .errors import blame_user
+from .errors import user_errors
+from .loading import log_errors_only
 from .names import checkpoint
 from .tables import table
 
-MOST = 20  # differences that are printed without --all
+MOST = 20  # differences printed without --all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,20 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("first", metavar="A", help="a checkpoint of any InternVL format: a folder or a Hub id")
     add("second", metavar="B", help="the other one")
-    add("--no-forward", action="store_true", help="compare files alone, and do not load the models")
+    add("--no-forward", action="store_true", help="compare the files only, without loading the models")
     add("--all", action="store_true", help=f"print every difference (default: the first {MOST})")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print what was found, and return 0 for equal checkpoints and 1 for others."""
-    from transformers.utils import logging
-
     from ..conversion.layouts.verify import compare_checkpoints
-    from .loading import quiet_unless_watched
 
-    logging.set_verbosity_error()
-    quiet_unless_watched()
-    with blame_user(f"cannot compare {arguments.first} and {arguments.second}"):
+    log_errors_only()
+    with user_errors(f"cannot compare {arguments.first} and {arguments.second}"):
         for name in (arguments.first, arguments.second):
             checkpoint(name)
         found = compare_checkpoints(

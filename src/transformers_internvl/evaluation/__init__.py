@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What a model costs and how good it is: profiles, retrieval, zero-shot classification, captions, segmentation."""
+"""Quality of models: retrieval, zero-shot classification, captions, segmentation."""
 
 import lazy_loader
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""How good captions are: CIDEr-D and BLEU, as the tools of the COCO caption challenge count them.
+"""Scores of captions: CIDEr-D and BLEU, as the tools of the COCO caption challenge compute them.
 
 Both compare the n-grams (1 to 4 words) of a caption with those of its references. Words are those of the Penn
 Treebank, which the tools get from a Java program, and this file by a few patterns: lower case, `don't` is `do n't`,
@@ -47,21 +47,21 @@ def caption_words(caption: str) -> list[str]:
 def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """CIDEr-D of captions, 0 to 10; papers print a hundred times as much.
 
-    N-grams weigh by how rare they are among the pictures' references, so the score of a caption depends on the whole
-    set, and a set of one picture has no rare words: there must be two.
+    N-grams weigh by how rare they are among the images' references, so the score of a caption depends on the whole
+    set, and a set of one image has no rare words: there must be two.
 
     Args:
-        captions: one for each picture.
-        references: for each picture, at least one.
+        captions: one for each image.
+        references: for each image, at least one.
 
     Raises:
-        ValueError: other numbers of captions and pictures, a picture without references, fewer than two pictures.
+        ValueError: the numbers of captions and images differ, an image without references, fewer than two images.
     """
     counts, reference_counts = _counted(captions, references)
     if len(counts) < 2:
-        raise ValueError("CIDEr weighs words by how rare they are among pictures: give at least two pictures.")
+        raise ValueError("CIDEr weighs words by how rare they are among images: give at least two images.")
     seen_in: Ngrams = Counter(ngram for group in reference_counts for ngram in set().union(*group))
-    rarity = {ngram: math.log(len(counts) / pictures) for ngram, pictures in seen_in.items()}
+    rarity = {ngram: math.log(len(counts) / images) for ngram, images in seen_in.items()}
     unseen = math.log(len(counts))
     scores = []
     for count, group in zip(counts, reference_counts, strict=True):
@@ -75,11 +75,11 @@ def bleu(captions: Sequence[str], references: Sequence[Sequence[str]], n: int = 
     """BLEU-n of the whole set, 0 to 1: clipped precisions of 1- to n-grams, and a penalty for captions that are short.
 
     Args:
-        captions, references: as of [`cider`].
+        captions, references: see [`cider`].
         n: the longest n-grams, 1 to 4.
 
     Raises:
-        ValueError: as [`cider`], or an n that cannot be.
+        ValueError: as [`cider`], or `n` is out of range.
     """
     if not 1 <= n <= MAX_N:
         raise ValueError(f"`n` must be 1 to {MAX_N}, got {n}.")
@@ -104,15 +104,15 @@ def bleu(captions: Sequence[str], references: Sequence[Sequence[str]], n: int = 
 
 
 def _counted(captions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[Ngrams], list[list[Ngrams]]]:
-    """N-grams of captions and references, after a look at the arguments."""
+    """N-grams of captions and references. Checks the arguments."""
     if not captions or len(captions) != len(references):
         raise ValueError(
-            "There must be one caption and one list of references for each picture, got "
+            "There must be one caption and one list of references for each image, got "
             f"{len(captions)} captions and {len(references)} lists."
         )
     for index, group in enumerate(references):
         if isinstance(group, str) or not group:
-            raise ValueError(f"The references of picture {index} must be a list of at least one, got {group!r}.")
+            raise ValueError(f"The references of image {index} must be a list of at least one, got {group!r}.")
     return [_ngrams(caption) for caption in captions], [[_ngrams(text) for text in group] for group in references]
 
 
@@ -148,7 +148,7 @@ def _similarity(vectors: list[dict], count: Ngrams, others: list[dict], other_co
 
 
 def _bigrams(count: Ngrams) -> int:
-    """The length that the penalty compares: those tools count bigrams, one fewer than words."""
+    """The length that the penalty compares: the tools of COCO count bigrams, one fewer than words."""
     return sum(times for ngram, times in count.items() if len(ngram) == 2)
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Captions of pictures by InternVL-G, whose QLLaMA writes them (arXiv:2312.14238, section 4.3)."""
+"""Captions of images by InternVL-G, whose QLLaMA writes them (arXiv:2312.14238, section 4.3)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,20 +23,20 @@ def caption_images(
     batch_size: int = 8,
     fit: str = "squash",
 ) -> list[str]:
-    """One caption for each picture, without the prompt. The defaults are those of the authors' evaluation.
+    """One caption for each image, without the prompt. The defaults are those of the original evaluation.
 
     Args:
         model: [`InternVLDualEncoderModel`].
         processor: [`InternVLDualEncoderProcessor`].
-        images: as of [`embed_images`].
-        prompt: what the caption goes on from; None is `English caption:`.
+        images: see [`embed_images`].
+        prompt: the beginning that the caption continues; None is `English caption:`.
         num_beams: beams of the search; 1 is greedy.
-        min_new_tokens, max_new_tokens: fewest and most tokens of a caption.
-        batch_size: pictures at a time.
-        fit: as of [`embed_images`].
+        min_new_tokens, max_new_tokens: minimum and maximum number of tokens of a caption.
+        batch_size: images at a time.
+        fit: see [`embed_images`].
 
     Raises:
-        ValueError: as [`embed_images`], or numbers that cannot be.
+        ValueError: as [`embed_images`], or numbers out of range.
     """
     if not 0 <= min_new_tokens <= max_new_tokens or num_beams < 1:
         raise ValueError(

@@ -1,14 +1,14 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What to evaluate on: folders of classes, and lists of pictures or videos with their texts.
+"""Data of evaluations: folders of classes, and lists of images or videos with their texts.
 
     folder/cat/1.jpg            the folder below the top is the class
     folder/dog/more/2.jpg
 
     {"image": "1.jpg", "caption": "a cat"}                          a line of a .jsonl, or an item of a .json list;
-    {"image": "2.jpg", "captions": ["a dog", "a dog at home"]}      paths count from the file's own folder
+    {"image": "2.jpg", "captions": ["a dog", "a dog at home"]}      paths are relative to the file's folder
     {"video": "3.mp4", "caption": "a dog jumps"}
 
-Nothing is skipped: a file that is missing or cannot be read is an error that says where it was named.
+Nothing is skipped: a missing or unreadable file is an error that says where the file is named.
 """
 
 import json
@@ -25,12 +25,12 @@ from ..processing.sources import DECODING_ERRORS, load_image, require_regular_fi
 
 @dataclass(frozen=True)
 class Item:
-    """A picture or video.
+    """An image or video.
 
     Attributes:
         path: the file.
-        where: what named it, for messages, such as `pairs.jsonl, line 3`.
-        texts: what is said about it.
+        where: the place that names it, for messages, such as `pairs.jsonl, line 3`.
+        texts: its texts.
         label: the number of its class.
     """
 
@@ -41,10 +41,10 @@ class Item:
 
 
 class Pictures(Sequence[Image.Image]):
-    """The pictures of items, each read when it is asked for.
+    """The images of items, each read on access.
 
     Raises:
-        ValueError: on asking for one that cannot be read, with the file and what named it.
+        ValueError: on access to an unreadable image; with the file and the place that names it.
     """
 
     def __init__(self, items: Sequence[Item]):
@@ -58,28 +58,28 @@ class Pictures(Sequence[Image.Image]):
         try:
             return load_image(item.path)
         except (*DECODING_ERRORS, ValueError) as error:
-            raise ValueError(f"{item.where}: cannot read the picture {item.path}: {error}") from error
+            raise ValueError(f"{item.where}: cannot read the image {item.path}: {error}") from error
 
 
 def read_class_folder(folder: str | Path) -> tuple[list[str], list[Item]]:
     """The classes of a folder, which are the names of the folders in it, and all files below these.
 
-    Hidden files and folders do not count, nor do files beside the folders of the classes.
+    Hidden files and folders, and files beside the folders of the classes, are ignored.
 
     Raises:
         ValueError: no such folder, no folders in it, or one without files.
     """
     root = Path(folder)
     if not root.is_dir():
-        raise ValueError(f"{root} is no folder: give one that holds a folder of pictures for every class.")
+        raise ValueError(f"{root} is no folder: give a folder with one folder of images for each class.")
     classes = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
-        raise ValueError(f"{root} holds no folders: there must be one for every class, with its pictures.")
+        raise ValueError(f"{root} holds no folders: there must be one for each class, with its images.")
     items: list[Item] = []
     for label, entry in enumerate(classes):
         found = [Item(path, f"class {entry.name}", label=label) for path in _files(entry)]
         if not found:
-            raise ValueError(f"{entry} holds no files: put pictures there, or remove the folder.")
+            raise ValueError(f"{entry} holds no files: put images there, or remove the folder.")
         items += found
     return [entry.name for entry in classes], items
 
@@ -88,12 +88,12 @@ def read_pairs(file: str | Path, kind: str = "image", *, needs_text: bool = True
     """The items of a `.jsonl` or `.json` file.
 
     Args:
-        file: the file; its paths count from its own folder.
+        file: the file; its paths are relative to its folder.
         kind: `"image"` or `"video"`, the key that holds the path.
         needs_text: whether an item without `caption` or `captions` is an error.
 
     Raises:
-        ValueError: the file is none, empty or no JSON, or an item of it is not as it should be; with file and line.
+        ValueError: the file is missing, empty or no JSON, or an item has another form; with file and line.
     """
     source = Path(file)
     items = [_item(fields, where, source, kind, needs_text) for where, fields in _entries(source)]
@@ -103,10 +103,10 @@ def read_pairs(file: str | Path, kind: str = "image", *, needs_text: bool = True
 
 
 def read_pictures(paths: Sequence[str | Path]) -> list[Item]:
-    """The items of files and folders of pictures, in order; folders with all that is below them.
+    """The items of files and folders of images, in order; folders with all files below them.
 
     Raises:
-        ValueError: a path to nothing, or a folder without files.
+        ValueError: a path that does not exist, or a folder without files.
     """
     items: list[Item] = []
     for path in map(Path, paths):
@@ -128,14 +128,14 @@ def _hidden(path: Path) -> bool:
 
 
 def _entries(source: Path) -> Iterator[tuple[str, Any]]:
-    """Where each entry stands, and what it holds."""
+    """The place and the content of each entry."""
     try:
         require_regular_file(source)
         text = source.read_text(encoding="utf-8-sig")  # with or without a byte order mark
     except (OSError, ValueError) as error:
         raise ValueError(f"Cannot read {source}: {error}") from error
     if source.suffix == ".jsonl":
-        # Not `splitlines`, which also cuts at characters that a JSON string may hold, such as U+2028.
+        # Not `splitlines`, which also splits at characters that a JSON string may hold, such as U+2028.
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 where = f"{source}, line {number}"

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Pictures, texts and videos as vectors of the shared space of InternVL-C and InternVL-G, in batches.
+"""Images, texts and videos as vectors of the shared space of InternVL-C and InternVL-G, in batches.
 
 Shape letters: N items, E width of the shared space.
 """
@@ -17,7 +17,7 @@ from ..processing.videos.video_decoding import VideoReader
 from ..processing.videos.video_frames import frame_files
 
 FITS = ("crop", "squash")
-"""How a picture becomes a square: shorter side and centre crop, or without regard to its shape."""
+"""How an image becomes a square: shorter side and centre crop, or resized without keeping its aspect ratio."""
 
 
 @torch.no_grad()
@@ -30,23 +30,23 @@ def embed_images(
     batch_size: int = 32,
     fit: str = "crop",
 ) -> torch.Tensor:
-    """Vectors of pictures.
+    """Vectors of images.
 
     Args:
         model: [`InternVLDualEncoderModel`], or its vision half for mode InternVL-C.
         processor: [`InternVLDualEncoderProcessor`].
-        images: PIL images, arrays, paths or URLs, one by one as they are needed: a sequence that opens its pictures
-            when they are asked for keeps memory small.
+        images: PIL images, arrays, paths or URLs, read one by one: a sequence that opens its images
+            on access needs little memory.
         mode: `"InternVL-C"` or `"InternVL-G"`.
-        batch_size: pictures at a time.
-        fit: `"crop"`, the shorter side scaled and the centre cut out, as the authors classify; `"squash"`, scaled to
-            the square without regard to the shape, as they retrieve and caption.
+        batch_size: images at a time.
+        fit: `"crop"`, resized by the shorter side and cropped at the centre, as the original code classifies;
+            `"squash"`, resized to the square, as the original code retrieves and captions.
 
     Returns:
         `(N, E)`, float32, normalized, on the CPU.
 
     Raises:
-        ValueError: no picture, a picture that cannot be read, an unknown mode or fit.
+        ValueError: no image, an image that cannot be read, an unknown mode or fit.
     """
     options = fit_options(processor, fit)
     parts = []
@@ -68,13 +68,13 @@ def embed_texts(
         processor: [`InternVLDualEncoderProcessor`], which adds `summarize:` and the end token.
         texts: in any language.
         batch_size: texts at a time.
-        truncation: cut texts of more than 80 tokens, as the authors do.
+        truncation: truncate texts to 80 tokens, as the original code does.
 
     Returns:
         `(N, E)`, float32, normalized, on the CPU.
 
     Raises:
-        ValueError: no text, or one that is too long and shall not be cut.
+        ValueError: no text, or a text that is too long, without `truncation`.
     """
     parts = []
     for where, batch in in_batches(texts, batch_size, "texts"):
@@ -99,11 +99,11 @@ def embed_videos(
     """Vectors of videos: the mean of the normalized vectors of their frames, normalized again (section 4.3).
 
     Args:
-        model, processor, mode, fit: as of [`embed_images`].
-        videos: paths, URLs or open binary files (read with PyAV), or frames: folders of pictures, or lists of them in
+        model, processor, mode, fit: see [`embed_images`].
+        videos: paths, URLs or open binary files (read with PyAV), or frames: folders of images, or lists of them in
             any form.
-        num_frames: frames of a video, each the middle of an equal part of it: 1 is the centre frame, the paper's other
-            choice is 8. A video with fewer frames gives all it has.
+        num_frames: frames of a video, each the middle of an equal part of it: 1 is the centre frame, the paper also
+            uses 8. Of a video with fewer frames, all are used.
         batch_size: frames at a time.
 
     Returns:
@@ -126,7 +126,7 @@ def embed_videos(
 
 
 def fit_options(processor: Any, fit: str) -> dict[str, Any]:
-    """What to tell the image processor for a fit; see [`embed_images`].
+    """The options of the image processor for a fit; see [`embed_images`].
 
     Raises:
         ValueError: an unknown fit.
@@ -140,7 +140,7 @@ def fit_options(processor: Any, fit: str) -> dict[str, Any]:
 
 
 def in_batches(items: Sequence[Any], batch_size: int, what: str) -> Iterator[tuple[str, list[Any]]]:
-    """The items, `batch_size` at a time and not before they are needed, with a bar where stderr is a terminal.
+    """The items in batches, read one batch at a time, with a progress bar if stderr is a terminal.
 
     Args:
         items: anything with a length and an index.
@@ -148,7 +148,7 @@ def in_batches(items: Sequence[Any], batch_size: int, what: str) -> Iterator[tup
         what: what they are, in the plural.
 
     Yields:
-        Which items they are, for messages (`images 32 to 63`, counted from 0), and the items.
+        The name of the batch for messages (`images 32 to 63`, counted from 0), and its items.
 
     Raises:
         ValueError: no items, or a size below 1.
@@ -175,7 +175,7 @@ def _vectors(features: Any) -> torch.Tensor:
 
 
 def _middle_frames(video: Any, num_frames: int) -> list[Any]:
-    """The frames to look at, in order, each once."""
+    """The selected frames, in order, each once."""
     if isinstance(video, (str, os.PathLike)) and os.path.isdir(video):
         video = frame_files(video)
     if isinstance(video, (list, tuple)):

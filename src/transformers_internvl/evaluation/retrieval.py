@@ -18,13 +18,13 @@ def recall_at_k(
     """Recall at k of both directions.
 
     An image is found at k if one of its texts is among the k most similar ones, a text if its image is. Ties count
-    against the model: whatever is wrong and as similar as the right answer ranks before it, so a model that finds all
-    things alike recalls nothing.
+    against the model: whatever is wrong and as similar as the right answer ranks before it, so a model for which
+    everything is equally similar has a recall of 0.
 
     Args:
         similarity: `(N, T)`, the higher the closer; any scale.
         ks: the ranks to report.
-        image_of_text: `(T,)`, which image a text belongs to; an image may have several, as in COCO and Flickr30K.
+        image_of_text: `(T,)`, the image of each text; an image may have several texts, as in COCO and Flickr30K.
             None: text `i` belongs to image `i`.
 
     Returns:
@@ -32,7 +32,7 @@ def recall_at_k(
         from 0 to 1.
 
     Raises:
-        ValueError: a shape, k or image that cannot be, an image without a text, or a similarity that is no number.
+        ValueError: a wrong shape, a `k` or image out of range, an image without a text, or NaN.
     """
     owners = _owners(similarity, ks, image_of_text)  # (T,)
     correct = similarity[owners, torch.arange(len(owners), device=similarity.device)]  # (T,)
@@ -50,14 +50,19 @@ def recall_at_k(
     return {**recalls, "mean_recall": sum(recalls.values()) / len(recalls)}
 
 
+def check_ranks(ks: Sequence[int]) -> None:
+    """Raise `ValueError` unless there are ranks, all of them from 1."""
+    if not ks or min(ks) < 1:
+        raise ValueError(f"`ks` must be ranks from 1, got {list(ks)}.")
+
+
 def _owners(similarity: torch.Tensor, ks: Sequence[int], image_of_text: Any) -> torch.Tensor:
-    """The image of every text `(T,)`, after a look at all arguments."""
+    """The image of every text `(T,)`, after checking all arguments."""
     if similarity.dim() != 2 or 0 in similarity.shape:
         raise ValueError(f"`similarity` must be (images, texts), at least one of each, got {tuple(similarity.shape)}.")
     if similarity.isnan().any():
         raise ValueError("`similarity` holds NaN, which has no rank: check the embeddings.")
-    if not ks or min(ks) < 1:
-        raise ValueError(f"`ks` must be ranks from 1, got {list(ks)}.")
+    check_ranks(ks)
     images, texts = similarity.shape
     if image_of_text is None:
         if images != texts:
@@ -88,16 +93,16 @@ def retrieve(
     batch_size: int = 32,
     truncation: bool = False,
 ) -> dict[str, float]:
-    """Recall of a model on pictures and their texts; see [`recall_at_k`].
+    """Recall of a model on images and their texts; see [`recall_at_k`].
 
-    Pictures are squashed to the model's square, as the authors do for retrieval.
+    Images are squashed to the model's square, as in the original retrieval.
 
     Args:
-        model, processor, images, mode, batch_size: as of [`embed_images`].
+        model, processor, images, mode, batch_size: see [`embed_images`].
         texts: all texts.
         image_of_text: which image each belongs to.
         ks: the ranks to report.
-        truncation: as of [`embed_texts`].
+        truncation: see [`embed_texts`].
     """
     image_embeds = embed_images(model, processor, images, mode=mode, batch_size=batch_size, fit="squash")
     text_embeds = embed_texts(model, processor, texts, batch_size=batch_size, truncation=truncation)
@@ -122,8 +127,8 @@ def retrieve_videos(
     The keys of the result are those of [`recall_at_k`], with videos in the place of images.
 
     Args:
-        model, processor, videos, num_frames, mode, batch_size: as of [`embed_videos`].
-        texts, video_of_text, ks, truncation: as of [`retrieve`].
+        model, processor, videos, num_frames, mode, batch_size: see [`embed_videos`].
+        texts, video_of_text, ks, truncation: see [`retrieve`].
     """
     video_embeds = embed_videos(
         model, processor, videos, num_frames=num_frames, mode=mode, batch_size=batch_size, fit="squash"

@@ -22,7 +22,7 @@ class SegmentationScore:
 
 
 class MeanIoU:
-    """Counts pixels batch by batch; an image weighs as many pixels as it has.
+    """Counts pixels batch by batch. All pixels weigh the same.
 
     Args:
         num_labels: N.

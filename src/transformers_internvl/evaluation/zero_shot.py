@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Zero-shot classification of pictures and videos with InternVL-C and InternVL-G (arXiv:2312.14238, section 4.3).
+"""Zero-shot classification of images and videos with InternVL-C and InternVL-G (arXiv:2312.14238, section 4.3).
 
-A class is described by several sentences; the mean of their vectors stands for it, and what is nearest wins.
+A class is described by several sentences and represented by the mean of their vectors. The nearest class wins.
 
 Shape letters: N items, K classes, E width of the shared space.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .embedding import embed_images, embed_texts, embed_videos
+from .retrieval import check_ranks
 
 # Name -> sentences with `{}` where the name of a class goes. For other languages, pass sentences of that language.
 TEMPLATES: dict[str, tuple[str, ...]] = {
@@ -75,7 +76,7 @@ def zero_shot_classifier(
     """One vector for each class: the mean of the normalized vectors of its sentences, normalized again.
 
     Args:
-        model, processor, batch_size: as of [`embed_texts`].
+        model, processor, batch_size: see [`embed_texts`].
         class_names: a name a class, or a list of its names.
         templates: sentences with `{}` in the place of the name; see [`TEMPLATES`].
 
@@ -101,10 +102,10 @@ def ranks_of_right(scores: torch.Tensor, labels: Sequence[int] | torch.Tensor) -
         labels: `(N,)`, the right classes.
 
     Returns:
-        `(N,)`, whole numbers; 0 is right at once.
+        `(N,)`, integers; 0: the right class has the highest score.
 
     Raises:
-        ValueError: shapes or labels that cannot be, or a score that is no number.
+        ValueError: a wrong shape, a label out of range, or a score that is NaN.
     """
     targets = torch.as_tensor(labels, device=scores.device).long()
     if scores.dim() != 2 or 0 in scores.shape or targets.shape != scores.shape[:1]:
@@ -125,14 +126,13 @@ def top_k_accuracy(
     """How often the right class is among the k best: `{"top1": ..., "top5": ...}`, from 0 to 1.
 
     Args:
-        scores, labels: as of [`ranks_of_right`].
+        scores, labels: see [`ranks_of_right`].
         ks: the ranks to report.
 
     Raises:
         ValueError: as [`ranks_of_right`], or a rank below 1.
     """
-    if not ks or min(ks) < 1:
-        raise ValueError(f"`ks` must be ranks from 1, got {list(ks)}.")
+    check_ranks(ks)
     ranks = ranks_of_right(scores, labels)
     return {f"top{k}": (ranks < k).double().mean().item() for k in ks}
 
@@ -146,10 +146,10 @@ def classify_images(
     mode: str = "InternVL-C",
     batch_size: int = 32,
 ) -> torch.Tensor:
-    """Cosines `(N, K)` of pictures and classes.
+    """Cosines `(N, K)` of images and classes.
 
     Args:
-        model, processor, images, mode, batch_size: as of [`embed_images`].
+        model, processor, images, mode, batch_size: see [`embed_images`].
         classifier: `(K, E)` of [`zero_shot_classifier`].
     """
     return embed_images(model, processor, images, mode=mode, batch_size=batch_size) @ classifier.T
@@ -168,7 +168,7 @@ def classify_videos(
     """Cosines `(N, K)` of videos and classes; a video is the mean of its frames.
 
     Args:
-        model, processor, videos, num_frames, mode, batch_size: as of [`embed_videos`].
+        model, processor, videos, num_frames, mode, batch_size: see [`embed_videos`].
         classifier: `(K, E)` of [`zero_shot_classifier`].
     """
     vectors = embed_videos(model, processor, videos, num_frames=num_frames, mode=mode, batch_size=batch_size)

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The embedded demo: an InternVL in miniature that reads numbers, names colors and counts shapes, and pictures to try.
+"""The embedded demo: a tiny InternVL that reads numbers, names colors and counts shapes, and sample images.
 
 It was trained by `python -m lab.nano.training` in the repository; `lab` is not part of the package.
 """
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def nano_path() -> Path:
-    """The folder of the embedded checkpoint, in the `internvl` layout: hand it to any `from_pretrained`."""
+    """The folder of the embedded checkpoint, in the `internvl` layout, for any `from_pretrained`."""
     return Path(__file__).parent / "checkpoint"
 
 
 def sample_images() -> dict[str, Path]:
-    """The sample pictures (PNG) by name: `"number"`, `"color"` and `"count"`."""
+    """The sample images (PNG) by name: `"number"`, `"color"` and `"count"`."""
     return {path.stem: path for path in sorted((Path(__file__).parent / "samples").glob("*.png"))}
 
 

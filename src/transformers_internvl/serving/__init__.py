@@ -1,2 +1,2 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The server behind `internvl serve`: bounds, checks, media, processes and answers."""
+"""The server behind `internvl serve`: limits, checks, media, preparation and generation."""

@@ -1,9 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The application: transformers' own chat server, with our models behind it and nothing else.
 
-What is different from `transformers serve`: models are those that were loaded at the start; pictures are fetched and
-cut on other threads than the one that serves; requests are checked; routes that take raw prompts or load models are
-left out.
+Differences from `transformers serve`: only models loaded at the start are served; images are fetched and prepared
+outside of the event loop; requests are checked; routes that take raw prompts or load models are left out.
 """
 
 import asyncio
@@ -29,23 +28,23 @@ from .hosts import Hosts
 from .inputs import Heavy
 from .media import Limits, Reading
 from .preparing import kind_of
-from .requests import COLDEST, RequestError, check_request, generation_options, source_of
+from .requests import COLDEST, FAILED, RequestError, check_request, generation_options, media_parts, source_of
 from .slots import FairSlots, unless_left
 
 ROUTES = ("/health", "/v1/chat/completions", "/v1/models")
-_FETCHING = 32  # requests that fetch at a time
+_FETCHING = 32  # requests that fetch at the same time
 _FETCHING_OF_CLIENT = 8
-_TURNS = 1  # requests of a model that are answered at a time
-# Requests of a model that are prepared, or hold what was prepared for them, at a time. Texts take little.
+_TURNS = 1  # requests of a model that are answered at the same time
+# Requests of a model that are prepared, or keep their inputs, at the same time. Texts are cheap.
 _PREPARED = {"text": 8, "image": 2, "heavy": 1, "video": 1}
-# Bodies whose JSON is read at a time, by most bytes.
+# Maximum size of a body -> how many such bodies are decoded at the same time.
 _READ = {4 << 20: 2, 1 << 62: 1}
-_SHORTEST_BOUND = 256  # bytes that are granted to every token: texts of unknown characters can be one
+_SHORTEST_BOUND = 256  # bytes a token, at least: unknown characters can become a single token
 
 
 @dataclass
 class Served:
-    """A model, its processor, the thread it runs on, who may prepare inputs for it, and whose turn it is."""
+    """A model, its processor, its thread, and the slots for preparing inputs and for generation."""
 
     model: Any
     processor: Any
@@ -56,21 +55,21 @@ class Served:
 
     @property
     def context(self) -> int:
-        """Most tokens of a prompt and its answer."""
+        """Maximum number of tokens of a prompt and its answer."""
         return int(self.model.config.get_text_config(decoder=True).max_position_embeddings)
 
     @cached_property
     def most_text(self) -> int:
-        """Most bytes of text that may fit into the context: as many of the longest token."""
+        """Maximum number of bytes of text that can fit into the context."""
         pieces = self.processor.tokenizer.get_vocab()
         return self.context * max(_SHORTEST_BOUND, *(len(piece.encode(errors="replace")) for piece in pieces))
 
 
 class ServedModels(ModelManager):
-    """The models by the names that requests use. None is ever loaded because a request names it."""
+    """The models by name. A request never loads a model."""
 
     def __init__(self, models: dict[str, Served]):
-        super().__init__(device="cpu")  # where the models are was chosen before
+        super().__init__(device="cpu")  # not used: the models are loaded already
         self.models = models
 
     def find(self, name: str | None) -> tuple[str, Served]:
@@ -87,18 +86,18 @@ class ServedModels(ModelManager):
         return name, self.models[name]
 
     def list_models(self, cache_dir: str | None = None) -> list[dict]:
-        """What `/v1/models` lists: the models that are served, and no other that lies in the Hub's cache."""
+        """The list for `/v1/models`: the served models, and none of the Hub's cache."""
         same = {"object": "model", "owned_by": "internvl", "status": {"value": "loaded"}}
         return [{"id": name, "created": served.since, **same} for name, served in self.models.items()]
 
 
 class ChatHandler(ChatCompletionHandler):
-    """`/v1/chat/completions`: transformers' answers, our way to the inputs.
+    """`/v1/chat/completions`: answers by transformers' handler, from inputs that we prepare.
 
     Args:
-        models: those that are served.
-        prepare: makes inputs of messages (see `preparing`).
-        limits: of a request.
+        models: the served models.
+        prepare: prepares the inputs for messages (see `preparing`).
+        limits: limits of a request.
     """
 
     def __init__(self, models: ServedModels, prepare: Any, limits: Limits):
@@ -109,7 +108,7 @@ class ChatHandler(ChatCompletionHandler):
         self.fetches: dict[str, FairSlots] = {}
 
     async def read_body(self, data: bytearray, asking: Client) -> dict[str, Any]:
-        """The JSON object of a large body. Very large ones wait for each other."""
+        """The JSON object of a large body. Very large bodies are decoded one at a time."""
         most_text = max(served.most_text for served in self.models.models.values())
         slots = next(slots for size, slots in self.large.items() if len(data) <= size)
         await unless_left(slots.acquire(asking.name), asking.gone)
@@ -119,11 +118,11 @@ class ChatHandler(ChatCompletionHandler):
             slots.release()
 
     async def handle_request(self, body: dict, request_id: str) -> Any:
-        """Check, read, prepare, wait for a turn, answer."""
+        """Check, fetch, prepare, wait for a turn, generate."""
         asking = client.get()
         body = asking.body
         check_request(body)
-        self._validate_request(body)  # fields that OpenAI does not know
+        self._validate_request(body)  # warns about fields that OpenAI's API does not have
         name, served = self.models.find(body.get("model"))
         check_text(body, served.most_text)
         try:
@@ -132,21 +131,23 @@ class ChatHandler(ChatCompletionHandler):
             inputs, slots = await self._prepared(name, messages, options, asking)
             del messages
             asking.forget()
+            return await self._answered(body, request_id, name, inputs, slots, asking)
         except Cancelled as error:
             raise RequestError("The client has left.", status=499) from error
+
+    async def _answered(
+        self, body: dict, request_id: str, name: str, inputs: dict[str, Any], slots: FairSlots, asking: Client
+    ) -> Any:
+        """Wait for a turn and generate. `slots` get back the one that the inputs hold."""
+        served = self.models.models[name]
 
         def freed() -> None:
             slots.release()
             served.turns.release()
 
         stops = body.get("stop") or []
-        turn = Turn(
-            served.thread,
-            [stops] if isinstance(stops, str) else stops,
-            body.get("seed"),
-            asking.left,
-            freed,
-        )
+        stops = [stops] if isinstance(stops, str) else stops
+        turn = Turn(served.thread, stops, body.get("seed"), asking.left, freed)
         took_turn = False
         try:
             config = self._config(body, served, inputs["input_ids"].shape[1])
@@ -157,8 +158,6 @@ class ChatHandler(ChatCompletionHandler):
             if body.get("stream"):
                 return self._streaming(*arguments, gen_manager=turn)
             return await self._non_streaming(*arguments, gen_manager=turn)
-        except Cancelled as error:
-            raise RequestError("The client has left.", status=499) from error
         finally:
             if not turn.begun:
                 slots.release()
@@ -168,7 +167,7 @@ class ChatHandler(ChatCompletionHandler):
     async def _prepared(
         self, name: str, messages: list[dict], options: dict[str, Any], asking: Client
     ) -> tuple[dict[str, Any], FairSlots]:
-        """The inputs, and the slots of which one is taken. Pictures that take long wait for others like them only."""
+        """The inputs, and the slots of which one is taken. Heavy images wait for other heavy ones only."""
         served, kind = self.models.models[name], kind_of(messages)
         while True:
             slots = served.prepared[kind]
@@ -185,20 +184,15 @@ class ChatHandler(ChatCompletionHandler):
                     slots.release()
 
     async def _read(self, body: dict, asking: Client) -> list[dict]:
-        """The messages with the bytes of pictures and videos. What is not fetched waits for no fetch."""
+        """The messages with the bytes of images and videos. A request without URLs does not wait for fetches."""
         given = body.pop("messages")
-        sources = [
-            source_of(part)
-            for message in given
-            for part in (message["content"] if isinstance(message["content"], list) else [])
-            if part["type"] != "text"
-        ]
+        sources = map(source_of, media_parts(given))
         if not any(isinstance(source, str) and is_url(source) for source in sources):
-            return Reading(self.limits).messages(given)  # of a small body, or decoded already
+            return Reading(self.limits).messages(given)  # data URIs of a small body, or bytes
         slots = self.fetches.setdefault(asking.name, FairSlots(_FETCHING_OF_CLIENT))
         reading = Reading(self.limits)
         try:
-            async with asyncio.timeout(self.limits.seconds + 1):  # resolvers and queues have no time of their own
+            async with asyncio.timeout(self.limits.seconds + 1):  # name resolution and queues have no limit
                 await unless_left(slots.acquire(asking.name), asking.gone)
                 reading = Reading(self.limits)
                 fetched = asyncio.get_running_loop().run_in_executor(self.fetching, reading.messages, given)
@@ -211,17 +205,17 @@ class ChatHandler(ChatCompletionHandler):
             self._forget(asking.name)
 
     def _fetched(self, done: asyncio.Future, name: str, slots: FairSlots) -> None:
-        done.exception()  # known, although nobody may wait for it any more
+        done.exception()  # marks it as retrieved, also when the client has left
         slots.release()
         self._forget(name)
 
     def _forget(self, name: str) -> None:
-        """Keep no slots of a client who fetches nothing."""
+        """Drop the slots of a client that fetches nothing."""
         if name in self.fetches and self.fetches[name].free == _FETCHING_OF_CLIENT:
             del self.fetches[name]
 
     def _config(self, body: dict, served: Served, prompt: int) -> Any:
-        """How to generate. Raises `RequestError` if prompt and answer do not fit into the model's context."""
+        """The generation config. Raises `RequestError` if prompt and answer do not fit into the model's context."""
         options = generation_options(body)
         asked = body.get("max_completion_tokens") or body.get("max_tokens") or options.pop("max_new_tokens", None)
         room = served.context - prompt
@@ -234,7 +228,7 @@ class ChatHandler(ChatCompletionHandler):
             )
         kept = {k: v for k, v in body.items() if k not in ("generation_config", "seed", "stop", "temperature")}
         config = self._build_generation_config(kept, served.model.generation_config)
-        config.num_beams = 1  # answers come token by token
+        config.num_beams = 1  # streaming needs one beam
         config.max_new_tokens = asked or min(config.max_new_tokens, room)
         if body.get("logit_bias"):
             size = served.model.config.get_text_config(decoder=True).vocab_size
@@ -253,7 +247,7 @@ class ChatHandler(ChatCompletionHandler):
 
 
 def _placed(inputs: dict[str, Any], model: Any) -> dict[str, Any]:
-    """Inputs on the model's device, pictures in its number format."""
+    """Inputs on the model's device, images in its dtype."""
     return {
         name: value.to(model.device, dtype=model.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
@@ -262,13 +256,13 @@ def _placed(inputs: dict[str, Any], model: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What all requests together may take.
+    """Limits of all requests together.
 
     Attributes:
-        requests: most that wait for their answers.
+        requests: maximum number of waiting requests.
         of_client: the same, of one client.
-        body: most bytes of a body.
-        bodies: most bytes of all bodies that are held.
+        body: maximum number of bytes of a body.
+        bodies: maximum number of bytes of all bodies in memory.
     """
 
     requests: int = 256
@@ -278,7 +272,7 @@ class Bounds:
 
 
 def build_app(models: dict[str, Served], prepare: Any, hosts: Hosts, limits: Limits, bounds: Bounds) -> Any:
-    """The ASGI application that serves `models`, by name, to those who ask for `hosts`."""
+    """The ASGI application that serves `models`, by name, to requests for `hosts`."""
     served = ServedModels(models)
     handler = ChatHandler(served, prepare, limits)
     app = build_server(served, handler, None, None, None, None, handler.generation_state)
@@ -312,4 +306,4 @@ async def _refuse_http(_request: Any, error: Any) -> JSONResponse:
 
 
 async def _fail(_request: Any, _error: Any) -> JSONResponse:
-    return await _refuse(_request, RequestError("The server failed on this request; its log says why.", 500))
+    return await _refuse(_request, RequestError(FAILED, 500))

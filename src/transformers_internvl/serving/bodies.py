@@ -1,12 +1,12 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Large bodies: their JSON is read and their data URIs are decoded where that stops nobody (see `helper`)."""
+"""Large bodies: their JSON and data URIs are decoded outside of the event loop (see `helper`)."""
 
 from typing import Any
 
 from ..processing.fetching import is_url
 from .guard import parse
 from .media import Limits, Reading
-from .requests import RequestError, check_request, source_of, text_bytes
+from .requests import RequestError, check_request, media_parts, source_of, text_bytes
 
 
 def read_body(data: bytes | bytearray, most_text: int, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
@@ -14,8 +14,8 @@ def read_body(data: bytes | bytearray, most_text: int, limits: Limits) -> tuple[
 
     Args:
         data: the body.
-        most_text: most bytes of its texts.
-        limits: of the bytes of pictures and videos.
+        most_text: maximum number of bytes of its texts.
+        limits: of the bytes of images and videos.
 
     Raises:
         RequestError: it cannot be served.
@@ -24,7 +24,7 @@ def read_body(data: bytes | bytearray, most_text: int, limits: Limits) -> tuple[
     check_request(body)
     check_text(body, most_text)
     reading, found = Reading(limits), []
-    for part in _media(body):
+    for part in media_parts(body["messages"]):
         source = source_of(part)
         if is_url(source):
             continue
@@ -34,8 +34,8 @@ def read_body(data: bytes | bytearray, most_text: int, limits: Limits) -> tuple[
 
 
 def with_data(body: dict[str, Any], found: list[bytes]) -> dict[str, Any]:
-    """What `read_body` gave, with bytes in place of the numbers."""
-    for part in _media(body):
+    """The result of `read_body`, with bytes in place of the numbers."""
+    for part in media_parts(body["messages"]):
         if isinstance(source_of(part), int):
             _set_source(part, found[source_of(part)])
     return body
@@ -50,12 +50,6 @@ def check_text(body: dict[str, Any], most: int) -> None:
             param="messages",
             code="context_length_exceeded",
         )
-
-
-def _media(body: dict[str, Any]) -> list[dict[str, Any]]:
-    contents = [message["content"] for message in body["messages"]]
-    parts = [part for content in contents if isinstance(content, list) for part in content]
-    return [part for part in parts if part["type"] != "text"]
 
 
 def _set_source(part: dict[str, Any], source: Any) -> None:

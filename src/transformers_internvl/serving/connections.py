@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Connections: how many there may be, and how long a client may take to say what it wants.
+"""Connections: their maximum number, and deadlines for the headers of requests.
 
-uvicorn waits for the first line of a request, and for the end of its headers, without an end. Here they have
-`HEADER_SECONDS`, and where connections are too many, the ones that have waited longest for their clients make room: a
-client that asks gets in, however many others only hold on.
+uvicorn waits without a limit for the first line of a request and for the end of its headers. Here the limit is
+`HEADER_SECONDS`. If there are too many connections, the oldest ones without a whole request are closed, so that idle
+connections cannot keep other clients out.
 """
 
 import asyncio
@@ -14,17 +14,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_SECONDS = 10.0
 SEND_SECONDS = 60.0
-"""Longest time for a client to take a part of an answer."""
+"""Maximum time for a client to receive a part of an answer."""
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection of uvicorn's HTTP/1.1 server, with deadlines for headers. Subclasses say how many there may be."""
+    """A connection of uvicorn's HTTP/1.1 server, with deadlines for headers. Subclasses set `most`."""
 
     most = 1024
-    """Most connections at a time."""
+    """Maximum number of connections."""
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for a request; make room for it first."""
+        """Begin to wait for a request, and close another connection if there are too many."""
         self.deadline: asyncio.TimerHandle | None = None
         self.sending: asyncio.TimerHandle | None = None
         super().connection_made(transport)
@@ -34,7 +34,7 @@ class BoundedProtocol(H11Protocol):
             self._make_room()
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come; the rest of a request's headers has its time, too."""
+        """Receive data. Incomplete headers get a deadline, too."""
         super().data_received(data)
         if self._asked():
             self._expect_no_more()
@@ -42,18 +42,18 @@ class BoundedProtocol(H11Protocol):
             self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for."""
+        """Cancel the deadlines."""
         self._expect_no_more()
         self._sent()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not read: it has its time, too."""
+        """The client does not read: begin its deadline."""
         super().pause_writing()
         self.sending = self.loop.call_later(SEND_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client has read."""
+        """The client has read: cancel its deadline."""
         super().resume_writing()
         self._sent()
 
@@ -63,11 +63,11 @@ class BoundedProtocol(H11Protocol):
             self.sending = None
 
     def _asked(self) -> bool:
-        """Whether the headers of a request are here, which is not answered yet."""
+        """Whether the headers of an unanswered request have been received."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _complete(self) -> bool:
-        """Whether a whole request is here and waits for its answer: what may not be closed to make room."""
+        """Whether a whole request waits for its answer: such a connection is not closed to make room."""
         return self._asked() and not self.cycle.more_body
 
     def _expect(self) -> None:
@@ -84,7 +84,7 @@ class BoundedProtocol(H11Protocol):
             self.transport.abort()
 
     def _make_room(self) -> None:
-        """Close the oldest connection without a whole request, of the client that has most of these."""
+        """Close a connection without a whole request: the oldest one of the client that has most of these."""
         others: set[Any] = self.connections
         idle = [other for other in others if other is not self and not other._complete()]
         if not idle:
@@ -92,11 +92,14 @@ class BoundedProtocol(H11Protocol):
             return
         of_client: dict[str, int] = {}
         for other in idle:
-            name = (other.client or ("",))[0]
-            of_client[name] = of_client.get(name, 0) + 1
-        victim = max(idle, key=lambda other: (of_client[(other.client or ("",))[0]], -other.since))
+            of_client[_address(other)] = of_client.get(_address(other), 0) + 1
+        victim = max(idle, key=lambda other: (of_client[_address(other)], -other.since))
         victim.transport.abort()
         others.discard(victim)
+
+
+def _address(connection: Any) -> str:
+    return (connection.client or ("",))[0]
 
 
 def bounded(connections: int) -> type[BoundedProtocol]:

@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""One request's turn with the model: on the model's own thread, token by token, until its end, a stop text or a leave.
+"""Generation of one answer on the model's thread, until its end, a stop text, or the client leaves.
 
-transformers' server offers continuous batching to language models only, so requests to a model with pictures are
-answered one after another, each exactly as a direct call would be.
+transformers' server offers continuous batching to language models only, so requests to a model with images are
+answered one after another, with the result of a direct call.
 """
 
 import asyncio
@@ -16,8 +16,9 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.cli.serving.utils import BaseGenerateManager, InferenceThread, _StreamError, set_torch_seed
 from transformers.utils import logging
 
+from .requests import FAILED
+
 logger = logging.get_logger(__name__)
-_FAILED = "The server failed on this request; its log says why."
 
 
 class Cancelled(Exception):
@@ -25,13 +26,13 @@ class Cancelled(Exception):
 
 
 class Answer:
-    """The streamer of one `generate` call: gathers the text, hands it on, and knows when a stop text has come.
+    """The streamer of one `generate` call: collects the text, passes it on, and detects stop texts.
 
     Args:
         decode: token ids to text.
-        stops: texts that end the answer and are no part of it.
+        stops: texts that end the answer and are not part of it.
         emit: called with each new piece of text; None keeps it.
-        cancelled: set when nobody waits any more.
+        cancelled: set when the client has left.
     """
 
     def __init__(
@@ -45,14 +46,14 @@ class Answer:
         self.ids: list[int] = []
         self.text, self.stopped = "", False
         self._prompt_seen = False
-        self._start = self._read = self._sent = 0  # of the last piece, its end, the length that was handed on
+        self._start = self._read = self._sent = 0  # start and end of the last piece, length passed on
 
     @property
     def total_tokens(self) -> int:
         return len(self.ids)
 
     def cancel(self) -> None:
-        """Nobody waits any more: the next token ends the call."""
+        """The client has left: the next token ends the call."""
         self.cancelled.set()
 
     def put(self, value: Any) -> None:
@@ -63,7 +64,7 @@ class Answer:
             self._prompt_seen = True
             return
         self.ids += value.tolist()
-        # A piece is decoded with the one before it, since decoders join them: spaces, characters of several tokens.
+        # A piece is decoded together with the one before: spaces and characters can depend on several tokens.
         piece, known = self.decode(self.ids[self._start :]), self.decode(self.ids[self._start : self._read])
         if len(piece) > len(known) and not piece.endswith("\ufffd"):
             self.text += piece[len(known) :]
@@ -72,7 +73,7 @@ class Answer:
             self._send(self._held())
 
     def end(self) -> None:
-        """Called by `generate` at the end: what was held back, and what only the whole says."""
+        """Called by `generate` at the end: the text that was held back, and the decoding of all tokens together."""
         whole = self.decode(self.ids)
         if not self.stopped and whole.startswith(self.text):
             self.text = whole
@@ -85,7 +86,7 @@ class Answer:
             self.text, self.stopped = self.text[: min(found)], True
 
     def _held(self) -> int:
-        """How many characters may be the beginning of a stop text."""
+        """The number of last characters that may begin a stop text."""
         if self.stopped:
             return 0
         longest = max((len(stop) - 1 for stop in self.stops), default=0)
@@ -110,14 +111,14 @@ class _StopText(StoppingCriteria):
 
 
 class Turn(BaseGenerateManager):
-    """What transformers' chat handler runs one request with.
+    """The generation manager of one request, for transformers' chat handler.
 
     Args:
         thread: the model's.
         stops: texts that end the answer.
-        seed: of sampling, set when the turn begins, since the generator is everybody's.
+        seed: of sampling, set when generation begins: all requests share one random generator.
         cancelled: set when the client has left.
-        done: called on the event loop when the model is free again.
+        done: called on the event loop when generation has ended.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Turn(BaseGenerateManager):
     def generate_streaming(
         self, model, processor, inputs, gen_config, request_id, response_parser=None
     ) -> tuple[asyncio.Queue, Any]:
-        """Begin, and return the queue of what comes: texts, an error, None at the end."""
+        """Begin, and return the queue of texts. It ends with None or an error."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue = asyncio.Queue()
 
@@ -145,7 +146,7 @@ class Turn(BaseGenerateManager):
             error = future.exception()
             if error is not None and not isinstance(error, Cancelled):
                 logger.error("A streamed answer failed", exc_info=error)
-                emit(_StreamError(json.dumps(_FAILED)[1:-1]))
+                emit(_StreamError(json.dumps(FAILED)[1:-1]))
             else:
                 emit(None)
 
@@ -158,12 +159,12 @@ class Turn(BaseGenerateManager):
     ) -> tuple[str, int, list[int]]:
         """The whole answer, the number of the prompt's tokens, the ids."""
         answer = self._answer(processor, None)
-        # Shielded: a future that is cancelled under the thread that works on it would end that thread.
+        # Shielded: cancelling a future that the thread works on would end the thread.
         await asyncio.shield(asyncio.wrap_future(self._begin(model, inputs, gen_config, answer)))
         return answer.text, inputs["input_ids"].shape[-1], answer.ids
 
     def stop(self) -> None:
-        """Nothing is kept between turns."""
+        """There is nothing to stop."""
 
     def _answer(self, processor: Any, emit: Callable[[str], None] | None) -> Answer:
         def decode(ids: list[int]) -> str:

@@ -1,7 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What stands before the server: it knows its names, bounds bodies and numbers of requests, reads their JSON, and
-notices when a client leaves.
-"""
+"""Middleware: checks host names, limits bodies and requests, decodes JSON, and notices when a client leaves."""
 
 import asyncio
 import json
@@ -20,24 +18,25 @@ from .slots import client_name
 
 BODY_SECONDS = 60.0
 SMALL_BODY = 64 << 10
-"""Bodies up to this size are bounded by their number only."""
+"""Bodies up to this size do not count towards the limit of all bodies together."""
 READ_HERE = 256 << 10
-"""Bodies up to this size are read by the event loop: the JSON of larger ones would stop it."""
+"""Bodies up to this size are decoded on the event loop; larger ones would block it."""
 MOST_VALUES = 1_000_000
-"""Most separators, brackets and escapes of a body, which its JSON takes time and memory for."""
+"""Maximum number of separators, brackets and escapes of a body: each takes time and memory."""
+TOO_MANY_LARGE = "Too many large requests at a time: try again later."
 _COUNTED = (b",", b":", b"[", b"{", b"\\")
 
 
 @dataclass
 class Client:
-    """Who sent the request that is being handled, and what.
+    """The client of the request that is being handled.
 
     Attributes:
-        name: whom it counts for.
-        body: its JSON object.
+        name: under which its requests are counted.
+        body: the JSON object that it sent.
         left: set when the client has left, for other threads.
         gone: the same, for the event loop.
-        forget: to be called when what was sent is not held any more.
+        forget: to be called when the body has been released.
     """
 
     name: str
@@ -52,7 +51,7 @@ client: ContextVar[Client] = ContextVar("client")
 
 @dataclass(eq=False)
 class _Body:
-    """A body on its way, or held."""
+    """A body that is being received, or is in memory."""
 
     name: str
     size: int = 0
@@ -68,11 +67,11 @@ class Guard:
     Args:
         app: the application behind it.
         hosts: the names that the server answers to.
-        most_bytes: most bytes of a body.
-        most_requests: most requests at a time that wait for answers; more are asked to come again.
+        most_bytes: maximum number of bytes of a body.
+        most_requests: maximum number of waiting requests; more get status 503.
         most_of_client: the same, of one client.
-        all_bytes: most bytes of all bodies together that are held at a time.
-        read: reads the JSON of a large body elsewhere.
+        all_bytes: maximum number of bytes of all bodies in memory.
+        read: decodes a large body outside of the event loop.
     """
 
     def __init__(
@@ -118,7 +117,7 @@ class Guard:
                 await self._watched(scope, asking, [data], receive, send)
             finally:
                 self.waiting[body.name] -= 1
-                self.waiting += Counter()  # without those who have none
+                self.waiting += Counter()  # drops clients without requests
         finally:
             self.bodies.discard(body)
 
@@ -138,7 +137,7 @@ class Guard:
         except asyncio.CancelledError:
             if not body.pushed_out:
                 raise
-            raise RequestError("Too many large requests at a time: try again later.", status=503) from None
+            raise RequestError(TOO_MANY_LARGE, status=503) from None
 
     async def _receive(self, body: _Body, receive: Any) -> bytearray | None:
         data = bytearray()
@@ -156,22 +155,25 @@ class Guard:
         return data
 
     def _make_room(self, body: _Body) -> None:
-        """Push out bodies that are not whole, of the client with most bytes first, the oldest first."""
-        large = [other for other in self.bodies if other.size > SMALL_BODY]
+        """Abort incomplete bodies, those of the client with most bytes first, and its oldest first."""
+        large = self._large()
         of_client: Counter[str] = Counter()
         for other in large:
             of_client[other.name] += other.size
         for other in sorted(large, key=lambda other: (-of_client[other.name], other.since)):
-            if sum(item.size for item in self.bodies if item.size > SMALL_BODY) <= self.all_bytes:
+            if sum(item.size for item in self._large()) <= self.all_bytes:
                 return
             if other is not body and not other.complete and other.task is not None:
                 other.pushed_out, other.size = True, 0
                 other.task.cancel()
-        if sum(item.size for item in self.bodies if item.size > SMALL_BODY) > self.all_bytes:
-            raise RequestError("Too many large requests at a time: try again later.", status=503)
+        if sum(item.size for item in self._large()) > self.all_bytes:
+            raise RequestError(TOO_MANY_LARGE, status=503)
+
+    def _large(self) -> list[_Body]:
+        return [body for body in self.bodies if body.size > SMALL_BODY]
 
     async def _watched(self, scope: Any, asking: Client, held: list[bytearray], receive: Any, send: Any) -> None:
-        """Read the body that is held and hand the request on; all that still comes from a client is its leaving."""
+        """Decode the body and pass the request on, and watch for the client to leave."""
 
         async def watch() -> None:
             while (await receive())["type"] != "http.disconnect":
@@ -179,7 +181,7 @@ class Guard:
             asking.left.set()
             asking.gone.set()
 
-        pending = [{"type": "http.request", "body": b"{}", "more_body": False}]  # what it says is in `asking`
+        pending = [{"type": "http.request", "body": b"{}", "more_body": False}]  # the content is in `asking`
 
         async def replay() -> Any:
             if pending:
@@ -201,7 +203,7 @@ class Guard:
 
 
 def parse(data: bytes | bytearray) -> dict[str, Any]:
-    """The JSON object of a body. Raises `RequestError` if it is none, or of more values than can be meant."""
+    """The JSON object of a body. Raises `RequestError` if it is none, or has too many values."""
     if sum(data.count(mark) for mark in _COUNTED) > MOST_VALUES:
         raise RequestError(f"The request has more than {MOST_VALUES} values and escapes in its JSON.", status=413)
     try:

@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The process beside the server in which inputs are prepared: it holds the processors, and forks for each request.
+"""The process that prepares inputs beside the server: it holds the processors, and forks for each request.
 
-What strangers send is decoded in a process that has bounds of its own and can be ended at any moment, also in the
-middle of a decoder: by a timer, by its memory, and when the other end of its connection is closed. Two processes
-speak in JSON and raw bytes, so that one that was taken over cannot make the server run code.
+Untrusted data are decoded in a process with limits of its own, which can be ended at any moment, also within a
+decoder: by a timer, by its memory limit, and when the other end of its connection is closed. The processes exchange
+JSON and raw bytes, so a compromised one cannot make the server run code.
 
 `python -m transformers_internvl.serving.helper FD` is started by `preparing`, on Linux.
 """
@@ -29,21 +29,21 @@ from PIL import Image
 from .bodies import read_body
 from .inputs import Heavy, prepare
 from .media import Limits
-from .requests import RequestError
+from .requests import FAILED, RequestError
 
 HEAD = struct.Struct("!Q")
-"""The length of the JSON object that comes first; the raw bytes follow, whose lengths it tells."""
+"""The length of the JSON object that comes first. The object has the lengths of the raw bytes that follow."""
 
 
 def main() -> None:
-    """Load the processors that the first line names, say so, and fork for every connection that is handed over."""
+    """Load the processors that the first line names, report that, and fork for every connection received."""
     import torch
     from transformers import AutoProcessor
 
     from ..training.adapted import processor_source
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, whose end is the end here
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever has ended is gone
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C, and this process ends with it
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the system
     torch.set_num_threads(1)
     control = socket.socket(fileno=int(sys.argv[1]))
     sources = json.loads(control.makefile("rb").readline())
@@ -51,7 +51,7 @@ def main() -> None:
     for processor in processors.values():
         _warm(processor)
     gc.collect()
-    gc.freeze()  # what is shared is not to be written to
+    gc.freeze()  # so that the collector does not write to shared pages
     control.sendall(b"+")
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
@@ -67,12 +67,12 @@ def main() -> None:
             try:
                 _work(socket.socket(fileno=descriptors[0]), processors)
             finally:
-                signal.raise_signal(signal.SIGKILL)  # nothing is to be tidied up; the answer is on its way
+                signal.raise_signal(signal.SIGKILL)  # skip all cleanup; the answer has been sent
         os.close(descriptors[0])
 
 
 def _work(connection: socket.socket, processors: dict[str, Any]) -> None:
-    """One request, from its body to messages, or from these to tensors, or to a sentence."""
+    """One job: a body to messages, or messages to tensors. Errors are answers, too."""
     with _Failures(connection):
         job, data = _receive(connection)
         os.nice(job["nice"])
@@ -88,7 +88,7 @@ def _work(connection: socket.socket, processors: dict[str, Any]) -> None:
 
 
 class _Failures:
-    """Answers for what was raised: too much memory, or a fault of ours, which only the server's log tells."""
+    """Answers errors: too much memory, or a bug, whose traceback is in the server's log only."""
 
     def __init__(self, connection: socket.socket):
         self.connection = connection
@@ -97,14 +97,14 @@ class _Failures:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, ConnectionError):  # nobody waits any more
+        if error is None or isinstance(error, ConnectionError):  # the server has closed the connection
             return
-        # torch has no error of its own for memory on CPUs.
+        # torch has no own error type for CPU memory.
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
             _answer(self.connection, _refusal("The request takes too much memory.", 413, "messages"))
             return
         traceback.print_exception(error)
-        _answer(self.connection, _refusal("The server failed on this request; its log says why.", 500))
+        _answer(self.connection, _refusal(FAILED, 500))
 
 
 def _refusal(message: str, status: int, param: str | None = None, code: str | None = None) -> dict[str, Any]:
@@ -120,14 +120,14 @@ def _answer(connection: socket.socket, answer: dict[str, Any], raw: Iterable[Any
 
 
 def _warm(processor: Any) -> None:
-    """Prepare something, so that no request has to import modules and compile templates."""
-    picture = BytesIO()
-    Image.new("RGB", (8, 8)).save(picture, "PNG")
-    parts = [{"type": "image", "data": picture.getvalue()}, {"type": "text", "text": "?"}]
+    """Prepare an example, so that no request has to import modules and compile templates."""
+    image = BytesIO()
+    Image.new("RGB", (8, 8)).save(image, "PNG")
+    parts = [{"type": "image", "data": image.getvalue()}, {"type": "text", "text": "?"}]
     try:
         prepare(processor, 1 << 20, [{"role": "user", "content": parts}], {}, Limits())
     except RequestError:
-        return  # each request will be told
+        return  # each request will get this error
 
 
 def _read(job: dict[str, Any], data: list[bytes]) -> tuple[dict, list[bytes]]:
@@ -156,7 +156,7 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
         def read(size: int) -> bytes:
             data = file.read(size)
             if len(data) < size:
-                raise ConnectionResetError("nobody waits for an answer")
+                raise ConnectionResetError("the server has closed the connection")
             return data
 
         (length,) = HEAD.unpack(read(HEAD.size))
@@ -165,7 +165,7 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def _bound(seconds: float, memory: int) -> None:
-    """End this process after `seconds` of computing, or six times as many by the clock, and bound its memory."""
+    """Limit this process to `seconds` of CPU time, six times as many seconds in all, and `memory` more bytes."""
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     for what, most in (
         (resource.RLIMIT_AS, size + memory),
@@ -174,21 +174,22 @@ def _bound(seconds: float, memory: int) -> None:
     ):
         resource.setrlimit(what, (most, most))
     signal.setitimer(signal.ITIMER_REAL, 6 * seconds)
-    Path("/proc/self/oom_score_adj").write_text("1000")  # rather this one than the server
+    Path("/proc/self/oom_score_adj").write_text("1000")  # this process is killed before the server
 
 
 def _end_with(connection: socket.socket | None) -> None:
-    """End this process when the other end of the connection is closed; None: not any more.
+    """End this process when the other end of the connection is closed; None: no longer.
 
-    The signal comes whatever happens on the connection, and nothing does until the answer. Nobody handles it.
+    The signal is sent for any event on the connection, and there is none until the answer. Its default action ends the
+    process.
     """
     if connection is None:
         signal.signal(signal.SIGIO, signal.SIG_IGN)
         return
     fcntl.fcntl(connection, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(connection, fcntl.F_SETFL, fcntl.fcntl(connection, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([connection], [], [], 0)[0]:  # closed before
-        raise ConnectionResetError("nobody waits for an answer")
+    if select.select([connection], [], [], 0)[0]:  # already closed
+        raise ConnectionResetError("the server has closed the connection")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Which names a server answers to.
+"""Which host names a server answers to.
 
-A web page may let its own name point at this machine and then talk to what listens here as if it were its own server
-(DNS rebinding). The browser then sends the page's name as `Host`, so names that were not chosen are refused; and what
-pages of other servers send, by its `Origin`.
+The name of a web page can be pointed at this machine, so that the page can talk to servers here (DNS rebinding). The
+browser then sends the page's name as `Host`, so unknown names are refused. Requests from pages of other servers are
+refused by their `Origin`.
 """
 
 import ipaddress
@@ -19,8 +19,8 @@ class Hosts:
     """The names of a server.
 
     Args:
-        listening: the address or name it listens at. At a loopback address only the names of this machine for itself
-            (`localhost` and loopback addresses) are right, else any address, and this machine's name, too.
+        listening: the address or name that it listens at. At a loopback address, only `localhost` and loopback
+            addresses are accepted; else every address and this machine's name.
         more: further names; `*` stands for every name.
     """
 
@@ -38,13 +38,13 @@ class Hosts:
         if len(hosts) != 1 or not self._is_ours(_name(f"//{hosts[0]}")):
             name = hosts[0] if hosts else ""
             raise RequestError(
-                f"This server does not answer to {name!r:.200}: start it with --allowed-host NAME if it is to.",
+                f"This server does not answer to {name!r:.200}: start it with --allowed-host NAME to allow this name.",
                 status=403,
             )
         for origin in (value for name, value in headers if name == b"origin"):
             if not self._is_ours(_name(origin)):
                 raise RequestError(
-                    f"Pages of {origin!r:.200} may not ask: start the server with --allowed-host NAME if they may.",
+                    f"Pages of {origin!r:.200} are refused: start the server with --allowed-host NAME to allow them.",
                     status=403,
                 )
 

@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """From the messages of a request to the inputs of the model.
 
-Runs in a process of its own (see `helper`), since what is decoded here comes from strangers. Pictures are
-decoded one at a time, when they are cut into tiles, and are not kept.
+Runs in a process of its own (see `helper`), since it decodes untrusted data. Images are decoded one at a time, when
+they are split into tiles, and are not kept.
 """
 
 import re
@@ -16,59 +16,59 @@ from ..processing.sources import DECODING_ERRORS
 from .media import Limits
 from .requests import RequestError
 
-# Formats without code, other files or other URLs in them, unlike PostScript or playlists.
-PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-_SLOWER = 64  # times, where Pillow decodes in Python: BMP in runs, PPM in decimal digits or of odd levels
+# Formats that cannot hold code or refer to other files or URLs, unlike PostScript or playlists.
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+_SLOWER = 64  # factor where Pillow decodes in Python: run-length BMP, PPM in decimal digits or of odd levels
 _SCAN = b"\xff\xda"
 _MOST_PASSES = 16  # over all pixels of a JPEG
 _USUAL_PASSES = 10  # of a progressive one
 LIGHT = 16_000_000
-"""Most pixels of the pictures of a request that does not wait for heavier ones."""
+"""Maximum number of pixels of all images of a request that is not heavy."""
 LIGHT_TEXT = 100_000
-"""Most bytes of its texts."""
-# What MP4 and MOV, Matroska and WebM, and AVI begin with: all of it, since a part can stand in other formats, too.
+"""Maximum number of bytes of its texts."""
+# The complete beginning of MP4 and MOV, Matroska and WebM, and AVI; other formats can share a part of it.
 _VIDEO_MARKS = re.compile(rb"\0...ftyp|\x1a\x45\xdf\xa3.{,64}(?:matroska|webm)|RIFF....AVI LIST", re.DOTALL)
 
 
 class Heavy(Exception):
-    """The pictures of a request take long: it has to wait for others like it."""
+    """The images of a request take long: it has to wait for other such requests."""
 
 
-class SentPicture(Image.Image):
-    """A picture as it was sent. Its size is known; it is decoded anew by whoever converts it, so that nobody keeps it.
+class SentImage(Image.Image):
+    """An encoded image of known size. Each conversion decodes it again, so that the pixels are not kept.
 
     Args:
         data: the file.
         limits: of its pixels.
 
     Attributes:
-        work: its pixels, as many times as decoding takes longer than usual.
+        work: the number of its pixels, times the factor by which decoding is slower than usual.
 
     Raises:
-        RequestError: no picture, a format that is not taken, or too large.
+        RequestError: no image, an unsupported format, or too large.
     """
 
     def __init__(self, data: bytes, limits: Limits):
         super().__init__()
         self._sent = data
-        picture = self._opened()
-        self._size, self._mode = picture.size, "RGBX"  # not RGB, since nothing is here yet
-        pixels = picture.width * picture.height
+        image = self._opened()
+        self._size, self._mode = image.size, "RGBX"  # not RGB: a conversion to RGB has to decode
+        pixels = image.width * image.height
         if pixels > limits.pixels:
             raise RequestError(
-                f"A picture of {picture.width} x {picture.height} pixels is too large: at most {limits.pixels} are "
-                "taken."
+                f"An image of {image.width} x {image.height} pixels is too large: at most {limits.pixels} are "
+                "accepted."
             )
-        decoders = [tile[0] for tile in getattr(picture, "tile", ())]
+        decoders = [tile[0] for tile in getattr(image, "tile", ())]
         if pixels * _SLOWER > limits.pixels and any(decoder in Image.DECODERS for decoder in decoders):
             raise RequestError(
-                f"A {picture.format} of {picture.width} x {picture.height} pixels in this coding takes too long: at "
-                f"most {limits.pixels // _SLOWER} are taken; send a PNG."
+                f"A {image.format} of {image.width} x {image.height} pixels in this coding takes too long: at "
+                f"most {limits.pixels // _SLOWER} are accepted; send a PNG."
             )
-        scans = data.count(_SCAN) if picture.format == "JPEG" else 1
+        scans = data.count(_SCAN) if image.format == "JPEG" else 1
         if scans * pixels > _MOST_PASSES * limits.pixels:
             raise RequestError(
-                f"A JPEG of {picture.width} x {picture.height} pixels in {scans} scans takes too long: save it with "
+                f"A JPEG of {image.width} x {image.height} pixels in {scans} scans takes too long: save it with "
                 "fewer scans."
             )
         slower = _SLOWER if any(decoder in Image.DECODERS for decoder in decoders) else 1
@@ -76,22 +76,22 @@ class SentPicture(Image.Image):
 
     def _opened(self) -> Image.Image:
         try:
-            return Image.open(BytesIO(self._sent), formats=PICTURE_FORMATS)
+            return Image.open(BytesIO(self._sent), formats=IMAGE_FORMATS)
         except (*DECODING_ERRORS, ValueError) as error:
-            raise RequestError(f"No picture in one of the formats {', '.join(PICTURE_FORMATS)}.") from error
+            raise RequestError(f"No image in one of the formats {', '.join(IMAGE_FORMATS)}.") from error
 
     def convert(self, mode: str | None = None, *args: Any, **kwargs: Any) -> Image.Image:
-        """As of the decoded picture, without a copy of it."""
-        picture = self._opened()
-        picture.load()
-        return picture if picture.mode == mode else picture.convert(mode, *args, **kwargs)
+        """Decode and convert, without keeping the decoded image."""
+        image = self._opened()
+        image.load()
+        return image if image.mode == mode else image.convert(mode, *args, **kwargs)
 
     def load(self) -> Any:
-        """Decode to stay, for whoever asks for other than a conversion."""
-        picture = self._opened()
-        picture.load()
-        self.im, self._mode = picture.im, picture.mode
-        return picture.load()
+        """Decode and keep the pixels, for uses other than a conversion."""
+        image = self._opened()
+        image.load()
+        self.im, self._mode = image.im, image.mode
+        return image.load()
 
 
 def check_video(data: bytes) -> None:
@@ -103,19 +103,19 @@ def check_video(data: bytes) -> None:
 def prepare(
     processor: Any, context: int, messages: list[dict], options: dict[str, Any], limits: Limits, light: bool = False
 ) -> Any:
-    """The inputs of the model, on the CPU. Text is data: no message can write a special token.
+    """The inputs of the model, on the CPU. Texts are untrusted: no message can write a special token.
 
     Args:
         processor: the model's.
-        context: most tokens of a prompt and its answer.
-        messages: as the template takes them, with the bytes of pictures and videos as `data`.
-        options: of the template and of pictures and videos.
+        context: maximum number of tokens of a prompt and its answer.
+        messages: in the template's form, with the bytes of images and videos as `data`.
+        options: of the template and of images and videos.
         limits: of pixels.
-        light: whether pictures and texts may not take long.
+        light: whether to refuse images and texts that take long.
 
     Raises:
-        Heavy: they would; nothing has been decoded or cut into tokens.
-        RequestError: pictures that cannot be decoded or do not fit into the context, or what the template refuses.
+        Heavy: images or texts take long and `light` is set; nothing has been decoded or tokenized.
+        RequestError: images that cannot be decoded or do not fit into the context, or what the template refuses.
     """
     taken = [{**message, "content": [_item(part, limits) for part in message["content"]]} for message in messages]
     _check_media(processor, context, taken, options, limits)
@@ -144,11 +144,11 @@ def _item(part: dict[str, Any], limits: Limits) -> dict[str, Any]:
     if part["type"] == "video":
         check_video(data)
         return {**rest, "video": data}
-    return {**rest, "image": SentPicture(data, limits)}
+    return {**rest, "image": SentImage(data, limits)}
 
 
 def _check_media(processor: Any, context: int, messages: list[dict], options: dict[str, Any], limits: Limits) -> None:
-    """Whether pictures and videos fit into the budget and the context, before any of them is decoded."""
+    """Check that images and videos fit into limits and context, before any of them is decoded."""
     tokens = pixels = 0
     shared = {"max_patches": options["max_patches"]} if options.get("max_patches") else {}
     frames = options.get("num_frames") or getattr(processor.video_processor, "num_frames", None) or 1
@@ -161,12 +161,12 @@ def _check_media(processor: Any, context: int, messages: list[dict], options: di
             tokens += frames * processor.image_seq_length
     if pixels > limits.all_pixels:
         raise RequestError(
-            f"The pictures have {pixels} pixels together: at most {limits.all_pixels} are taken. Shrink them first.",
+            f"The images have {pixels} pixels together: at most {limits.all_pixels} are accepted. Shrink them first.",
             param="messages",
         )
     if tokens >= context:
         raise RequestError(
-            f"The pictures and videos take {tokens} tokens, but the model's context is {context}: send fewer, "
+            f"The images and videos take {tokens} tokens, but the model's context is {context}: send fewer, "
             'smaller ones, or `"detail": "low"`.',
             param="messages",
             code="context_length_exceeded",

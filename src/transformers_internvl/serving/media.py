@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The bytes of pictures and videos that clients send or point at: data URIs, and URLs that are fetched within bounds.
+"""The bytes of images and videos that clients send or point at: data URIs, and URLs that are fetched within bounds.
 
-Only public addresses are asked (see `processing/fetching.py`). Paths are never opened. What the bytes are is looked at
-elsewhere (see `inputs`).
+URLs are fetched from public addresses only (see `processing/fetching.py`). Paths are never opened. `inputs` checks
+what the bytes are.
 """
 
 from collections.abc import Collection
@@ -17,15 +17,15 @@ from .requests import RequestError, shown, source_of
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may cost.
+    """Limits of one request.
 
     Attributes:
-        bytes: most bytes of the pictures and videos of a request together.
-        pixels: most pixels of a picture, and of a frame of a video.
-        all_pixels: most pixels of the pictures of a request together.
-        items: most pictures and videos of a request.
-        seconds: longest time to fetch all that a request points at, redirections included.
-        hosts: hosts that are fetched from whatever their address is, such as `localhost`.
+        bytes: maximum number of bytes of the images and videos of a request together.
+        pixels: maximum number of pixels of an image, and of a frame of a video.
+        all_pixels: maximum number of pixels of the images of a request together.
+        items: maximum number of images and videos of a request.
+        seconds: maximum time to fetch all URLs of a request, redirections included.
+        hosts: hosts whose addresses need not be public, such as `localhost`.
     """
 
     bytes: int = 64 << 20
@@ -37,7 +37,7 @@ class Limits:
 
 
 class Reading:
-    """Reads what one request sends and points at, in a thread. Another thread may `abort` it.
+    """Reads the media of one request, in a thread. Another thread may `abort` it.
 
     Args:
         limits: of the request.
@@ -49,7 +49,7 @@ class Reading:
         self._fetching = Fetching(limits.seconds, limits.hosts)
 
     def messages(self, given: list[dict]) -> list[dict]:
-        """Messages in OpenAI's form with `data` (bytes) in place of the sources of pictures and videos.
+        """Messages in OpenAI's form with `data` (bytes) in place of the sources of images and videos.
 
         Raises:
             RequestError: one cannot be read, or together they are too many, too large or too slow.
@@ -65,7 +65,7 @@ class Reading:
                     continue
                 items += 1
                 if items > self.limits.items:
-                    raise RequestError(f"A request may have {self.limits.items} pictures and videos at most.")
+                    raise RequestError(f"A request may have {self.limits.items} images and videos at most.")
                 own = {"max_patches": 1} if _detail(part) == "low" else {}
                 kind = part["type"].removesuffix("_url")
                 converted.append({"type": kind, "data": self.read(source_of(part)), **own})
@@ -74,7 +74,7 @@ class Reading:
         return result
 
     def read(self, source: str | bytes) -> bytes:
-        """The bytes of a data URI or an http(s) URL. What are bytes already is counted.
+        """The bytes of a data URI or an http(s) URL. Bytes are returned as they are, and counted.
 
         Raises:
             RequestError: it is neither, is broken, too large or too slow, or points where it may not.
@@ -82,7 +82,7 @@ class Reading:
         data = source if isinstance(source, bytes) else self._behind(source)
         if len(data) > self.left:
             raise RequestError(
-                f"The pictures and videos of a request may have {self.limits.bytes} bytes together.", status=413
+                f"The images and videos of a request may have {self.limits.bytes} bytes together.", status=413
             )
         self.left -= len(data)
         return data
@@ -91,14 +91,14 @@ class Reading:
         return self._fetch(source) if is_url(source) else _decode(source)
 
     def abort(self) -> None:
-        """Nobody waits any more: cut off what is being fetched, and fetch nothing else."""
+        """The client has left: abort all fetches, and begin no others."""
         self._fetching.abort()
 
     def _fetch(self, url: str) -> bytes:
         try:
             return self._fetching.get(url, self.left)
         except NotPublic as error:
-            advice = f"start the server with --allow-host {error.host} if it may fetch from there."
+            advice = f"start the server with --allow-host {error.host} to allow this host."
             raise RequestError(f"{error}: {advice}") from error
         except FetchError as error:
             raise RequestError(str(error), status=413 if isinstance(error, TooLarge) else 400) from error
@@ -108,7 +108,7 @@ def _detail(part: dict[str, Any]) -> Any:
     value = part.get("image_url")
     detail = value.get("detail") if isinstance(value, dict) else None
     if detail not in (None, "auto", "low", "high"):
-        raise RequestError(f"`detail` of a picture must be auto, low or high, got {shown(detail):.80}.")
+        raise RequestError(f"`detail` of an image must be auto, low or high, got {shown(detail):.80}.")
     return detail
 
 
@@ -116,7 +116,7 @@ def _decode(source: str) -> bytes:
     head, comma, payload = source.partition(",")
     if not (head.startswith("data:") and comma and head.endswith(";base64")):
         raise RequestError(
-            f"A picture or video must be an http(s) URL or data:...;base64,..., got {shown(source):.80}."
+            f"An image or video must be an http(s) URL or data:...;base64,..., got {shown(source):.80}."
         )
     try:
         return decode_base64(payload)

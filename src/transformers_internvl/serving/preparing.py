@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Having inputs prepared: by the process beside the server on Linux (see `helper`), elsewhere in threads.
+"""Prepares inputs: in processes beside the server on Linux (see `helper`), elsewhere in threads.
 
-Only Linux forks safely in a process with PyTorch, and tells a process that the other end of a connection is closed. In
-threads a decoder cannot be ended, so that the bounds of time and memory do not hold.
+Only Linux forks safely in a process with PyTorch, and can signal a process that the other end of a connection is
+closed. Threads cannot be ended, so limits of time and memory do not apply there.
 """
 
 import asyncio
@@ -23,29 +23,29 @@ from .media import Limits
 from .requests import RequestError
 
 NICE = {"heavy": 5, "video": 5, "body": 5}
-"""What makes way for the server and for requests that take no time, by what it holds."""
+"""Niceness of the processes of slow requests, by kind: the server and quick requests go first."""
 
 MEMORY = 768 << 20
-"""Most bytes that the preparation of one request may take, beyond what all have in common."""
+"""Maximum number of bytes for the preparation of one request, beyond the shared ones."""
 
 SECONDS = {"text": 10.0, "image": 10.0, "heavy": 20.0, "video": 30.0, "body": 10.0}
-"""Longest time to compute the inputs of a request, by what it holds."""
+"""Maximum CPU time to prepare a request, by kind."""
 
 LIGHT_KINDS = ("text", "image")
-"""Those of which long ones are told apart, see `Heavy`."""
+"""Kinds whose slow requests are prepared as heavy ones, see `Heavy`."""
 
 _THREADS = 4
-_LONGEST_ANSWER = 1 << 20  # bytes, tensors, texts and pictures not counted
+_LONGEST_ANSWER = 1 << 20  # bytes, without tensors, texts and images
 
 
 def kind_of(messages: list[dict]) -> str:
-    """What takes longest in messages: `video`, `image` or `text`. The latter two can turn out to be `heavy`."""
+    """The kind of messages by their slowest content: `video`, `image` or `text`. The latter two can become `heavy`."""
     kinds = {part["type"] for message in messages for part in message["content"]}
     return next((kind for kind in ("video", "image") if kind in kinds), "text")
 
 
 class InThreads:
-    """Prepares in threads of this process, without bounds of time and memory."""
+    """Prepares in threads of this process, without limits of time and memory."""
 
     def __init__(self, processors: dict[str, Any], limits: Limits):
         self.processors, self.limits = processors, limits
@@ -72,7 +72,7 @@ class InThreads:
 
 
 class InProcesses:
-    """Prepares each request in a process of its own, within bounds, ended at once when nobody waits any more.
+    """Prepares each request in a process of its own, with limits, which ends when the client leaves.
 
     Args:
         sources: the ids or folders of the processors, by the names of their models.
@@ -101,7 +101,7 @@ class InProcesses:
         except OSError:
             ready = b""
         if not ready:
-            raise RuntimeError("The process that prepares inputs has ended; its log says why.")
+            raise RuntimeError("The process that prepares inputs has ended; the log has the reason.")
 
     async def __call__(
         self, model: str, context: int, messages: list[dict], options: dict[str, Any], kind: str
@@ -109,8 +109,8 @@ class InProcesses:
         """The inputs of `model` for `messages`.
 
         Raises:
-            Heavy: the pictures or texts take long, and `kind` does not say so.
-            RequestError: as `prepare`, or it took too much time or memory, or ended the process.
+            Heavy: the images or texts take long, and `kind` is not `heavy`.
+            RequestError: as `prepare`, or it took too much time or memory, or the process crashed.
         """
         import torch
 
@@ -129,10 +129,10 @@ class InProcesses:
 
         Args:
             data: the body.
-            most_text: most bytes of its texts.
+            most_text: maximum number of bytes of its texts.
 
         Raises:
-            RequestError: it says nothing that can be served, or takes too much time or memory.
+            RequestError: it cannot be served, or takes too much time or memory.
         """
         job = {"task": "read", "most_text": most_text, "bytes": self.limits.bytes}
         async with self._asked("body", job, [data], 6 * most_text) as (answer, connection):
@@ -147,7 +147,7 @@ class InProcesses:
     async def _asked(
         self, kind: str, job: dict[str, Any], data: list[Any], more: int = 0
     ) -> AsyncIterator[tuple[dict[str, Any], socket.socket]]:
-        """A process with a job and its raw bytes: its answer, with `more` bytes than usual, and the connection."""
+        """Send a job to a process. Yields the answer, up to `more` bytes longer than usual, and the connection."""
         bounds = {"seconds": SECONDS[kind], "memory": MEMORY, "nice": NICE.get(kind, 0)}
         head = json.dumps({**job, **bounds, "sizes": [len(item) for item in data]}).encode()
         loop = asyncio.get_running_loop()
@@ -163,7 +163,7 @@ class InProcesses:
             yield await self._answer(ours, more), ours
         except (ConnectionError, EOFError) as error:
             raise RequestError(
-                "The request cannot be prepared: it takes too long or too much memory, or a picture or video of it is "
+                "The request cannot be prepared: it takes too long or too much memory, or an image or video of it is "
                 "broken.",
                 param="messages",
             ) from error
@@ -196,7 +196,7 @@ class InProcesses:
         return job, data
 
     def _hand_over(self, connection: socket.socket) -> None:
-        """Give a connection to the process that forks; start that anew if it has ended."""
+        """Give a connection to the process that forks; restart that process if it has ended."""
         with self._lock:
             try:
                 socket.send_fds(self.control, [b"?"], [connection.fileno()])
@@ -211,7 +211,7 @@ class InProcesses:
         head = bytearray(8)
         await _fill(connection, memoryview(head))
         length = int.from_bytes(head, "big")
-        if length > _LONGEST_ANSWER + more:  # of a process that was taken over
+        if length > _LONGEST_ANSWER + more:  # the process may be compromised
             raise EOFError
         text = bytearray(length)
         await _fill(connection, memoryview(text))
@@ -234,5 +234,5 @@ async def _fill(connection: socket.socket, place: memoryview) -> None:
 
 
 def preparer(sources: dict[str, str], processors: dict[str, Any], limits: Limits) -> "InThreads | InProcesses":
-    """What prepares here: processes on Linux, else threads."""
+    """The way to prepare on this system: processes on Linux, else threads."""
     return InProcesses(sources, limits) if sys.platform == "linux" else InThreads(processors, limits)

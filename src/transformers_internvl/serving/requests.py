@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What a request may say. Everything is looked at before a model, a file or the network is touched."""
+"""Checks of a request. They come before any use of a model, a file or the network."""
 
 import difflib
 import json
@@ -15,16 +15,17 @@ MOST_PARTS = 1000
 MOST_FIELDS = 100
 MOST_STOPS = 16
 MOST_OPTIONS = 1 << 16
-"""Most characters, numbers and objects of all fields but `messages` together, which are held until the answer."""
-_LONGEST_NAME = 100  # of a field, for which a similar one is looked for
+"""Maximum number of characters and values in all fields but `messages`, which are kept until the answer."""
+_LONGEST_NAME = 100  # of a field for which a similar name is suggested
 COLDEST = 1e-4
-"""Temperatures below this one, with which scores get too large for float32, are 0: the most likely token."""
+"""Lower temperatures count as 0 (the most likely token): the scores would overflow float32."""
+FAILED = "The server failed on this request; its log says why."
 
 Check = Callable[[Any], bool]
 
 
 class RequestError(Exception):
-    """A request that cannot be served, and why: the answer has this HTTP status and one sentence."""
+    """A request that cannot be served. The answer has this HTTP status and message."""
 
     def __init__(self, message: str, status: int = 400, param: str | None = None, code: str | None = None):
         super().__init__(message)
@@ -33,7 +34,7 @@ class RequestError(Exception):
     def body(self) -> dict[str, Any]:
         """The answer in the form that OpenAI's clients read."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
-        message = str(self)[:1000].encode(errors="replace").decode()  # half a surrogate pair would break it
+        message = str(self)[:1000].encode(errors="replace").decode()  # a lone surrogate cannot be encoded
         return {"error": {"message": message, "type": kind, "param": self.param, "code": self.code}}
 
 
@@ -78,7 +79,7 @@ def _token(text: str) -> bool:
 
 
 _POSITIVE = _whole(1, 2**31 - 1)
-# Field -> what it must be, in words, and the check.
+# Field -> description of its values, and the check.
 FIELDS: dict[str, tuple[str, Check]] = {
     "model": ("a string", _text),
     "max_tokens": ("a whole number from 1", _POSITIVE),
@@ -92,14 +93,14 @@ FIELDS: dict[str, tuple[str, Check]] = {
     "stream": ("true or false", _boolean),
     "generation_config": ("a JSON object as a string", _text),
 }
-# Variables of the template and options of pictures and videos that a request may set. None of them opens a door: not
-# another template, not `trust_text`.
+# Variables of the template and options of images and videos that a request may set. None is a risk: another
+# template and `trust_text` are not among them.
 TEMPLATE_FIELDS: dict[str, tuple[str, Check]] = {
     "enable_thinking": ("true or false", _boolean),
     "max_patches": ("a whole number from 1", _whole(1, 10_000)),
     "num_frames": ("a whole number from 1", _whole(1, 10_000_000)),
 }
-# Fields of a `GenerationConfig` in JSON, as `transformers chat` sends it.
+# Fields of a `GenerationConfig` in JSON, which `transformers chat` sends.
 GENERATION_FIELDS: dict[str, tuple[str, Check]] = {
     "do_sample": ("true or false", _boolean),
     "max_new_tokens": ("a whole number from 1", _POSITIVE),
@@ -110,7 +111,7 @@ GENERATION_FIELDS: dict[str, tuple[str, Check]] = {
     "repetition_penalty": ("a number above 0 and up to 10", _number(1e-3, 10)),
 }
 _BOOKKEEPING = ("transformers_version", "_from_model_config")
-# Fields of OpenAI's that are not served, with the values that ask for nothing.
+# Fields of OpenAI's API that are not supported, with the values that have no effect.
 NOT_SERVED: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "function_call": ("none", "auto"),
@@ -130,7 +131,7 @@ NOT_SERVED: dict[str, tuple[Any, ...]] = {
 
 
 def check_request(body: dict[str, Any]) -> None:
-    """Look through the fields of a chat request. Raises `RequestError` for the first that cannot be served."""
+    """Check the fields of a chat request. Raises `RequestError` for the first that cannot be served."""
     if len(body) > MOST_FIELDS:
         raise RequestError(f"A request has {MOST_FIELDS} fields at most, got {len(body)}.")
     if _amount([{name: value} for name, value in body.items() if name != "messages"], MOST_OPTIONS) > MOST_OPTIONS:
@@ -151,7 +152,7 @@ def check_request(body: dict[str, Any]) -> None:
 
 
 def _amount(value: Any, enough: int) -> int:
-    """How much a value of JSON is: the characters of its texts, and one for each value. Stops beyond `enough`."""
+    """The size of a JSON value: the characters of its texts, and one a value. Counts no further than `enough`."""
     amount, waiting = 0, [value]
     while waiting and amount <= enough:
         one = waiting.pop()
@@ -191,7 +192,7 @@ def generation_options(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_messages(messages: Any) -> None:
-    """Look through messages in OpenAI's form. Raises `RequestError` that names the message."""
+    """Check messages in OpenAI's form. Raises `RequestError` that names the message."""
     if not isinstance(messages, list) or not 0 < len(messages) <= MOST_MESSAGES:
         raise RequestError(f"`messages` must be a list of 1 to {MOST_MESSAGES} messages.", param="messages")
     parts = 0
@@ -220,11 +221,20 @@ def check_messages(messages: Any) -> None:
 
 
 def text_bytes(messages: list[dict[str, Any]]) -> int:
-    """The bytes of all texts, as UTF-8; those of pictures and videos are none."""
+    """The bytes of all texts, as UTF-8; images and videos do not count."""
+    texts = [message["content"] for message in messages if isinstance(message["content"], str)]
+    texts += [part["text"] for part in _parts(messages) if part["type"] == "text"]
+    return sum(len(text.encode()) for text in texts)
+
+
+def media_parts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The parts of messages that are images or videos."""
+    return [part for part in _parts(messages) if part["type"] != "text"]
+
+
+def _parts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     contents = [message["content"] for message in messages]
-    texts = [content for content in contents if isinstance(content, str)]
-    parts = [part for content in contents if isinstance(content, list) for part in content]
-    return sum(len(text.encode()) for text in [*texts, *(part["text"] for part in parts if part["type"] == "text")])
+    return [part for content in contents if isinstance(content, list) for part in content]
 
 
 def _check_part(part: Any, place: str) -> None:
@@ -232,7 +242,7 @@ def _check_part(part: Any, place: str) -> None:
     if kind == "text":
         right = isinstance(part.get("text"), str) and _encodable(part["text"])
     elif kind in ("image_url", "video_url"):
-        right = isinstance(source_of(part), (str, bytes))  # bytes: of a data URI that was decoded elsewhere
+        right = isinstance(source_of(part), (str, bytes))  # bytes: a decoded data URI
     else:
         raise RequestError(
             f"`{place}` must be of type text, image_url or video_url, got {shown(kind):.80}.", param=place
@@ -247,7 +257,7 @@ def _check_part(part: Any, place: str) -> None:
 
 
 def _refuse_unknown(fields: dict[str, Any], known: Sequence[str], place: str) -> None:
-    """Nothing that a client asks for is passed over: `RequestError` for a field that is not known."""
+    """Raise `RequestError` for an unknown field: nothing that a client asks for is ignored."""
     for name, value in fields.items():
         if name not in known and value not in (None, "", [], {}):
             near = difflib.get_close_matches(name, known, n=1) if len(name) <= _LONGEST_NAME else []
@@ -260,12 +270,12 @@ def _refuse_unknown(fields: dict[str, Any], known: Sequence[str], place: str) ->
 def _encodable(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair
+    except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
 
 
 def source_of(part: dict[str, Any]) -> Any:
-    """The URL of a picture or a video, or its bytes."""
+    """The URL of an image or a video, or its bytes."""
     value = part.get(part["type"])
     return value.get("url") if isinstance(value, dict) else value

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Waiting for a turn: clients one after another, however many requests each of them has."""
+"""Fair queues: clients take turns, however many requests each of them has."""
 
 import asyncio
 import ipaddress
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def client_name(scope: Any) -> str:
-    """Whom a request counts for: the IPv4 address, or the network of 64 bits that one IPv6 client has."""
+    """The name under which a request is counted: the IPv4 address, or the /64 network of an IPv6 address."""
     host = (scope.get("client") or ("",))[0]
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -25,12 +25,12 @@ def client_name(scope: Any) -> str:
 
 
 class FairSlots:
-    """A semaphore whose next holder is of the client that has waited longest for one, not of the oldest request.
+    """A semaphore whose slots go to waiting clients in turn, not to requests in order of arrival.
 
     Used on the event loop only.
 
     Args:
-        count: how many hold it at a time.
+        count: the number of slots.
     """
 
     def __init__(self, count: int):
@@ -48,7 +48,7 @@ class FairSlots:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.release()  # it came at the same moment
+                self.release()  # it got the slot at the same moment
             elif client in self.waiting and turn in self.waiting[client]:
                 self.waiting[client].remove(turn)
                 if not self.waiting[client]:
@@ -56,7 +56,7 @@ class FairSlots:
             raise
 
     def release(self) -> None:
-        """Give the slot to the next client, who is then the last in line."""
+        """Give the slot to the next client, which then is the last in the queue."""
         while self.waiting:
             client, turns = self.waiting.popitem(last=False)
             turn = turns.popleft()
@@ -69,7 +69,7 @@ class FairSlots:
 
 
 async def unless_left(awaited: Awaitable[T], gone: asyncio.Event) -> T:
-    """What `awaited` gives; if `gone` is set before that, it is cancelled. Raises `Cancelled` then."""
+    """The result of `awaited`; if `gone` is set before, cancel it and raise `Cancelled`."""
     task = asyncio.ensure_future(awaited)
     leaving = asyncio.ensure_future(gone.wait())
     try:
@@ -81,7 +81,7 @@ async def unless_left(awaited: Awaitable[T], gone: asyncio.Event) -> T:
         leaving.cancel()
         if not task.done():
             task.cancel()
-            await asyncio.wait((task,))  # what it has taken, it gives back
+            await asyncio.wait((task,))  # so that it can release its slots
 
 
 __all__ = ["FairSlots", "client_name", "unless_left"]
