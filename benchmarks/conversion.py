@@ -44,7 +44,7 @@ CASES = {
 
 
 def write_checkpoint(folder: Path, layers: int, shard: int | None, kind: str, quick: bool) -> int:
-    """An InternVL2-8B with few layers, in the authors' layout, bfloat16; returns its size in bytes."""
+    """An InternVL2-8B with few layers, in the original layout, bfloat16; returns its size in bytes."""
     from transformers import AutoModel
     from transformers.core_model_loading import revert_weight_conversion
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""LoRA behind a frozen tower: epochs on features from disk against stock transformers' epochs.
+"""LoRA behind a frozen tower: epochs on features from disk against upstream transformers' epochs.
 
     python benchmarks/feature_cache.py [--quick] [--rounds N]
 
@@ -8,7 +8,7 @@ layers, 896 wide) with a smaller vocabulary. Every way trains the same adapters 
 two epochs over the same few pictures of one tile each, a process of its own for each, in turn; of every step the least
 disturbed round counts, as CPU time of one thread. The time of an epoch is that of collating, forward, backward and
 optimizer; with the cache that is naming the tiles by their pixels and reading or writing features, too. The losses of
-all steps must agree. Figures are ours over stock's: below 1 we need less.
+all steps must agree. Figures are ours over upstream's: below 1 we need less.
 """
 
 import tempfile
@@ -47,7 +47,7 @@ CONFIG = {
     "image_token_id": IMAGE_TOKEN,
     "tie_word_embeddings": False,
 }
-WAYS = ("stock", "ours", "cached")
+WAYS = ("upstream", "ours", "cached")
 
 
 def sample() -> Sample:
@@ -64,7 +64,7 @@ def measure(way: str, count: int, layers: int) -> dict[str, list[list[float]]]:
     """Two epochs over `count` samples in this process: seconds and losses of the steps, by epoch."""
     for part in ("text_config", "vision_config"):
         CONFIG[part]["num_hidden_layers"] = layers
-    model = build("stock" if way == "stock" else "ours", CONFIG)
+    model = build("upstream" if way == "upstream" else "ours", CONFIG)
     torch.manual_seed(1)
     samples = [sample() for _ in range(count)]
     model = get_peft_model(model, lora_config("llm", model, r=16, dropout=0.0))
@@ -102,10 +102,10 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, one thread, {layers} + {layers} layers, {2 * BATCH} pictures, {rounds} round(s)"
     )
-    print(f"{'epoch':<8}{'without cache':>15}{'with cache':>12}   (ours / stock)")
+    print(f"{'epoch':<8}{'without cache':>15}{'with cache':>12}   (ours / upstream)")
     for epoch in range(2):
         best = {way: least_disturbed(result["seconds"][epoch] for result in results) for way, results in found.items()}
-        print(f"{epoch + 1:<8}{best['ours'] / best['stock']:>15.2f}{best['cached'] / best['stock']:>12.2f}")
+        print(f"{epoch + 1:<8}{best['ours'] / best['upstream']:>15.2f}{best['cached'] / best['upstream']:>12.2f}")
 
 
 if __name__ == "__main__":

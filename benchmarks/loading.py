@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Time and memory of loading an authors' checkpoint directly, next to loading the same weights in the -hf layout.
+"""Time and memory of loading an original checkpoint directly, next to loading the same weights in the -hf layout.
 
 Both of a synthetic checkpoint of 2 GB (InternVL2-8B with fewer layers, so that tower and language model have fused
 weights), in turn, each in a process of its own that reads every weight once after loading. Of the times the least

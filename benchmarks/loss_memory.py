@@ -1,11 +1,11 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""A training step with a vocabulary of 151,674: our model's memory and time against stock transformers'.
+"""A training step with a vocabulary of 151,674: our model's memory and time against upstream transformers'.
 
     python benchmarks/loss_memory.py [--quick] [--rounds N]
 
 Forward and backward of one sample, image and question unlabelled, answer labelled, on equal weights. Each step runs
 in a process of its own, the two in turn; of each the least disturbed round counts. Memory is what the step adds to the
-model at its peak (resident set, Linux), gradients included. The losses must agree. Ratios are ours over stock's:
+model at its peak (resident set, Linux), gradients included. The losses must agree. Ratios are ours over upstream's:
 below 1 we need less.
 """
 
@@ -80,12 +80,12 @@ def main() -> None:
     arguments = command_line(about, "one short round", 5, measure, (str, float, int))
     length, rounds = 400 if arguments.quick else LENGTH, arguments.rounds
     print(f"torch {torch.__version__}, one thread, {length} tokens")
-    print(f"{'labelled':<34}{'memory':>9}{'time':>9}{'runs':>7}   (ours / stock)")
+    print(f"{'labelled':<34}{'memory':>9}{'time':>9}{'runs':>7}   (ours / upstream)")
     for name, labelled in WORKLOADS.items():
-        found = in_turn(__file__, rounds, {whose: (whose, labelled, length) for whose in ("ours", "stock")})
+        found = in_turn(__file__, rounds, {whose: (whose, labelled, length) for whose in ("ours", "upstream")})
         require_equal(f"loss, {name}", [result["loss"] for results in found.values() for result in results])
         memory, seconds = (
-            min(result[key] for result in found["ours"]) / min(result[key] for result in found["stock"])
+            min(result[key] for result in found["ours"]) / min(result[key] for result in found["upstream"])
             for key in ("memory", "seconds")
         )
         print(f"{name:<34}{memory:>9.2f}{seconds:>9.2f}{rounds:>7}", flush=True)

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Training on packed samples: our model and packer against stock transformers' model on padded batches.
+"""Training on packed samples: our model and packer against upstream transformers' model on padded batches.
 
     python benchmarks/packing.py [--quick] [--rounds N]
 
@@ -131,17 +131,17 @@ def main() -> None:
     about = __doc__.splitlines()[0]
     arguments = command_line(about, "one round of few samples", 5, measure, (str, int, int))
     count, rounds = 8 if arguments.quick else 48, arguments.rounds
-    ways = [("ours", 0), *((whose, size) for size in BATCH_SIZES for whose in ("stock", "ours"))]
+    ways = [("ours", 0), *((whose, size) for size in BATCH_SIZES for whose in ("upstream", "ours"))]
     found = in_turn(__file__, rounds, {way: (*way, count) for way in ways})
     for name in ("loss", "gradient"):
         require_equal(name, [result[name] for results in found.values() for result in results])
     seconds = {way: least_disturbed(result["seconds"] for result in results) for way, results in found.items()}
     print(f"torch {torch.__version__}, one thread, {count} samples, {rounds} round(s)")
     print("tokens per second, packed over padded, by the size of the padded batches")
-    print(f"{'size':<6}{'filled':>8}{'1/filled':>9}{'over stock':>12}{'over ours':>11}")
+    print(f"{'size':<6}{'filled':>8}{'1/filled':>9}{'over upstream':>12}{'over ours':>11}")
     for size in BATCH_SIZES:
-        one = found["stock", size][0]
-        gains = [seconds[whose, size] / seconds["ours", 0] for whose in ("stock", "ours")]
+        one = found["upstream", size][0]
+        gains = [seconds[whose, size] / seconds["ours", 0] for whose in ("upstream", "ours")]
         filled = one["tokens"] / one["positions"]
         print(f"{size:<6}{filled:>8.2f}{1 / filled:>9.2f}{gains[0]:>12.2f}{gains[1]:>11.2f}")
 

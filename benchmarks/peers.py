@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What benchmarks of training share: models on equal weights, ours and stock's, measured in processes of their own."""
+"""What benchmarks of training share: models on equal weights, ours and upstream's, each in its own process."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
-from transformers.models.internvl import modeling_internvl as stock
+from transformers.models.internvl import modeling_internvl as upstream
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockConfig
 
 import transformers_internvl as ours
@@ -19,11 +19,11 @@ Result = dict[str, Any]
 
 
 def build(whose: str, config: dict[str, Any]) -> torch.nn.Module:
-    """The model of `"ours"` or `"stock"` in training, filled the same for both."""
+    """The model of `"ours"` or `"upstream"` in training, filled the same for both."""
     if whose == "ours":
         model = ours.InternVLForConditionalGeneration(ours.InternVLConfig(**config))
     else:
-        model = stock.InternVLForConditionalGeneration(StockConfig(**config))
+        model = upstream.InternVLForConditionalGeneration(StockConfig(**config))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for _, parameter in sorted(model.named_parameters()):

@@ -1,11 +1,11 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Prefill: our model against stock transformers' on equal weights, in one process, in turn.
+"""Prefill: our model against upstream transformers' on equal weights, in one process, in turn.
 
     python benchmarks/prefill.py [--quick]
 
 Both run a text-only prompt, a prompt with one tile and one with thirteen, and must give the same logits. Each figure
-is the fastest of many alternating runs: on a shared machine that is the least disturbed one. A ratio of 1 is stock's
-time.
+is the fastest of many alternating runs: on a shared machine that is the least disturbed one. A ratio of 1 is the time
+of upstream.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from transformers.models.internvl import modeling_internvl as stock
+from transformers.models.internvl import modeling_internvl as upstream
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockConfig
 
 import transformers_internvl as ours
@@ -40,7 +40,7 @@ IMAGE_TOKEN, TOKENS_PER_TILE = 7, 256
 
 
 def pair() -> tuple[torch.nn.Module, torch.nn.Module]:
-    """Our model and stock's with the same random weights."""
+    """Our model and upstream's with the same random weights."""
     torch.manual_seed(0)
     arguments = {
         "text_config": TEXT,
@@ -49,7 +49,7 @@ def pair() -> tuple[torch.nn.Module, torch.nn.Module]:
         "tie_word_embeddings": False,
     }
     mine = ours.InternVLForConditionalGeneration(ours.InternVLConfig(**arguments)).eval()
-    theirs = stock.InternVLForConditionalGeneration(StockConfig(**arguments)).eval()
+    theirs = upstream.InternVLForConditionalGeneration(StockConfig(**arguments)).eval()
     theirs.load_state_dict(mine.state_dict())
     return mine, theirs
 
@@ -74,17 +74,17 @@ def main() -> None:
     quick = parser.parse_args().quick
     mine, theirs = pair()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s)")
-    print(f"{'prompt':<22}{'ours / stock':>14}{'runs':>7}")
+    print(f"{'prompt':<22}{'ours / upstream':>14}{'runs':>7}")
     with torch.inference_mode():
         for name, tiles, runs in (("text, 512 tokens", 0, 80), ("one tile", 1, 30), ("13 tiles", 13, 6)):
             inputs = batch(tiles, words=512 if not tiles else 128)
             torch.testing.assert_close(mine(**inputs).logits, theirs(**inputs).logits, rtol=1e-4, atol=1e-4)
             runs = 2 if quick else runs
-            times: dict[str, list[float]] = {"ours": [], "stock": []}
+            times: dict[str, list[float]] = {"ours": [], "upstream": []}
             for _ in range(runs):
                 times["ours"].append(seconds(lambda inputs=inputs: mine(**inputs)))
-                times["stock"].append(seconds(lambda inputs=inputs: theirs(**inputs)))
-            print(f"{name:<22}{min(times['ours']) / min(times['stock']):>14.3f}{runs:>7}")
+                times["upstream"].append(seconds(lambda inputs=inputs: theirs(**inputs)))
+            print(f"{name:<22}{min(times['ours']) / min(times['upstream']):>14.3f}{runs:>7}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""How fast pictures become tiles: our two backends against stock transformers and against the authors' transform.
+"""How fast pictures become tiles: our two backends against upstream transformers and against the original transform.
 
     python benchmarks/preprocessing.py [--quick] [--threads N] [--cpu] [--rounds N] [--max-tiles 12]
 
@@ -7,7 +7,7 @@ Everything runs in this process, with torch's default number of threads or that 
 normalized tensor of all tiles, thumbnail included. The four take turns, and of every one the least disturbed run
 counts: what else the machine does only ever adds time. With `--cpu` the processor time of all threads counts, which
 other work disturbs less. Ratios are the peer's time over ours. `levels` is the largest distance of the torch backend
-from the exact pixels, in levels of 255; that the exact backend has the authors' pixels is checked here as well.
+from the exact pixels, in levels of 255; that the exact backend has the original pixels is checked here as well.
 """
 
 import argparse
@@ -50,8 +50,8 @@ def synthetic_picture(width: int, height: int, seed: int) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def authors_transform(image: Image.Image, max_tiles: int) -> torch.Tensor:
-    """The steps of the authors' pipeline: canvas, crops and thumbnail by PIL, then each tile normalized."""
+def original_transform(image: Image.Image, max_tiles: int) -> torch.Tensor:
+    """The steps of the original pipeline: canvas, crops and thumbnail by PIL, then each tile normalized."""
     columns, rows = select_grid(*image.size, tile_size=SIDE, max_tiles=max_tiles)
     canvas = image.resize((columns * SIDE, rows * SIDE))
     tiles = [canvas.crop(box) for box in tile_boxes(columns, rows, SIDE)]
@@ -66,7 +66,7 @@ def authors_transform(image: Image.Image, max_tiles: int) -> torch.Tensor:
 
 
 def contenders(max_tiles: int) -> dict:
-    stock = GotOcr2ImageProcessorPil(
+    upstream = GotOcr2ImageProcessorPil(
         crop_to_patches=True,
         size={"height": SIDE, "width": SIDE},
         image_mean=MEAN,
@@ -76,8 +76,8 @@ def contenders(max_tiles: int) -> dict:
     exact = InternVLImageProcessor(max_patches=max_tiles)
     fast = InternVLImageProcessor(max_patches=max_tiles, backend="torch")
     return {
-        "stock": lambda image: stock(image, return_tensors="pt")["pixel_values"],
-        "authors": lambda image: authors_transform(image, max_tiles),
+        "upstream": lambda image: upstream(image, return_tensors="pt")["pixel_values"],
+        "original": lambda image: original_transform(image, max_tiles),
         "pil": lambda image: exact(image, return_tensors="pt")["pixel_values"],
         "torch": lambda image: fast(image, return_tensors="pt")["pixel_values"],
     }
@@ -95,8 +95,8 @@ def least_times(runs: dict, image: Image.Image, rounds: int, clock: Callable[[],
 
 
 def accuracy(runs: dict, image: Image.Image) -> tuple[float, float]:
-    """Distance of the exact backend from the authors' values, and of the torch backend in levels."""
-    reference = runs["authors"](image)
+    """Distance of the exact backend from the original values, and of the torch backend in levels."""
+    reference = runs["original"](image)
     to_levels = 255 * torch.tensor(STD).view(3, 1, 1)
     exact = (runs["pil"](image) - reference).abs().max().item()
     return exact, ((runs["torch"](image) - reference).abs() * to_levels).max().item()
@@ -117,20 +117,20 @@ def main() -> None:
     rounds = options.rounds or (5 if options.quick else 15)
 
     print(
-        f"threads: {options.threads}; least {'processor' if options.cpu else 'elapsed'} times in ms of stock's PIL "
-        "processor, the authors' transform, and our pil and torch backends; ratios"
+        f"threads: {options.threads}; least {'processor' if options.cpu else 'elapsed'} times in ms of upstream's PIL "
+        "processor, the original transform, and our pil and torch backends; ratios"
     )
     columns = [
         "size",
         "tiles",
-        "stock",
-        "authors",
+        "upstream",
+        "original",
         "pil",
         "torch",
-        "stock/pil",
-        "authors/pil",
-        "stock/torch",
-        "authors/torch",
+        "upstream/pil",
+        "original/pil",
+        "upstream/torch",
+        "original/torch",
         "levels",
     ]
     print(f"| {' | '.join(columns)} |")
@@ -140,12 +140,12 @@ def main() -> None:
         image = synthetic_picture(width, height, seed)
         exact_error, levels = accuracy(runs, image)
         if exact_error > 1e-6:
-            raise SystemExit(f"{width} x {height}: the exact backend is {exact_error} off the authors' values")
+            raise SystemExit(f"{width} x {height}: the exact backend is {exact_error} off the original values")
         times = least_times(runs, image, rounds, clock)
         tiles = len(runs["torch"](image))
-        row = [times[peer] / times[ours] for ours in ("pil", "torch") for peer in ("stock", "authors")]
+        row = [times[peer] / times[ours] for ours in ("pil", "torch") for peer in ("upstream", "original")]
         ratios.append(row)
-        shown = [f"{times[name]:.1f}" for name in ("stock", "authors", "pil", "torch")] + [f"{r:.2f}" for r in row]
+        shown = [f"{times[name]:.1f}" for name in ("upstream", "original", "pil", "torch")] + [f"{r:.2f}" for r in row]
         print(f"| {width}x{height} | {tiles} | " + " | ".join(shown) + f" | {levels:.2f} |", flush=True)
     mean = np.exp(np.log(np.array(ratios)).mean(axis=0))
     print("| geometric mean | | | | | | " + " | ".join(f"{value:.2f}" for value in mean) + " | |")
