@@ -23,7 +23,7 @@ RELIED_ON: dict[str, str] = {
     "peft.utils.other": "ModulesToSaveWrapper",
     "peft.utils.save_and_load": "load_peft_weights",
     "torch": "_C.DisableTorchFunctionSubclass Tensor._make_wrapper_subclass Tensor._version UntypedStorage._cdata",
-    "torch._subclasses.fake_tensor": "FakeTensorMode",
+    "torch._subclasses.fake_tensor": "FakeTensor FakeTensorMode",
     "torch.nn": """
         Module.add_module:_modules Module.register_buffer:_buffers Module.register_forward_hook:_forward_hooks
         Module.register_forward_pre_hook:_forward_pre_hooks Module.register_full_backward_hook:_backward_hooks

@@ -22,7 +22,7 @@ from transformers_internvl.profiling.memory import (
     memory_units,
     needs,
 )
-from transformers_internvl.profiling.memory_trace import LiveBytes
+from transformers_internvl.profiling.memory_trace import LiveMemory
 from transformers_internvl.profiling.profile import build_on_meta
 
 REQUEST = Request(tiles=3, images=1, context=40, new_tokens=6)
@@ -32,17 +32,18 @@ GPT_OSS |= {"head_dim": 8, "num_hidden_layers": 4}
 WIDE = {"hidden_size": 96, "intermediate_size": 384, "num_attention_heads": 6}
 
 
-def test_live_bytes_come_and_go():
+def test_live_memory_comes_and_goes():
     weight = torch.zeros(10)
     linear = torch.nn.Linear(4, 6, device="meta")
-    with torch.device("meta"), LiveBytes([weight, *linear.parameters()]) as live, live.watch({"linear": linear}):
+    with torch.device("meta"), LiveMemory() as live, live.watch({"linear": linear}):
         with live.during("outside"):
             base = torch.empty(100)
             view = base.view(10, 10)  # no bytes of its own
+            weight.add_(1)[:5]  # was there before
             linear(torch.empty(2, 4))
-            assert live.live == 400
+            assert live.now == 400
             del base, view
-        assert live.live == 0
+        assert live.now == 0
     peaks = live.take_peaks()
     assert peaks == {"outside": 432, "linear": 480} and live.take_peaks() == {}
 
@@ -71,7 +72,7 @@ def test_a_real_run_needs_what_was_planned(changes, request_):
     assert planned.weights == sum(tensor.numel() * tensor.element_size() for tensor in weights)
     ids = torch.full((request_.batch_size, request_.context), 5)
     ids[:, 1 : 1 + request_.tiles * TOKENS_PER_TILE] = IMAGE_TOKEN
-    with LiveBytes(weights) as live, live.during("all"):
+    with LiveMemory() as live, live.during("all"):
         inputs = {"input_ids": ids.clone(), "pixel_values": torch.rand(request_.all_tiles, 3, 56, 56)}
         if request_.logits_to_keep == 0:
             model(**inputs)

@@ -11,7 +11,7 @@ import torch
 from transformers_internvl.profiling import device_map, fitting
 from transformers_internvl.profiling.device_map import Share, internvl_device_map, plan_devices
 from transformers_internvl.profiling.fitting import changes_that_fit
-from transformers_internvl.profiling.memory import QUANTIZED, Needs, Request, Unit, needs
+from transformers_internvl.profiling.memory import QUANTIZED, MemoryEstimate, Request, Unit, needs
 
 NOTHING = (0, 0, 0)
 
@@ -33,7 +33,7 @@ def names(plan) -> list[list[str]]:
 
 def test_a_device_may_be_full():
     for capacity, fits in ((10, True), (9, False)):
-        assert Share(0, capacity, (), Needs(5, 3, 2)).fits is fits
+        assert Share(0, capacity, (), MemoryEstimate(5, 3, 2)).fits is fits
     units = [part("a", 4), part("b", 4), part("head", 4)]
     plan = plan_devices(units, {0: 8, 1: 4})
     assert plan.fits and names(plan) == [["a", "b"], ["head"]]
@@ -46,7 +46,7 @@ def test_all_layers_wait_if_there_is_room_for_one_alone():
     units = [part("embed", 1), *layers(3, 5, 4), part("head", 2)]
     plan = plan_devices(units, {0: 8, "cpu": 12})
     assert plan.fits and names(plan) == [["embed", "head"], ["layers.0", "layers.1", "layers.2"]]
-    assert plan.shares[0].needs == Needs(3 + 5, 0, 0) and plan.offloaded == 12
+    assert plan.shares[0].needs == MemoryEstimate(3 + 5, 0, 0) and plan.offloaded == 12
     assert not plan_devices(units, {0: 7, "cpu": 12}).fits
     assert not plan_devices(units, {0: 8, "cpu": 11}).fits
 
@@ -65,7 +65,7 @@ def test_main_memory_is_filled_before_the_disk():
         plan = plan_devices(units, {0: 6, **{name: 8 if name == "cpu" else 99 for name in order}})
         assert [share.device for share in plan.shares] == [0, "cpu", "disk"]
         assert names(plan) == [["embed", "head"], ["layers.0", "layers.1"], ["layers.2"]]
-        assert plan.offloaded == 12 and plan.shares[2].needs == Needs(4, 0, 0)
+        assert plan.offloaded == 12 and plan.shares[2].needs == MemoryEstimate(4, 0, 0)
 
 
 def test_layers_that_wait_visit_the_first_device_alone():
@@ -74,7 +74,7 @@ def test_layers_that_wait_visit_the_first_device_alone():
     here = [part("embed", 1), part("head", 3)]
     plan = plan_devices([here[0], *away, here[1]], {0: 1 + 4 + 2 + 3, 1: 3, "cpu": 8})
     assert plan.fits and names(plan) == [["embed"], ["head"], ["layers.0", "layers.1"]]
-    assert plan.shares[0].needs == Needs(1 + 4, 2, 3) and plan.shares[1].needs == Needs(3, 0, 0)
+    assert plan.shares[0].needs == MemoryEstimate(1 + 4, 2, 3) and plan.shares[1].needs == MemoryEstimate(3, 0, 0)
     assert not plan_devices([here[0], *away, here[1]], {0: 9, 1: 3, "cpu": 8}).fits
 
 
@@ -98,12 +98,12 @@ def test_the_needs_of_the_fullest_phase():
         part("layers.0", 5, cache=(0, 8, 9), activations=(0, 30, 2)),
         part("layers.1", 5, cache=(0, 8, 9), activations=(0, 20, 2)),
     ]
-    assert needs(units) == Needs(20, 0, 50)  # the pictures: 50; the prompt: 16 + 30; the answer: 18 + 2
-    assert needs(units[1:]) == Needs(10, 16, 30)
-    assert needs(units[1:2], units[2:]) == Needs(5, 16, 30)  # weights of those that lie there
-    assert needs([]) == Needs(0, 0, 0)
+    assert needs(units) == MemoryEstimate(20, 0, 50)  # the pictures: 50; the prompt: 16 + 30; the answer: 18 + 2
+    assert needs(units[1:]) == MemoryEstimate(10, 16, 30)
+    assert needs(units[1:2], units[2:]) == MemoryEstimate(5, 16, 30)  # weights of those that lie there
+    assert needs([]) == MemoryEstimate(0, 0, 0)
     late = part("layers.2", 1, cache=(0, 1, 60), activations=(0, 30, 2))
-    assert needs([late]) == Needs(1, 60, 2)
+    assert needs([late]) == MemoryEstimate(1, 60, 2)
 
 
 # --- as even as can be -----------------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 from .device_map import Device, Plan, Share, internvl_device_map, plan_devices
 from .fitting import Change, changes_that_fit
-from .memory import PHASES, QUANTIZED, Needs, Request, Unit, memory_units, needs
-from .memory_trace import LiveBytes, pretend_fused_attention
+from .memory import PHASES, QUANTIZED, MemoryEstimate, Request, Unit, memory_units, needs
+from .memory_trace import LiveMemory, pretend_fused_attention
 from .profile import Part, Profile, Work, build_on_meta, chat_tile_size, profile
 from .released import LANGUAGE_MODELS, RELEASES, TOWERS, LanguageModelShape, released_config
 from .study import BUDGET, PUBLISHED, Candidate, architecture_study, candidate_config, fitting_candidate
-from .training_memory import Footprint, LiveMemory, Setup, Use, footprint, optimizer_bytes
+from .training_memory import Footprint, Setup, Use, footprint, optimizer_bytes
 
 __all__ = [
     "BUDGET",
@@ -16,9 +16,8 @@ __all__ = [
     "Footprint",
     "LANGUAGE_MODELS",
     "LanguageModelShape",
-    "LiveBytes",
     "LiveMemory",
-    "Needs",
+    "MemoryEstimate",
     "PHASES",
     "PUBLISHED",
     "Part",

@@ -15,7 +15,7 @@ from accelerate.utils import convert_file_size_to_int, get_max_memory
 from accelerate.utils.modeling import clean_device_map
 from transformers import PreTrainedConfig
 
-from .memory import Needs, Request, Unit, memory_units, needs
+from .memory import MemoryEstimate, Request, Unit, memory_units, needs
 
 Device = int | str
 OFFLOAD = ("cpu", "disk")  # in the order in which they are filled
@@ -35,7 +35,7 @@ class Share:
     device: Device
     capacity: int
     units: tuple[str, ...]
-    needs: Needs
+    needs: MemoryEstimate
 
     @property
     def fits(self) -> bool:
@@ -139,7 +139,7 @@ def plan_devices(units: Sequence[Unit], max_memory: dict[Device, int | str] | No
         for index, (device, stretch) in enumerate(zip(computing, stretches, strict=True))
     ]
     for device, names in zip(waiting, stored, strict=True):
-        weights = Needs(sum(unit.weights for unit in names), 0, 0)
+        weights = MemoryEstimate(sum(unit.weights for unit in names), 0, 0)
         shares.append(Share(device, rooms[device], tuple(unit.name for unit in names), weights))
     places = {name: share.device for share in shares for name in share.units}
     return Plan(tuple(shares), clean_device_map({unit.name: places[unit.name] for unit in units}))
@@ -160,11 +160,11 @@ def _tied_together(units: Sequence[Unit]) -> list[Unit]:
     return units
 
 
-def _needs_with(units: list[Unit], away: list[Unit]) -> Needs:
+def _needs_with(units: list[Unit], away: list[Unit]) -> MemoryEstimate:
     """What a device needs that also computes layers whose weights wait elsewhere and come one at a time."""
     need = needs(units, away)
     visiting = max((unit.weights for unit in away), default=0)
-    return Needs(need.weights + visiting, need.cache, need.activations)
+    return MemoryEstimate(need.weights + visiting, need.cache, need.activations)
 
 
 def _share(device: Device, capacity: int, units: list[Unit], away: list[Unit]) -> Share:

@@ -10,6 +10,7 @@ device needs for itself: a CUDA context (about half a gigabyte), the workspaces 
 """
 
 import copy
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
 
-from .memory_trace import LiveBytes, pretend_fused_attention
+from .memory_trace import LiveMemory, pretend_fused_attention
 from .profile import build_on_meta, chat_tile_size
 
 PHASES = ("images", "prompt", "answer")
@@ -82,7 +83,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Needs:
+class MemoryEstimate:
     """What some units need on a device, in bytes, when they need the most: `total` is the sum of the others."""
 
     weights: int
@@ -95,7 +96,7 @@ class Needs:
         return self.weights + self.cache + self.activations
 
 
-def needs(units: Iterable[Unit], executed: Iterable[Unit] = ()) -> Needs:
+def needs(units: Iterable[Unit], executed: Iterable[Unit] = ()) -> MemoryEstimate:
     """What units need together on one device.
 
     Args:
@@ -109,7 +110,7 @@ def needs(units: Iterable[Unit], executed: Iterable[Unit] = ()) -> Needs:
         for phase in range(len(PHASES))
     ]
     cache, activations = max(phases, key=sum)
-    return Needs(sum(unit.weights for unit in units), cache, activations)
+    return MemoryEstimate(sum(unit.weights for unit in units), cache, activations)
 
 
 def memory_units(
@@ -255,8 +256,7 @@ def _run(
         names[id(module)]
         for module in (model.model.multi_modal_projector, model.get_input_embeddings(), model.lm_head)
     )
-    known = [tensor for _, tensor in _tensors(model)]
-    with torch.device("meta"), LiveBytes(known) as live, live.watch(modules):
+    with torch.device("meta"), LiveMemory() as live, live.watch(modules):
         with live.during(projector):
             side = chat_tile_size(model.config)
             pixels = torch.empty(request.all_tiles, 3, side, side, dtype=model.dtype)  # alive to the end
@@ -332,4 +332,22 @@ def _longer(cache: DynamicCache, config: PreTrainedConfig, length: int) -> Dynam
     return longer
 
 
-__all__ = ["ANSWER", "IMAGES", "PHASES", "PROMPT", "QUANTIZED", "Needs", "Request", "Unit", "memory_units", "needs"]
+def __getattr__(name: str) -> Any:
+    if name != "Needs":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("`Needs` is now `MemoryEstimate`.", FutureWarning, stacklevel=2)
+    return MemoryEstimate
+
+
+__all__ = [
+    "ANSWER",
+    "IMAGES",
+    "PHASES",
+    "PROMPT",
+    "QUANTIZED",
+    "MemoryEstimate",
+    "Request",
+    "Unit",
+    "memory_units",
+    "needs",
+]

@@ -12,8 +12,7 @@ cannot reuse, buffers of communication.
 Shape letters: B rows, L positions, T tiles, S tile side.
 """
 
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,13 +20,11 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from ..hub.config_values import hidden_state_index
 from ..modeling.chunked_cross_entropy import CHUNK_ELEMENTS, cross_entropies_of, weighted_cross_entropy
 from ..modeling.vision.model import InternVLVisionEncoder
+from .memory_trace import FUSED_ATTENTION, LiveMemory, storage_key
 
 FEW = 2  # layers of a stack that are run; with one more, what a layer takes is known
 
@@ -97,13 +94,6 @@ class Footprint:
     recomputed: Use
 
 
-ATTENTION = "causal_sdpa_without_mask"
-"""What fake tensors attend with: transformers would make a mask for them, as it does while it traces a graph."""
-
-AttentionInterface.register(ATTENTION, sdpa_attention_forward)
-AttentionMaskInterface.register(ATTENTION, lambda *args, **kwargs: None)
-
-
 def footprint(model: nn.Module, work: Work, setup: Setup = Setup(), reference_bytes: int = 0) -> Footprint:
     """The memory of a step of a chat model.
 
@@ -128,7 +118,7 @@ def footprint(model: nn.Module, work: Work, setup: Setup = Setup(), reference_by
     with FakeTensorMode():
         _make_fake(model)
         model.train()
-        _chat(model).set_attn_implementation(ATTENTION)
+        _chat(model).set_attn_implementation(FUSED_ATTENTION)
         uses = []
         for recomputes in (False, True):
             _set_checkpointing(model, recomputes)
@@ -187,7 +177,7 @@ def _step(model: nn.Module, work: Work, setup: Setup) -> _Trace:
     if setup.shard >= 2 or setup.accumulates:
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         handles += [parameter.register_post_accumulate_grad_hook(_drop_gradient) for parameter in trained]
-    with LiveMemory() as memory:
+    with LiveMemory() as memory, memory.during("forward"):
         handles += _mark_layers(model, memory)
         with torch.autocast("cpu", dtype=setup.autocast) if setup.autocast else nullcontext():
             hidden, head = _hidden_states(model, work)
@@ -204,7 +194,7 @@ def _step(model: nn.Module, work: Work, setup: Setup) -> _Trace:
     return {**trace, **memory.peaks}
 
 
-def _mark_layers(model: nn.Module, memory: "LiveMemory") -> list[Any]:
+def _mark_layers(model: nn.Module, memory: LiveMemory) -> list[Any]:
     """Let the memory know, on the way back, which layer is at work: the first and the last of each stack."""
     handles = []
     for number, (layers, _) in enumerate(_stacks(model)):
@@ -276,63 +266,8 @@ class _ChunkOfLoss(torch.autograd.Function):
         return tuple(gradients)
 
 
-class LiveMemory(TorchDispatchMode):
-    """Adds up the storages that operations make, as long as they live.
-
-    Attributes:
-        now: bytes at present.
-        peaks: stage -> the most at a time in it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0
-        self.peaks = {"forward": 0}
-        self._stage = "forward"
-        self._seen: set[int] = set()
-
-    def enter(self, stage: str) -> None:
-        """Begin another stage."""
-        self._stage = stage
-        self.peaks[stage] = max(self.now, self.peaks.get(stage, 0))
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {_key(tensor) for tensor in _tensors((args, kwargs or {}))}
-        result = func(*args, **(kwargs or {}))
-        for tensor in _tensors(result):
-            if _key(tensor) not in given and _key(tensor) not in self._seen:
-                self._watch(tensor.untyped_storage())
-        return result
-
-    def _watch(self, storage: Any) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        self._seen.add(key)
-        self.now += size
-        self.peaks[self._stage] = max(self.peaks[self._stage], self.now)
-        weakref.finalize(storage, self._free, key, size)
-
-    def _free(self, key: int, size: int) -> None:
-        self._seen.discard(key)
-        self.now -= size
-
-
-def _key(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
-
-
-def _tensors(values: Any) -> Iterator[torch.Tensor]:
-    if isinstance(values, torch.Tensor):
-        yield values
-    elif isinstance(values, dict):
-        for value in values.values():
-            yield from _tensors(value)
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            yield from _tensors(value)
-
-
 def _size(tensors: Any) -> int:
-    storages = {_key(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}
+    storages = {storage_key(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}
     return sum(storages.values())
 
 
@@ -383,4 +318,4 @@ def _set_checkpointing(model: Any, recomputes: bool) -> None:
         _chat(model).activation_checkpointing_disable()
 
 
-__all__ = ["Footprint", "LiveMemory", "Setup", "Use", "Work", "footprint", "optimizer_bytes"]
+__all__ = ["Footprint", "Setup", "Use", "Work", "footprint", "optimizer_bytes"]

@@ -57,7 +57,7 @@ class Plan:
     Attributes:
         parts, sets: of the model and of the data.
         facts: in words: batch, tokens and tiles of a step, length of an epoch and of the run.
-        memory: of a device; None where it cannot be told, and then `memory_note` says why.
+        memory: of a device; None if it is not a chat model, and then `memory_note` says why.
         memory_note: for what the memory holds.
     """
 
@@ -94,8 +94,6 @@ def make_plan(options: RunOptions, ranks: int | None = None) -> Plan:
         work, kind = _work(options, model, values["per_device_train_batch_size"], probes)
         memory = _memory(options, values, model, work, devices)
         note = f"for {kind}; what the process itself needs comes on top"
-        if memory is None:
-            note = "The memory of a step is not known beforehand: kernels of experts do not run on shapes alone."
     return Plan(_parts(options, values, _on_meta(options, row, torch.float32)), sets, facts, memory, note)
 
 
@@ -236,7 +234,7 @@ def _weights_dtype(options: RunOptions, values: dict[str, Any]) -> torch.dtype:
     return getattr(torch, name)
 
 
-def _memory(options: RunOptions, values: dict[str, Any], model: Any, work: Work, devices: int) -> Footprint | None:
+def _memory(options: RunOptions, values: dict[str, Any], model: Any, work: Work, devices: int) -> Footprint:
     deepspeed = values.get("deepspeed")
     half = uses_bf16(options)
     setup = Setup(
@@ -248,12 +246,7 @@ def _memory(options: RunOptions, values: dict[str, Any], model: Any, work: Work,
         master_bytes=4 if deepspeed and half else 0,
     )
     beside = _reference_bytes(options, model)
-    try:
-        return footprint(model, work, setup, beside)
-    except RuntimeError:  # of kernels for experts, which do not run on shapes alone
-        if not any(parameter.dim() == 3 for parameter in model.get_decoder().parameters()):
-            raise
-        return None
+    return footprint(model, work, setup, beside)
 
 
 def _reference_bytes(options: RunOptions, model: Any) -> int:
