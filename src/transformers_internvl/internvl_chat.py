@@ -14,7 +14,6 @@ Source: `modeling_internvl_chat.py` of the released checkpoints.
 
 import functools
 import os
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,8 +31,8 @@ from .modeling.pretrained.answer_decoding import AnswerCriteria, AnswerProcessor
 from .modeling.pretrained.older_arguments import todays_arguments
 from .modeling.vision.layers import check_tiles
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
-from .processing.text.conversation import Conversation, get_conv_template
-from .processing.text.untrusted_text import Prompt, control_pattern, encode_batch, render_prompts, replace
+from .processing.text.conversation import Conversation, chat_prompt, get_conv_template
+from .processing.text.untrusted_text import Prompt, control_pattern, encode_batch
 from .processing.tokenizers.loading import added_token_ids, as_trained, stop_first
 
 logger = logging.get_logger(__name__)
@@ -327,24 +326,15 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         return self._answer(tokenizer, prompts, pixel_values, generation_config or {})
 
     def _prompt(self, tokenizer: Any, question: str, history: History, tiles: list[int]) -> Prompt:
-        """The original prompt: image markers filled from left to right, in history and answers as well."""
-        messages = chat_messages(question, history, with_images=bool(tiles))
-        template = get_chat_template(self.template, system_message=self.system_message)
-        pattern = control_pattern(tokenizer, template)
-        (prompt,) = render_prompts(
-            [messages], template, pattern, trusted=False, variables={}, add_generation_prompt=True
+        return chat_prompt(
+            self.template,
+            question,
+            history,
+            num_patches=tiles,
+            num_image_token=self.num_image_token,
+            system_message=self.system_message,
+            tokenizer=tokenizer,
         )
-        marks = [match.span() for match in re.finditer(IMAGE_MARK, prompt.text)]
-        if len(marks) < len(tiles):
-            raise ValueError(
-                f"There are {len(tiles)} images (`num_patches_list` {tiles}), but {len(marks)} `{IMAGE_MARK}` in "
-                f"question and history: {len(tiles) - len(marks)} lacking. Write `{IMAGE_MARK}` into the question at "
-                "the place of every image."
-            )
-        marks = marks[: len(tiles)]  # further marks stay text
-        prompt.data = _without(prompt.data or [], marks)  # what stands for an image is not the user's text
-        runs = [f"<img>{IMAGE_CONTEXT * self.num_image_token * count}</img>" for count in tiles]
-        return replace(prompt, [(start, end, run) for (start, end), run in zip(marks, runs, strict=True)])
 
     def _answer(
         self, tokenizer: Any, prompts: list[Prompt], pixel_values: torch.Tensor | None, generation: dict[str, Any]
@@ -382,14 +372,6 @@ def _refuse_other_tokens(*tokens: str) -> None:
     known = (IMAGE_START, IMAGE_END, IMAGE_CONTEXT)
     if tokens != known:
         raise ValueError(f"The tokens of an image must be {known}, those of the released tokenizers, got {tokens}.")
-
-
-def _without(spans: list[tuple[int, int]], holes: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Sorted spans of text with sorted holes cut out of them."""
-    for start, end in holes:
-        pieces = [piece for a, b in spans for piece in ((a, min(b, start)), (max(a, end), b))]
-        spans = sorted({(a, b) for a, b in pieces if a < b})
-    return spans
 
 
 __all__ = ["InternVLChatModel"]

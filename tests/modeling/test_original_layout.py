@@ -13,7 +13,7 @@ from transformers import DynamicCache
 from tests.tiny import tiny_batch, tiny_config, tiny_model
 from transformers_internvl import InternVLVisionModel
 from transformers_internvl.backend_classes import BackendClasses
-from transformers_internvl.internvl_chat import _tiles_of_images, _without
+from transformers_internvl.internvl_chat import _tiles_of_images
 from transformers_internvl.modeling.original.calls import (
     FORWARD,
     GENERATE,
@@ -30,6 +30,7 @@ from transformers_internvl.modeling.pretrained.module_names import _lies_in, cov
 from transformers_internvl.modeling.pretrained.older_arguments import todays_arguments
 from transformers_internvl.modeling.pretrained.parallel import _scalars, inside_call, with_whole_heads
 from transformers_internvl.modeling.vision.layers import check_tiles
+from transformers_internvl.processing.text.conversation import _without
 
 # --- the authors' orders ---------------------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 import transformers_internvl  # noqa: F401  (registers)
 from tests.parity.golden import golden_cases, golden_root
-from transformers_internvl.processing.chat_templates import chat_prompt, get_chat_template
+from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.processor import InternVLProcessor
+from transformers_internvl.processing.text.conversation import chat_prompt
 
 TEMPLATES = json.loads((golden_root() / "templates" / "templates.json").read_text(encoding="utf-8"))
 PROMPTS = [(entry, record) for entry in TEMPLATES for record in entry["prompts"]]
@@ -71,7 +72,7 @@ def test_default_system_message_given_by_hand_changes_nothing(entry):
 @pytest.mark.parametrize(("entry", "record"), IMAGE_PROMPTS, ids=lambda v: v.get("question") or v["template"])
 def test_image_prompt(entry, record):
     options = {"num_patches": record["num_patches_list"], "num_image_token": record["num_image_token"]}
-    expanded = chat_prompt(entry["template"], record["question"], record["history"], **options)
+    expanded = chat_prompt(entry["template"], record["question"], record["history"], **options).text
     assert expanded == record["expanded"]
     unexpanded = re.sub(r"<img>(<IMG_CONTEXT>)*</img>", "<image>", expanded)
     assert unexpanded == record["prompt"]
@@ -92,7 +93,7 @@ def test_prompt_ids_of_chat(folder, index):
     processor = processor_of(folder)
     template = json_of(folder / "config.json")["template"]
     prompts = [
-        chat_prompt(template, question, history, num_patches=tiles, num_image_token=processor.image_seq_length)
+        chat_prompt(template, question, history, num_patches=tiles, num_image_token=processor.image_seq_length).text
         for question, history, tiles in _requests(chat["request"])
     ]
     encoded = processor.tokenizer(prompts, padding=True)

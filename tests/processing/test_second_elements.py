@@ -12,12 +12,13 @@ from transformers import AutoProcessor
 
 from tests.clips import clip_bytes
 from tests.parity.golden import golden_root
-from transformers_internvl.processing.chat_templates import chat_messages, chat_prompt, split_thinking
+from transformers_internvl.processing import chat_templates
+from transformers_internvl.processing.chat_templates import chat_messages, split_thinking
 from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 from transformers_internvl.processing.media import Media
 from transformers_internvl.processing.processor_files import chat_settings
 from transformers_internvl.processing.sources import open_source, unwrapped
-from transformers_internvl.processing.text.conversation import get_conv_template
+from transformers_internvl.processing.text.conversation import chat_prompt, get_conv_template
 from transformers_internvl.processing.text.placeholders import by_sample, expand, find_places
 from transformers_internvl.processing.text.untrusted_text import Prompt, mask_of, replace
 from transformers_internvl.processing.tokenizers.loading import stop_first
@@ -285,10 +286,18 @@ def test_a_first_question_gets_a_marker_and_a_second_none():
     later = chat_messages("r", [("q", "a"), ("s", "b")], with_images=True)
     assert [message["content"] for message in later] == ["q", "a", "s", "b", "r"]
     assert [message["role"] for message in later] == ["user", "assistant"] * 2 + ["user"]
-    prompt = chat_prompt("internvl2_5", "<image> and <image> and <image>", num_patches=[1, 2], num_image_token=2)
+    prompt = chat_prompt("internvl2_5", "<image> and <image> and <image>", num_patches=[1, 2], num_image_token=2).text
     one = "<img>" + "<IMG_CONTEXT>" * 2 + "</img>"
     two = "<img>" + "<IMG_CONTEXT>" * 4 + "</img>"
     assert f"user\n{one} and {two} and <image><|im_end|>" in prompt
+
+
+def test_chat_prompt_under_its_former_address():
+    with pytest.warns(FutureWarning, match="chat_prompt is in processing.text"):
+        former = chat_templates.chat_prompt
+    assert former("phi3-chat", "q") == chat_prompt("phi3-chat", "q").text
+    with pytest.raises(AttributeError, match="has no attribute 'chat_prompts'"):
+        _ = chat_templates.chat_prompts
 
 
 def test_a_conversation_and_its_copy():

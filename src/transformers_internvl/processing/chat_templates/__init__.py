@@ -9,19 +9,19 @@ A template is a row of `TEMPLATES` (default system message, what opens and close
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.resources import files
-
-from transformers.utils.chat_template_utils import render_jinja_template
+from typing import Any
 
 __all__ = [
     "TEMPLATES",
     "THINKING_SYSTEM_MESSAGE",
     "ChatTemplate",
     "chat_messages",
-    "chat_prompt",
     "find_chat_template",
     "get_chat_template",
     "split_thinking",
@@ -272,35 +272,13 @@ def chat_messages(
     return [{"role": role, "content": content} for role, content in (*turns, ("user", question))]
 
 
-def chat_prompt(
-    name: str,
-    question: str,
-    history: Sequence[tuple[str, str]] = (),
-    *,
-    num_patches: Sequence[int] = (),
-    num_image_token: int = 256,
-    system_message: str | None = None,
-) -> str:
-    """The prompt that the authors' `chat()` gives to the tokenizer (`modeling_internvl_chat.py`, `chat`).
-
-    The texts are taken as they are: special tokens in them count, and `<image>` marks the place of an image. Markers
-    are filled from left to right over the whole prompt, history and answers included; markers beyond the images stay
-    text. A first question without a marker gets `<image>` and a line break in front when there are images.
-
-    Args:
-        name: a key of `TEMPLATES`.
-        question: the user's open turn.
-        history: earlier turns, pairs of question and answer.
-        num_patches: the number of tiles of every image, thumbnail included.
-        num_image_token: tokens of one tile.
-        system_message: instead of the template's default.
-    """
-    messages = chat_messages(question, history, with_images=bool(num_patches))
-    template = get_chat_template(name, system_message=system_message)
-    prompt = render_jinja_template(conversations=[messages], chat_template=template, add_generation_prompt=True)[0][0]
-    for patches in num_patches:
-        prompt = prompt.replace("<image>", "<img>" + "<IMG_CONTEXT>" * num_image_token * patches + "</img>", 1)
-    return prompt
+def __getattr__(name: str) -> Any:
+    """`chat_prompt` under its former address, up to version 0.3.0."""
+    if name != "chat_prompt":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("chat_prompt is in processing.text now, and returns a Prompt.", FutureWarning, stacklevel=2)
+    chat_prompt = import_module("transformers_internvl.processing.text.conversation").chat_prompt
+    return lambda *args, **kwargs: chat_prompt(*args, **kwargs).text
 
 
 def split_thinking(text: str) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 from .bounded_templates import LONGEST, check_length, renderer_of
-from .conversation import Conversation, get_conv_template
+from .conversation import Conversation, chat_prompt, get_conv_template
 from .grounding import decode_regions, format_box, parse_answers, parse_grounding
 from .messages import chat_options, choose_template, normalized, refuse_contradictions, split_options
 from .placeholders import (
@@ -38,6 +38,7 @@ __all__ = [
     "STAND_INS",
     "by_sample",
     "chat_options",
+    "chat_prompt",
     "check_image_tokens",
     "check_length",
     "checked_length",

@@ -1,16 +1,21 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""A conversation as the authors' `conversation.py` has it: turns are appended, and the prompt is read off.
+"""Prompts as the original code writes them: its class of conversations, and the prompt of its `chat()`.
 
-It is for scripts that write prompts by hand. Its texts are taken as they are: special tokens in them count. `chat` and
-the processor keep what a user types apart from them, and are the better way.
+`Conversation` is for scripts that write prompts by hand. Its texts are trusted: special tokens in them count. Prefer
+`chat` and the processor, which do not trust the user's text.
 """
 
 import copy
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from ..chat_templates import TEMPLATES, get_chat_template
+from ..chat_templates import TEMPLATES, chat_messages, get_chat_template
+from .placeholders import END_IMAGE, IMAGE, IMAGE_CONTEXT, START_IMAGE
+from .untrusted_text import Prompt, Span, control_pattern, render_prompts, replace
 
 
 @dataclass
@@ -97,3 +102,58 @@ def get_conv_template(name: str) -> Conversation:
 
 
 __all__ = ["Conversation", "get_conv_template"]
+
+
+def chat_prompt(
+    name: str,
+    question: str,
+    history: Sequence[tuple[str, str]] = (),
+    *,
+    num_patches: Sequence[int] = (),
+    num_image_token: int = 256,
+    system_message: str | None = None,
+    tokenizer: Any = None,
+) -> Prompt:
+    """The prompt of `InternVLChatModel.chat`, as the original `chat()` gives it to the tokenizer.
+
+    `<image>` marks the place of an image. Markers are filled from left to right over the whole prompt, history and
+    answers included; markers beyond the images stay text. A first question without a marker gets `<image>` and a line
+    break in front when there are images.
+
+    Args:
+        name: a key of `TEMPLATES`.
+        question: the user's open turn.
+        history: earlier turns, pairs of question and answer.
+        num_patches: the number of tiles of every image, thumbnail included.
+        num_image_token: tokens of one tile.
+        system_message: instead of the template's default.
+        tokenizer: keeps question and history from writing its special tokens; None trusts them.
+
+    Raises:
+        ValueError: fewer markers than images, or an unknown template.
+    """
+    messages = chat_messages(question, history, with_images=bool(num_patches))
+    template = get_chat_template(name, system_message=system_message)
+    pattern = re.compile("(?!)") if tokenizer is None else control_pattern(tokenizer, template)
+    (prompt,) = render_prompts(
+        [messages], template, pattern, trusted=tokenizer is None, variables={}, add_generation_prompt=True
+    )
+    marks = [match.span() for match in re.finditer(IMAGE, prompt.text)]
+    if len(marks) < len(num_patches):
+        raise ValueError(
+            f"There are {len(num_patches)} images (`num_patches_list` {list(num_patches)}), but {len(marks)} "
+            f"`{IMAGE}` in question and history: {len(num_patches) - len(marks)} lacking. Write `{IMAGE}` into the "
+            "question at the place of every image."
+        )
+    marks = marks[: len(num_patches)]
+    prompt.data = _without(prompt.data or [], marks)  # what stands for an image is not the user's text
+    runs = [f"{START_IMAGE}{IMAGE_CONTEXT * num_image_token * count}{END_IMAGE}" for count in num_patches]
+    return replace(prompt, [(start, end, run) for (start, end), run in zip(marks, runs, strict=True)])
+
+
+def _without(spans: list[Span], holes: list[Span]) -> list[Span]:
+    """Sorted spans of text without what the sorted holes cover."""
+    for start, end in holes:
+        pieces = [piece for a, b in spans for piece in ((a, min(b, start)), (max(a, end), b))]
+        spans = sorted({(a, b) for a, b in pieces if a < b})
+    return spans
