@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel
 from tests.closeness import SAME_WEIGHTS
 from tests.fused_lora import adapt, fused_model, logits, write_adapter
 from tests.parity.golden import golden_root
-from transformers_internvl.conversion.lora.adapters import Adapter, convert_adapter, to_authors, to_canonical
+from transformers_internvl.conversion.lora.adapters import Adapter, convert_adapter, to_canonical, to_original
 
 CASES = ["chat_internlm2", "chat_qwen2", "chat_phi3", "chat_llama3"]
 
@@ -121,7 +121,7 @@ def test_parts_of_several_ranks_keep_their_scale(use_rslora):
     for part, rank in ranks.items():
         modules[f"{root}.{part}"] = {"lora_A.weight": torch.randn(rank, 28), "lora_B.weight": torch.randn(28, rank)}
     row = LoraConfig(r=3, lora_alpha=2 * 3**power, alpha_pattern={"v_proj": 2 * 2**power}, use_rslora=use_rslora)
-    fused = to_authors(Adapter(row, modules), config)
+    fused = to_original(Adapter(row, modules), config)
     (name, kinds), rank = *fused.modules.items(), 5
     assert name == "vision_model.encoder.layers.0.attn.qkv" and len(kinds["lora_A.weight"]) == rank
     assert fused.alpha_of(name) / rank**power == pytest.approx(2.0)
@@ -130,7 +130,7 @@ def test_parts_of_several_ranks_keep_their_scale(use_rslora):
     torch.testing.assert_close(kinds["lora_B.weight"] @ kinds["lora_A.weight"], expected)
     row.alpha_pattern = {"v_proj": 1}
     with pytest.raises(ValueError, match="plain LoRA with one scale"):
-        to_authors(Adapter(row, modules), config)
+        to_original(Adapter(row, modules), config)
 
 
 def test_a_projector_that_was_trained_whole(tmp_path):

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from tests.tiny import tiny_model
 from transformers_internvl.conversion.files import folders, weight_streams, writing
-from transformers_internvl.conversion.files.copies import copy_companions, save_weights
+from transformers_internvl.conversion.files.copies import copy_auxiliary_files, save_weights
 from transformers_internvl.conversion.files.folders import copy_file
 from transformers_internvl.conversion.files.shapes import intern_vit_fields, weight_shapes
 from transformers_internvl.conversion.files.weight_streams import Span, WeightStream, is_weight_file
@@ -68,7 +68,7 @@ def test_what_lies_beside_the_weights(tmp_path):
     ignored = ["additional_chat_templates/notes.txt", "logs/run.txt"]
     source = fill(tmp_path / "source", *WEIGHTS, *BESIDE, *ignored)
     (tmp_path / "new").mkdir()
-    copy_companions(source, tmp_path / "new")
+    copy_auxiliary_files(source, tmp_path / "new")
     assert tree(tmp_path / "new") == set(BESIDE)
     assert [is_weight_file(Path(name)) for name in (*WEIGHTS, *BESIDE)] == [True] * 5 + [False] * 5
 
@@ -195,7 +195,7 @@ def test_tokens_without_an_embedding(tmp_path, monkeypatch, ids, settings, stray
 
 def test_remote_code_on_the_hub_need_not_lie_here(tmp_path, monkeypatch):
     named = {"AutoConfig": "org/code--configuration.Config", "AutoModel": "modeling.Model"}
-    monkeypatch.setattr(auxiliary_files, "authors_fields", lambda source, like: {"auto_map": named})
+    monkeypatch.setattr(auxiliary_files, "original_fields", lambda source, like: {"auto_map": named})
     assert auxiliary_files.auto_map(None, tmp_path) is None
     fill(tmp_path, "modeling.py")
     assert auxiliary_files.auto_map(None, tmp_path) == named
@@ -206,7 +206,7 @@ def test_remote_code_on_the_hub_need_not_lie_here(tmp_path, monkeypatch):
 def test_auto_map_lists_a_slow_and_a_fast_tokenizer(tmp_path, monkeypatch):
     """`AutoTokenizer` is a pair in the files of transformers; either may be null."""
     named = {"AutoTokenizer": ["slow.Tokenizer", "fast.Tokenizer"], "AutoConfig": None, "AutoModel": [None, None]}
-    monkeypatch.setattr(auxiliary_files, "authors_fields", lambda source, like: {"auto_map": named})
+    monkeypatch.setattr(auxiliary_files, "original_fields", lambda source, like: {"auto_map": named})
     fill(tmp_path, "slow.py")
     assert auxiliary_files.auto_map(None, tmp_path) is None
     fill(tmp_path, "fast.py")
@@ -263,7 +263,7 @@ def test_stocks_name_of_a_tokenizer(tmp_path):
     path = tmp_path / "tokenizer_config.json"
     for before, after in (("InternLM2Tokenizer", "PreTrainedTokenizerFast"), ("Qwen2Tokenizer", "Qwen2Tokenizer")):
         auxiliary_files.write_json(path, {"tokenizer_class": before, "auto_map": {"AutoTokenizer": ["x", None]}})
-        auxiliary_files._name_stock_tokenizer(tmp_path)
+        auxiliary_files._name_upstream_tokenizer(tmp_path)
         assert auxiliary_files.read_json(path) == {"tokenizer_class": after}
 
 

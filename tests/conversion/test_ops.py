@@ -10,10 +10,10 @@ from tests.closeness import assert_same_results
 from transformers_internvl.conversion.weights import mappings
 from transformers_internvl.conversion.weights.converters import BesideBody, FusedConverter
 from transformers_internvl.conversion.weights.ops import (
-    merge_groups,
-    merge_thirds,
-    split_groups,
-    split_thirds,
+    merge_grouped_qkv,
+    merge_qkv,
+    split_grouped_qkv,
+    split_qkv,
 )
 from transformers_internvl.modeling.language_models import InternLM2Config, InternLM2ForCausalLM
 
@@ -23,23 +23,23 @@ CONFIG = LlamaConfig(hidden_size=48, num_attention_heads=6, num_key_value_heads=
 @pytest.mark.parametrize("shape", [(80, 48), (80,), (80, 1)], ids=["weight", "bias", "scale"])
 def test_groups_are_split_and_joined_exactly(shape):
     fused = torch.randn(shape)
-    query, key, value = split_groups(fused, CONFIG)
+    query, key, value = split_grouped_qkv(fused, CONFIG)
     assert (len(query), len(key), len(value)) == (48, 16, 16)
-    assert torch.equal(merge_groups([query, key, value], CONFIG), fused)
+    assert torch.equal(merge_grouped_qkv([query, key, value], CONFIG), fused)
 
 
 def test_groups_are_queries_then_key_then_value():
     # 2 groups of 3 query heads, 8 rows a head: number the heads as they lie in the fused tensor
     fused = torch.arange(10).repeat_interleave(8)
-    query, key, value = (part.view(-1, 8)[:, 0].tolist() for part in split_groups(fused, CONFIG))
+    query, key, value = (part.view(-1, 8)[:, 0].tolist() for part in split_grouped_qkv(fused, CONFIG))
     assert query == [0, 1, 2, 5, 6, 7] and key == [3, 8] and value == [4, 9]
 
 
 def test_thirds_are_split_and_joined_exactly():
     fused = torch.randn(12, 4)
-    parts = split_thirds(fused, CONFIG)
+    parts = split_qkv(fused, CONFIG)
     assert torch.equal(parts[1], fused[4:8])
-    assert torch.equal(merge_thirds(list(parts), CONFIG), fused)
+    assert torch.equal(merge_qkv(list(parts), CONFIG), fused)
 
 
 @pytest.mark.parametrize("scope", [None, "language_model"])

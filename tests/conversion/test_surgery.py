@@ -206,8 +206,8 @@ def test_sides_at_the_bounds_of_patches_of_two_sides():
 
 def test_layers_by_number_from_both_ends():
     """In a tower of 4 blocks the states are 0 to 4, or -5 to -1; of 3 blocks, -4 to -1."""
-    assert [towers._counted_anew(layer, 4, 3) for layer in (0, 3, -2, -5)] == [0, 3, -1, -4]
-    assert towers._counted_anew([0, -2, [1]], 4, 3) == [0, -1, [1]]
+    assert [towers._renumbered(layer, 4, 3) for layer in (0, 3, -2, -5)] == [0, 3, -1, -4]
+    assert towers._renumbered([0, -2, [1]], 4, 3) == [0, -1, [1]]
     for layer, least in ((0, 0), (3, 3), (-1, 4), (-5, 0)):
         model = tiny_model(vision_feature_layer=layer)
         assert towers._last_layer_read(model, towers.find_tower(model), 4) == least

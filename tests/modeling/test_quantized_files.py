@@ -17,7 +17,7 @@ from transformers import AutoModel, AutoModelForImageTextToText, BitsAndBytesCon
 
 import transformers_internvl as ours
 from tests.parity.golden import golden_root
-from transformers_internvl.conversion.weights.ops import merge_groups, split_groups
+from transformers_internvl.conversion.weights.ops import merge_grouped_qkv, split_grouped_qkv
 
 CHATS = ["chat_internlm2", "chat_qwen2", "chat_phi3"]
 BITS = ["8", "4", "4 nested"]
@@ -160,7 +160,7 @@ def test_a_folder_in_eight_bits_with_fused_weights(folders, tmp_path):
     assert len(quantized(model)) == 7
     for part in range(3):
         name = f"model.language_model.layers.0.self_attn.{'qkv'[part]}_proj.weight"
-        expected = split_groups(meant["language_model.model.layers.0.attention.wqkv.weight"], model.config)[part]
+        expected = split_grouped_qkv(meant["language_model.model.layers.0.attention.wqkv.weight"], model.config)[part]
         torch.testing.assert_close(loaded[name], expected)
     mlp = meant["language_model.model.layers.0.feed_forward.w2.weight"]
     torch.testing.assert_close(loaded["model.language_model.layers.0.mlp.down_proj.weight"], mlp)
@@ -182,7 +182,7 @@ def test_a_folder_in_four_bits_with_fused_weights(folders, nested, tmp_path):
     model = AutoModel.from_pretrained(tmp_path)
     loaded = weights(model)
     parts = [loaded[f"model.language_model.layers.0.self_attn.{part}_proj.weight"] for part in "qkv"]
-    fused = merge_groups(parts, model.config)
+    fused = merge_grouped_qkv(parts, model.config)
     torch.testing.assert_close(fused, meant["language_model.model.layers.0.attention.wqkv.weight"])
 
 

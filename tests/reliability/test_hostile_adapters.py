@@ -189,7 +189,7 @@ def test_adapters_on_what_is_left_of_a_weight(tmp_path):
     unfused = Adapter.from_pretrained(written(tmp_path / "mine", init_lora_weights="olora"))
     canonical = to_canonical(unfused, config)
     with pytest.raises(ValueError, match="q_proj is for what `init_lora_weights='olora'` leaves"):
-        adapters.to_authors(canonical, config)
+        adapters.to_original(canonical, config)
 
 
 @pytest.mark.parametrize(

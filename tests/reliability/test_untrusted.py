@@ -20,7 +20,7 @@ from tests.reliability.targets import HARMFUL, YAML_CODE
 from tests.training.kills import trainer_of
 from transformers_internvl import InternVLChatModel, nano_path
 from transformers_internvl.cli import main
-from transformers_internvl.conversion.files.copies import copy_companions
+from transformers_internvl.conversion.files.copies import copy_auxiliary_files
 from transformers_internvl.conversion.files.folders import copy_file
 from transformers_internvl.conversion.layouts.convert import convert_checkpoint
 from transformers_internvl.conversion.lora.adapters import Adapter
@@ -233,7 +233,7 @@ def test_links_do_not_leave_the_folder(tmp_path):
     copy_file(folder, "link.txt", target / "link.txt")
     assert not (target / "link.txt").is_symlink()
     (folder / "README.md").symlink_to(tmp_path / "key")
-    for copy in (lambda: copy_file(folder, "README.md", target / "a"), lambda: copy_companions(folder, target)):
+    for copy in (lambda: copy_file(folder, "README.md", target / "a"), lambda: copy_auxiliary_files(folder, target)):
         with pytest.raises(ValueError, match="outside of the checkpoint"):
             copy()
     assert not (target / "a").exists()

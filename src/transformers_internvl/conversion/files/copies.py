@@ -97,7 +97,7 @@ def changed_copy(
     with atomic_folder(target) as folder:
         model = load_exactly(source)
         before = config_as_json(model.config)
-        copy_companions(source, folder)
+        copy_auxiliary_files(source, folder)
         copy = ChangedCopy(model, folder)
         yield copy
         after = config_as_json(copy.model.config)  # saving notes in it who saved
@@ -105,7 +105,7 @@ def changed_copy(
         write_json(folder / CONFIG, patched(read_json(folder / CONFIG), before, after))
 
 
-def copy_companions(source: Path, folder: Path) -> None:
+def copy_auxiliary_files(source: Path, folder: Path) -> None:
     """Copy what lies beside the weights: configurations, tokenizer, processor, code, model card."""
     for path in sorted(source.iterdir()):
         if path.is_file() and not is_weight_file(path):
@@ -146,7 +146,7 @@ __all__ = [
     "ChangedCopy",
     "changed_copy",
     "config_as_json",
-    "copy_companions",
+    "copy_auxiliary_files",
     "load_exactly",
     "patched",
     "save_weights",

@@ -193,8 +193,8 @@ class _BinFile:
 
     def entries(self) -> dict[str, Entry]:
         known = load_tensors(self.path, map_location="meta")
-        if strangers := [str(key) for key, weight in known.items() if not isinstance(weight, torch.Tensor)]:
-            raise ValueError(f"{self.path} holds more than named weights: {', '.join(strangers[:5])}.")
+        if unexpected := [str(key) for key, weight in known.items() if not isinstance(weight, torch.Tensor)]:
+            raise ValueError(f"{self.path} holds more than named weights: {', '.join(unexpected[:5])}.")
         return {key: Entry(self.path, key, weight.dtype, tuple(weight.shape)) for key, weight in known.items()}
 
     def pieces(self, key: str) -> Iterator[memoryview]:

@@ -7,25 +7,25 @@ from .auxiliary_files import (
     image_token_id,
     other_files,
     same_tokenizer,
-    write_authors,
     write_hf,
+    write_original,
 )
 from .configurations import (
     LAYOUTS,
     Checkpoint,
-    authors_dict,
-    authors_fields,
-    authors_form,
     empty_model,
     hf_form,
     open_checkpoint,
+    original_dict,
+    original_fields,
+    original_form,
     plain,
 )
 from .convert import convert_checkpoint
 from .llava_tower import TOWER_PREFIX, find_sizes, tower_folder
 from .plan import Loading, Plan, Saving, Step, Tensors, check_shapes, part_of, ties_of
 from .sources import LEFT_OUT, weights_of
-from .verify import Comparison, Part, compare_checkpoints, drawn_picture
+from .verify import Comparison, Part, compare_checkpoints, drawn_image
 
 __all__ = [
     "Checkpoint",
@@ -41,20 +41,20 @@ __all__ = [
     "TOWER_PREFIX",
     "Tensors",
     "WEIGHTS",
-    "authors_dict",
-    "authors_fields",
-    "authors_form",
     "auto_map",
     "check_shapes",
     "compare_checkpoints",
     "convert_checkpoint",
-    "drawn_picture",
+    "drawn_image",
     "empty_model",
     "find_sizes",
     "has_tokenizer",
     "hf_form",
     "image_token_id",
     "open_checkpoint",
+    "original_dict",
+    "original_fields",
+    "original_form",
     "other_files",
     "part_of",
     "plain",
@@ -62,6 +62,6 @@ __all__ = [
     "ties_of",
     "tower_folder",
     "weights_of",
-    "write_authors",
     "write_hf",
+    "write_original",
 ]

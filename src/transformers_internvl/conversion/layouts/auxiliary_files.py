@@ -19,7 +19,7 @@ from ...processing.processor_files import check_tokenizer_files
 from ...processing.text.placeholders import IMAGE_CONTEXT, VIDEO
 from ...processing.tokenizers.loading import added_token_ids, load_tokenizer, stop_first
 from ..files.folders import CONFIG, copy_file, read_json, write_json
-from .configurations import Checkpoint, authors_fields
+from .configurations import Checkpoint, original_fields
 
 logger = logging.get_logger(__name__)
 
@@ -79,7 +79,7 @@ def write_hf(source: Checkpoint, target: Path) -> None:
         return
     if has_tokenizer(folder):
         AutoProcessor.from_pretrained(folder).save_pretrained(target)
-        _name_stock_tokenizer(target)
+        _name_upstream_tokenizer(target)
     else:
         logger.warning(f"{folder} has no tokenizer: the result has neither tokenizer nor processor, either.")
     settings = generation_settings(source)
@@ -115,7 +115,7 @@ def _portable(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in dropped}
 
 
-def _name_stock_tokenizer(folder: Path) -> None:
+def _name_upstream_tokenizer(folder: Path) -> None:
     """Give a tokenizer whose class stock does not have the name of stock's general one, which reads its files."""
     path = folder / "tokenizer_config.json"
     settings = read_json(path)
@@ -128,7 +128,7 @@ def _name_stock_tokenizer(folder: Path) -> None:
 # --- to the authors' layout ------------------------------------------------------------------------------------------
 
 
-def write_authors(source: Checkpoint, target: Path, like: Path | None = None) -> None:
+def write_original(source: Checkpoint, target: Path, like: Path | None = None) -> None:
     """Everything but weights and `config.json`, for a folder of the authors' layout.
 
     Args:
@@ -241,7 +241,7 @@ def _without_token(content: Any, token: str) -> Any:
 
 def auto_map(source: Checkpoint, target: Path, like: Path | None = None) -> dict[str, Any] | None:
     """The `auto_map` of the authors' `config.json`, if the code that it names is in `target` or on the Hub."""
-    named = authors_fields(source, like).get("auto_map")
+    named = original_fields(source, like).get("auto_map")
     if not named:
         return None
     references = [name for value in named.values() for name in (value if isinstance(value, list) else [value]) if name]
@@ -270,6 +270,6 @@ __all__ = [
     "image_token_id",
     "other_files",
     "same_tokenizer",
-    "write_authors",
     "write_hf",
+    "write_original",
 ]

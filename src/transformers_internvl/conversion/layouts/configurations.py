@@ -39,7 +39,7 @@ from .llava_tower import TOWER_PREFIX, find_sizes, tower_folder
 
 LAYOUTS = ("hf", "authors")
 
-_AUTHORS = {config.model_type: config for config in (InternVLChatConfig, InternVLLlavaConfig, InternVisionConfig)}
+_ORIGINAL = {config.model_type: config for config in (InternVLChatConfig, InternVLLlavaConfig, InternVisionConfig)}
 
 # How the name of a tower's class ends that has more than the tower -> how it is found.
 _HEADS = {
@@ -87,7 +87,7 @@ def open_checkpoint(folder: str | os.PathLike) -> Checkpoint:
             f"{folder} holds a model of type {config.model_type!r}, none of InternVL's: expected internvl_chat, "
             "intern_vit_6b, internvl, internvl_vision, internvl_dual_encoder or llava_llama."
         )
-    checkpoint = Checkpoint(folder, config, "authors" if isinstance(config, tuple(_AUTHORS.values())) else "hf")
+    checkpoint = Checkpoint(folder, config, "authors" if isinstance(config, tuple(_ORIGINAL.values())) else "hf")
     if isinstance(config, InternVLDualEncoderConfig) and checkpoint.written["model_type"] == "internvl":
         return replace(checkpoint, layout="authors")  # one class serves both
     return checkpoint
@@ -135,7 +135,7 @@ def hf_form(source: Checkpoint) -> PreTrainedConfig:
 # --- to the authors' layout ------------------------------------------------------------------------------------------
 
 
-def authors_form(source: Checkpoint, like: Path | None = None) -> PreTrainedConfig:
+def original_form(source: Checkpoint, like: Path | None = None) -> PreTrainedConfig:
     """The configuration of a checkpoint in the authors' layout.
 
     Args:
@@ -147,30 +147,30 @@ def authors_form(source: Checkpoint, like: Path | None = None) -> PreTrainedConf
         ValueError: what the authors' layout must say is nowhere to be found.
     """
     config: Any = copy.deepcopy(source.config)
-    written = authors_fields(source, like)
+    written = original_fields(source, like)
     if source.layout == "authors" or isinstance(config, InternVLDualEncoderConfig):
         if like is not None and written.get("model_type") not in (config.model_type, source.written["model_type"]):
             raise ValueError(_other_kind(like, written.get("model_type"), source))
-        return config if like is None else _cut_as_saved(config, source.folder)
+        return config if like is None else _split_as_saved(config, source.folder)
     if not written:
         return _new_tower(config) if isinstance(config, InternVLVisionConfig) else _new_chat(config, source.folder)
     model_type = written.get("model_type")
-    if model_type not in _AUTHORS:
+    if model_type not in _ORIGINAL:
         raise ValueError(
             f"{like or source.folder} goes back to a model of type {model_type!r}, which is none of the authors' "
-            f"layouts ({', '.join(_AUTHORS)})."
+            f"layouts ({', '.join(_ORIGINAL)})."
         )
-    form = _AUTHORS[model_type].from_dict(written)
+    form = _ORIGINAL[model_type].from_dict(written)
     if isinstance(form, InternVisionConfig) and isinstance(config, InternVLVisionConfig):
         _update(form, canonical_tower_fields(form), canonical_tower_fields(config))
     elif isinstance(form, InternVLConfig) and isinstance(config, InternVLConfig):
         _update_chat(form, config)
     else:
         raise ValueError(_other_kind(like, model_type, source))
-    return _cut_as_saved(form, source.folder)
+    return _split_as_saved(form, source.folder)
 
 
-def _cut_as_saved(form: Any, folder: Path) -> Any:
+def _split_as_saved(form: Any, folder: Path) -> Any:
     """A chat model's configuration, with the tiles of a processor that was saved beside it."""
     for key, value in tile_fields(folder).items() if isinstance(form, InternVLChatConfig) else ():
         if getattr(form, key) != value:
@@ -182,7 +182,7 @@ def _other_kind(like: Path | None, model_type: Any, source: Checkpoint) -> str:
     return f"{like} is a model of type {model_type!r}, {source.folder} one of type {source.config.model_type!r}."
 
 
-def authors_fields(source: Checkpoint, like: Path | None = None) -> dict[str, Any]:
+def original_fields(source: Checkpoint, like: Path | None = None) -> dict[str, Any]:
     """What is known of the `config.json` of the authors' folder that a checkpoint began as; may be empty."""
     if like is not None:
         return read_json(like / CONFIG)
@@ -242,7 +242,7 @@ def _new_chat(config: PreTrainedConfig, folder: Path) -> PreTrainedConfig:
     return form
 
 
-def authors_dict(form: PreTrainedConfig, auto_map: dict[str, str] | None) -> dict[str, Any]:
+def original_dict(form: PreTrainedConfig, auto_map: dict[str, str] | None) -> dict[str, Any]:
     """What stands in the authors' `config.json`."""
     fields = form.to_diff_dict()
     form.dict_dtype_to_str(fields)
@@ -255,13 +255,13 @@ def authors_dict(form: PreTrainedConfig, auto_map: dict[str, str] | None) -> dic
 
 
 __all__ = [
-    "LAYOUTS",
     "Checkpoint",
-    "authors_dict",
-    "authors_fields",
-    "authors_form",
+    "LAYOUTS",
     "empty_model",
     "hf_form",
     "open_checkpoint",
+    "original_dict",
+    "original_fields",
+    "original_form",
     "plain",
 ]

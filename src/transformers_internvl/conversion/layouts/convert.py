@@ -28,15 +28,15 @@ from ..files.folders import (
 )
 from ..files.weight_streams import Span, WeightStream, as_bytes
 from ..files.writing import Shard, write_safetensors, write_weights
-from .auxiliary_files import WEIGHTS, auto_map, image_token_id, write_authors, write_hf
+from .auxiliary_files import WEIGHTS, auto_map, image_token_id, write_hf, write_original
 from .configurations import (
     LAYOUTS,
     Checkpoint,
-    authors_dict,
-    authors_form,
     empty_model,
     hf_form,
     open_checkpoint,
+    original_dict,
+    original_form,
 )
 from .plan import Loading, Plan, Step, Tensors
 from .sources import LEFT_OUT, weights_of
@@ -116,7 +116,7 @@ class _Job:
         self.source, self.to, self.like = source, to, like
         _refuse_quantized(source)
         model = empty_model(source.config)
-        self.config: PreTrainedConfig = hf_form(source) if to == "hf" else authors_form(source, like)
+        self.config: PreTrainedConfig = hf_form(source) if to == "hf" else original_form(source, like)
         if to == "hf" and isinstance(model.config, type(source.config)) and hasattr(self.config, "image_token_id"):
             self.config.image_token_id = image_token_id(source)
         goal = empty_model(self.config, type(model))
@@ -186,8 +186,8 @@ class _Job:
             fields = self.config.to_diff_dict()
             self.config.dict_dtype_to_str(fields)
         else:
-            write_authors(self.source, partial, self.like)
-            fields = authors_dict(self.config, auto_map(self.source, partial, self.like))
+            write_original(self.source, partial, self.like)
+            fields = original_dict(self.config, auto_map(self.source, partial, self.like))
         for path in partial.glob(f"*{DRAFT}"):
             path.unlink()
         write_json(partial / CONFIG, fields, sort_keys=True)

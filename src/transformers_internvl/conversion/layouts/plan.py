@@ -79,13 +79,13 @@ class Loading:
         self.places = model.state_dict()
         self.groups: dict[str, _Group] = {}
         self.left_out: list[str] = []
-        strangers: list[str] = []
+        unexpected: list[str] = []
         for key in sorted(tensors, key=dot_natural_key):
             place = self._find_place(key)
             if place in self.places:
                 continue
             ignored = any(re.search(pattern, place) for pattern in model._keys_to_ignore_on_load_unexpected or [])
-            (self.left_out if ignored else strangers).append(key)
+            (self.left_out if ignored else unexpected).append(key)
         self.made_by: dict[str, str] = {}  # parameter -> group
         self.parameters: Tensors = {}
         for first, group in self.groups.items():
@@ -93,8 +93,8 @@ class Loading:
             self.made_by |= dict.fromkeys(made, first)
             self.parameters |= made
         absent = [place for place in self.places if place not in self.parameters and place not in ties_of(model)]
-        if strangers or absent:
-            raise ValueError(describe_misfit(type(model), name, strangers, absent))
+        if unexpected or absent:
+            raise ValueError(describe_misfit(type(model), name, unexpected, absent))
         check_shapes(self.parameters, self.places, name)
 
     def _find_place(self, key: str) -> str:
@@ -191,22 +191,22 @@ class Plan:
 
     def __init__(self, loading: Loading, target: PreTrainedModel):
         self.loading, name = loading, loading.name
-        self.twins = self._twins_of_ties(target)
+        self.tied_copies = self._tied_copies(target)
         parameters = {**self.loading.parameters}
-        parameters |= {twin: parameters[original] for twin, original in self.twins.items()}
+        parameters |= {tied_copy: parameters[original] for tied_copy, original in self.tied_copies.items()}
         places = target.state_dict()
-        strangers = [key for key in parameters if key not in places]
+        unexpected = [key for key in parameters if key not in places]
         absent = [place for place in places if place not in parameters and place not in ties_of(target)]
-        if strangers or absent:
+        if unexpected or absent:
             raise ValueError(
                 f"The parameters of {name} are not those of the {type(target).__name__} that they should become: it "
-                f"has no {', '.join(strangers[:5]) or 'others'}, and they lack {', '.join(absent[:5]) or 'none'}."
+                f"has no {', '.join(unexpected[:5]) or 'others'}, and they lack {', '.join(absent[:5]) or 'none'}."
             )
         check_shapes(parameters, places, name)
         self.saving = Saving(target, parameters)
         self.steps = self._steps()
 
-    def _twins_of_ties(self, target: PreTrainedModel) -> dict[str, str]:
+    def _tied_copies(self, target: PreTrainedModel) -> dict[str, str]:
         """Parameters that the first model has for one, and the second for two: the second one -> the first."""
         made, ties = self.loading.parameters, ties_of(self.loading.model)
         free = target.state_dict().keys() - made.keys() - ties_of(target).keys()
@@ -215,13 +215,13 @@ class Plan:
     def _steps(self) -> list[Step]:
         """Groups that share parameters are one step."""
         saved_by = {name: first for first, group in self.saving.groups.items() for _, name in group.members}
-        twins = defaultdict(list)
-        for twin, original in self.twins.items():
-            twins[original].append(twin)
+        tied_copies = defaultdict(list)
+        for tied_copy, original in self.tied_copies.items():
+            tied_copies[original].append(tied_copy)
         takes = defaultdict(list)  # loading group -> saving groups, and back
         given_by = defaultdict(list)
         for name, first in self.loading.made_by.items():
-            for parameter in (name, *twins[name]):
+            for parameter in (name, *tied_copies[name]):
                 takes[first].append(saved_by[parameter])
                 given_by[saved_by[parameter]].append(first)
         order = {key: index for index, key in enumerate(self.loading.order)}
@@ -271,7 +271,11 @@ class Plan:
         parameters: Tensors = {}
         for first in step.loading:
             parameters |= self.loading.groups[first].run(first, tensors, self.loading.model)
-        parameters |= {twin: parameters[original] for twin, original in self.twins.items() if original in parameters}
+        parameters |= {
+            tied_copy: parameters[original]
+            for tied_copy, original in self.tied_copies.items()
+            if original in parameters
+        }
         made: Tensors = {}
         for first in step.saving:
             made |= self.saving.run(first, parameters)

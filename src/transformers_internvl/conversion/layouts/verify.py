@@ -181,11 +181,11 @@ def _compare_prompts(processors: list[Any], result: Comparison) -> None:
 
 
 def _conversation() -> list[dict[str, Any]]:
-    content = [{"type": "image", "image": drawn_picture()}, {"type": "text", "text": "What is this?"}]
+    content = [{"type": "image", "image": drawn_image()}, {"type": "text", "text": "What is this?"}]
     return [{"role": "user", "content": content}]
 
 
-def drawn_picture() -> Image.Image:
+def drawn_image() -> Image.Image:
     """The picture that both are shown: slopes and edges, the same on every machine."""
     row, column = np.mgrid[:SIDE, : SIDE + SIDE // 2]
     bands = [(row * (3 + band) + column * 5 + row * column // 7 + 31 * band) % 256 for band in range(3)]
@@ -307,7 +307,7 @@ def _compare_outputs(
 
 def _processed(side: Checkpoint, processor: Any) -> Any:
     if isinstance(side.config, InternVLDualEncoderConfig):
-        return processor(images=drawn_picture(), text=["a picture", "two cats"], return_tensors="pt")
+        return processor(images=drawn_image(), text=["a picture", "two cats"], return_tensors="pt")
     return processor.apply_chat_template(
         _conversation(), add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
     )
@@ -350,4 +350,4 @@ def _output(
     return list(output.shape), output
 
 
-__all__ = ["Comparison", "Part", "compare_checkpoints", "drawn_picture"]
+__all__ = ["Comparison", "Part", "compare_checkpoints", "drawn_image"]

@@ -26,7 +26,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConf
 
 from ...hub.adapter_settings import check_patterns, read_adapter_settings
 from ..files.folders import atomic_folder
-from .names import authors_name, canonical_names
+from .names import canonical_names, original_name
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -164,7 +164,7 @@ def convert_adapter(
     if to not in ("hf", "authors"):
         raise ValueError(f"`to` must be 'hf' or 'authors', got {to!r}.")
     config = AutoConfig.from_pretrained(model)
-    convert = to_canonical if to == "hf" else to_authors
+    convert = to_canonical if to == "hf" else to_original
     adapter = convert(Adapter.from_pretrained(source), config)
     adapter.config.base_model_name_or_path = os.fspath(model)
     with atomic_folder(target) as folder:
@@ -205,7 +205,7 @@ def to_canonical(adapter: Adapter, config: PreTrainedConfig) -> Adapter:
     return adapter.with_modules(modules, alphas, whole)
 
 
-def to_authors(adapter: Adapter, config: PreTrainedConfig) -> Adapter:
+def to_original(adapter: Adapter, config: PreTrainedConfig) -> Adapter:
     """Inverse of [`to_canonical`].
 
     Three adapters that become one keep their rank if their `A` are equal, bit for bit; otherwise the ranks add up. Of
@@ -226,7 +226,7 @@ def to_authors(adapter: Adapter, config: PreTrainedConfig) -> Adapter:
         if f"{module}.weight" not in shapes:
             raise ValueError(_no_place(module))
         _check_shapes(module, kinds, shapes[f"{module}.weight"])
-        name, part_names, _ = authors_name(module, config)
+        name, part_names, _ = original_name(module, config)
         adapted = "lora_A.weight" in kinds or "lora_embedding_A" in kinds
         if part_names is not None:
             _refuse_residual(adapter, module)
@@ -248,7 +248,7 @@ def _fuse(
     parts: dict[str, dict[str, torch.Tensor]], config: PreTrainedConfig, adapter: Adapter, shapes: Shapes
 ) -> tuple[dict[str, torch.Tensor], float]:
     """One fused module of several, and the `alpha` with which its scale is theirs (0: it has no adapter)."""
-    _, names, merge = authors_name(next(iter(parts)), config)
+    _, names, merge = original_name(next(iter(parts)), config)
     names = names or []
     kinds = {kind for tensors in parts.values() for kind in tensors}
     complete = len(parts) == len(names)
@@ -342,4 +342,4 @@ def _is_saved_whole(adapter: Adapter, module: str) -> bool:
     return any(module.endswith(name) or f"{name}." in module for name in adapter.config.modules_to_save or [])
 
 
-__all__ = ["Adapter", "convert_adapter", "model_shapes", "to_authors", "to_canonical"]
+__all__ = ["Adapter", "convert_adapter", "model_shapes", "to_canonical", "to_original"]

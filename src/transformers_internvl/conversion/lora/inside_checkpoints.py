@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
-from ..files.copies import copy_companions
+from ..files.copies import copy_auxiliary_files
 from ..files.folders import CONFIG, atomic_folder, local_folder, read_json, write_json
 from ..files.weight_streams import Entry, Span, WeightStream, as_bytes
 from ..files.writing import Shard, write_weights
@@ -35,11 +35,6 @@ DROPOUT = 0.05
 _WRAPPED = re.compile(r"^(language_model|vision_model)\.base_model\.model\.")
 _LORA = re.compile(r"\.lora_([AB])\.default\.weight$")
 _FLAGS = ("use_llm_lora", "use_backbone_lora")
-
-
-def is_legacy(folder: str | os.PathLike) -> bool:
-    """Whether a folder's weights are wrapped by peft in the authors' way."""
-    return any(_WRAPPED.match(name) for name in WeightStream(folder).entries)
 
 
 def merge_legacy(source: str | os.PathLike, target: str | os.PathLike) -> None:
@@ -108,7 +103,7 @@ def _write_plain(
     source: Path, folder: Path, weights: WeightStream, adapters: dict[str, dict[str, str]], merge: bool
 ) -> None:
     """The checkpoint without adapters, one file at a time."""
-    copy_companions(source, folder)
+    copy_auxiliary_files(source, folder)
     config = read_json(folder / CONFIG)
     write_json(folder / CONFIG, {**config, **{flag: 0 for flag in _FLAGS if flag in config}})
     shards: dict[Path, dict[str, Entry]] = {}
@@ -174,4 +169,4 @@ def _as_peft(weights: WeightStream, adapters: dict[str, dict[str, str]]) -> Adap
     return Adapter.from_tensors(config, tensors)
 
 
-__all__ = ["extract_legacy", "is_legacy", "merge_legacy", "merged", "plain_name"]
+__all__ = ["extract_legacy", "merge_legacy", "merged", "plain_name"]

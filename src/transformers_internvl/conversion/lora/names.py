@@ -36,7 +36,7 @@ def canonical_names(module: str) -> tuple[list[str], Any]:
     return [_rename(each, chat)[0].removesuffix(".weight") for each in names or [name]], split
 
 
-def authors_name(module: str, config: PreTrainedConfig) -> tuple[str, list[str] | None, Any]:
+def original_name(module: str, config: PreTrainedConfig) -> tuple[str, list[str] | None, Any]:
     """The name of one of our modules in the authors' chat model.
 
     Returns:
@@ -73,4 +73,4 @@ def _reversed(rows: Rows) -> Rows:
     return sorted(back, key=lambda row: not isinstance(row, WeightConverter))
 
 
-__all__ = ["authors_name", "canonical_names"]
+__all__ = ["canonical_names", "original_name"]

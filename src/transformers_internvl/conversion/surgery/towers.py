@@ -88,7 +88,7 @@ def truncate_layers(model: Model, num_layers: int) -> Model:
     if features is not None:
         tower.config.set_output_features_output_indices(features, None)
     if hasattr(config, "vision_feature_layer"):
-        config.vision_feature_layer = _counted_anew(config.vision_feature_layer, depth, num_layers)
+        config.vision_feature_layer = _renumbered(config.vision_feature_layer, depth, num_layers)
     return model
 
 
@@ -113,10 +113,10 @@ def _last_layer_read(model: PreTrainedModel, tower: InternVLVisionModel, depth: 
     return 0 if model is tower else depth
 
 
-def _counted_anew(layers: Any, depth: int, num_layers: int) -> Any:
+def _renumbered(layers: Any, depth: int, num_layers: int) -> Any:
     """The same hidden states by their indices in a tower of `num_layers` blocks, from the end what was so before."""
     if isinstance(layers, (list, tuple)):
-        return [_counted_anew(layer, depth, num_layers) for layer in layers]
+        return [_renumbered(layer, depth, num_layers) for layer in layers]
     return layers if layers >= 0 else layers + depth - num_layers
 
 

@@ -2,7 +2,7 @@
 from .converters import BesideBody, FusedConverter
 from .legacy_dual_encoder import convert_internvl_c
 from .mappings import intern_vit, internlm2, internvl, internvl_chat, internvl_llava
-from .ops import MergeFused, SplitFused, merge_groups, merge_thirds, split_groups, split_thirds
+from .ops import MergeFused, SplitFused, merge_grouped_qkv, merge_qkv, split_grouped_qkv, split_qkv
 from .quantized_ops import MergeQuantized, SplitQuantized, quantized_row
 
 __all__ = [
@@ -18,9 +18,9 @@ __all__ = [
     "internvl",
     "internvl_chat",
     "internvl_llava",
-    "merge_groups",
-    "merge_thirds",
+    "merge_grouped_qkv",
+    "merge_qkv",
     "quantized_row",
-    "split_groups",
-    "split_thirds",
+    "split_grouped_qkv",
+    "split_qkv",
 ]

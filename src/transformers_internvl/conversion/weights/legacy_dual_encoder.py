@@ -55,13 +55,13 @@ def convert_internvl_c(
     """
     state = load_tensors(checkpoint, map_location="cpu", mmap=True)
     state = state.get("module", state)
-    strangers = [name for name in state if not _COMPUTED.search(name) and _released_name(name) is None]
+    unexpected = [name for name in state if not _COMPUTED.search(name) and _released_name(name) is None]
     weights = {new: state[old] for old in state if (new := _released_name(old)) and not _COMPUTED.search(old)}
     missing = [name for name in _LANDMARKS if name not in state]
-    if strangers or missing:
+    if unexpected or missing:
         raise ValueError(
             f"{os.fspath(checkpoint)} is not laid out as internvl_c_13b_224px.pth. Names that that file does not "
-            f"have: {_some(strangers)}. Names that are missing: {_some(missing)}."
+            f"have: {_some(unexpected)}. Names that are missing: {_some(missing)}."
         )
     config = InternVLDualEncoderConfig() if config is None else copy.deepcopy(config)
     table = weights["vision_model.embeddings.position_embedding"]

@@ -12,7 +12,7 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.core_model_loading import WeightRenaming, WeightTransform
 
 from .converters import BesideBody, FusedConverter
-from .ops import SplitFused, merge_groups, merge_thirds, split_groups, split_thirds
+from .ops import SplitFused, merge_grouped_qkv, merge_qkv, split_grouped_qkv, split_qkv
 
 
 def intern_vit() -> list[WeightTransform]:
@@ -33,7 +33,7 @@ def intern_vit() -> list[WeightTransform]:
             FusedConverter(
                 f".attn.qkv.{kind}",
                 [f".attention.{part}_proj.{kind}" for part in "qkv"],
-                [SplitFused(split_thirds, merge_thirds)],
+                [SplitFused(split_qkv, merge_qkv)],
             )
             for kind in ("weight", "bias")
         ),
@@ -55,7 +55,7 @@ def internlm2() -> list[WeightTransform]:
             FusedConverter(
                 f".attention.wqkv.{kind}",
                 [f".self_attn.{part}_proj.{kind}" for part in "qkv"],
-                [SplitFused(split_groups, merge_groups)],
+                [SplitFused(split_grouped_qkv, merge_grouped_qkv)],
             )
             for kind in ("weight", "bias")
         ),

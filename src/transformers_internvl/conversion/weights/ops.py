@@ -21,17 +21,17 @@ Split = Callable[[torch.Tensor, Any], tuple[torch.Tensor, ...]]
 Merge = Callable[[list[torch.Tensor], Any], torch.Tensor]
 
 
-def split_thirds(fused: torch.Tensor, config: PretrainedConfig) -> tuple[torch.Tensor, ...]:
+def split_qkv(fused: torch.Tensor, config: PretrainedConfig) -> tuple[torch.Tensor, ...]:
     """InternViT's `qkv`: rows are all queries, all keys, all values. `(3*D, ...)` to three `(D, ...)`."""
     return fused.chunk(3, dim=0)
 
 
-def merge_thirds(parts: list[torch.Tensor], config: PretrainedConfig) -> torch.Tensor:
-    """Inverse of [`split_thirds`]."""
+def merge_qkv(parts: list[torch.Tensor], config: PretrainedConfig) -> torch.Tensor:
+    """Inverse of [`split_qkv`]."""
     return torch.cat(parts, dim=0)
 
 
-def split_groups(fused: torch.Tensor, config: PretrainedConfig) -> tuple[torch.Tensor, ...]:
+def split_grouped_qkv(fused: torch.Tensor, config: PretrainedConfig) -> tuple[torch.Tensor, ...]:
     """InternLM2's `wqkv`: rows are grouped by key/value head, in each group its query heads, its key, its value.
 
         g0: q q k v   g1: q q k v   ...        (G = 2)
@@ -45,8 +45,8 @@ def split_groups(fused: torch.Tensor, config: PretrainedConfig) -> tuple[torch.T
     return rows[:, :group].flatten(0, 2), rows[:, group].flatten(0, 1), rows[:, group + 1].flatten(0, 1)
 
 
-def merge_groups(parts: list[torch.Tensor], config: PretrainedConfig) -> torch.Tensor:
-    """Inverse of [`split_groups`]."""
+def merge_grouped_qkv(parts: list[torch.Tensor], config: PretrainedConfig) -> torch.Tensor:
+    """Inverse of [`split_grouped_qkv`]."""
     text = config.get_text_config()
     kv_heads, group = text.num_key_value_heads, text.num_attention_heads // text.num_key_value_heads
     query = parts[0].unflatten(0, (kv_heads, group, -1))  # (K, G, C, ...)
@@ -138,8 +138,8 @@ def _gather_like(local: torch.Tensor, targets: list[Any]) -> torch.Tensor:
 __all__ = [
     "MergeFused",
     "SplitFused",
-    "merge_groups",
-    "merge_thirds",
-    "split_groups",
-    "split_thirds",
+    "merge_grouped_qkv",
+    "merge_qkv",
+    "split_grouped_qkv",
+    "split_qkv",
 ]

@@ -145,8 +145,8 @@ def _rows_4bit(weight: Tensors) -> tuple[Any, torch.Tensor, torch.Tensor]:
     """bitsandbytes' state of a weight, its bytes `(R, D/2)` and its scales `(R, D/S)`, float32."""
     from bitsandbytes.functional import QuantState, dequantize_blockwise
 
-    companions = {name: tensor for name, tensor in weight.items() if name != "weight"}
-    state = QuantState.from_dict(companions, device=weight["weight"].device)
+    statistics = {name: tensor for name, tensor in weight.items() if name != "weight"}
+    state = QuantState.from_dict(statistics, device=weight["weight"].device)
     height, width = state.shape
     if width % state.blocksize:
         raise ValueError(
