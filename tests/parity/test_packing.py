@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.original_packing import OriginalPacker
 from transformers_internvl.modeling.losses import IGNORE_INDEX
 from transformers_internvl.training.data.collation import PackingCollator, as_piece, take_piece
-from transformers_internvl.training.data.packing import AuthorsPacker
 
 from .golden import golden_cases
 
@@ -83,7 +83,7 @@ def draws(case):
 def packs_of(data, case):
     """Our packs of a case with the tensors of their samples, and the packer."""
     config = case["config"]
-    packer = AuthorsPacker(
+    packer = OriginalPacker(
         config["max_packed_tokens"], config["num_images_expected"], config["max_buffer_size"], config["allow_overflow"]
     )
     samples = {}

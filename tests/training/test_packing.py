@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tests.training.length_mix import SHARES, length_mix
-from transformers_internvl.training.data.packing import AuthorsPacker, Image, Pack, Packer, Piece, cut_piece
+from tests.training.original_packing import OriginalPacker
+from transformers_internvl.training.data.packing import Image, Pack, Packer, Piece, cut_piece
 
 
 def text(key, tokens):
@@ -57,7 +58,7 @@ def check(packs, pieces, max_tokens, max_tiles, lost=()):
 
 
 @pytest.mark.parametrize("max_open", [1, 3, 20])
-@pytest.mark.parametrize("packer_class", [Packer, AuthorsPacker])
+@pytest.mark.parametrize("packer_class", [Packer, OriginalPacker])
 def test_nothing_is_lost_or_twice(packer_class, max_open):
     pieces = random_pieces(400)
     packer = packer_class(128, 20, max_open)
@@ -81,7 +82,7 @@ def test_samples_that_are_cut():
 
 def test_the_authors_say_what_they_lose():
     pieces = random_pieces(300, seed=2, largest=4)
-    packer = AuthorsPacker(60, 12, 8, overflow=True)
+    packer = OriginalPacker(60, 12, 8, overflow=True)
     packs = run(packer, pieces)
     check(packs, pieces, 60, 12, packer.lost)
     assert packer.lost and any(piece.position == piece.start > 0 for pack in packs for piece in pack.pieces)
@@ -111,7 +112,7 @@ def test_little_room_is_left():
     packs = run(Packer(16384, 48), mix)
     assert sum(pack.tiles for pack in packs) / (48 * len(packs)) >= 0.98
     assert sum(pack.tokens for pack in packs) / (16384 * len(packs)) > 0.84
-    authors = run(AuthorsPacker(16384, 48), mix)
+    authors = run(OriginalPacker(16384, 48), mix)
     assert len(packs) <= len(authors)
 
 
@@ -136,10 +137,10 @@ def test_too_large():
         Packer(0, 5)
 
 
-def test_an_image_is_not_cut():
+def test_an_image_is_not_split():
     piece = picture("p", 3)  # its image is tokens 2 to 16
     for at in (3, 15):
-        with pytest.raises(ValueError, match="would be cut in two"):
+        with pytest.raises(ValueError, match="would be split at"):
             piece.split(at, at)
     parts = cut_piece(piece, 15, 9)
     assert [(part.start, part.stop, part.tiles) for part in parts] == [(0, 2, 0), (2, 17, 3), (17, 19, 0)]
@@ -231,7 +232,7 @@ def test_the_authors_rules_written_out(max_open, overflow):
     lost = 0
     for seed, (max_tokens, max_tiles) in enumerate([(30, 4), (31, 4), (40, 6), (47, 3), (64, 9), (25, 20)] * 4):
         pieces = random_pieces(60, seed=seed, largest=4)
-        packer = AuthorsPacker(max_tokens, max_tiles, max_open, overflow)
+        packer = OriginalPacker(max_tokens, max_tiles, max_open, overflow)
         packs = run(packer, pieces)
         expected = packs_of_the_authors(pieces, max_tokens, max_tiles, max_open, overflow)
         assert [places(pack) for pack in packs] == [[token[:2] for token in pack] for pack in expected]
@@ -298,7 +299,7 @@ def test_of_packs_that_are_equally_full_the_oldest_is_taken():
 def test_a_part_with_a_label_in_256_tokens_is_lost_and_one_with_more_is_kept(tokens, labels, kept):
     first, second = Image(0, 6, 1), Image(tokens, tokens + 6, 1)
     learned = ((100, 100 + labels), (tokens + 10, tokens + 30))
-    packer = AuthorsPacker(tokens, 9)
+    packer = OriginalPacker(tokens, 9)
     packs = run(packer, [Piece("x", 0, tokens + 40, (first, second), learned)])
     assert packer.lost == ([] if kept else [("x", 0, tokens)])
     assert [places(pack)[0] for pack in packs] == [("x", 0), ("x", tokens)][not kept :]
@@ -331,7 +332,7 @@ def test_positions_and_tiles_go_on_over_several_cuts():
 
 @pytest.mark.parametrize("limits", [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
 def test_every_limit_is_above_0(limits):
-    for packer_class in (Packer, AuthorsPacker):
+    for packer_class in (Packer, OriginalPacker):
         packer_class(1, 1, 1)
         with pytest.raises(ValueError, match="Limits are above 0"):
             packer_class(*limits)

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What trains under a head, at which rate, on which examples."""
+"""What trains under a head, and at which rate."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from transformers import AutoBackbone, UperNetConfig, UperNetForSemanticSegmenta
 
 from tests.tiny import tiny_config
 from transformers_internvl import InternVLVisionForImageClassification, InternVLVisionForSemanticSegmentation
-from transformers_internvl.training.parameters import few_shot_indices, layer_decay_groups, set_tuning
+from transformers_internvl.training.parameters import layer_decay_groups, set_tuning
 
 
 def config(**changes):
@@ -116,35 +116,9 @@ def test_frozen_parameters_are_in_no_group():
     assert held == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
 
 
-def test_few_shots_are_a_share_of_every_class():
-    labels = ["a"] * 160 + ["b"] * 32 + ["c"] * 3
-    previous: set[int] = set()
-    for fraction in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1):
-        kept = few_shot_indices(labels, fraction, seed=3)
-        assert kept == sorted(set(kept)) and previous <= set(kept)
-        counts = [sum(labels[index] == label for index in kept) for label in "abc"]
-        assert counts == [160 * fraction, 32 * fraction, max(1, round(3 * fraction))]
-        previous = set(kept)
-    assert few_shot_indices(labels, 1 / 8, seed=1) == few_shot_indices(labels, 1 / 8, seed=1)
-    assert few_shot_indices(labels, 1 / 8, seed=1) != few_shot_indices(labels, 1 / 8, seed=2)
-    for fraction in (0.0, 1.5):
-        with pytest.raises(ValueError, match="at most 1"):
-            few_shot_indices(labels, fraction)
-
-
 def test_the_backbone_alone_is_a_model_with_a_tower():
     model = set_tuning(AutoBackbone.from_config(config(use_fpn=True)), "head")
     assert all(parameter.requires_grad == name.startswith("neck.") for name, parameter in model.named_parameters())
-
-
-def test_halves_of_a_class_are_rounded_and_the_seed_is_0():
-    labels = ["a"] * 7 + ["b"] * 11 + ["a"] * 8
-    kept = few_shot_indices(labels, 0.25)
-    counts = [sum(labels[index] == label for index in kept) for label in "ab"]
-    assert counts == [4, 3]  # of 3.75 and 2.75
-    assert kept == few_shot_indices(labels, 0.25, seed=0) == sorted(kept)
-    assert few_shot_indices(labels, 1.0) == list(range(26))
-    assert len(few_shot_indices(labels, 1e-9)) == 2
 
 
 @pytest.mark.parametrize("trains", [True, False])

@@ -28,10 +28,8 @@ The papers judge InternViT by what a head makes of it (arXiv:2312.14238, section
 Source: `segmentation/mmcv_custom/layer_decay_optimizer_constructor.py` of the authors' repository.
 """
 
-import random
 import re
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -291,30 +289,6 @@ def layer_decay_groups(
     )
 
 
-def few_shot_indices(labels: Sequence[Hashable], fraction: float, seed: int = 0) -> list[int]:
-    """Which examples to keep for few-shot training: of every class the same fraction, at least one (table 8).
-
-    Args:
-        labels: the class of every example; for segmentation one and the same for all.
-        fraction: share to keep, 1/16 to 1 in the paper.
-        seed: another seed, other examples; a smaller fraction keeps a part of what a larger one keeps.
-
-    Returns:
-        Indices into `labels`, ascending.
-    """
-    if not 0.0 < fraction <= 1.0:
-        raise ValueError(f"`fraction` must be above 0 and at most 1, got {fraction}.")
-    members: dict[Hashable, list[int]] = defaultdict(list)
-    for index, label in enumerate(labels):
-        members[label].append(index)
-    rng = random.Random(seed)
-    kept = []
-    for indices in members.values():
-        rng.shuffle(indices)
-        kept += indices[: max(1, round(fraction * len(indices)))]
-    return sorted(kept)
-
-
 def _towers(model: nn.Module) -> list[InternVLVisionModel]:
     towers = [module for module in model.modules() if isinstance(module, InternVLVisionModel)]
     if not towers:
@@ -326,7 +300,6 @@ __all__ = [
     "PARTS",
     "REGIMES",
     "count_parameters",
-    "few_shot_indices",
     "freeze",
     "layer_decay_groups",
     "parameter_groups",

@@ -3,7 +3,7 @@ from .augmentation import QUALITIES, RandomJpeg, through_jpeg
 from .collation import PackingCollator, PaddingCollator, as_piece, take_piece
 from .dataloader import EpochBatches, PackLoader, RowLoader, TrainingLoader, training_loader
 from .dataset import ChatDataset, PackedDataset
-from .packing import AuthorsPacker, Image, Pack, Packer, Piece, cut_piece
+from .packing import Image, Pack, Packer, Piece, cut_piece
 from .pairs import ContrastiveCollator, PretrainingCollator, show_whole_images
 from .records import MAX_REPEAT, DataSet, JsonlRows, Rows, SkipPolicy, TableRows, read_meta
 from .rows import ConversationRow, MessagesRow, PreferenceRow, Row, UnusableSample, parse_row, read_medium
@@ -12,7 +12,6 @@ from .sampling import MIXINGS, Mixture, MixtureStream, refuse_changes
 from .urls import Fetched, UrlRules, url_rules
 
 __all__ = [
-    "AuthorsPacker",
     "ChatDataset",
     "ContrastiveCollator",
     "ConversationRow",

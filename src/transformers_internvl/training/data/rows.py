@@ -47,7 +47,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _MEDIA_TYPES = (str, os.PathLike, bytes, Image.Image, np.ndarray, torch.Tensor)
 _BOX = re.compile(r"<box>(.*?)</box>", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 class UnusableSample(ValueError):

@@ -91,11 +91,11 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
             self.data_collator = fitting
         self._loader: TrainingLoader | None = None
         self._checkpoint: str | None = None  # that training goes on from
-        self._begin_anew = False  # what the user set for `ignore_data_skip`
+        self._ignore_data_skip = False  # what the user set for `ignore_data_skip`
         self._epochs = math.inf  # training ends after so many, unless `max_steps` say when
         self._planned_steps = 0
         self._progress, self._ended = 0.0, False  # epochs that are through after this step; whether one ends with it
-        self.add_callback(_FollowTheData(self))
+        self.add_callback(EpochEndCallback(self))
 
     # What kinds of training differ in.
 
@@ -107,7 +107,7 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
     def step_weight(self, batches: list[Batch]) -> torch.Tensor | None:
         """What the batches of an optimizer step on this rank count in the denominator of its loss."""
 
-    def take_up(self, checkpoint: str) -> None:
+    def load_trainer_state(self, checkpoint: str) -> None:
         """Read what a trainer of its own kind keeps in a checkpoint, besides weights, optimizer and data."""
 
     def refuse_smoothing(self, instead: str) -> None:
@@ -164,7 +164,7 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
                 "Samples come in the order of their mixture: leave `train_sampling_strategy` and "
                 "`dataloader_in_order` as they are. For rows of like lengths there are packs."
             )
-        if self._checkpoint is not None and self._begin_anew:
+        if self._checkpoint is not None and self._ignore_data_skip:
             loader.epoch = int(self._saved_state().epoch or 0)
         elif self._checkpoint is not None:
             place = _read_place(self._checkpoint, args.process_index)
@@ -256,7 +256,7 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
 
     def on_train_begin(self, state: TrainerState) -> None:
         """What `Trainer` was told for its start becomes again what it is."""
-        self.args.ignore_data_skip = self._begin_anew
+        self.args.ignore_data_skip = self._ignore_data_skip
         if self._loader is not None and self._epochs < math.inf:
             state.num_train_epochs = math.ceil(self._epochs)
         if self._checkpoint is not None:
@@ -301,14 +301,14 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
             if resume_from_checkpoint is None:
                 raise ValueError(f"There is no complete checkpoint in {self.args.output_dir}.")
         self._checkpoint = os.fspath(resume_from_checkpoint) if resume_from_checkpoint else None
-        self._begin_anew = self.args.ignore_data_skip
+        self._ignore_data_skip = self.args.ignore_data_skip
         if self._checkpoint is not None:
             check_checkpoint(self._checkpoint, self.args.output_dir)
-            self.take_up(self._checkpoint)
+            self.load_trainer_state(self._checkpoint)
         try:
             return super().train(resume_from_checkpoint=self._checkpoint, **kwargs)
         finally:
-            self.args.ignore_data_skip = self._begin_anew
+            self.args.ignore_data_skip = self._ignore_data_skip
 
     def _saved_state(self) -> TrainerState:
         return TrainerState.load_from_json(os.path.join(self._checkpoint or "", TRAINER_STATE_NAME))
@@ -322,7 +322,7 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
         self.accelerator.wait_for_everyone()
 
 
-class _FollowTheData(TrainerCallback):
+class EpochEndCallback(TrainerCallback):
     """Hands the events of the training loop to the trainer."""
 
     def __init__(self, trainer: DataTrainer):

@@ -202,7 +202,7 @@ class MPOTrainer(DataTrainer):
         if self.args.should_save:
             write_json(Path(output_dir or self.args.output_dir) / STATE_FILE, self.mpo_loss.rewards.state())
 
-    def take_up(self, checkpoint: str) -> None:
+    def load_trainer_state(self, checkpoint: str) -> None:
         """The running mean goes on where the checkpoint left it."""
         self.mpo_loss.rewards = RunningMean(**read_json(Path(checkpoint) / STATE_FILE))
 
