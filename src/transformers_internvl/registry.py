@@ -6,11 +6,11 @@ unless `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` is set when the package is imported.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import transformers
 from transformers import (
     AutoBackbone,
     AutoConfig,
@@ -172,7 +172,9 @@ def register() -> None:
         if not (family.in_upstream and keep_upstream):
             _register(family)
     # Without torchvision, transformers has a placeholder here, and its search for classes by name fails with an
-    # AttributeError. The table itself needs no torchvision.
+    # AttributeError. The table itself needs no torchvision. The module is looked up here, since importing
+    # `transformers.processing_utils` replaces it.
+    transformers: Any = sys.modules["transformers"]
     transformers.VIDEO_PROCESSOR_MAPPING = VIDEO_PROCESSOR_MAPPING
     AutoBackbone.from_pretrained = classmethod(_backbone_from_pretrained)
 
