@@ -10,9 +10,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from transformers import AutoModel, AutoTokenizer  # noqa: E402
 
 import transformers_internvl  # noqa: E402, F401
+from tests.parity.golden import golden_cases  # noqa: E402
 
 # No drawn test fails for want of time: other processes may have the machine.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,3 +55,15 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     seconds = {Path(__file__).parent / name: taken for name, taken in LONG.items()}
     items.sort(key=lambda item: -seconds.get(item.path, 0))
+
+
+# Golden models of the original layout that answer in chats.
+CHATS = [path for path in golden_cases("chat_") if (path / "chat.json").exists()]
+
+
+@pytest.fixture(scope="module", params=CHATS, ids=lambda path: path.name)
+def chat_setting(request):
+    """A model, its tokenizer and the pixels of its golden inputs."""
+    path = request.param
+    pixels = load_file(path / "inputs.safetensors")["pixel_values"]
+    return AutoModel.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path), pixels

@@ -15,25 +15,17 @@ from transformers import (
     StoppingCriteria,
 )
 
-from tests.parity.golden import golden_cases, golden_root
+from tests.parity.golden import golden_root
 from transformers_internvl.nano import nano_path
 
-FAMILIES = [path for path in golden_cases("chat_") if (path / "chat.json").exists()]
 NEW = 8
 QUESTIONS = ["<image>\nPlease describe the image, in a few words.", "<image>\nHi?"]
 
 
-@pytest.fixture(scope="module", params=FAMILIES, ids=lambda path: path.name)
-def setting(request):
-    path = request.param
-    pixels = load_file(path / "inputs.safetensors")["pixel_values"]
-    return AutoModel.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path), pixels
-
-
 @pytest.fixture
-def calls(setting, monkeypatch):
+def calls(chat_setting, monkeypatch):
     """Prompts and sequences of every `generate`."""
-    model, seen = setting[0], []
+    model, seen = chat_setting[0], []
     generate = model.generate
 
     def spy(**kwargs):
@@ -88,8 +80,8 @@ def allowed(model, change):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_chats_penalize_the_answer_alone(setting, calls, rule):
-    model, tokenizer, pixels = setting
+def test_chats_penalize_the_answer_alone(chat_setting, calls, rule):
+    model, tokenizer, pixels = chat_setting
     changes, change = RULES[rule]
     change = allowed(model, change)
     model.chat(tokenizer, pixels[:2], QUESTIONS[0], options(model, **changes))
@@ -98,8 +90,8 @@ def test_chats_penalize_the_answer_alone(setting, calls, rule):
     assert sequences[0, ids.shape[1] :].tolist() == greedy(model, ids, pixels[:2], change)
 
 
-def test_rows_of_a_batch_are_penalized_as_if_alone(setting, calls):
-    model, tokenizer, pixels = setting
+def test_rows_of_a_batch_are_penalized_as_if_alone(chat_setting, calls):
+    model, tokenizer, pixels = chat_setting
     model.batch_chat(tokenizer, pixels[:3], QUESTIONS, options(model, repetition_penalty=1.8), num_patches_list=[2, 1])
     kwargs, sequences = calls.pop()
     length = kwargs["input_ids"].shape[1]
@@ -110,9 +102,9 @@ def test_rows_of_a_batch_are_penalized_as_if_alone(setting, calls):
         assert sequences[row, length:].tolist() == expected
 
 
-def test_the_penalty_of_the_prompt_would_have_been_seen(setting, calls):
+def test_the_penalty_of_the_prompt_would_have_been_seen(chat_setting, calls):
     """On these prompts: else the tests above could not fail."""
-    model, tokenizer, pixels = setting
+    model, tokenizer, pixels = chat_setting
     model.chat(tokenizer, pixels[:2], QUESTIONS[0], options(model, repetition_penalty=1.8))
     kwargs, sequences = calls.pop()
     prompt = kwargs["input_ids"][0].tolist()

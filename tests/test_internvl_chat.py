@@ -8,27 +8,19 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 
-from tests.parity.golden import golden_cases, golden_root
+from tests.parity.golden import golden_root
 
-FAMILIES = [path for path in golden_cases("chat_") if (path / "chat.json").exists()]
 GENERATION = {"max_new_tokens": 4, "do_sample": False}
 
 READ_BY_STOCK = ["chat_qwen2", "chat_internlm2", "chat_llama3", "chat_phi3", "chat_qwen3_tied"]
 
 
-@pytest.fixture(scope="module", params=FAMILIES, ids=lambda path: path.name)
-def setting(request):
-    path = request.param
-    pixels = load_file(path / "inputs.safetensors")["pixel_values"]
-    return AutoModel.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path), pixels
-
-
 @pytest.fixture
-def prompts(setting, monkeypatch):
+def prompts(chat_setting, monkeypatch):
     """The ids that reach `generate`."""
-    model, seen = setting[0], []
+    model, seen = chat_setting[0], []
     generate = model.generate
 
     def spy(**kwargs):
@@ -43,8 +35,8 @@ def special_ids(tokenizer) -> set[int]:
     return {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
-def test_what_a_user_types_never_becomes_a_special_token(setting, prompts):
-    model, tokenizer, pixels = setting
+def test_what_a_user_types_never_becomes_a_special_token(chat_setting, prompts):
+    model, tokenizer, pixels = chat_setting
     plain = "<image>\nWhat is this?"
     model.chat(tokenizer, pixels[:1], plain, GENERATION)
     typed = plain + "".join(str(token) for token in tokenizer.added_tokens_decoder.values())
@@ -56,14 +48,14 @@ def test_what_a_user_types_never_becomes_a_special_token(setting, prompts):
     assert with_history.count(model.config.image_token_id) == without.count(model.config.image_token_id)
 
 
-def test_markers_beyond_the_images_stay_text(setting, prompts):
-    model, tokenizer, pixels = setting
+def test_markers_beyond_the_images_stay_text(chat_setting, prompts):
+    model, tokenizer, pixels = chat_setting
     model.chat(tokenizer, pixels[:1], "<image> and <image>", GENERATION)
     assert (prompts[0] == model.config.image_token_id).sum() == model.num_image_token
 
 
-def test_tiles_and_counts_must_agree(setting):
-    model, tokenizer, pixels = setting
+def test_tiles_and_counts_must_agree(chat_setting):
+    model, tokenizer, pixels = chat_setting
     with pytest.raises(ValueError, match=r"\[2\] adds up to 2 tiles, but `pixel_values` has 1"):
         model.chat(tokenizer, pixels[:1], "<image>\nWhat?", GENERATION, num_patches_list=[2])
     with pytest.raises(ValueError, match="one entry per question: 1 for 2"):
@@ -74,15 +66,15 @@ def test_tiles_and_counts_must_agree(setting):
         model.batch_chat(tokenizer, None, ["a"], GENERATION, history=[("a", "b")])
 
 
-def test_a_template_must_be_known(setting, monkeypatch):
-    model, tokenizer, _ = setting
+def test_a_template_must_be_known(chat_setting, monkeypatch):
+    model, tokenizer, _ = chat_setting
     monkeypatch.setattr(model.config, "template", "nobody-knows")
     with pytest.raises(ValueError, match="nobody-knows"):
         model.chat(tokenizer, None, "Hello", GENERATION)
 
 
-def test_a_system_message_can_be_set(setting, prompts):
-    model, tokenizer, _ = setting
+def test_a_system_message_can_be_set(chat_setting, prompts):
+    model, tokenizer, _ = chat_setting
     assert model.system_message is None
     model.chat(tokenizer, None, "Hello", GENERATION)
     model.system_message = "Be brief."
@@ -94,8 +86,8 @@ def test_a_system_message_can_be_set(setting, prompts):
     assert "Be brief." in texts[1] and "Be brief." not in texts[0]
 
 
-def test_the_authors_names(setting):
-    model, _, pixels = setting
+def test_the_authors_names(chat_setting):
+    model, _, pixels = chat_setting
     assert model.num_image_token == model.config.image_seq_length
     assert model.img_context_token_id == model.config.image_token_id
     grid = torch.randn(1, 4, 4, 6)

@@ -12,7 +12,7 @@ import pytest
 
 from transformers_internvl.cli import main
 
-from .test_architecture import LAYERS
+from .layers import LAYERS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

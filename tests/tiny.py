@@ -62,3 +62,18 @@ def tiny_batch(tiles_per_row: list[int], length: int = 20, seed: int = 0) -> dic
         ids[row, 1 : 1 + tiles * TOKENS_PER_TILE] = IMAGE_TOKEN
     pixels = torch.randn(sum(tiles_per_row), 3, 56, 56, generator=generator)
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
+
+
+def shaken(model, seed: int = 5):
+    """Adapters that matter: B starts at zero, which would hide a lost adapter."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_" in name:
+                parameter.normal_(std=0.2)
+    return model.eval()
+
+
+def logits(model, seed: int = 0) -> torch.Tensor:
+    with torch.no_grad():
+        return model(**tiny_batch([1, 2], seed=seed)).logits

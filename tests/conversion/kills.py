@@ -8,16 +8,62 @@ killed again and again before they are left to finish.
 """
 
 import argparse
+import os
 import random
 import shutil
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import AutoModel
 
-from tests.conversion.test_convert import INTERNLM2, SHARDS, equal, run_until, weights
+from tests.parity.golden import golden_root
 from transformers_internvl.conversion.layouts.convert import convert_checkpoint
+
+INTERNLM2 = golden_root() / "chat_internlm2"
+SHARDS = {"max_shard_size": "150KB", "progress": False}
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        if path.name.startswith("model"):
+            found.update(load_file(path))
+    for path in sorted(folder.glob("pytorch_model*.bin")):
+        found.update(torch.load(path, weights_only=True))
+    return found
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        other[key].dtype == tensor.dtype and torch.equal(other[key], tensor) for key, tensor in one.items()
+    )
+
+
+def run_until(target: Path, event_number: int | None) -> int:
+    """A run in a process of its own that is killed when it does its n-th thing to a file; None: how many it does."""
+    count = target.with_name("count")
+    child = os.fork()
+    if child == 0:
+        seen = 0
+
+        def watch(event: str, arguments: tuple) -> None:
+            nonlocal seen
+            if event in ("open", "os.rename", "os.remove", "os.mkdir", "shutil.copyfile"):
+                seen += 1
+                if seen == event_number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(watch)
+        convert_checkpoint(INTERNLM2, target, "hf", **SHARDS)
+        count.write_text(str(seen))
+        os._exit(0)
+    os.waitpid(child, 0)
+    return int(count.read_text()) if event_number is None else 0
 
 
 def loads(folder: Path) -> bool:

@@ -4,7 +4,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 import transformers_internvl as ours
+from tests.conversion.kills import INTERNLM2, SHARDS, equal, run_until, weights
 from tests.crashes import left_by_kills, snapshot, write
 from tests.llava import write_folder
 from tests.parity.golden import golden_cases, golden_root
@@ -30,7 +30,7 @@ from transformers_internvl.modeling.original_keys import BOOKKEEPING
 CHAT = golden_cases("chat_")
 CASES = [*CHAT, *golden_cases("intern_vit_"), *golden_cases("internvl_14b")]
 NAMES = [*(path.name for path in CASES), "llava_mlp2x_gelu", "llava_two_mlp"]
-INTERNLM2, QWEN2 = golden_root() / "chat_internlm2", golden_root() / "chat_qwen2"
+QWEN2 = golden_root() / "chat_qwen2"
 
 
 class Stations:
@@ -67,16 +67,6 @@ def folder(tmp_path) -> Path:
     return shutil.copytree(INTERNLM2, tmp_path / "checkpoint")
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        if path.name.startswith("model"):
-            found.update(load_file(path))
-    for path in sorted(folder.glob("pytorch_model*.bin")):
-        found.update(torch.load(path, weights_only=True))
-    return found
-
-
 def read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -85,12 +75,6 @@ def edit(path: Path, change) -> None:
     content = read(path)
     change(content)
     path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(
-        other[key].dtype == tensor.dtype and torch.equal(other[key], tensor) for key, tensor in one.items()
-    )
 
 
 def holds(after: dict, before: dict) -> bool:
@@ -605,30 +589,6 @@ def test_two_runs_at_once(tmp_path):
 
 
 # --- runs that are killed --------------------------------------------------------------------------------------------
-
-SHARDS = {"max_shard_size": "150KB", "progress": False}
-
-
-def run_until(target: Path, event_number: int | None) -> int:
-    """A run in a process of its own that is killed when it does its n-th thing to a file; None: how many it does."""
-    count = target.with_name("count")
-    child = os.fork()
-    if child == 0:
-        seen = 0
-
-        def watch(event: str, arguments: tuple) -> None:
-            nonlocal seen
-            if event in ("open", "os.rename", "os.remove", "os.mkdir", "shutil.copyfile"):
-                seen += 1
-                if seen == event_number:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(watch)
-        convert_checkpoint(INTERNLM2, target, "hf", **SHARDS)
-        count.write_text(str(seen))
-        os._exit(0)
-    os.waitpid(child, 0)
-    return int(count.read_text()) if event_number is None else 0
 
 
 def test_killed_runs(tmp_path, monkeypatch):

@@ -25,8 +25,8 @@ from transformers.exporters import DynamoConfig, DynamoExporter
 
 import transformers_internvl  # noqa: F401  (registers)
 from tests import llava
+from tests.parity.cases import Case
 from tests.parity.golden import golden_cases, golden_root
-from tests.parity.test_chat_models import Case
 
 TOLERANCE = {"rtol": 1e-4, "atol": 2e-5}
 NEW_TOKENS = 12

@@ -11,10 +11,9 @@ from transformers.models.internvl import modeling_internvl as stock
 
 import transformers_internvl as ours
 from tests import llava
-from tests.modeling import test_dual_encoder as dual
-from tests.modeling import test_qllama as qllama
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_batch, tiny_model
+from tests.tiny_dual_encoder import images, texts, tiny_dual_encoder, tiny_qllama
 from transformers_internvl.modeling.dual_encoder.qllama import QLlamaForCausalLM
 
 KINDS = ["body", "chat", "experts", "head", "internlm2", "llava", "llava_with_qllama", "own_masks"]
@@ -28,7 +27,7 @@ def model_of(kind: str, folder) -> torch.nn.Module:
         llava.write_folder(folder, "two_mlp" if kind == "llava_with_qllama" else "mlp2x_gelu")
         return AutoModelForImageTextToText.from_pretrained(folder).eval()
     if kind.startswith("qllama"):
-        return qllama.tiny_model(*([QLlamaForCausalLM] if kind == "qllama" else []))
+        return tiny_qllama(*([QLlamaForCausalLM] if kind == "qllama" else []))
     names = {"chat": "chat_qwen2", "experts": "chat_qwen3_moe", "own_masks": "chat_gpt_oss"}
     model = AutoModel.from_pretrained(golden_root() / names.get(kind, "chat_internlm2")).eval()
     return model.model.language_model if kind == "internlm2" else model
@@ -71,11 +70,11 @@ def test_generate_takes_both_names(kind, tmp_path):
 @pytest.mark.parametrize("name", ["cache", "past_key_values"])
 @pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")
 def test_captions_take_both_names(name):
-    model, prompt = dual.tiny_model(), torch.tensor([[1, 7, 9]])
+    model, prompt = tiny_dual_encoder(), torch.tensor([[1, 7, 9]])
     greedy = {"max_new_tokens": 4, "do_sample": False, "eos_token_id": None}
-    expected = model.generate(dual.images(1), prompt, **greedy)
+    expected = model.generate(images(1), prompt, **greedy)
     cache = DynamicCache(config=model.config.qllama_config)
-    assert torch.equal(model.generate(dual.images(1), prompt, **greedy, **{name: cache}), expected)
+    assert torch.equal(model.generate(images(1), prompt, **greedy, **{name: cache}), expected)
     assert cache.get_seq_length() > 4
 
 
@@ -89,7 +88,7 @@ def test_a_cache_under_another_name_is_refused(kind, name, tmp_path):
 
 def test_models_without_a_cache_take_none():
     tower = ours.InternVLVisionModel(InternVLVisionConfig(**tiny_model().config.vision_config.to_dict()))
-    whole, both = dual.tiny_model(), {"pixel_values": dual.images(1), "input_ids": dual.texts(4)}
+    whole, both = tiny_dual_encoder(), {"pixel_values": images(1), "input_ids": texts(4)}
     for name in ("cache", "past_key_values"):
         for call in (
             lambda options: tower(tiny_batch([1])["pixel_values"], **options),

@@ -9,10 +9,10 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 from transformers.exporters import DynamoConfig, DynamoExporter, ExportedModel
 
 from tests.modeling import compiled
-from tests.modeling import test_dual_encoder as dual
 from tests.modeling.compiled import ANY_BATCH, TOLERANCE, Family, compare, counted, generation_compiled
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import IMAGE_TOKEN, tiny_batch, tiny_model
+from tests.tiny_dual_encoder import images, texts, tiny_dual_encoder
 from transformers_internvl.nano import nano_path, sample_images
 from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 
@@ -45,7 +45,7 @@ def test_internvl_chat_v1_is_one_graph(tmp_path):
 
 
 def test_the_dual_encoder_is_one_graph():
-    compare(dual.tiny_model(), "eager", dual.images(), dual.texts(8, 5), mode="InternVL-G")
+    compare(tiny_dual_encoder(), "eager", images(), texts(8, 5), mode="InternVL-G")
 
 
 def test_captions_are_decoded_in_compiled_steps():
@@ -166,11 +166,11 @@ def test_the_exported_steps_of_a_generation(model):
 @pytest.mark.filterwarnings("ignore")
 @torch.no_grad()
 def test_the_dual_encoder_is_exported_for_any_number_of_pictures_and_texts():
-    model = dual.tiny_model()
-    example = {"pixel_values": dual.images(3), "input_ids": dual.texts(8, 5)}
+    model = tiny_dual_encoder()
+    example = {"pixel_values": images(3), "input_ids": texts(8, 5)}
     shapes = {name: ANY_BATCH[name] for name in example}
     exported = DynamoExporter().export(model, dict(example), DynamoConfig(dynamic_shapes=shapes))
-    for inputs in (example, {"pixel_values": dual.images(2), "input_ids": dual.texts(6, 9, 4)}):
+    for inputs in (example, {"pixel_values": images(2), "input_ids": texts(6, 9, 4)}):
         found = exported(**inputs).logits_per_image
         torch.testing.assert_close(found, model(**inputs).logits_per_image, **TOLERANCE)
 
@@ -245,16 +245,16 @@ def test_embeddings_are_neither_split_nor_drafted_from(model):
 
 
 def test_captions_are_neither_split_nor_drafted():
-    model, prompt = dual.tiny_model(), torch.tensor([[1, 7, 9]])
+    model, prompt = tiny_dual_encoder(), torch.tensor([[1, 7, 9]])
     common = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None}
-    expected = model.generate(dual.images(1), prompt, **common)
+    expected = model.generate(images(1), prompt, **common)
     for cache in ({}, {"cache_implementation": "static"}):
-        found = model.generate(dual.images(1), prompt, **common, **cache, prompt_lookup_num_tokens=2)
+        found = model.generate(images(1), prompt, **common, **cache, prompt_lookup_num_tokens=2)
         assert torch.equal(found, expected)
     with pytest.raises(ValueError, match="prefill_chunk_size"):
-        model.generate(dual.images(1), prompt, **common, prefill_chunk_size=4)
+        model.generate(images(1), prompt, **common, prefill_chunk_size=4)
     with pytest.raises(ValueError, match="assistant"):
-        model.generate(dual.images(1), prompt, **common, assistant_model=model.qllama)
+        model.generate(images(1), prompt, **common, assistant_model=model.qllama)
 
 
 @pytest.mark.parametrize("how", ["prompt_lookup", "assistant"])

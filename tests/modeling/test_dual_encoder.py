@@ -19,6 +19,9 @@ from transformers import (
 
 from tests.closeness import assert_same_results
 from tests.ranks import launch
+from tests.tiny_dual_encoder import BEGIN, END, PAD, images, texts
+from tests.tiny_dual_encoder import tiny_dual_config as tiny_config
+from tests.tiny_dual_encoder import tiny_dual_encoder as tiny_model
 from transformers_internvl import (
     InternVLDualEncoderConfig,
     InternVLDualEncoderForPreTraining,
@@ -32,46 +35,10 @@ from transformers_internvl.modeling.dual_encoder.losses import (
     mean_cross_entropy,
 )
 
-PAD, BEGIN, END = 0, 1, 2
-
-
-def tiny_config(vision: dict | None = None, qllama: dict | None = None, **changes) -> InternVLDualEncoderConfig:
-    depth = {"num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
-    return InternVLDualEncoderConfig(
-        vision_config={"hidden_size": 24, "image_size": 42, **depth, **(vision or {})},
-        qllama_config={"hidden_size": 32, "vocab_size": 60, "max_position_embeddings": 40, **depth, **(qllama or {})},
-        **{"clip_embed_dim": 16, "attn_pool_num_heads": 4, "num_query_token": 5, **changes},
-    )
-
-
-def tiny_model(model_class=InternVLDualEncoderModel, **changes):
-    """A model whose every parameter matters."""
-    torch.manual_seed(0)
-    model = model_class(tiny_config(**changes)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 0:
-                parameter.normal_(std=0.2)
-    return model
-
 
 @pytest.fixture
 def model() -> InternVLDualEncoderModel:
     return tiny_model()
-
-
-def images(count: int = 2, side: int = 42) -> torch.Tensor:
-    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
-
-
-def texts(*lengths: int) -> torch.Tensor:
-    """Rows of so many real tokens, padded on the right."""
-    generator = torch.Generator().manual_seed(2)
-    ids = torch.full((len(lengths), max(lengths)), PAD)
-    for row, length in enumerate(lengths):
-        ids[row, :length] = torch.randint(3, 60, (length,), generator=generator)
-        ids[row, 0], ids[row, length - 1] = BEGIN, END
-    return ids
 
 
 # --- vectors ---------------------------------------------------------------------------------------------------------

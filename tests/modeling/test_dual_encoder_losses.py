@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from tests.modeling.test_dual_encoder import PAD, images, texts, tiny_config, tiny_model
+from tests.tiny_dual_encoder import PAD, images, texts
+from tests.tiny_dual_encoder import tiny_dual_config as tiny_config
+from tests.tiny_dual_encoder import tiny_dual_encoder as tiny_model
 from transformers_internvl import (
     InternVLDualEncoderForPreTraining,
     InternVLDualEncoderModel,

@@ -10,11 +10,11 @@ from peft import get_peft_model
 from transformers import AutoModel, AutoModelForImageTextToText, GenerationMixin
 
 from tests.llava import write_folder
-from tests.modeling.test_dual_encoder import images
-from tests.modeling.test_dual_encoder import tiny_model as dual_encoder
-from tests.modeling.test_qllama import tiny_model as qllama
 from tests.parity.golden import golden_root
 from tests.tiny import IMAGE_TOKEN, tiny_batch, tiny_model
+from tests.tiny_dual_encoder import images
+from tests.tiny_dual_encoder import tiny_dual_encoder as dual_encoder
+from tests.tiny_dual_encoder import tiny_qllama as qllama
 from transformers_internvl.modeling.dual_encoder.qllama import QLlamaForCausalLM
 from transformers_internvl.modeling.language_models import InternLM2Config, InternLM2ForCausalLM
 from transformers_internvl.training.lora import lora_config

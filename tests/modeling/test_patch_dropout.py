@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from tests.closeness import assert_same_results
-from tests.modeling.test_dual_encoder import images, texts
-from tests.modeling.test_dual_encoder import tiny_model as tiny_dual_encoder
 from tests.tiny import tiny_config
+from tests.tiny_dual_encoder import images, texts, tiny_dual_encoder
 from transformers_internvl import InternVisionConfig, InternVLVisionConfig, InternVLVisionModel
 from transformers_internvl.modeling.vision.backbone import InternVLVisionBackbone
 from transformers_internvl.modeling.vision.layers import PatchDropout, num_patches_kept

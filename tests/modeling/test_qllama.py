@@ -5,7 +5,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaModel
 
-from transformers_internvl import QLlamaConfig
+from tests.tiny_dual_encoder import QUERIES, TEXT, VISION_WIDTH, WIDTH
+from tests.tiny_dual_encoder import tiny_qllama as tiny_model
+from tests.tiny_dual_encoder import tiny_qllama_config as tiny_config
 from transformers_internvl.modeling.dual_encoder.qllama import (
     QLlamaForCausalLM,
     QLlamaModel,
@@ -13,23 +15,6 @@ from transformers_internvl.modeling.dual_encoder.qllama import (
     generation_mask,
     matching_mask,
 )
-
-QUERIES, TEXT, WIDTH, VISION_WIDTH = 3, 5, 32, 24
-
-
-def tiny_config(**changes) -> QLlamaConfig:
-    sizes = {"vocab_size": 60, "hidden_size": WIDTH, "intermediate_size": 48, "num_hidden_layers": 3}
-    counts = {"num_attention_heads": 4, "num_query_token": QUERIES, "vision_hidden_size": VISION_WIDTH}
-    return QLlamaConfig(**{**sizes, **counts, "max_position_embeddings": 64, **changes})
-
-
-def tiny_model(model_class=QLlamaModel, **changes):
-    torch.manual_seed(0)
-    model = model_class(tiny_config(**changes)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.2)
-    return model
 
 
 @pytest.fixture(params=["eager", "sdpa"])

@@ -2,7 +2,6 @@
 """Chat models of every language model against the authors' numbers: `golden/chat_*`."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,37 +11,12 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from tests.closeness import assert_same_results
 
+from .cases import Case
 from .golden import golden_cases
 
 CASES = golden_cases("chat_")
 WITH_TOKENIZER = [path for path in CASES if (path / "tokenizer_config.json").exists()]
-OUTPUT = {"rtol": 1e-4, "atol": 2e-5}
 GRADIENT = {"rtol": 1e-4, "atol": 5e-6}
-
-
-class Case:
-    """One golden folder: the model that our classes make of it, its inputs and the authors' outputs."""
-
-    def __init__(self, path: Path, attention: str):
-        self.path = path
-        self.ids = json.loads((path / "ids.json").read_text())
-        self.inputs = load_file(path / "inputs.safetensors")
-        self.outputs = load_file(path / "outputs.safetensors")
-        self.model = AutoModel.from_pretrained(path, attn_implementation=attention).eval()
-        if path not in WITH_TOKENIZER:
-            self.model.config.image_token_id = self.ids["image_token_id"]
-
-    def batch(self, side: str) -> dict[str, torch.Tensor]:
-        batch = {key: self.inputs[f"{side}.{key}"] for key in ("input_ids", "attention_mask", "labels")}
-        return {**batch, "pixel_values": self.inputs["pixel_values"], "image_flags": self.inputs["image_flags"]}
-
-    def check(self, name: str, value: torch.Tensor, where: torch.Tensor | None = None) -> None:
-        """Compare with the authors' tensor of that name, which a case need not have."""
-        if name in self.outputs:
-            expected = self.outputs[name]
-            if where is not None:
-                value, expected = value[where], expected[where]
-            torch.testing.assert_close(value, expected, **OUTPUT, msg=lambda text: f"{self.path.name} {name}: {text}")
 
 
 @pytest.fixture(params=["eager", "sdpa"])

@@ -5,9 +5,7 @@ Every record is used. A record in which the reference raised has no ids: it is l
 checked to have none, so that no record can vanish.
 """
 
-import json
 from collections import Counter
-from functools import lru_cache
 
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -15,30 +13,16 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 
+from .cases import RECORDS, name_of, tokenizer_of
 from .golden import golden_cases
 
 ROLES = {"human": "user", "gpt": "assistant", "system": "system", "pretrain": "user"}
-RECORDS = [
-    (case, record)
-    for case in golden_cases("labels")
-    for record in json.loads((case / "labels.json").read_text(encoding="utf-8"))
-]
 RAISED = {
     # These functions look the role "system" up in a table that has only "human" and "gpt".
     "KeyError: 'system'",
     # The gpt-oss function reads a loop variable that no image has set.
     "UnboundLocalError: cannot access local variable 'i' where it is not associated with a value",
 }
-
-
-def name_of(record: dict) -> str:
-    keys = ("function", "tokenizer", "conversation", "mode", "model_max_length")
-    return "-".join(str(record[key]) for key in keys).replace(" ", "_")
-
-
-@lru_cache
-def tokenizer_of(folder):
-    return load_tokenizer(folder)
 
 
 def turns_of(record: dict) -> list[dict]:

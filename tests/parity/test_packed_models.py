@@ -7,8 +7,8 @@ import torch
 from transformers_internvl.modeling.losses import IGNORE_INDEX
 from transformers_internvl.training.data.collation import PackingCollator
 
+from .cases import Case
 from .golden import golden_cases
-from .test_chat_models import Case
 
 CASES = golden_cases("chat_")
 # Their rope turns with the longest position of the batch, which a sample alone does not know of.

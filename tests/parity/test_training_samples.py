@@ -23,8 +23,8 @@ from transformers_internvl.processing.images.image_processing import InternVLIma
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.training.data.samples import DROPS_FIRST_ANSWER, SampleEncoder
 
+from .cases import RECORDS, name_of, tokenizer_of
 from .golden import golden_root
-from .test_labels import RECORDS, name_of, tokenizer_of
 
 TOKENS_PER_TILE, SIDE = 4, 8
 IDS = [name_of(record) for _, record in RECORDS]

@@ -4,6 +4,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+from transformers import TrainingArguments
+
 from lab.nano.pairs import draw_pairs
 from transformers_internvl import nano_path
 
@@ -34,3 +38,24 @@ def short(folder: Path, data: str = "chat.jsonl", **fields) -> dict:
     own = {"model": str(nano_path()), "data": str(folder / data), "output": str(folder / "out")}
     quick = {"batch_size": 2, "max_steps": 2, "bf16": False, "gradient_checkpointing": False, "warmup": 0}
     return {**own, **quick, **fields}
+
+
+CAPTIONS = ("the red dog in the house", "two blue boat on the river picture", "a cloud above the mountain and the sky")
+
+
+def pair_rows(count: int = 3) -> list[dict]:
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (count, 50, 60, 3), dtype=np.uint8)
+    return [{"image": Image.fromarray(pixels[row]), "caption": CAPTIONS[row % 3]} for row in range(count)]
+
+
+def trainer_arguments(folder, **options) -> TrainingArguments:
+    options = {
+        "use_cpu": True,
+        "report_to": [],
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "max_steps": 1,
+        **options,
+    }
+    return TrainingArguments(str(folder), **options)

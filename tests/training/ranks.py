@@ -24,10 +24,10 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoModel, AutoModelForImageTextToText, Trainer, TrainingArguments
 from transformers.distributed import DistributedConfig
 
-from tests.modeling import test_dual_encoder
 from tests.parity.golden import golden_root
 from tests.ranks import launch
 from tests.tiny import tiny_model
+from tests.tiny_dual_encoder import tiny_dual_encoder
 from transformers_internvl.modeling import chunked_cross_entropy
 from transformers_internvl.training.configs import engine_config
 from transformers_internvl.training.lora import lora_config
@@ -123,7 +123,7 @@ def save_models(folder: Path) -> None:
             model = AutoModelForImageTextToText.from_pretrained(golden_root() / GOLDEN[case])
             model.config.vision_config.drop_path_rate = 0.0
         elif case == DUAL_ENCODER:
-            model = test_dual_encoder.tiny_model()
+            model = tiny_dual_encoder()
         else:
             model = tiny_model(loss_reduction="square")
         if case != DUAL_ENCODER:

@@ -16,9 +16,8 @@ from transformers import (
 )
 
 from lab.nano.dual_encoder import SMALL, Settings, build_model, build_processor, build_tokenizer
-from tests.tiny import tiny_batch, tiny_model
+from tests.tiny import logits, shaken, tiny_batch, tiny_model
 from tests.training.drawn import short, write_data
-from tests.training.test_lora import logits, shaken
 from transformers_internvl import nano_path
 from transformers_internvl.cli import main
 from transformers_internvl.training.adapted import (

@@ -13,8 +13,8 @@ from PIL import Image
 from tests.clips import clip_bytes
 from tests.parity.golden import golden_root
 from tests.training.drawn import short, write_data
+from tests.training.drawn import trainer_arguments as arguments
 from tests.training.kills import QWEN2
-from tests.training.test_data_trainer import arguments
 from transformers_internvl.cli import main
 from transformers_internvl.evaluation.data import read_pairs
 from transformers_internvl.internvl_chat import InternVLChatModel

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import TrainingArguments
 
 from tests.tiny import tiny_model
+from tests.training.drawn import trainer_arguments as arguments
 from tests.training.kills import QWEN2, conversations, model_of, samples, stopped_and_resumed, trainer_of
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.training.data.collation import PackingCollator, PaddingCollator
@@ -20,18 +20,6 @@ from transformers_internvl.training.data.records import DataSet, SkipPolicy, Tab
 from transformers_internvl.training.trainers.checkpoints import last_checkpoint, write_json
 from transformers_internvl.training.trainers.mpo_trainer import MPOTrainer, PairCollator
 from transformers_internvl.training.trainers.trainer import InternVLTrainer
-
-
-def arguments(folder, **options) -> TrainingArguments:
-    options = {
-        "use_cpu": True,
-        "report_to": [],
-        "disable_tqdm": True,
-        "save_strategy": "no",
-        "max_steps": 1,
-        **options,
-    }
-    return TrainingArguments(str(folder), **options)
 
 
 def losses_of(trainer) -> list[float]:

@@ -10,12 +10,12 @@ import torch
 from transformers import AutoModel, AutoModelForImageTextToText, EvalPrediction, Trainer
 
 from tests.llava import write_folder
-from tests.modeling.test_dual_encoder import images, texts
-from tests.modeling.test_dual_encoder import tiny_model as dual_encoder
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_model
+from tests.tiny_dual_encoder import images, texts
+from tests.tiny_dual_encoder import tiny_dual_encoder as dual_encoder
+from tests.training.drawn import trainer_arguments as arguments
 from tests.training.kills import QWEN2, conversations, samples
-from tests.training.test_data_trainer import arguments
 from transformers_internvl import (
     InternVisionConfig,
     InternVisionForImageClassification,

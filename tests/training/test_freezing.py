@@ -5,8 +5,8 @@ import pytest
 import torch
 from peft import get_peft_model
 
-from tests.modeling.test_dual_encoder import tiny_config as tiny_dual_config
 from tests.tiny import tiny_batch, tiny_model
+from tests.tiny_dual_encoder import tiny_dual_config
 from transformers_internvl import InternVLDualEncoderModel
 from transformers_internvl.training.lora import lora_config
 from transformers_internvl.training.parameters import (

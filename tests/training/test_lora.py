@@ -12,7 +12,7 @@ from transformers.models.internvl import modeling_internvl as stock
 
 from tests.closeness import assert_same_results
 from tests.parity.golden import golden_cases
-from tests.tiny import tiny_batch, tiny_model
+from tests.tiny import logits, shaken, tiny_batch, tiny_model
 from transformers_internvl.training.data.collation import PaddingCollator
 from transformers_internvl.training.lora import lora_config, lora_targets
 from transformers_internvl.training.parameters import part_of
@@ -35,21 +35,6 @@ def adapted_modules(model) -> list[str]:
         for name, _ in model.named_modules()
         if name.endswith(".lora_A")
     )
-
-
-def shaken(model, seed: int = 5):
-    """Adapters that matter: B starts at zero, which would hide a lost adapter."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if ".lora_" in name:
-                parameter.normal_(std=0.2)
-    return model.eval()
-
-
-def logits(model, seed: int = 0) -> torch.Tensor:
-    with torch.no_grad():
-        return model(**tiny_batch([1, 2], seed=seed)).logits
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)

@@ -1,15 +1,17 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Both stages of InternVL-14B's training: batches, what trains, the switch to whole images, `Trainer`."""
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor, Trainer, TrainingArguments
 
-from tests.modeling.test_dual_encoder import images, texts, tiny_model
 from tests.parity.golden import golden_root
+from tests.tiny_dual_encoder import images, texts
+from tests.tiny_dual_encoder import tiny_dual_encoder as tiny_model
+from tests.training.drawn import CAPTIONS
+from tests.training.drawn import pair_rows as rows
 from transformers_internvl import (
     InternVLDualEncoderForPreTraining,
     InternVLDualEncoderModel,
@@ -19,19 +21,12 @@ from transformers_internvl.training.data.pairs import ContrastiveCollator, Pretr
 from transformers_internvl.training.parameters import parameter_groups
 from transformers_internvl.training.recipes import get_recipe
 
-CAPTIONS = ("the red dog in the house", "two blue boat on the river picture", "a cloud above the mountain and the sky")
 PROMPT_LENGTH = 15  # of `English caption:` under the reference data's tokenizer
 
 
 @pytest.fixture(scope="module")
 def processor():
     return AutoProcessor.from_pretrained(golden_root() / "internvl_14b")
-
-
-def rows(count: int = 3) -> list[dict]:
-    generator = np.random.default_rng(0)
-    pixels = generator.integers(0, 256, (count, 50, 60, 3), dtype=np.uint8)
-    return [{"image": Image.fromarray(pixels[row]), "caption": CAPTIONS[row % 3]} for row in range(count)]
 
 
 def model_for(processor, model_class=InternVLDualEncoderModel, **vision):

@@ -4,8 +4,8 @@
 import pytest
 import torch
 
-from tests.modeling.test_dual_encoder import tiny_config as tiny_dual_config
 from tests.tiny import tiny_model
+from tests.tiny_dual_encoder import tiny_dual_config
 from transformers_internvl import InternVLDualEncoderModel
 from transformers_internvl.training.parameters import parameter_groups, part_of, set_trainable
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.modeling.test_dual_encoder import tiny_config as tiny_dual_config
 from tests.tiny import tiny_batch, tiny_model
+from tests.tiny_dual_encoder import tiny_dual_config
 from transformers_internvl import InternVLDualEncoderModel
 from transformers_internvl.training.parameters import count_parameters
 from transformers_internvl.training.recipes import get_recipe, recipe_names, set_drop_path

@@ -8,7 +8,7 @@ import torch
 from transformers import AddedToken, AutoProcessor
 
 from tests.parity.golden import golden_root
-from tests.training.test_pairs import rows
+from tests.training.drawn import pair_rows as rows
 from transformers_internvl.nano import nano_path
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.processing.text.grounding import REGION_TOKENS
