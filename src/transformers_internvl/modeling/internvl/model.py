@@ -170,7 +170,7 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             inputs_embeds, image_outputs = self._merge_image_tokens(
                 input_ids, inputs_embeds, image_outputs, image_copies, image_flags if compiled else None
             )
-        no_image = image_outputs is None or len(image_outputs.pooler_output) == 0
+        no_image = image_outputs is None or image_outputs.pooler_output.shape[0] == 0
         if no_image and self._needs_dummy_vision_forward(cache, mm_encoder_outputs):
             inputs_embeds = self._dummy_vision_forward(inputs_embeds)
 
