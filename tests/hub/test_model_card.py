@@ -164,7 +164,7 @@ def _llama() -> LlamaConfig:
 def test_tasks_and_snippets(cards):
     processor = InternVLProcessor.from_pretrained(nano_path())
     models = {
-        "image-feature-extraction": (InternVLVisionModel(tiny_config().vision_config), "features = pipe(picture"),
+        "image-feature-extraction": (InternVLVisionModel(tiny_config().vision_config), "features = pipe(image"),
         "text-generation": (LlamaForCausalLM(_llama()), 'print(pipe("Once upon a time", max_new_tokens'),
         "feature-extraction": (LlamaModel(_llama()), 'features = pipe("Once upon a time")'),
         "image-text-to-text": (processor, 'loaded = AutoProcessor.from_pretrained("me/it")'),

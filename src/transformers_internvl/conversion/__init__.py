@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Between the authors' checkpoints and ours: names of weights, operations on them, each with its inverse."""
+"""Between the original checkpoints and ours: names of weights, operations on them, each with its inverse."""
 
 import lazy_loader
 

@@ -147,7 +147,7 @@ def check_room(
         raise ValueError(
             f"{where}: rank {fields.get('r')}{' and `rank_pattern`' if ranks else ''} on {len(targets)} modules of "
             f"this model, with what is trained whole, take {wanted} numbers, but the adapter's file has {held} bytes: "
-            "it was made for another model, or on the authors' code, of which `internvl surgery convert-lora` makes "
+            "it was made for another model, or on the original code, of which `internvl surgery convert-lora` makes "
             "one for this package."
         )
 

@@ -34,7 +34,7 @@ def find_file(name_or_path: str | os.PathLike, name: str, **hub: Any) -> str | N
     Args:
         name_or_path: a folder or a Hub id.
         name: of the file.
-        hub: arguments as of [`hub_arguments`].
+        hub: arguments as from [`hub_arguments`].
 
     Raises:
         OSError: there is no such repository or revision, or it is gated.

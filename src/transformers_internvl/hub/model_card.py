@@ -24,27 +24,27 @@ TAGS = ["internvl"]
 _USAGE = "## How to use"
 _ALONE = "<!-- Written for a processor alone; a model that is pushed here brings a card of its own. -->"
 
-_PICTURE = 'picture = Image.new("RGB", (448, 448), "red")  # or Image.open("picture.jpg")'
+_IMAGE = 'image = Image.new("RGB", (448, 448), "red")  # or Image.open("image.jpg")'
 _PIPELINE = """\
 import transformers_internvl
 from transformers import pipeline
 
 pipe = pipeline("{task}", model="{repo}")
 """
-_PICTURE_PIPELINE = """\
+_IMAGE_PIPELINE = """\
 import transformers_internvl
 from PIL import Image
 from transformers import pipeline
 
-{picture}
+{image}
 pipe = pipeline("{task}", model="{repo}")
 """
 _ASK = """\
-content = [{"type": "image", "image": picture}, {"type": "text", "text": "What is in the picture?"}]
+content = [{"type": "image", "image": image}, {"type": "text", "text": "What is in the image?"}]
 print(pipe(text=[{"role": "user", "content": content}], max_new_tokens=32, return_full_text=False))
 """
 _MATCH = """\
-print(pipe(picture, candidate_labels=["a red square", "a blue circle"]))
+print(pipe(image, candidate_labels=["a red square", "a blue circle"]))
 """
 # No pipeline: it asks for an image processor that makes maps, which CLIP's, the one of InternViT's folders, does not.
 _MAP = """\
@@ -52,8 +52,8 @@ import transformers_internvl
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
-{picture}
-inputs = AutoImageProcessor.from_pretrained("{repo}")(picture, return_tensors="pt")
+{image}
+inputs = AutoImageProcessor.from_pretrained("{repo}")(image, return_tensors="pt")
 model = AutoModelForSemanticSegmentation.from_pretrained("{repo}")
 classes = model(**inputs).logits.argmax(1)  # (1, height, width): the pixels that the model was given
 """
@@ -71,16 +71,16 @@ class _Task:
 
 # The first that fits a model is its task.
 _TASKS = {
-    "image-text-to-text": _Task("MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING", "input_ids", _PICTURE_PIPELINE, _ASK),
+    "image-text-to-text": _Task("MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING", "input_ids", _IMAGE_PIPELINE, _ASK),
     "zero-shot-image-classification": _Task(
-        "MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING", "pixel_values", _PICTURE_PIPELINE, _MATCH
+        "MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING", "pixel_values", _IMAGE_PIPELINE, _MATCH
     ),
     "image-classification": _Task(
-        "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", "pixel_values", _PICTURE_PIPELINE, "print(pipe(picture))\n"
+        "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", "pixel_values", _IMAGE_PIPELINE, "print(pipe(image))\n"
     ),
     "image-segmentation": _Task("MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING", "pixel_values", _MAP, ""),
     "image-feature-extraction": _Task(
-        "MODEL_MAPPING", "pixel_values", _PICTURE_PIPELINE, "features = pipe(picture, pool=True)\n"
+        "MODEL_MAPPING", "pixel_values", _IMAGE_PIPELINE, "features = pipe(image, pool=True)\n"
     ),
     "text-generation": _Task(
         "MODEL_FOR_CAUSAL_LM_MAPPING", "input_ids", _PIPELINE, 'print(pipe("Once upon a time", max_new_tokens=32))\n'
@@ -93,7 +93,7 @@ from peft import PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 from PIL import Image
 
-{picture}
+{image}
 model = AutoModelForImageTextToText.from_pretrained("{base}")
 model = PeftModel.from_pretrained(model, "{repo}").merge_and_unload()
 processor = AutoProcessor.from_pretrained("{base}")
@@ -168,7 +168,7 @@ def complete_model_card(path: str | os.PathLike, pushed: Any, repo_id: str) -> N
 
     Args:
         path: the card's file.
-        pushed, repo_id: as of [`create_model_card`].
+        pushed, repo_id: as in [`create_model_card`].
     """
     card: Any = ModelCard.load(Path(path), ignore_metadata_errors=True)
     ours: Any = create_model_card(pushed, repo_id)
@@ -216,11 +216,11 @@ def _card_there(repo_id: str, revision: str | None, token: Any) -> str | None:
 def _task_and_snippet(pushed: Any, repo: str, base: str | None, adapter: bool) -> tuple[str | None, str]:
     task = pushed.hub_task if _is_processor(pushed) else _task(_bare(pushed))
     if adapter and task == "image-text-to-text":
-        return task, _ADAPTER.format(picture=_PICTURE, base=base, repo=repo) + _ASK
+        return task, _ADAPTER.format(image=_IMAGE, base=base, repo=repo) + _ASK
     if task is None or _is_processor(pushed):
         return task, _LOAD.format(auto="AutoProcessor" if _is_processor(pushed) else "AutoModel", repo=repo)
     row = _TASKS[task]
-    return task, row.load.format(picture=_PICTURE, task=task, repo=repo) + row.call
+    return task, row.load.format(image=_IMAGE, task=task, repo=repo) + row.call
 
 
 def _task(model: Any) -> str | None:

@@ -100,7 +100,7 @@ def changed_copy(
         copy_auxiliary_files(source, folder)
         copy = ChangedCopy(model, folder)
         yield copy
-        after = config_as_json(copy.model.config)  # saving notes in it who saved
+        after = config_as_json(copy.model.config)  # saving adds the class and the version
         save_weights(copy.model, folder, max_shard_size)
         write_json(folder / CONFIG, patched(read_json(folder / CONFIG), before, after))
 

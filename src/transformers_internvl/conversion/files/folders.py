@@ -63,7 +63,7 @@ def atomic_folder(folder: str | os.PathLike) -> Iterator[Path]:
     """Fill a hidden folder beside `folder`, which takes its name when the block ends well.
 
     After an error in the block nothing is left. A process that is killed leaves the hidden folder,
-    `.<name>.partial-<process id>`, which nothing reads and a later run with that id makes anew.
+    `.<name>.partial-<process id>`, which nothing reads and a later run with that id replaces.
 
     Args:
         folder: where the result goes; nothing may be there, or an empty folder.
@@ -159,7 +159,7 @@ class FinishedFiles:
 
     Args:
         folder: the folder.
-        job: what tells this job from another.
+        job: what distinguishes this job from another.
     """
 
     def __init__(self, folder: Path, job: str):

@@ -18,12 +18,12 @@ from ...modeling.pretrained.loading import weight_places
 
 Shapes = dict[str, tuple[int, ...]]
 
-# Weight file, and the index of one that is cut up, in the order in which transformers looks for them.
+# Weight file, and the index of a sharded one, in the order in which transformers looks for them.
 WEIGHT_FILES = (
     ("model.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
-# Width of an InternViT -> its heads, which no shape tells.
+# Width of an InternViT -> its heads, which no shape shows.
 _HEADS = {3200: 25, 1024: 16}
 
 
@@ -32,7 +32,7 @@ def weight_shapes(name_or_path: str | os.PathLike, prefix: str = "", **hub_optio
 
     Args:
         name_or_path: a folder or a Hub id.
-        prefix: of the names. Of a checkpoint that is cut up, only the files that hold such weights are opened.
+        prefix: of the names. Of a sharded checkpoint, only the files that hold such weights are opened.
         hub_options: `revision`, `token`, `cache_dir`, ... of `from_pretrained`.
 
     Returns:
@@ -68,7 +68,7 @@ def _shapes_in(paths: Iterable[str], prefix: str) -> Shapes:
 
 
 def intern_vit_fields(shapes: Shapes) -> dict[str, Any]:
-    """What the shapes of an InternViT's weights, under the authors' names, say about its configuration.
+    """What the shapes of an InternViT's weights, under the original names, say about its configuration.
 
     Returns:
         Canonical fields. The number of heads is known for the released widths only, and left out for others.

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Weights of a folder, one at a time: read from files of any size, written to safetensors as a stream.
 
-Nothing is mapped into memory for good: a process that copies a checkpoint of any size needs a buffer, or room for the
+Nothing stays mapped into memory: a process that copies a checkpoint of any size needs a buffer, or room for the
 one tensor that it computes on. `.bin` files are read as weights only.
 """
 
@@ -71,7 +71,7 @@ class WeightStream:
     """The weights of a local folder.
 
     Args:
-        folder: with `model.safetensors` or `pytorch_model.bin`, whole or cut up with an index.
+        folder: with `model.safetensors` or `pytorch_model.bin`, whole or sharded with an index.
 
     Attributes:
         entries: of every weight, by its name, in the order in which they lie.
@@ -176,7 +176,7 @@ class Span:
 
 
 class _BinFile:
-    """A file of `torch.save`, mapped while it is read and now and then mapped anew, lest it stay in memory."""
+    """A file of `torch.save`, mapped while it is read, and again after a while so that it does not stay in memory."""
 
     def __init__(self, path: Path):
         self.path, self.seen = path, 0
@@ -232,7 +232,7 @@ def safetensors_entries(path: Path) -> list[Entry]:
 
 
 def _listed_files(folder: Path) -> Iterator[tuple[Path, set[str] | None]]:
-    """The weight files, and of a checkpoint that is cut up the names that the index promises in each."""
+    """The weight files, and of a sharded checkpoint the names that the index promises in each."""
     for whole, index in WEIGHT_FILES:
         if (folder / whole).is_file():
             yield folder / whole, None

@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """What a checkpoint holds besides weights and `config.json`: tokenizer, processor, generation settings, remote code.
 
-A folder of the -hf layout gets files that stock transformers reads. The authors' own files (tokenizer, remote code,
-card) lie in its subfolder `authors`, byte for byte, where nothing looks for them; on the way back they come out again.
+A folder of the -hf layout gets files that upstream transformers reads. The original files (tokenizer, remote code,
+card) lie in its subfolder `authors`, byte for byte, where nothing looks for them. The way back restores them.
 """
 
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ def write_hf(source: Checkpoint, target: Path) -> None:
             AutoProcessor.from_pretrained(folder).save_pretrained(target)
         return
     copy_others(folder, target / KEPT)
-    if isinstance(config, InternVLVisionConfig):  # a tower has pictures only, and stock reads the authors' file
+    if isinstance(config, InternVLVisionConfig):  # a tower takes images only, and upstream reads the original file
         copy_if_there(folder, target, "preprocessor_config.json")
         return
     if has_tokenizer(folder):
@@ -96,7 +96,7 @@ def image_token_id(source: Checkpoint) -> int | None:
 
 
 def generation_settings(source: Checkpoint) -> dict[str, Any] | None:
-    """The generation settings of a checkpoint; of the authors' layout with the template's stop token in front."""
+    """The generation settings of a checkpoint; of the original layout with the template's stop token in front."""
     path, stop = source.folder / "generation_config.json", None
     template = TEMPLATES.get(getattr(source.config, "template", None) or "")
     if template is not None and has_tokenizer(source.folder):
@@ -110,13 +110,13 @@ def generation_settings(source: Checkpoint) -> dict[str, Any] | None:
 
 
 def _portable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Generation settings without a note that they came from the model's configuration: stock would make them anew."""
+    """Generation settings without the note that they came from the model: upstream would replace them."""
     dropped = ("_from_model_config", "transformers_version")
     return {key: value for key, value in settings.items() if key not in dropped}
 
 
 def _name_upstream_tokenizer(folder: Path) -> None:
-    """Give a tokenizer whose class stock does not have the name of stock's general one, which reads its files."""
+    """Replace a tokenizer class that upstream lacks by upstream's general one, which reads its files."""
     path = folder / "tokenizer_config.json"
     settings = read_json(path)
     settings.pop("auto_map", None)  # remote code, which lies in the subfolder
@@ -125,16 +125,16 @@ def _name_upstream_tokenizer(folder: Path) -> None:
     write_json(path, settings, sort_keys=True)
 
 
-# --- to the authors' layout ------------------------------------------------------------------------------------------
+# --- to the original layout ------------------------------------------------------------------------------------------
 
 
 def write_original(source: Checkpoint, target: Path, like: Path | None = None) -> None:
-    """Everything but weights and `config.json`, for a folder of the authors' layout.
+    """Everything but weights and `config.json`, for a folder of the original layout.
 
     Args:
         source: the checkpoint, of any layout.
         target: the folder.
-        like: a folder of the authors' layout to take remote code and tokenizer files from.
+        like: a folder of the original layout to take remote code and tokenizer files from.
     """
     folder = source.folder
     originals = like or (folder / KEPT if (folder / KEPT).is_dir() else None)
@@ -169,7 +169,7 @@ def same_tokenizer(one: Path, other: Path) -> bool:
 
 
 def _stopped_like(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """The authors' generation settings as a conversion to the -hf layout changes them."""
+    """The original generation settings as a conversion to the -hf layout changes them."""
     settings, stops = _portable(theirs), ours.get("eos_token_id")
     if isinstance(stops, list) and stops:
         settings["eos_token_id"] = stop_first(stops[0], settings.get("eos_token_id"))
@@ -177,7 +177,7 @@ def _stopped_like(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any
 
 
 def _write_tokenizer(source: Checkpoint, target: Path) -> None:
-    """The tokenizer files of a -hf folder, as transformers 4, on which the authors' engines run, reads them."""
+    """The tokenizer files of a -hf folder, as transformers 4, on which the original engines run, reads them."""
     for name in _TOKENIZER:
         copy_if_there(source.folder, target, name)
     if isinstance(source.config, InternVLConfig):
@@ -202,7 +202,7 @@ def _write_tokenizer(source: Checkpoint, target: Path) -> None:
 
 
 def _keep_template(originals: Path, target: Path) -> None:
-    """Give a tokenizer that was written anew the chat template of the authors', which their engines render."""
+    """Give a tokenizer that was written again the original chat template, which the original engines render."""
     settings = read_json(target / "tokenizer_config.json")
     template = read_json(originals / "tokenizer_config.json").get("chat_template")
     if settings and template is not None and "chat_template" not in settings:
@@ -240,7 +240,7 @@ def _without_token(content: Any, token: str) -> Any:
 
 
 def auto_map(source: Checkpoint, target: Path, like: Path | None = None) -> dict[str, Any] | None:
-    """The `auto_map` of the authors' `config.json`, if the code that it names is in `target` or on the Hub."""
+    """The `auto_map` of the original `config.json`, if the code that it names is in `target` or on the Hub."""
     named = original_fields(source, like).get("auto_map")
     if not named:
         return None
@@ -250,7 +250,7 @@ def auto_map(source: Checkpoint, target: Path, like: Path | None = None) -> dict
     if missing:
         logger.warning(
             f"`auto_map` names remote code that did not come along ({', '.join(missing)}): left out of config.json. "
-            "Engines that run the authors' code need these files beside it."
+            "Engines that run the original code need these files beside it."
         )
         return None
     return named

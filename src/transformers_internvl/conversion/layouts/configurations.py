@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Configurations of a model in the authors' layout and in the -hf one, and the empty models that go with them.
+"""Configurations of a model in the original layout and in the -hf one, and the empty models that go with them.
 
-The -hf layout cannot say everything that the authors' says (tiles, template, InternLM2 instead of Llama), so it
-carries the authors' `config.json` along, as `authors_config`. On the way back that is where one starts from, and only
+The -hf layout cannot say everything that the original layout says (tiles, template, InternLM2 instead of Llama), so it
+carries the original `config.json` along, as `authors_config`. On the way back that is where one starts from, and only
 fields that have changed since are written over it.
 """
 
@@ -127,24 +127,24 @@ def hf_form(source: Checkpoint) -> PreTrainedConfig:
     else:
         form = config.to_canonical()
         warn_beyond_stock(form)
-    if "auto_map" in source.written:  # of no use here, but engines that run the authors' code need it
+    if "auto_map" in source.written:  # of no use here, but engines that run the original code need it
         form.authors_config["auto_map"] = source.written["auto_map"]
     return form
 
 
-# --- to the authors' layout ------------------------------------------------------------------------------------------
+# --- to the original layout ------------------------------------------------------------------------------------------
 
 
 def original_form(source: Checkpoint, like: Path | None = None) -> PreTrainedConfig:
-    """The configuration of a checkpoint in the authors' layout.
+    """The configuration of a checkpoint in the original layout.
 
     Args:
         source: the checkpoint.
-        like: a folder of the authors' layout to start from, instead of what `config.json` says. Of a checkpoint that
+        like: a folder of the original layout to start from, instead of what `config.json` says. Of a checkpoint that
             is in this layout its own says all.
 
     Raises:
-        ValueError: what the authors' layout must say is nowhere to be found.
+        ValueError: what the original layout must say is nowhere to be found.
     """
     config: Any = copy.deepcopy(source.config)
     written = original_fields(source, like)
@@ -157,7 +157,7 @@ def original_form(source: Checkpoint, like: Path | None = None) -> PreTrainedCon
     model_type = written.get("model_type")
     if model_type not in _ORIGINAL:
         raise ValueError(
-            f"{like or source.folder} goes back to a model of type {model_type!r}, which is none of the authors' "
+            f"{like or source.folder} goes back to a model of type {model_type!r}, which is none of the original "
             f"layouts ({', '.join(_ORIGINAL)})."
         )
     form = _ORIGINAL[model_type].from_dict(written)
@@ -183,7 +183,7 @@ def _other_kind(like: Path | None, model_type: Any, source: Checkpoint) -> str:
 
 
 def original_fields(source: Checkpoint, like: Path | None = None) -> dict[str, Any]:
-    """What is known of the `config.json` of the authors' folder that a checkpoint began as; may be empty."""
+    """What is known of the `config.json` of the original folder that a checkpoint began as; may be empty."""
     if like is not None:
         return read_json(like / CONFIG)
     if source.layout == "authors":
@@ -192,9 +192,9 @@ def original_fields(source: Checkpoint, like: Path | None = None) -> dict[str, A
 
 
 def _update_chat(form: Any, config: PreTrainedConfig) -> None:
-    """Write what has changed since the conversion over the authors' configuration."""
+    """Write what has changed since the conversion over the original configuration."""
     was = form.to_canonical()
-    # Up to series 3.0 the authors' code keeps head and embeddings apart, whatever the files say.
+    # Up to series 3.0 the original code keeps head and embeddings apart, whatever the files say.
     skip = () if getattr(form, "series_3_5", True) else ("tie_word_embeddings",)
     for part in ("text_config", "vision_config", "middleware_config"):
         if getattr(was, part) is not None and getattr(config, part) is not None:
@@ -215,7 +215,7 @@ def _new_tower(config: PreTrainedConfig) -> PreTrainedConfig:
 
 
 def _new_chat(config: PreTrainedConfig, folder: Path) -> PreTrainedConfig:
-    """The authors' configuration of a model that never was in their layout, from its fields and its processor."""
+    """The original configuration of a model that never was in that layout, from its fields and its processor."""
     if getattr(config, "projector_type", "mlp") != "mlp":
         raise ValueError(
             f"{folder} was not converted from LLaVA's layout, which its projector ({config.projector_type!r}) belongs "
@@ -225,7 +225,7 @@ def _new_chat(config: PreTrainedConfig, folder: Path) -> PreTrainedConfig:
         settings = chat_fields(folder)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"config.json of {folder} does not say which checkpoint of the authors' this model began as, and its "
+            f"config.json of {folder} does not say which original checkpoint this model began as, and its "
             f"processor files are no help: {error} Give that checkpoint to go by (`like`, such as "
             "OpenGVLab/InternVL3-1B)."
         ) from error
@@ -243,7 +243,7 @@ def _new_chat(config: PreTrainedConfig, folder: Path) -> PreTrainedConfig:
 
 
 def original_dict(form: PreTrainedConfig, auto_map: dict[str, str] | None) -> dict[str, Any]:
-    """What stands in the authors' `config.json`."""
+    """What stands in the original `config.json`."""
     fields = form.to_diff_dict()
     form.dict_dtype_to_str(fields)
     if isinstance(form, InternVLDualEncoderConfig):  # as the released folders say

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`convert_checkpoint`: a checkpoint from the authors' layout to the -hf one, and back.
+"""`convert_checkpoint`: a checkpoint from the original layout to the -hf one, and back.
 
 The work happens in `<target>.partial`, which holds no `config.json` until everything else is there, and becomes the
 target by being renamed. A run that was killed is finished by running it again: weight files that are complete, and
@@ -60,11 +60,11 @@ def convert_checkpoint(
     Args:
         source: a folder or a Hub id: InternVL-Chat of any series, InternViT, InternVL-14B or InternVL-Chat v1.
         target: a folder that does not exist yet.
-        to: `"hf"`, what stock transformers reads wherever it has the architecture, or `"authors"`, what the authors'
+        to: `"hf"`, what upstream transformers reads where it has the architecture, or `"authors"`, what the original
             code and the engines that follow it read.
-        like: with `to="authors"`, a checkpoint of the authors' layout (folder or Hub id) to take what the source
+        like: with `to="authors"`, a checkpoint of the original layout (folder or Hub id) to take what the source
             lacks from. Of the -hf layout these are conversation template, tiling, tokenizer files and remote code;
-            not needed for what was converted from the authors' layout before. A source of the authors' layout, such
+            not needed for what was converted from the original layout before. A source of the original layout, such
             as a training run saves, gets remote code with its `auto_map`, `preprocessor_config.json` and the tokenizer
             files that servers read; what it says of itself stays.
         max_shard_size: of one weight file. Weights that are computed together stay together.
@@ -79,12 +79,12 @@ def convert_checkpoint(
         FileExistsError: there is a target already.
         OSError: a file is missing or damaged, or another run is at work on this target.
         ValueError: weights are missing, have no place or another shape; the source is none of InternVL's; it is
-            quantized; or the authors' layout needs what is nowhere to be found.
+            quantized; or the original layout needs what is nowhere to be found.
     """
     if to not in LAYOUTS:
         raise ValueError(f"`to` must be one of {', '.join(LAYOUTS)}, got {to!r}.")
     if like is not None and to != "authors":
-        raise ValueError('`like` is for conversions to the authors\' layout (`to="authors"`).')
+        raise ValueError('`like` is for conversions to the original layout (`to="authors"`).')
     target = Path(target).absolute()
     require_replaceable(target, overwrite)
     checkpoint = open_checkpoint(local_folder(source, **hub_options))
@@ -105,7 +105,7 @@ class _Job:
     Args:
         source: the checkpoint.
         to: the layout.
-        like: a folder of the authors' layout to go by.
+        like: a folder of the original layout to go by.
         max_shard_size: of one weight file.
 
     Raises:
@@ -140,7 +140,7 @@ class _Job:
         }
 
     def _as_it_is(self, key: str) -> Step:
-        """A weight without a place in the model, which the authors' file holds nevertheless."""
+        """A weight without a place in the model, which the original file holds nevertheless."""
         return Step(sources=[key], made={key: self.files.entries[key].on_meta()}, copies={key: key})
 
     # --- weights -----------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class _Job:
 
     @property
     def identity(self) -> str:
-        """What tells this job from another: the source's files, and what is made of them."""
+        """What distinguishes this job from another: the source's files, and what is made of them."""
         files = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in self.files.files]
         made = [[name, [list(step.made) for step in steps]] for name, steps in self.shards.items()]
         return f"{zlib.crc32(json.dumps([self.to, files, made]).encode()):08x}"

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Which weights of one layout make which of another: planned on the meta device, carried out piece by piece.
 
-The rows are those by which transformers loads the one model and saves the other (`mappings.py` and stock's own for the
+The rows are those by which transformers loads the one model and saves the other (`mappings.py`; upstream's own for the
 language models), so there is no second table. A weight goes from its name on disk to a parameter, and from the
 parameter to its name on the other disk. Weights that are computed together (three projections from one `qkv`) are one
 step; everything that only changes its name is copied byte by byte. A conversion that loading does and saving undoes,

@@ -15,7 +15,7 @@ def weights_of(source: Checkpoint) -> WeightStream:
     """All weights of a checkpoint.
 
     InternVL-Chat v1 without its tower gets it from the tower's own folder, as when it is loaded. A folder of the -hf
-    layout may keep weights aside that only the authors' layout holds: `left_out_before` names them.
+    layout may keep weights aside that only the original layout holds: `left_out_before` names them.
 
     Raises:
         OSError, ValueError: there are no weights, or a file is missing or damaged.

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Whether two checkpoints are the same model, whatever their layouts, and where they part.
 
-Four things are compared: settings, prompts and tokens, weights, and what both compute for one picture and one text.
+Four things are compared: settings, prompts and tokens, weights, and what both compute for one image and one text.
 Weights are compared one at a time: those of the first are turned into the second's layout as a conversion would.
 """
 
@@ -38,7 +38,7 @@ PROBES = (
     "naïve café Straße 🐈‍⬛ \u00a0\ufeff",
 )
 _IGNORED = (*BOOKKEEPING, "architectures", "authors_config", "model_type")
-SIDE = 96  # of the drawn picture
+SIDE = 96  # of the drawn image
 PIECE = 1 << 22  # numbers that are compared at a time
 DRAWN_IMAGE_TOKEN = 0  # without a tokenizer nobody knows the right one
 
@@ -186,7 +186,7 @@ def _conversation() -> list[dict[str, Any]]:
 
 
 def drawn_image() -> Image.Image:
-    """The picture that both are shown: slopes and edges, the same on every machine."""
+    """The image that both models get: gradients and edges, the same on every machine."""
     row, column = np.mgrid[:SIDE, : SIDE + SIDE // 2]
     bands = [(row * (3 + band) + column * 5 + row * column // 7 + 31 * band) % 256 for band in range(3)]
     return Image.fromarray(np.stack(bands, axis=-1).astype(np.uint8))
@@ -284,7 +284,7 @@ def _distances(ours: torch.Tensor, theirs: torch.Tensor) -> tuple[int, float, in
 def _compare_outputs(
     sides: list[Checkpoint], models: list[PreTrainedModel], processors: list[Any], result: Comparison
 ) -> None:
-    """One forward pass of each on the same picture and text."""
+    """One forward pass of each on the same image and text."""
     if processors:
         inputs = [dict(_processed(side, processor)) for side, processor in zip(sides, processors, strict=True)]
     else:

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""LoRA adapters between the authors' modules and ours: exactly, both ways.
+"""LoRA adapters between the original modules and ours: exactly, both ways.
 
-The authors' models have fused layers where ours have three, InternLM2's `wqkv` and the tower's `qkv`. An adapter on a
+The original models have fused layers where ours have three, InternLM2's `wqkv` and the tower's `qkv`. An adapter on a
 fused layer adds `s * B @ A` to its weight `W`, and the rows of `B` are those of `W`. So it is three adapters, each
 with the same `A` and its own rows of `B`. Back again, three adapters with one `A` are one of the same rank; three with
 an `A` of their own become one of the sum of their ranks, its `A` stacked and its `B` block-diagonal:
@@ -35,7 +35,7 @@ Shapes = dict[str, torch.Size]
 
 _PREFIX = "base_model.model."
 _KIND = re.compile(r"\.(lora_[\w.]+|\w+)$")
-# What an adapter was trained on, if not on the whole chat model: its place in there, by the authors' names.
+# What an adapter was trained on, if not on the whole chat model: its place in there, by the original names.
 _ROOTS = ("", "language_model.", "vision_model.")
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
@@ -145,16 +145,16 @@ class Adapter:
 def convert_adapter(
     source: str | os.PathLike, target: str | os.PathLike, model: str | os.PathLike, to: str = "hf"
 ) -> None:
-    """Convert an adapter between the authors' modules and ours, exactly.
+    """Convert an adapter between the original modules and ours, exactly.
 
-    What was trained on the authors' remote code (whole chat model, or its language model or tower alone) becomes an
+    What was trained on the original remote code (whole chat model, or its language model or tower alone) becomes an
     adapter of `InternVLForConditionalGeneration` and `InternVLChatModel`; these have the same modules. And back.
 
     Args:
         source: the adapter's folder.
         target: where the result goes; a new folder.
-        model: folder or Hub id of the model it is for; of its files only the config is read. To the authors' names of
-            InternLM2, it has to be in the authors' layout, which alone says that it is InternLM2.
+        model: folder or Hub id of the model it is for; of its files only the config is read. To the original names of
+            InternLM2, it has to be in the original layout, which alone says that it is InternLM2.
         to: `"hf"`: to our modules; `"authors"`: to theirs.
 
     Raises:
@@ -175,7 +175,7 @@ def to_canonical(adapter: Adapter, config: PreTrainedConfig) -> Adapter:
     """The adapter for the modules of our classes; one that is so already comes out as it is.
 
     Args:
-        adapter: on the authors' modules.
+        adapter: on the original modules.
         config: of the chat model.
 
     Raises:
@@ -212,7 +212,7 @@ def to_original(adapter: Adapter, config: PreTrainedConfig) -> Adapter:
     a fused layer that is adapted in part only, the other rows of `B` are zero.
 
     Raises:
-        ValueError: it does not fit the model; DoRA on layers that are fused in the authors' code, or such layers
+        ValueError: it does not fit the model; DoRA on layers that are fused in the original code, or such layers
             trained whole in part.
     """
     if adapter.config.target_parameters:
@@ -254,7 +254,9 @@ def _fuse(
     complete = len(parts) == len(names)
     if "lora_A.weight" not in kinds:
         if not complete:
-            raise ValueError(f"Only {', '.join(parts)} of a layer that is fused for the authors is trained whole.")
+            raise ValueError(
+                f"Only {', '.join(parts)} of a layer that is fused in the original code is trained whole."
+            )
         return {kind: merge([parts[name][kind] for name in names], config) for kind in kinds}, 0.0
     power = 0.5 if adapter.config.use_rslora else 1.0
     scales = {adapter.alpha_of(name) / len(tensors["lora_A.weight"]) ** power for name, tensors in parts.items()}
@@ -289,7 +291,7 @@ def model_shapes(config: PreTrainedConfig) -> Shapes:
 
 
 def _refuse_residual(adapter: Adapter, module: str) -> None:
-    """Raise `ValueError` where peft would change a weight before it adds the adapter: others are fused or cut."""
+    """Raise `ValueError` where peft would change a weight before it adds the adapter: others are fused or split."""
     how = adapter.config.init_lora_weights
     if isinstance(how, str) and how.startswith(("pissa", "olora", "corda", "loftq", "lora_ga")):
         raise ValueError(
@@ -315,7 +317,7 @@ def _is_target(config: "LoraConfig", module: str) -> bool:
 
 
 def _place(module: str, shapes: Shapes) -> tuple[list[str], Any]:
-    """Our names of a module of the authors, and how a tensor of it is cut into theirs."""
+    """Our names of an original module, and how a tensor of it is split into theirs."""
     for root in _ROOTS:
         names, split = canonical_names(root + module)
         if all(f"{name}.weight" in shapes for name in names):

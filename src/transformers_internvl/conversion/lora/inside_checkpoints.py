@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Checkpoints that the authors' scripts saved with `use_llm_lora` or `use_backbone_lora`: adapters in between.
+"""Checkpoints that the original scripts saved with `use_llm_lora` or `use_backbone_lora`: adapters in between.
 
 Their model wraps its language model or tower with peft when it is built, and saves the weights under these names:
 
@@ -8,10 +8,10 @@ Their model wraps its language model or tower with peft when it is built, and sa
     language_model.base_model.model.model.layers.0.attention.wqkv.lora_B.default.weight    B, (out, r)
 
 (early releases of peft leave `base_layer.` out). Such a checkpoint becomes a plain one, with `W + 2 * B @ A` for
-weights: the authors' alpha is twice the rank. Or it is taken apart, into the plain checkpoint that the training set
+weights: the original alpha is twice the rank. Or it is taken apart, into the plain checkpoint that the training set
 out from, and a peft adapter. All of it file by file, whatever the language model.
 
-Source: `wrap_llm_lora`, `wrap_backbone_lora` of `modeling_internvl_chat.py` and `tools/merge_lora.py` of the authors.
+Source: `wrap_llm_lora`, `wrap_backbone_lora` of `modeling_internvl_chat.py`, `tools/merge_lora.py` (original code).
 """
 
 import os
@@ -29,7 +29,7 @@ from ..files.weight_streams import Entry, Span, WeightStream, as_bytes
 from ..files.writing import Shard, write_weights
 from .adapters import Adapter, to_canonical
 
-SCALE = 2.0  # alpha / r, with the authors' alpha = 2 * r
+SCALE = 2.0  # alpha / r, with the original alpha = 2 * r
 DROPOUT = 0.05
 
 _WRAPPED = re.compile(r"^(language_model|vision_model)\.base_model\.model\.")
@@ -41,7 +41,7 @@ def merge_legacy(source: str | os.PathLike, target: str | os.PathLike) -> None:
     """Write a plain checkpoint with the adapters merged: `W + 2 * B @ A`, computed in float32 and rounded once.
 
     Args:
-        source: folder or Hub id of the authors' checkpoint with adapters in it.
+        source: folder or Hub id of the original checkpoint with adapters in it.
         target: a new folder. All other tensors, fields and files are the source's.
 
     Raises:
@@ -58,7 +58,7 @@ def extract_legacy(source: str | os.PathLike, target: str | os.PathLike, adapter
     """Take a checkpoint with adapters apart: the plain one without them, and a peft adapter for our classes.
 
     Args:
-        source: folder or Hub id of the authors' checkpoint with adapters in it.
+        source: folder or Hub id of the original checkpoint with adapters in it.
         target: a new folder for the plain checkpoint.
         adapter_target: a new folder for the adapter, which fits the plain checkpoint when that is loaded by this
             package, and what is converted from it.
@@ -147,7 +147,7 @@ def merged(weight: torch.Tensor, down: torch.Tensor, up: torch.Tensor, scale: fl
 
 
 def _as_peft(weights: WeightStream, adapters: dict[str, dict[str, str]]) -> Adapter:
-    """The adapters on the authors' modules as one peft adapter."""
+    """The adapters on the original modules as one peft adapter."""
     from peft import LoraConfig
 
     tensors = {

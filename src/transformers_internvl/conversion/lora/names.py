@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Names of modules in the authors' chat model and in ours, by the rows that map their weights."""
+"""Names of modules in the original chat model and in ours, by the rows that map their weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,10 +16,10 @@ _LANGUAGE_MODELS: dict[str, Callable[[], Rows]] = {"internlm2": mappings.internl
 
 
 def canonical_names(module: str) -> tuple[list[str], Any]:
-    """Our names of a module of the authors' chat model: one, or three for a fused layer; others as they are.
+    """Our names of a module of the original chat model: one, or three for a fused layer; others as they are.
 
     Returns:
-        The names, and for a fused layer `split(tensor, config)`, which cuts the rows of its weight, else None.
+        The names, and for a fused layer `split(tensor, config)`, which splits the rows of its weight, else None.
     """
     name, names, split = module + ".weight", None, None
     parts = {"vision_model.": mappings.intern_vit()}
@@ -37,7 +37,7 @@ def canonical_names(module: str) -> tuple[list[str], Any]:
 
 
 def original_name(module: str, config: PreTrainedConfig) -> tuple[str, list[str] | None, Any]:
-    """The name of one of our modules in the authors' chat model.
+    """The name of one of our modules in the original chat model.
 
     Returns:
         The name; for a module that is part of a fused layer there, our names of all parts, in order, and

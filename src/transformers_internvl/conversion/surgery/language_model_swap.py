@@ -44,14 +44,14 @@ def replace_language_model_folder(
 ) -> None:
     """[`replace_language_model`] with folders: weights, tokenizer and prompts.
 
-    The tokenizer's files are the language model's, with the authors' nine tokens for images and boxes added where they
+    The tokenizer's files are the language model's, with the nine original tokens for images and boxes added where they
     are missing; their rows begin as the mean of the others.
 
     Args:
         source: the chat model; the result has its layout.
         language_model: folder or Hub id of a causal language model with its tokenizer.
         target: a new folder.
-        template: name of the conversation template, a row of `TEMPLATES`. None: the source's, which only the authors'
+        template: name of the conversation template, a row of `TEMPLATES`. None: the source's, which only the original
             layout names.
         cast: convert the language model to the chat model's number format, if it has another.
         seed: of the new projector's initialisation.

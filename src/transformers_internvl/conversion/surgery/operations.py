@@ -108,7 +108,7 @@ def merge_lora_folder(source: Source, target: Source, base: Source | None = None
     """Merge LoRA adapters into the weights they are for.
 
     Args:
-        source: a peft adapter, trained on our classes or on the authors' remote code; or a checkpoint of the authors
+        source: a peft adapter, trained on our classes or on the original remote code; or an original checkpoint
             with adapters in it (`use_llm_lora`, `use_backbone_lora`).
         target: a new folder for the merged checkpoint, in the base's layout. What lies beside the weights is the
             base's, but the tile limit, if a processor lies beside the adapter.

@@ -18,7 +18,7 @@ Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 def resize_position_table(model: Model, image_size: int) -> Model:
-    """Fit the tower's position table to square images of another size for good.
+    """Fit the tower's position table to square images of another size, permanently.
 
     The table becomes what the tower interpolates for that size anyway, so its output for such images stays the same;
     that for images of all other sizes changes. The image processor's `size` is not the model's: change it, too.
@@ -55,8 +55,8 @@ def resize_position_table(model: Model, image_size: int) -> Model:
 def truncate_layers(model: Model, num_layers: int) -> Model:
     """Keep the first blocks of the tower; their output is what `hidden_states[num_layers]` was, bit for bit.
 
-    What reads the tower reads the same layer as before: in a chat model, `vision_feature_layer` (the authors'
-    `select_layer`) is counted anew, -4 of 48 blocks becoming -1 of 45.
+    What reads the tower reads the same layer as before: in a chat model, `vision_feature_layer` (the original
+    `select_layer`) is renumbered, -4 of 48 blocks becoming -1 of 45.
 
     Args:
         model: the model, which is changed.

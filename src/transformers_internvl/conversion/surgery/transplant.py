@@ -5,7 +5,7 @@ This is progressive scaling (InternVL 2.5, arXiv:2412.05271, section 3.3): a tow
 small language model moves to a large one, whose projector alone is then warmed up before all is trained.
 
 Source: `tools/extract_vit.py`, `tools/replace_llm.py` and the building of a model from `vision_path` and `llm_path` in
-the authors' `internvl_chat_finetune.py`.
+the original `internvl_chat_finetune.py`.
 """
 
 import copy
@@ -53,14 +53,14 @@ def replace_tower(
 ) -> InternVLForConditionalGeneration:
     """A chat model with the tower of another model. Tiles stay as large as they were, and as many tokens.
 
-    A position table for another image size is interpolated, as ever; [`resize_position_table`] fits it for good.
+    A position table for another image size is interpolated, as ever; [`resize_position_table`] changes it permanently.
 
     Args:
         model: the chat model.
         tower: the new tower, or a model that holds it.
         vision_feature_layer: which hidden state of the new tower the projector reads. None: as before, which for
             another than the last one needs a tower of the same depth.
-        reset_projector: give the model a new projector, as the authors initialise it (PyTorch's default). Needed where
+        reset_projector: give the model a new projector, as the original code does (PyTorch's default). Needed where
             the new tower is of another width.
 
     Returns:
@@ -110,12 +110,12 @@ def replace_language_model(
 ) -> InternVLForConditionalGeneration:
     """A chat model with the tower of one and the language model of another, and a new projector between them.
 
-    The projector is initialised as the authors do it, by PyTorch's default, and must be trained. Tokenizer and
+    The projector is initialised as the original code does it, by PyTorch's default, and must be trained. Tokenizer and
     conversation template are those of the new language model; its vocabulary has to hold the image tokens already
     (see [`add_tokens`]).
 
     Args:
-        model: the chat model whose tower and settings are taken; in the authors' layout or the canonical one.
+        model: the chat model whose tower and settings are taken; in the original layout or the canonical one.
         language_model: with its head, such as `Qwen2ForCausalLM`.
         image_token_id: id of `<IMG_CONTEXT>` in its vocabulary.
 

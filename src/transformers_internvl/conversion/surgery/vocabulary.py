@@ -2,7 +2,7 @@
 """New tokens for tokenizer and model together: their embeddings and outputs begin as the mean of those that are there.
 
 A vocabulary often has spare rows behind the tokenizer's last token (Qwen's has 151,936 for 151,665): new tokens take
-these first, and no row that exists is ever taken away. (The authors' script cuts the vocabulary to the tokenizer's
+these first, and no row that exists is ever taken away. (The original script shortens the vocabulary to the tokenizer's
 length, and leaves new embeddings at random.)
 
 Shape letters: V rows of the vocabulary, D width.
@@ -20,7 +20,7 @@ from ...modeling.pretrained.generation import has_no_embedding
 from ...processing.tokenizers.loading import load_tokenizer
 from ..files.folders import read_json, write_json
 
-# What the authors add to the tokenizer of a language model: the id of an image token is that of `<IMG_CONTEXT>`.
+# What the original code adds to a language model's tokenizer: the id of an image token is that of `<IMG_CONTEXT>`.
 IMAGE_TOKENS = ("<img>", "</img>", "<IMG_CONTEXT>", "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>")
 
 

@@ -4,7 +4,7 @@
 It holds both towers and no queries, cross attention or captioning head, so it becomes a folder of two halves:
 `InternVLDualEncoderVisionModel` and `InternVLDualEncoderTextModel` load from it.
 
-Source: `clip_benchmark/models/internvl_c_pytorch` and `classification/hf2pytorch.py` of the authors' repository.
+Source: `clip_benchmark/models/internvl_c_pytorch` and `classification/hf2pytorch.py` of the original repository.
 """
 
 import copy

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""How the authors' weight names map to ours: a list of rows per part, read forwards on loading, backwards on saving.
+"""How the original weight names map to ours: a list of rows per part, read forwards on loading, backwards on saving.
 
 The rows of a part are relative to it: those of the tower serve an InternViT folder and the tower inside a chat model
 alike, those of InternLM2 a chat model and an InternLM2 folder. `registry.py` hands them to transformers, which applies
@@ -63,7 +63,7 @@ def internlm2() -> list[WeightTransform]:
 
 
 def internvl_chat() -> list[WeightTransform]:
-    """A chat model in the authors' layout (`model_type: internvl_chat`); its parts bring their own rows."""
+    """A chat model in the original layout (`model_type: internvl_chat`); its parts bring their own rows."""
     return [
         WeightRenaming(r"^vision_model\.", r"^model\.vision_tower\."),
         WeightRenaming(r"^mlp1\.0\.", r"^model\.multi_modal_projector\.layer_norm\."),
@@ -92,7 +92,7 @@ def internvl_llava() -> list[WeightTransform]:
 
 
 def internvl() -> list[WeightTransform]:
-    """The canonical layout (`model_type: internvl`): stock's own rows, which stock applies to its own classes only."""
+    """The canonical layout (`model_type: internvl`): upstream's rows, applied there to upstream's classes only."""
     return get_checkpoint_conversion_mapping("internvl")
 
 

@@ -1,10 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Tensor operations between the authors' weights and ours, each with its inverse.
+"""Tensor operations between the original weights and ours, each with its inverse.
 
 transformers applies them while a checkpoint is read and, reversed, while a model is written; tensors pass through one
 at a time. Splitting a fused tensor is safe under native tensor parallelism and FSDP2: there the loader hands an
-operation the *fused* rows that belong to this rank, which are other rows than those of the parts, so the parts are cut
-from the whole.
+operation the *fused* rows that belong to this rank, which are other rows than those of the parts, so the parts
+are split from the whole.
 
 Shape letters: N query heads, K key/value heads, G = N / K query heads of a group, C channels per head, D width.
 """
@@ -55,7 +55,7 @@ def merge_grouped_qkv(parts: list[torch.Tensor], config: PretrainedConfig) -> to
 
 
 class SplitFused(ConversionOps):
-    """Cuts one fused tensor into the tensors of several parameters."""
+    """Splits one fused tensor into the tensors of several parameters."""
 
     def __init__(self, split: Split, merge: Merge):
         self.split, self.merge = split, merge
@@ -127,7 +127,7 @@ class MergeFused(ConversionOps):
 
 
 def _gather_like(local: torch.Tensor, targets: list[Any]) -> torch.Tensor:
-    """The whole fused tensor from this rank's rows of it, which were cut with the placements of the first target."""
+    """The whole fused tensor from this rank's rows of it, which were split with the placements of the first target."""
     mesh, placements = targets[0].device_mesh, targets[0].placements
     shape = torch.Size([sum(target.shape[0] for target in targets), *targets[0].shape[1:]])
     stride = torch.empty(shape, device="meta").stride()

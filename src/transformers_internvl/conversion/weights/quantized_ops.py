@@ -41,7 +41,7 @@ class _OnQuantized(ConversionOps):
 
 
 class SplitQuantized(_OnQuantized):
-    """Cuts one fused weight, quantized or not, into the weights of several parameters."""
+    """Splits one fused weight, quantized or not, into the weights of several parameters."""
 
     @torch.no_grad()
     def convert(
@@ -90,7 +90,7 @@ class MergeQuantized(_OnQuantized):
         if len(forms) > 1:
             raise ValueError(
                 f"Query, key and value of a layer are quantized differently ({', '.join(sorted(forms))}), which the "
-                "authors' layout, where they are one weight, cannot say. Quantize all three or none of them, or save "
+                "original layout, where they are one weight, cannot say. Quantize all three or none of them, or save "
                 "with `save_original_format=False`."
             )
         stem = target_patterns[0].removesuffix("weight")
@@ -150,8 +150,8 @@ def _rows_4bit(weight: Tensors) -> tuple[Any, torch.Tensor, torch.Tensor]:
     height, width = state.shape
     if width % state.blocksize:
         raise ValueError(
-            f"Rows of {width} numbers do not fill blocks of {state.blocksize}, so a weight in four bits cannot be cut "
-            "between them, nor joined. Save with `save_original_format=False`, which keeps the weights apart."
+            f"Rows of {width} numbers do not fill blocks of {state.blocksize}, so a weight in four bits cannot be "
+            "split between them, nor joined. Save with `save_original_format=False`, which keeps the weights apart."
         )
     scales = state.absmax
     if state.nested:
