@@ -225,11 +225,11 @@ def test_the_drawing_of_inspect_warns_too(tmp_path, capsys):
 def test_other_values_are_refused(bad, message, dual_encoder, llava):
     if not isinstance(bad, Image.Image) and bad.ndim == 2:
         bad = bad[..., None].repeat(3, axis=2)
-    with pytest.raises(ValueError, match=f"Picture 0: has {message}"):
+    with pytest.raises(ValueError, match=f"Image 0: has {message}"):
         InternVLImageProcessor(size=SIDE)(bad)
     with pytest.raises(ValueError, match=f"Video 0: frame 0: has {message}"):
         InternVLVideoProcessor(size=SIDE)([bad])
     with pytest.raises(ValueError, match=f"Image 0: has {message}"):
         dual_encoder(bad)
-    with pytest.raises(ValueError, match=f"Picture 0: has {message}"):
+    with pytest.raises(ValueError, match=f"Image 0: has {message}"):
         llava.image_processor(bad)

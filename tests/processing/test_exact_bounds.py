@@ -87,7 +87,7 @@ def test_the_longest_side_and_the_most_pixels_are_allowed():
 def test_a_square_is_bounded_by_the_calls_limit():
     processor, long = InternVLImageProcessor(size=28, crop_to_patches=False, pad2square=True), np.zeros((1, 9, 3))
     assert len(processor(long, input_data_format="channels_last", max_image_pixels=81)["pixel_values"]) == 1
-    with pytest.raises(ValueError, match="Picture 0: .*the square around it"):
+    with pytest.raises(ValueError, match="Image 0: .*the square around it"):
         processor(long, input_data_format="channels_last", max_image_pixels=80)
 
 
@@ -101,7 +101,7 @@ def test_a_shorter_side_is_bounded_by_what_the_longer_one_becomes():
         processor.max_image_pixels = 320
         assert processor(picture, input_data_format="channels_last")["num_patches"] == [1]
         processor.max_image_pixels = 319
-        with pytest.raises(ValueError, match="Picture 0: has . x . pixels: with 8 pixels on its shorter side"):
+        with pytest.raises(ValueError, match="Image 0: has . x . pixels: with 8 pixels on its shorter side"):
             processor(picture, input_data_format="channels_last")
 
 
@@ -424,7 +424,7 @@ def test_a_box_may_touch_the_edges_and_be_a_point():
     assert format_box((200, 400, 200, 400), (400, 200)) == "<box>[[1000, 1000, 1000, 1000]]</box>"
     assert format_box((0, 0, 1, 1), (1, 1)) == "<box>[[0, 0, 1000, 1000]]</box>"
     for box in ((0, 0, 201, 400), (0, 0, 200, 401), (0, -1, 200, 400)):
-        with pytest.raises(ValueError, match="leaves the picture"):
+        with pytest.raises(ValueError, match="leaves the image"):
             format_box(box, (400, 200))
     for box in ((0, 5, 9, 4), (5, 0, 4, 9)):
         with pytest.raises(ValueError, match="x1 <= x2"):

@@ -35,8 +35,8 @@ def test_round_trip_within_half_a_thousandth(height, width, parts):
     ("box", "size", "label", "message"),
     [
         ((0, 0, 10, 10), (0, 10), None, "at least 1"),
-        ((0, 0, 11, 10), (10, 10), None, "leaves the picture"),
-        ((-1, 0, 10, 10), (10, 10), None, "leaves the picture"),
+        ((0, 0, 11, 10), (10, 10), None, "leaves the image"),
+        ((-1, 0, 10, 10), (10, 10), None, "leaves the image"),
         ((5, 0, 4, 10), (10, 10), None, "x1 <= x2"),
         ((0, 0, 4), (10, 10), None, "got .3. numbers"),
         ([(0, 0, 4, 4), (0,) * 8], (10, 10), None, r"got .4, 8. numbers"),

@@ -212,7 +212,7 @@ def test_more_channels_without_conversion(processor):
     levels = np.random.default_rng(0).integers(0, 256, (30, 40, 4), dtype=np.uint8)
     options = {"do_convert_rgb": False, "image_mean": [0.0] * 4, "image_std": [1.0] * 4, "return_tensors": "pt"}
     assert processor(levels, **options)["pixel_values"].shape[1] == 4
-    with pytest.raises(ValueError, match="Picture 0: has 4 channels, but `image_mean`"):
+    with pytest.raises(ValueError, match="Image 0: has 4 channels, but `image_mean`"):
         processor(levels, do_convert_rgb=False)
 
 
@@ -285,26 +285,26 @@ def broken_png() -> Image.Image:
     ids=["empty", "empty array", "nan", "inf", "floats above 1", "negative", "channels", "cut off"],
 )
 def test_bad_pictures_are_named(processor, bad, message):
-    with pytest.raises(ValueError, match=f"(?s)Picture 1.*{message}"):
+    with pytest.raises(ValueError, match=f"(?s)Image 1.*{message}"):
         processor([picture(20, 20), bad] if isinstance(bad, Image.Image) else [np.asarray(picture(20, 20)), bad])
 
 
 def test_giant_pictures_are_refused_before_they_are_decoded(processor, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="Picture 0: has 20 x 30 pixels, more than the 599 allowed"):
+    with pytest.raises(ValueError, match="Image 0: has 20 x 30 pixels, more than the 599 allowed"):
         processor(picture(20, 30), max_image_pixels=599)
     picture(20, 30).save(tmp_path / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ValueError, match="Cannot open the picture.*decompression bomb"):
+    with pytest.raises(ValueError, match="Cannot open the image.*decompression bomb"):
         processor(tmp_path / "bomb.png")
 
 
 def test_bad_sources(processor, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ValueError, match="Cannot open the picture"):
+    with pytest.raises(ValueError, match="Cannot open the image"):
         processor(tmp_path / "text.png")
     with pytest.raises(ValueError, match="Neither a file"):
         processor(str(tmp_path / "missing.png"))
-    with pytest.raises(TypeError, match="Expected a picture"):
+    with pytest.raises(TypeError, match="Expected an image"):
         processor({"image": 1})
 
 
@@ -341,7 +341,7 @@ def test_cells_of_tables_and_bytes(processor, tmp_path):
     for bad in ({"bytes": None, "path": None}, [{"bytes": b"", "path": ""}]):
         with pytest.raises(ValueError, match="holds neither `bytes` nor a `path`"):
             processor(bad)
-    with pytest.raises(ValueError, match="Cannot open the picture"):
+    with pytest.raises(ValueError, match="Cannot open the image"):
         processor({"bytes": b"no picture", "path": None})
     chats, dual = (AutoProcessor.from_pretrained(golden_root() / name) for name in ("chat_qwen2", "internvl_14b"))
     tiles = [

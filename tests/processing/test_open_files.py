@@ -113,5 +113,5 @@ def test_a_file_that_is_gone_or_broken_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="No such file"):
         processor(picture)
     Path(path).write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="Cannot open the picture"):
+    with pytest.raises(ValueError, match="Cannot open the image"):
         processor(path)

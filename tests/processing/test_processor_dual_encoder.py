@@ -274,7 +274,7 @@ def test_what_does_not_fit(processor, call, message):
 
 def test_files_that_are_no_pictures(processor, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="Image 1: Cannot open the picture"):
+    with pytest.raises(ValueError, match="Image 1: Cannot open the image"):
         processor(images=[picture(), tmp_path / "a.png"])
     picture().save(tmp_path / "b.png")
     (tmp_path / "c.png").write_bytes((tmp_path / "b.png").read_bytes()[:2000])

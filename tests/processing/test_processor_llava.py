@@ -217,7 +217,7 @@ def test_truncation_that_would_cut_an_image(processor):
 
 
 def test_videos(processor):
-    with pytest.raises(ValueError, match="sees pictures, no videos"):
+    with pytest.raises(ValueError, match="sees images, no videos"):
         encode(processor, user({"type": "video", "video": np.zeros((2, 8, 8, 3), np.uint8)}, "Q"))
 
 
@@ -227,7 +227,7 @@ def test_tiles(processor):
 
 
 def test_a_broken_picture(processor):
-    with pytest.raises(ValueError, match="Picture 1"):
+    with pytest.raises(ValueError, match="Image 1"):
         processor.image_processor([picture(60, 40), np.full((5, 5, 3), np.nan)])
 
 

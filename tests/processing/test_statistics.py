@@ -45,7 +45,7 @@ WAYS = [tiles, tiles_by_call, frames, squares]
         ("rescale_factor", math.inf, "`rescale_factor` must be finite"),
         ("rescale_factor", math.nan, "`rescale_factor` must be finite"),
         ("rescale_factor", 1e300, "do not fit into float32"),
-        ("rescale_factor", 0.0, "nothing of a picture is left"),
+        ("rescale_factor", 0.0, "nothing of an image is left"),
     ],
 )
 def test_settings_that_leave_no_numbers_are_refused(way, name, value, reason):

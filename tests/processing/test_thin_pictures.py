@@ -69,7 +69,7 @@ def test_longer_ones_are_refused_before_they_are_decoded(size):
     ):
         with pytest.raises(ValueError, match=f"a side longer than {MAX_SIDE}; crop or shrink it first"):
             read(NotDecoded(*size))
-    with pytest.raises(ValueError, match=f"Picture 1: .*a side longer than {MAX_SIDE}"):
+    with pytest.raises(ValueError, match=f"Image 1: .*a side longer than {MAX_SIDE}"):
         InternVLImageProcessor(size=SIDE)([noise(9, 9), NotDecoded(*size)])
     with pytest.raises(ValueError, match=f"a side longer than {MAX_SIDE}"):
         InternVLImageProcessor(size=SIDE)(np.broadcast_to(np.uint8(0), (*size, 3)))

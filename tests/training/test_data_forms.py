@@ -285,10 +285,10 @@ def test_a_folder_in_a_row(encoder, frames):
 def test_a_folder_without_frames_and_one_with_a_broken_frame(encoder, frames, tmp_path):
     row = {"conversations": turns("<video>\nWhat?"), "video": "empty/"}
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnusableSample, match="the folder .*empty.* holds no pictures"):
+    with pytest.raises(UnusableSample, match="the folder .*empty.* holds no images"):
         encoded(encoder, TableRows("t", [row], str(tmp_path)))
     (tmp_path / "empty" / "frame_1.jpg").write_bytes(b"no picture")
-    with pytest.raises(UnusableSample, match="frame_1.jpg: Cannot open the picture"):
+    with pytest.raises(UnusableSample, match="frame_1.jpg: Cannot open the image"):
         encoded(encoder, TableRows("t", [row], str(tmp_path)))
 
 

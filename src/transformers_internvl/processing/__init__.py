@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""From pictures, videos and conversations to the tensors that the models read; knows nothing of the models."""
+"""From images, videos and conversations to the tensors that the models read; knows nothing of the models."""
 
 import lazy_loader
 

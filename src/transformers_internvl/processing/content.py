@@ -35,7 +35,7 @@ def check_content(
         tools: what is given to the template under this name.
 
     Raises:
-        ValueError: a message or item with an unknown key, a picture with two sources, text without text, or tools
+        ValueError: a message or item with an unknown key, an image with two sources, text without text, or tools
             that the template does not know.
     """
     if tools and not re.search(r"\btools\b", template):

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Fetching URLs that strangers name: bounded bytes, one deadline for all of it, public addresses only.
 
-Every step of a redirection is looked at anew, and the address that was looked at is the one connected to (see
+Every step of a redirection is looked at again, and the address that was looked at is the one connected to (see
 `addresses`). No proxy is asked, which would resolve names by itself.
 """
 

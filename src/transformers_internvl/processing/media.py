@@ -14,7 +14,7 @@ from .images.tiling import tile_budget
 from .text.placeholders import Place
 
 SOURCES = {"image": ("image", "url", "path", "base64"), "video": ("video", "url", "path")}
-"""Keys of a content item under which its picture or video may lie."""
+"""Keys of a content item under which its image or video may lie."""
 IMAGE_OPTIONS = ("min_patches", "max_patches")
 VIDEO_OPTIONS = ("num_frames", "fps", "max_num_frames", "bound", "sampling")
 """Keys of a content item that set an option of the processor for it alone."""
@@ -24,7 +24,7 @@ _OPTIONS = {"image": IMAGE_OPTIONS, "video": VIDEO_OPTIONS}
 
 @dataclass(frozen=True)
 class Overrides:
-    """Options of the processors for single pictures and videos of a batch, in order."""
+    """Options of the processors for single images and videos of a batch, in order."""
 
     image: list[dict[str, Any]] = field(default_factory=list)
     video: list[dict[str, Any]] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Media:
         return media
 
     def overrides(self, **beside: Any) -> Overrides:
-        """The options of single pictures and videos.
+        """The options of single images and videos.
 
         Args:
             beside: `image`, `video`: lists of those that were passed beside the conversations, in order; None or
@@ -111,7 +111,7 @@ def image_tiles(
     """Call the image processor for all samples of a batch.
 
     Args:
-        image_processor: ours or stock's.
+        image_processor: ours or transformers'.
         samples: the images of each sample.
         overrides: options for single images, one dictionary an image of the batch.
         options: for all.
@@ -133,7 +133,7 @@ def image_tiles(
             budget = own.get("max_patches") or image_processor.max_patches
             own["max_patches"] = override.get("max_patches") or tile_budget(budget, in_sample)
         if shared is not None or hasattr(image_processor, "share_tile_budget"):
-            own["share_tile_budget"] = False  # told already, by the limit
+            own["share_tile_budget"] = False  # given already, by the limit
         parts.append(image_processor([image], **own))
     outputs = {name: joined([part[name] for part in parts]) for name in parts[0] if name != "num_patches"}
     return outputs, [int(part["num_patches"][0]) for part in parts]
@@ -158,7 +158,7 @@ def video_frames(
     """Call the video processor for all samples: its outputs, and the frames of each video, `[F, 3, S, S]`.
 
     Args:
-        video_processor: ours or stock's.
+        video_processor: ours or transformers'.
         samples: the videos of each sample.
         overrides: options for single videos, one dictionary a video of the batch.
         options: for all.

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`InternVLProcessor`: prompts and pictures to model inputs, for checkpoints of the authors' layout and the -hf one.
+"""`InternVLProcessor`: prompts and images to model inputs, for checkpoints of the original layout and the -hf one.
 
 An image stands in a prompt as `<image>` or `<IMG_CONTEXT>`, a video as `<video>`. The processor puts
 `<img><IMG_CONTEXT>...</img>` in its place, `image_seq_length` tokens a tile, and returns the tiles of images and
@@ -23,7 +23,7 @@ from .content import check_content
 from .images.image_processing import InternVLImageProcessor
 from .media import Media, Overrides, image_tiles, listed_images, tiles_in_order, video_frames
 from .processor_files import FRAME_LABEL, ProcessorFiles
-from .text import untrusted_text as text_as_data
+from .text import untrusted_text
 from .text.grounding import decode_regions, parse_answers
 from .text.messages import chat_options, choose_template, normalized, refuse_contradictions
 from .text.placeholders import (
@@ -48,20 +48,20 @@ from .videos.video_processing import InternVLVideoProcessor
 
 
 class InternVLProcessor(ProcessorFiles):
-    """Image processor, video processor and tokenizer as one; a superset of stock's class of this name.
+    """Image processor, video processor and tokenizer as one; a superset of transformers' class of this name.
 
-    `from_pretrained` reads both layouts: the -hf one from its processor files, and the authors', which has none, from
+    `from_pretrained` reads both layouts: the -hf one from its processor files, and the original, which has none, from
     `config.json` (tile size, tiles, tokens a tile, chat template, system message). Special tokens are looked up in the
     tokenizer by their text.
 
     Args:
-        image_processor: turns pictures into tiles.
+        image_processor: turns images into tiles.
         tokenizer: must know `<img>`, `</img>` and `<IMG_CONTEXT>`.
         video_processor: turns videos into frames of one tile each; None makes one like the image processor.
         image_seq_length: tokens of one tile, `(tile / patch size) ** 2 * downsample_ratio ** 2`.
         chat_template: text of the template, or texts by name; None takes the tokenizer's.
         frame_label: what stands before each frame of a video, with the number of the frame, from 1, in place of `{}`.
-            The authors' cards write `Frame1: `; their fine-tuning code wrote `Frame-1: `, that is `"Frame-{}: "`.
+            The original cards write `Frame1: `; their fine-tuning code wrote `Frame-1: `, that is `"Frame-{}: "`.
 
     Raises:
         ValueError: the tokenizer lacks one of the tokens.
@@ -88,7 +88,8 @@ class InternVLProcessor(ProcessorFiles):
             video_processor = InternVLVideoProcessor(**{name: getattr(image_processor, name) for name in shared})
         chat_template = read_template(chat_template, tokenizer)
         super().__init__(image_processor, tokenizer, video_processor, chat_template=chat_template, **kwargs)
-        # Stock's processor always cuts into tiles, whatever its image processor is set to; ours carries its own mind.
+        # Transformers' processor always splits into tiles, whatever its image processor is set to; ours follows
+        # its own setting.
         self.images_kwargs = {} if isinstance(image_processor, InternVLImageProcessor) else {"crop_to_patches": True}
         self.image_seq_length = checked_length(image_seq_length)
         self.frame_label = frame_label
@@ -109,7 +110,7 @@ class InternVLProcessor(ProcessorFiles):
         return [*self.tokenizer.model_input_names, *self.image_processor.model_input_names]
 
     def check_argument_for_proper_class(self, argument_name, argument):
-        # Stock looks this class up at the top level of transformers, where it is missing without torchvision.
+        # Transformers looks this class up at the top level of transformers, where it is missing without torchvision.
         if argument_name == "video_processor":
             if not isinstance(argument, VideoProcessorMixin):
                 raise TypeError(f"Expected a video processor, got {type(argument).__name__}.")
@@ -200,7 +201,7 @@ class InternVLProcessor(ProcessorFiles):
             data["text_replacement_offsets"] = replacements
         if return_assistant_tokens_mask:
             offsets = zip(data.pop("offset_mapping"), prompts, strict=True)
-            data["assistant_masks"] = [text_as_data.mask_of(row, prompt.generation) for row, prompt in offsets]
+            data["assistant_masks"] = [untrusted_text.mask_of(row, prompt.generation) for row, prompt in offsets]
 
         data.update(image_outputs)
         if clips:
@@ -230,13 +231,13 @@ class InternVLProcessor(ProcessorFiles):
         if pattern is None or not any(prompt.cuts for prompt in prompts):
             with lock_of(self.tokenizer):
                 return self.tokenizer([prompt.text for prompt in prompts], **options)
-        return text_as_data.encode_batch(self.tokenizer, prompts, pattern, **options)
+        return untrusted_text.encode_batch(self.tokenizer, prompts, pattern, **options)
 
     def _get_num_multimodal_tokens(self, image_sizes: Sequence[tuple[int, int]] | None = None, **kwargs):
-        """Tiles and tokens of pictures without their pixels, those around them counted (a contract of vLLM).
+        """Tiles and tokens of images without their pixels, those around them counted (a contract of vLLM).
 
         Args:
-            image_sizes: `(height, width)` of each picture.
+            image_sizes: `(height, width)` of each image.
             kwargs: options of the image processor.
         """
         if image_sizes is None:
@@ -250,10 +251,10 @@ class InternVLProcessor(ProcessorFiles):
         return MultiModalData(num_image_tokens=tokens, num_image_patches=patches)
 
     def count_tokens(self, image_sizes: Sequence[tuple[int, int]], **kwargs) -> list[int]:
-        """Tokens that each picture of a sample takes in a prompt, `<img>` and `</img>` included.
+        """Tokens that each image of a sample takes in a prompt, `<img>` and `</img>` included.
 
         Args:
-            image_sizes: `(height, width)` of the pictures of one sample.
+            image_sizes: `(height, width)` of the images of one sample.
             kwargs: options of the image processor, such as `max_patches`.
         """
         return list(self._get_num_multimodal_tokens(image_sizes, **kwargs)["num_image_tokens"])
@@ -280,7 +281,7 @@ class InternVLProcessor(ProcessorFiles):
     ) -> Any:
         """Render conversations, and with `tokenize=True` encode them with their images and videos.
 
-        Text is data: with `tokenize=True` whatever messages (of any role), tools and template variables spell is
+        Text is untrusted: with `tokenize=True` whatever messages (of any role), tools and template variables spell is
         encoded as plain text. Only the template writes special tokens, and only content items stand for images:
         `{"type": "image", "image" | "url" | "path" | "base64": ...}`, with `"max_patches"` or `"min_patches"` for it
         alone, and `{"type": "video", "video" | "url" | "path": ...}`, with `"num_frames"`, `"fps"`, `"bound"`, ... for
@@ -302,7 +303,7 @@ class InternVLProcessor(ProcessorFiles):
             load_audio_from_video: not available, InternVL does not hear.
             processor_kwargs: arguments of `__call__`; `images`, in the order of the placeholders, for items that carry
                 none. `text` and `videos` are refused: items hold them.
-            sanitize_control_tokens: stock's name of the switch; False is `trust_text=True`.
+            sanitize_control_tokens: transformers' name of the switch; False is `trust_text=True`.
             trust_text: True lets all text write special tokens and placeholders; roles, such as `("assistant",)`, let
                 the messages of these roles do so. None: the attribute of this name, which is False.
             kwargs: variables of the template, such as `enable_thinking`; others are arguments of `__call__`.
@@ -327,7 +328,7 @@ class InternVLProcessor(ProcessorFiles):
         conversations, batched = normalized(conversation)
         check_content(conversations, template, tools=tools)
         trusted = self.trust_text if trust_text is None else trust_text
-        pattern = text_as_data.control_pattern(self.tokenizer, template)
+        pattern = untrusted_text.control_pattern(self.tokenizer, template)
         prompts = self._render_conversations(
             conversations,
             template,
@@ -359,7 +360,7 @@ class InternVLProcessor(ProcessorFiles):
         # Tokens are given to templates by name, as `bos_token`: the caller's choice, not untrusted text.
         tokens = {**self.tokenizer.special_tokens_map, **{k: v for k, v in variables.items() if k.endswith("_token")}}
         texts = {name: value for name, value in variables.items() if name not in tokens}
-        return text_as_data.render_prompts(conversations, template, pattern, variables=texts, **options, **tokens)
+        return untrusted_text.render_prompts(conversations, template, pattern, variables=texts, **options, **tokens)
 
     def _encode_conversations(
         self,
@@ -400,7 +401,7 @@ class InternVLProcessor(ProcessorFiles):
 
         Args:
             text: an answer, or several; decoded by `decode_grounding`.
-            image_sizes: `(height, width)` of the picture, or of the picture of each answer.
+            image_sizes: `(height, width)` of the image, or of the image of each answer.
 
         Returns:
             For one answer a list of `{"label": ..., "boxes": [...]}`, for several a list of such lists.

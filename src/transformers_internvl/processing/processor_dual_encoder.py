@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`InternVLDualEncoderProcessor`: pictures and texts to inputs of InternVL-14B (InternVL-C and InternVL-G).
+"""`InternVLDualEncoderProcessor`: images and texts to inputs of InternVL-14B (InternVL-C and InternVL-G).
 
-Pictures are processed as CLIP's: the shorter side to the size of the position table, the square in the middle, values
-normalized with ImageNet's statistics. The class for that is transformers' own, on Pillow: the authors' pixels, with or
+Images are processed as CLIP's: the shorter side to the size of the position table, the square in the middle, values
+normalized with ImageNet's statistics. The class for that is transformers' own, on Pillow: the original pixels, with or
 without torchvision.
 """
 
@@ -46,19 +46,19 @@ class InternVLDualEncoderProcessor(ProcessorBase):
     """Image processor and tokenizer as one.
 
     ```python
-    inputs = processor(images=pictures, text=["a red panda", "一张熊猫的照片"], return_tensors="pt")
+    inputs = processor(images=images, text=["a red panda", "一张熊猫的照片"], return_tensors="pt")
     probabilities = model(**inputs, mode="InternVL-G").logits_per_image.softmax(dim=-1)
 
-    inputs = processor(images=pictures, task="caption", return_tensors="pt")
+    inputs = processor(images=images, task="caption", return_tensors="pt")
     captions = model.generate(**inputs, num_beams=5, min_new_tokens=8)
     print(processor.batch_decode(captions, skip_special_tokens=True))
     ```
 
-    For retrieval the authors squeeze pictures into the square instead of cropping them; so does
+    For retrieval the original code squeezes images into the square instead of cropping them; so does
     `processor(..., size={"height": 224, "width": 224}, do_center_crop=False)`.
 
     Args:
-        image_processor: turns pictures into pixel values; `from_pretrained` takes transformers' CLIP class on Pillow.
+        image_processor: turns images into pixel values; `from_pretrained` takes transformers' CLIP class on Pillow.
         tokenizer: [`InternVLDualEncoderTokenizer`].
     """
 
@@ -77,7 +77,7 @@ class InternVLDualEncoderProcessor(ProcessorBase):
         task: str | None = None,
         **kwargs: Unpack[InternVLDualEncoderProcessorKwargs],
     ) -> BatchFeature:
-        """Encode pictures, texts, or both.
+        """Encode images, texts, or both.
 
         Args:
             images: one or a list: PIL images, arrays, tensors, paths, URLs, base64 or bytes.
@@ -92,7 +92,7 @@ class InternVLDualEncoderProcessor(ProcessorBase):
             `attention_mask` `(texts, length)` if there are texts.
 
         Raises:
-            ValueError: an unknown task, neither images nor texts, a picture that cannot be read, a text that is too
+            ValueError: an unknown task, neither images nor texts, an image that cannot be read, a text that is too
                 long (see the tokenizer), or for captions no images or another number of prompts than of images.
         """
         task = "compare" if task is None else task
@@ -113,7 +113,7 @@ class InternVLDualEncoderProcessor(ProcessorBase):
         return BatchFeature(data, tensor_type=options["text_kwargs"].get("return_tensors"))
 
     def _pixel_values(self, images: list[Any], options: dict[str, Any]) -> BatchFeature:
-        """What the image processor makes of pictures whose alpha is dropped, as in the authors' code."""
+        """What the image processor makes of images whose alpha is dropped, as in the original code."""
         layout, return_tensors = options.get("input_data_format"), options.get("return_tensors")
         do_resize, do_rescale, rescale_factor = (
             getattr(self.image_processor, name) if options.get(name) is None else options[name]
@@ -140,7 +140,7 @@ class InternVLDualEncoderProcessor(ProcessorBase):
         others = {name: value for name, value in kwargs.items() if name not in image_options}
         if others.pop("backend", None) not in (None, "pil"):
             raise ValueError(
-                "The authors' pixels are Pillow's. For another backend set `processor.image_processor` to what "
+                "The original pixels are Pillow's. For another backend set `processor.image_processor` to what "
                 "`AutoImageProcessor.from_pretrained(..., backend=...)` gives."
             )
         return [
@@ -150,7 +150,7 @@ class InternVLDualEncoderProcessor(ProcessorBase):
 
 
 def _listed(images: Any) -> list[Any]:
-    """Pictures in any form as a flat list; files are opened, and their EXIF orientation is left alone."""
+    """Images in any form as a flat list; files are opened, and their EXIF orientation is left alone."""
     entries = list(images) if isinstance(images, (list, tuple)) else [images]
     if not entries:
         raise ValueError("Expected at least one image, got an empty list.")

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The files behind `InternVLProcessor`: both layouts read, the -hf one written so that stock can read it.
+"""The files behind `InternVLProcessor`: both layouts read, the -hf one written so that transformers can read it.
 
-A folder of the authors' layout has no processor files: its settings come out of config.json.
+A folder of the original layout has no processor files: its settings come out of config.json.
 """
 
 import json
@@ -29,17 +29,17 @@ logger = logging.get_logger(__name__)
 
 FRAME_LABEL = "Frame{}: "
 LONGEST = 2**24
-"""The most tokens that a sequence is padded to in earnest."""
+"""The most tokens that a sequence is padded to."""
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
-# How stock's processor calls the tokens that it asks its tokenizer for.
+# How transformers' processor calls the tokens that it asks its tokenizer for.
 _STOCK_NAMES = {
     "start_image_token": "<img>",
     "end_image_token": "</img>",
     "context_image_token": "<IMG_CONTEXT>",
 }
-# Option of the image processor -> field of the authors' config.json, and what it means there when it is missing.
+# Option of the image processor -> field of the original config.json, and what it means there when it is missing.
 _CHAT_FIELDS = {
     "crop_to_patches": "dynamic_image_size",
     "min_patches": "min_dynamic_patch",
@@ -62,7 +62,7 @@ class ProcessorBase(ProcessorMixin):
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
 
     def _merge_kwargs(self, ModelProcessorKwargs=None, tokenizer_init_kwargs=None, **kwargs):
-        # Stock takes the tokenizer's settings for those of every call, and a call's truncation is saved among them.
+        # Transformers applies the tokenizer's settings to every call, and a call's truncation is saved among them.
         defaults = {k: v for k, v in (tokenizer_init_kwargs or {}).items() if k == "padding_side"}
         options = ModelProcessorKwargs or self.valid_processor_kwargs
         merged = super()._merge_kwargs(options, tokenizer_init_kwargs=defaults, **kwargs)
@@ -72,7 +72,7 @@ class ProcessorBase(ProcessorMixin):
         return merged
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
-        """As transformers', without what the last call was padded and cut to."""
+        """As transformers', without what the last call was padded and truncated to."""
         forget_call_settings(self.tokenizer)
         return super().save_pretrained(save_directory, push_to_hub, **kwargs)
 
@@ -84,7 +84,7 @@ class ProcessorFiles(ProcessorBase):
 
     @classmethod
     def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
-        """The settings in the files of a checkpoint; those of the authors' layout are made from its config.json."""
+        """The settings in the files of a checkpoint; those of the original layout are made from its config.json."""
         hub = hub_arguments(kwargs)
         try:
             settings, unused = super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
@@ -121,7 +121,7 @@ class ProcessorFiles(ProcessorBase):
         if image_settings is None:
             image_settings, _ = InternVLImageProcessor.get_image_processor_dict(path, **hub)
         if not written_here(image_settings):
-            # Stock's processor cuts into tiles whatever its files say.
+            # Transformers' processor splits into tiles whatever its files say.
             image_settings = {**image_settings, "crop_to_patches": True}
         video_settings = settings.get("video_processor")
         if video_settings is None:
@@ -133,7 +133,7 @@ class ProcessorFiles(ProcessorBase):
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as stock writes them, with ours beside them."""
+        """The settings as transformers writes them, with ours beside them."""
         settings = super().to_dict()
         if settings.get("frame_label") == FRAME_LABEL:
             del settings["frame_label"]
@@ -142,7 +142,7 @@ class ProcessorFiles(ProcessorBase):
         return settings
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
-        """Save all files in the -hf layout. They load here and in stock's `InternVLProcessor`."""
+        """Save all files in the -hf layout. They load here and in transformers' `InternVLProcessor`."""
         if push_to_hub:
             repo_id = kwargs.pop("repo_id", os.path.basename(os.path.normpath(save_directory)))
             self.push_to_hub(repo_id, **kwargs)  # comes back here with a folder of its own
@@ -157,9 +157,9 @@ def chosen_options(kwargs: dict[str, Any], processor: Any) -> dict[str, Any]:
 
 
 def chat_settings(name_or_path: str | os.PathLike, **hub_options: Any) -> dict[str, Any] | None:
-    """Processor settings from the config.json of an authors' chat checkpoint; None if it is not one.
+    """Processor settings from the config.json of an original chat checkpoint; None if it is not one.
 
-    Keys are those of `processor_config.json`. Pictures are normalized with ImageNet's statistics, as the authors'
+    Keys are those of `processor_config.json`. Images are normalized with ImageNet's statistics, as in the original
     inference code does whatever `preprocessor_config.json` says. `system_message: null` is the template's own message.
 
     Raises:
@@ -185,18 +185,18 @@ def chat_settings(name_or_path: str | os.PathLike, **hub_options: Any) -> dict[s
 
 
 def chat_fields(name_or_path: str | os.PathLike, **hub_options: Any) -> dict[str, Any]:
-    """What the authors' config.json says about tiles and prompts, from processor files: the inverse of
+    """What the original config.json says about tiles and prompts, from processor files: the inverse of
     [`chat_settings`].
 
     Raises:
         OSError: there are no such files.
-        ValueError: the chat template is none of the authors'.
+        ValueError: the chat template is none of the original ones.
     """
     processor = AutoProcessor.from_pretrained(name_or_path, **hub_options)
     found = find_chat_template(processor.chat_template or "")
     if found is None or TEMPLATES[found[0]].system_message is None:
         raise ValueError(
-            f"The chat template of {name_or_path} is none of the authors', and it is not known which of theirs "
+            f"The chat template of {name_or_path} is none of the original ones, and it is not known which of them "
             f"config.json should name ({', '.join(TEMPLATES)})."
         )
     tiles = {theirs: getattr(processor.image_processor, ours) for ours, theirs in _CHAT_FIELDS.items()}
@@ -204,7 +204,7 @@ def chat_fields(name_or_path: str | os.PathLike, **hub_options: Any) -> dict[str
 
 
 def tile_fields(folder: Path) -> dict[str, Any]:
-    """How pictures are cut, by the authors' keys, as saved processor files say; empty if this package wrote none."""
+    """The tile settings in saved processor files, by the original keys; empty if this package wrote none."""
     path = folder / "processor_config.json"
     settings = json.loads(path.read_text(encoding="utf-8")).get("image_processor") if path.is_file() else None
     if not settings or not written_here(settings):
@@ -213,7 +213,7 @@ def tile_fields(folder: Path) -> dict[str, Any]:
 
 
 def as_stock_writes(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of an image or video processor, under the name of stock's class and without what it cannot take."""
+    """Settings of an image or video processor, under the name of transformers' class, without what it cannot take."""
     settings = {name: value for name, value in settings.items() if name != "backend"}
     if "image_processor_type" in settings:
         settings["image_processor_type"] = "GotOcr2ImageProcessor"
@@ -221,7 +221,7 @@ def as_stock_writes(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def written_here(image_settings: dict[str, Any]) -> bool:
-    """Whether settings of an image processor come from this package: stock's has no such option."""
+    """Whether settings of an image processor come from this package: transformers' has no such option."""
     return "use_thumbnail" in image_settings
 
 
@@ -259,7 +259,7 @@ def _embeddings(name_or_path: str | os.PathLike, **hub_options: Any) -> int | No
 
 
 def write_for_stock(folder: str | os.PathLike, video_token: str | None = VIDEO) -> None:
-    """Make saved processor files readable by stock's `InternVLProcessor`.
+    """Make saved processor files readable by transformers' `InternVLProcessor`.
 
     It knows one placeholder, so a template that writes `<image>` here writes `<IMG_CONTEXT>` in the file; both mean
     the same here. And it finds its tokens by name, so the names are put into `tokenizer_config.json`.
@@ -279,7 +279,7 @@ def write_for_stock(folder: str | os.PathLike, video_token: str | None = VIDEO) 
     if video_token is None:
         del named["video_token"]
         logger.warning(
-            f"The tokenizer has none of the tokens that may stand for a video ({', '.join(STAND_INS)}): stock "
+            f"The tokenizer has none of the tokens that may stand for a video ({', '.join(STAND_INS)}): transformers "
             f"transformers does not read this processor. Give one an embedding: `internvl surgery add-tokens`."
         )
     config = {**config, **named, "model_specific_special_tokens": named}  # transformers writes them in both places

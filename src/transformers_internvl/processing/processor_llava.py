@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`InternVLLlavaProcessor`: prompts and pictures of InternVL-Chat v1.
+"""`InternVLLlavaProcessor`: prompts and images of InternVL-Chat v1.
 
-The authors' code cuts a prompt at every `<image>`, tokenizes the pieces one by one, and later puts the image's tokens
-between them, without anything around. Here the same ids come with the image's tokens in place: `<IMG_CONTEXT>`, the
-first id behind Vicuna's vocabulary, as often as the model has tokens for an image.
+The original code splits a prompt at every `<image>`, tokenizes the pieces one by one, and later puts the image's
+tokens between them, without anything around. Here the same ids come with the image's tokens in place:
+`<IMG_CONTEXT>`, the first id behind Vicuna's vocabulary, as often as the model has tokens for an image.
 """
 
 import re
@@ -20,7 +20,7 @@ from .images.image_processing import NORMALIZE_TYPES
 from .images.image_processing_llava import InternVLLlavaImageProcessor
 from .processor import InternVLProcessor
 from .processor_files import ProcessorBase, check_tokenizer_files, chosen_options
-from .text import untrusted_text as text_as_data
+from .text import untrusted_text
 from .text.placeholders import IMAGE_CONTEXT, Place, checked_length, token_id
 from .text.untrusted_text import Prompt, find_token
 from .tokenizers.loading import load_tokenizer
@@ -31,11 +31,11 @@ CHAT_TEMPLATE = "vicuna_v1"
 class InternVLLlavaProcessor(InternVLProcessor):
     """Image processor and tokenizer of InternVL-Chat v1 as one; it is called as [`InternVLProcessor`].
 
-    `from_pretrained` reads LLaVA's layout, where it takes the size of pictures, their padding and the tokens of an
+    `from_pretrained` reads LLaVA's layout, where it takes the size of images, their padding and the tokens of an
     image from `config.json`, and what `save_pretrained` wrote. Vicuna's tokenizer gets the token `<IMG_CONTEXT>`.
 
     Args:
-        image_processor: turns a picture into one square.
+        image_processor: turns an image into one square.
         tokenizer: must know `<IMG_CONTEXT>`.
         image_seq_length: tokens of an image.
         chat_template: text of the template; None takes the tokenizer's.
@@ -65,9 +65,9 @@ class InternVLLlavaProcessor(InternVLProcessor):
         """What counts as image in `mm_token_type_ids`."""
         return [self.image_token_id]
 
-    # Prompts and pictures to inputs -------------------------------------------------------------------------------
+    # Prompts and images to inputs -------------------------------------------------------------------------------
 
-    # Stock asks this signature what a processor takes.
+    # Transformers asks this signature what a processor takes.
     def __call__(  # type: ignore[override]
         self,
         images: ImageInput | None = None,
@@ -86,7 +86,7 @@ class InternVLLlavaProcessor(InternVLProcessor):
         **kwargs,
     ) -> BatchFeature:
         if any(videos) or any(place.kind == "video" for sample in places for place in sample):
-            raise ValueError("InternVL-Chat v1 sees pictures, no videos: pass frames as pictures, or leave them out.")
+            raise ValueError("InternVL-Chat v1 sees images, no videos: pass frames as images, or leave them out.")
         return super()._encode(prompts, places, images, videos, **kwargs)
 
     def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs) -> str:
@@ -96,8 +96,8 @@ class InternVLLlavaProcessor(InternVLProcessor):
     def _tokenize(self, prompts: list[Prompt], pattern: re.Pattern[str] | None, options: dict[str, Any]) -> Any:
         for prompt in prompts:
             prompt.restarts = _ends_of_images(prompt)
-        pattern = pattern or text_as_data.control_pattern(self.tokenizer, "")
-        return text_as_data.encode_batch(self.tokenizer, prompts, pattern, **options)
+        pattern = pattern or untrusted_text.control_pattern(self.tokenizer, "")
+        return untrusted_text.encode_batch(self.tokenizer, prompts, pattern, **options)
 
     # Files --------------------------------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ class InternVLLlavaProcessor(InternVLProcessor):
         tokenizer = load_tokenizer(path, **{k: v for k, v in kwargs.items() if k not in image_options})
         tokenizer.padding_side = "left"  # batches are generated from
         if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.unk_token  # as the authors' training code does
+            tokenizer.pad_token = tokenizer.unk_token  # as the original training code does
         known = find_token(tokenizer, IMAGE_CONTEXT) is not None
         if IMAGE_CONTEXT not in tokenizer.all_special_tokens:  # listed there, it gets no space in front
             token = AddedToken(IMAGE_CONTEXT, special=True, normalized=False)
@@ -126,7 +126,7 @@ class InternVLLlavaProcessor(InternVLProcessor):
         return [InternVLLlavaImageProcessor.from_dict(dict(image_settings), **image_options), tokenizer]
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings, with the image processor under stock's name: its class gives the same pixels."""
+        """The settings, with the image processor under transformers' name: its class gives the same pixels."""
         settings = ProcessorMixin.to_dict(self)
         settings["image_processor"]["image_processor_type"] = "LlavaImageProcessor"
         return settings

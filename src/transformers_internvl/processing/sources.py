@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 DECODING_ERRORS = (OSError, SyntaxError, EOFError, Image.DecompressionBombError)
-"""What Pillow raises on data that is no picture, breaks off, or is too large to be honest."""
+"""What Pillow raises on data that is no image, breaks off, or is too large to be honest."""
 
 
 MAX_DOWNLOAD = 2**31
@@ -64,7 +64,7 @@ def unwrapped(item: Any) -> Any:
 class _Reopening(io.RawIOBase):
     """A file that is open only while it is read from.
 
-    Pictures are opened by the hundred before the first one is decoded, more than a process may hold open.
+    Images are opened by the hundred before the first one is decoded, more than a process may hold open.
     """
 
     def __init__(self, path: str):
@@ -114,10 +114,10 @@ def require_regular_file(path: str | os.PathLike) -> None:
 
 
 def open_image(source: str | os.PathLike | bytes, timeout: float | None = 60.0) -> Image.Image:
-    """The picture at a path, URL, data URI, base64 text, or in bytes; not decoded yet, and no file is held open.
+    """The image at a path, URL, data URI, base64 text, or in bytes; not decoded yet, and no file is held open.
 
-    As in the authors' code its EXIF orientation is not applied, unlike with `transformers.image_utils.load_image`.
-    Raises `ValueError` if there is no readable picture.
+    As in the original code its EXIF orientation is not applied, unlike with `transformers.image_utils.load_image`.
+    Raises `ValueError` if there is no readable image.
     """
     path = None if isinstance(source, bytes) else os.fspath(source)
     try:
@@ -131,11 +131,11 @@ def open_image(source: str | os.PathLike | bytes, timeout: float | None = 60.0) 
         picture.reopening = file  # type: ignore[attr-defined]  # Pillow drops its own name for it, not the file
         return picture
     except DECODING_ERRORS as error:
-        raise ValueError(f"Cannot open the picture: {error}") from error
+        raise ValueError(f"Cannot open the image: {error}") from error
 
 
 def release(picture: Any) -> None:
-    """Close the file of a picture of `open_image`, which Pillow keeps open; reading further frames opens it again."""
+    """Close the file of an image of `open_image`, which Pillow keeps open; reading further frames opens it again."""
     file = getattr(picture, "reopening", None)
     if isinstance(file, _Reopening):
         file.release()

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Threads: work on pictures in as many threads as torch is set to use, each of them on a part of its own.
+"""Threads: work on images in as many threads as torch is set to use, each of them on a part of its own.
 
 torch would split every single operation over its threads. Those here take microseconds, so that meeting after each
 costs more than it gains, and far more where other work keeps a core busy. Large parts need to meet only once.
@@ -17,13 +17,13 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-_MOST = 16  # more threads than this have no use for one picture
+_MOST = 16  # more threads than this have no use for one image
 _creation = Lock()
 _tokenizer_locks: WeakKeyDictionary[Any, RLock] = WeakKeyDictionary()
 
 
 def lock_of(tokenizer: Any) -> RLock:
-    """The lock to hold while a tokenizer encodes: it is set to each call's padding and cutting, and then runs.
+    """The lock to hold while a tokenizer encodes: it is set to each call's padding and truncation, and then runs.
 
     Kept beside the tokenizers, since what has a lock can be neither copied nor pickled.
     """

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Chat templates of every InternVL generation, byte for byte as the authors' conversation code writes its prompts.
+"""Chat templates of every InternVL generation, byte for byte as the original conversation code writes its prompts.
 
 A template is a row of `TEMPLATES` (default system message, what opens and closes a turn) poured into a grammar, a
 `.jinja` file of this folder. `get_chat_template` returns one self-contained text: it can be saved as
@@ -27,7 +27,7 @@ __all__ = [
     "split_thinking",
 ]
 
-# Asks the 3.5 models to think before they answer (the authors' model cards, "Thinking Mode").
+# Asks the 3.5 models to think before they answer (the original model cards, "Thinking Mode").
 THINKING_SYSTEM_MESSAGE = (
     "You are an AI assistant that rigorously follows this response protocol:\n\n"
     "1. First, conduct a detailed analysis of the question. Consider different angles, potential solutions, and "
@@ -75,10 +75,10 @@ class ChatTemplate:
         thought_opening: the same in front of a message's `thinking`, which the answer then follows as a turn of its
             own; None = thinking has no place but within the answer, between `<think>` and `</think>`.
         closes_empty: whether a turn without text is closed in training, so that an empty answer is learned as its
-            end token (the authors' `preprocess_internvl2_5` and `preprocess_internvl3_5_gpt_oss`). Elsewhere it stays
+            end token (the original `preprocess_internvl2_5` and `preprocess_internvl3_5_gpt_oss`). Elsewhere it stays
             open.
         tool_prefix: what opens a turn with the result of a tool, role `tool` or `function`; None = there is no such
-            turn. (The authors' training code, role `function`.)
+            turn. (The original training code, role `function`.)
     """
 
     grammar: str
@@ -112,7 +112,7 @@ def _chatml(system_message: str | None, gap: str, **changes: str | bool | None) 
     return ChatTemplate(**{**row, **changes})  # type: ignore[arg-type]
 
 
-# Name (the `template` of an authors' config.json) -> row. `internvl_hf` is what the -hf checkpoints come with.
+# Name (the `template` of an original config.json) -> row. `internvl_hf` is what the -hf checkpoints come with.
 TEMPLATES: dict[str, ChatTemplate] = {
     "vicuna_v1": ChatTemplate("named_turns", _SYSTEM_VICUNA, "", "USER", "ASSISTANT", " ", "</s>", "", stop="</s>"),
     "internvl_zh": ChatTemplate("named_turns", "", "", "<human>", "<bot>", " ", "</s>", "", stop="</s>"),
@@ -184,7 +184,7 @@ def get_chat_template(
 
     Args:
         name: a key of `TEMPLATES`.
-        system_message: the default system message instead of the authors'. None keeps theirs, as `null` in a
+        system_message: the default system message instead of the original one. None keeps that, as `null` in a
             config.json does; "" sends an empty one.
         image_placeholder: what stands for an image; `<image>`, or `<IMG_CONTEXT>` with `internvl_hf`.
         for_training: fix that variable to True, for trainers that render conversations themselves.
@@ -258,7 +258,7 @@ def _grammar(name: str) -> str:
 def chat_messages(
     question: str, history: Sequence[tuple[str, str]] = (), *, with_images: bool
 ) -> list[dict[str, str]]:
-    """The conversation of the authors' `chat()`, as messages.
+    """The conversation of the original `chat()`, as messages.
 
     Args:
         question: the user's open turn.

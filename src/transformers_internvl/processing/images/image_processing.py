@@ -1,13 +1,13 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Pictures to tiles: `InternVLImageProcessor`.
+"""Images to tiles: `InternVLImageProcessor`.
 
-A picture becomes RGB, is resized once to the canvas of its grid (see `tiling`) and once to the thumbnail, and every
+An image becomes RGB, is resized once to the canvas of its grid (see `tiling`) and once to the thumbnail, and every
 pixel is scaled and shifted once on its way into the output. Two backends do the resizing:
 
-- `"pil"` (the default): the authors' pixels, bit for bit;
+- `"pil"` (the default): the original pixels, bit for bit;
 - `"torch"`: antialiased bicubic in one pass of torch, several times faster, on CPU or GPU, within 2 levels of 255.
 
-Shapes: C channels, H x W picture, S tile side.
+Shapes: C channels, H x W image, S tile side.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ NORMALIZE_TYPES = {
     "clip": ((0.4814546, 0.4578275, 0.40821073), (0.2686295, 0.2613025, 0.2757711)),
     "siglip": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
-"""Mean and standard deviation by the names of the authors' `--normalize_type`, with their digits."""
+"""Mean and standard deviation by the names of the original `--normalize_type`, with its digits."""
 
 BACKENDS = ("pil", "torch")
 
@@ -69,26 +69,26 @@ _OWN_OPTIONS = (
 class InternVLImageProcessorKwargs(ImagesKwargs, total=False):
     r"""
     crop_to_patches (`bool`, *optional*, defaults to `self.crop_to_patches`):
-        Whether to cut the picture into tiles. If not, the whole picture is squashed onto one.
+        Whether to split the image into tiles. If not, the whole image is squashed onto one.
     min_patches (`int`, *optional*, defaults to `self.min_patches`):
-        Fewest tiles of a picture, thumbnail not counted.
+        Minimum number of tiles of an image, thumbnail not counted.
     max_patches (`int`, *optional*, defaults to `self.max_patches`):
-        Most tiles of a picture, thumbnail not counted.
+        Maximum number of tiles of an image, thumbnail not counted.
     use_thumbnail (`bool`, *optional*, defaults to `self.use_thumbnail`):
-        Whether the whole picture follows its tiles, if there are more than one.
+        Whether the whole image follows its tiles, if there are more than one.
     pad2square (`bool`, *optional*, defaults to `self.pad2square`):
-        Whether a picture that is not tiled is centred on a square of the mean color first. Tiles are square already.
+        Whether an image that is not tiled is centred on a square of the mean color first. Tiles are square already.
     share_tile_budget (`bool`, *optional*, defaults to `self.share_tile_budget`):
-        Whether the pictures of a sample share `max_patches`: `max(1, max_patches // n)` for each of n. A sample is
-        an inner list of nested pictures; a flat list is one sample.
+        Whether the images of a sample share `max_patches`: `max(1, max_patches // n)` for each of n. A sample is
+        an inner list of nested images; a flat list is one sample.
     normalize_type (`str`, *optional*):
         `"imagenet"`, `"clip"` or `"siglip"`: sets `image_mean` and `image_std`, and wins over them.
     backend (`str`, *optional*, defaults to `self.backend`):
         `"pil"` (exact) or `"torch"` (faster, within 2 levels of 255).
     max_image_pixels (`int`, *optional*, defaults to `self.max_image_pixels`):
-        Pictures with more pixels are refused before they are decoded.
+        Images with more pixels are refused before they are decoded.
     return_grid (`bool`, *optional*, defaults to `self.return_grid`):
-        Whether to also return `grids`: `(columns, rows)` of every picture.
+        Whether to also return `grids`: `(columns, rows)` of every image.
     """
 
     crop_to_patches: bool | None
@@ -153,13 +153,13 @@ class TileOptions:
 
 
 class InternVLImageProcessor(PilBackend):
-    """Turns pictures into the tiles that the vision tower reads, as `dynamic_preprocess` and `build_transform` of the
-    authors' training code do.
+    """Turns images into the tiles that the vision tower reads, as `dynamic_preprocess` and `build_transform` of the
+    original training code do.
 
-    A superset of stock's `GotOcr2ImageProcessor`: same arguments, same outputs, but with InternVL's values as class
+    A superset of transformers' `GotOcr2ImageProcessor`: same arguments, same outputs, but InternVL's values as class
     defaults. Takes PIL images, numpy arrays and torch tensors (H W C or C H W), paths, URLs, data URIs, the bytes of
-    files, cells of tables (`{"bytes": ..., "path": ...}`), and lists or lists of lists of these. As the authors do, it
-    ignores EXIF orientation and drops alpha.
+    files, cells of tables (`{"bytes": ..., "path": ...}`), and lists or lists of lists of these. EXIF
+    orientation is ignored and alpha dropped, as in the original code.
 
     White is 255, 1 in floating point numbers that all lie between 0 and 1 (they are not rescaled a second time), and
     65535 in `uint16` arrays, unless none of their values is above 255. Other values are refused. PIL images are
@@ -167,12 +167,12 @@ class InternVLImageProcessor(PilBackend):
 
     Returns a `BatchFeature` with
 
-    - `pixel_values`: the tiles of all pictures one after another, float32 `[tiles, 3, S, S]`; a list of tiles without
+    - `pixel_values`: the tiles of all images one after another, float32 `[tiles, 3, S, S]`; a list of tiles without
       `return_tensors`; uint8 if neither rescaled nor normalized;
-    - `num_patches`: the number of tiles of each picture, thumbnail included;
+    - `num_patches`: the number of tiles of each image, thumbnail included;
     - `grids`: with `return_grid=True`, a list of `(columns, rows)`.
 
-    Raises `ValueError`, with the index of the picture, on pictures that are empty, too large, broken, have the wrong
+    Raises `ValueError`, with the index of the image, on images that are empty, too large, broken, have the wrong
     number of channels or values that are not finite, and on limits that make no sense.
     """
 
@@ -225,7 +225,7 @@ class InternVLImageProcessor(PilBackend):
         if is_valid_image(given):
             return given
         raise TypeError(
-            f"Expected a picture (PIL image, array, tensor, path, URL) or lists of them, got {type(given)}."
+            f"Expected an image (PIL image, array, tensor, path, URL) or lists of them, got {type(given)}."
         )
 
     def _preprocess_image_like_inputs(self, images: ImageInput, *args, **kwargs) -> BatchFeature:
@@ -241,7 +241,7 @@ class InternVLImageProcessor(PilBackend):
         input_data_format: str | ChannelDimension | None = None,
         **kwargs,
     ) -> np.ndarray:
-        """The pixels of one picture, `[C, H, W]`: a view without a copy where that is possible."""
+        """The pixels of one image, `[C, H, W]`: a view without a copy where that is possible."""
         return picture_pixels(image, do_convert_rgb, input_data_format)
 
     def _preprocess(
@@ -256,14 +256,14 @@ class InternVLImageProcessor(PilBackend):
         limits = options.limits(sample_sizes or [len(images)])
         grids = []  # of all images first, so that a bad one is refused before any is decoded
         for index, (image, limit) in enumerate(zip(images, limits, strict=True)):
-            with naming(f"Picture {index}"):
+            with naming(f"Image {index}"):
                 size = picture_size(image, reading.get("input_data_format"), options.max_image_pixels)
                 grids.append(options.grid(*size, limit))
         counts = [grid_tiles(*grid, use_thumbnail=options.use_thumbnail) for grid in grids]
 
         parts = []
         for index, (image, limit, grid, count) in enumerate(zip(images, limits, grids, counts, strict=True)):
-            with naming(f"Picture {index}"):
+            with naming(f"Image {index}"):
                 resized = options.do_resize or options.tiled(limit)
                 pixels, unit = to_levels(self.process_image(image, **reading), keep_fractions=not resized)
                 parts.append(_tiles(pixels, unit, count, grid if resized else None, options, options.tiled(limit)))
@@ -274,9 +274,9 @@ class InternVLImageProcessor(PilBackend):
         return BatchFeature(data=data, tensor_type=return_tensors, skip_tensor_conversion=["grids"])
 
     def get_number_of_image_patches(self, height: int, width: int, images_kwargs: dict | None = None) -> int:
-        """How many tiles a picture of `height x width` pixels becomes, thumbnail included, without looking at pixels.
+        """How many tiles an image of `height x width` pixels becomes, thumbnail included, without looking at pixels.
 
-        `images_kwargs` may override what the processor was set to, and may give `n_images`, the number of pictures
+        `images_kwargs` may override what the processor was set to, and may give `n_images`, the number of images
         that share the budget of a sample, this one included (with `share_tile_budget`).
         """
         options = {
@@ -319,7 +319,7 @@ def check_options(
     do_pad: bool | None = None,
     **kwargs,
 ) -> None:
-    """Raise `ValueError` for what stock's processors have and these do not, rather than pass over it."""
+    """Raise `ValueError` for what transformers' processors have and these do not, rather than pass over it."""
     if backend not in BACKENDS:
         raise ValueError(f"`backend` is one of {list(BACKENDS)}, got {backend!r}.")
     if data_format not in (None, ChannelDimension.FIRST):
@@ -327,11 +327,11 @@ def check_options(
     if size is None or not (size.height and size.width and size.height > 0 and size.width > 0):
         raise ValueError(f"`size` must give 'height' and 'width' in pixels, got {size and dict(size)}.")
     if do_pad or (do_center_crop and crop_size != size):
-        raise ValueError("Pictures are squashed onto tiles: `do_pad` and `do_center_crop` are not available.")
+        raise ValueError("Images are squashed onto tiles: `do_pad` and `do_center_crop` are not available.")
 
 
 def _sample_sizes(images: Any, total: int) -> list[int]:
-    """How many pictures each sample has: inner lists are samples, anything else is one sample."""
+    """How many images each sample has: inner lists are samples, anything else is one sample."""
     if isinstance(images, list) and images and all(isinstance(item, list) for item in images):
         return [len(item) for item in images]
     return [total]
@@ -365,13 +365,13 @@ def _tiles(
 
 
 def _collect(parts: list[torch.Tensor], return_tensors: str | TensorType | None) -> Any:
-    """The tiles of all pictures as one tensor or array if asked for one, else as a list."""
+    """The tiles of all images as one tensor or array if asked for one, else as a list."""
     if return_tensors is None:
         return [tile for tiles in parts for tile in tiles]
     if len({tiles.shape[1:] for tiles in parts}) > 1:
         shapes = sorted({tuple(tiles.shape[1:]) for tiles in parts})
         raise ValueError(
-            f"Pictures of different shapes {shapes} cannot be one tensor: resize them, or do not ask for one."
+            f"Images of different shapes {shapes} cannot be one tensor: resize them, or do not ask for one."
         )
     pixels = parts[0] if len(parts) == 1 else torch.cat(parts)
     return pixels.cpu().numpy() if TensorType(return_tensors) == TensorType.NUMPY else pixels

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Pictures of InternVL-Chat v1: `InternVLLlavaImageProcessor`.
+"""Images of InternVL-Chat v1: `InternVLLlavaImageProcessor`.
 
-One picture is one square: padded to a square with the mean colour (or not), the shorter side resized, the centre cut
+One image is one square: padded to a square with the mean colour (or not), the shorter side resized, the centre cut
 out. No tiles.
 """
 
@@ -19,15 +19,15 @@ from .pixels import check_square, check_statistics, naming, picture_pixels, pict
 
 
 class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
-    """The pixels of LLaVA's code with InternVL's numbers: stock's class, with the inputs and checks of this package.
+    """The pixels of LLaVA's code with InternVL's numbers: transformers' class, with this package's inputs and checks.
 
     Takes what [`InternVLImageProcessor`] takes, and as it ignores EXIF orientation and drops alpha. `do_pad` pads to a
     square with the mean colour first (`image_aspect_ratio: pad`).
 
-    Returns a `BatchFeature` with `pixel_values`, float32 `[pictures, 3, side, side]` (a list without
-    `return_tensors`), and `num_patches`, 1 for every picture.
+    Returns a `BatchFeature` with `pixel_values`, float32 `[images, 3, side, side]` (a list without
+    `return_tensors`), and `num_patches`, 1 for every image.
 
-    Raises `ValueError`, with the index of the picture, on pictures that are empty, too large, broken or have the wrong
+    Raises `ValueError`, with the index of the image, on images that are empty, too large, broken or have the wrong
     number of channels.
     """
 
@@ -56,7 +56,7 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
         input_data_format: str | ChannelDimension | None = None,
         **kwargs,
     ) -> np.ndarray:
-        """The pixels of one picture, `[C, H, W]`."""
+        """The pixels of one image, `[C, H, W]`."""
         picture_size(image, input_data_format, self.max_image_pixels)
         return picture_pixels(image, do_convert_rgb, input_data_format)
 
@@ -72,7 +72,7 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
         as_they_are = not (kwargs["do_resize"] or kwargs["do_pad"])
         pixels = []
         for index, image in enumerate(images):
-            with naming(f"Picture {index}"):
+            with naming(f"Image {index}"):
                 self._check_room(image, **kwargs)
                 picture = self.process_image(image, kwargs.get("do_convert_rgb"), kwargs.get("input_data_format"))
                 picture, unit = to_levels(picture, keep_fractions=as_they_are)
@@ -85,7 +85,7 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
     def _check_room(
         self, image: Any, do_pad: bool | None, do_resize: bool, size: SizeDict, input_data_format=None, **kwargs
     ) -> None:
-        """Raise `ValueError` if a long thin picture would become too large on its way to the square."""
+        """Raise `ValueError` if a long thin image would become too large on its way to the square."""
         width, height = picture_size(image, input_data_format, self.max_image_pixels)
         if do_pad:
             check_square(width, height, self.max_image_pixels)
@@ -98,7 +98,7 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
                 )
 
     def get_number_of_image_patches(self, height: int, width: int, images_kwargs: dict | None = None) -> int:
-        """One, whatever the picture."""
+        """One, whatever the image."""
         return 1
 
 

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""One picture: from what a user passes to levels, from levels to tiles. Shared by pictures and video frames.
+"""One image: from what a user passes to levels, from levels to tiles. Shared by images and video frames.
 
-Shapes: C channels, H x W picture, S tile side.
+Shapes: C channels, H x W image, S tile side.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from .resampling import Affine, Target, resize_by_torch, resize_like_pillow, wri
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 MAX_VALUES = 2**32
-"""The most values that one picture or video may become: 16 GiB, some 7,000 tiles of 448 pixels."""
+"""The most values that one image or video may become: 16 GiB, some 7,000 tiles of 448 pixels."""
 
 MAX_SIDE = 2**18
-"""The longest side of a picture: the weights that resample a side take 32 bytes for each of its pixels, and more."""
+"""The longest side of an image: the weights that resample a side take 32 bytes for each of its pixels, and more."""
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def check_pixels(width: int, height: int, max_pixels: int | None) -> None:
 
 
 def check_square(width: int, height: int, max_pixels: int | None) -> None:
-    """Raise `ValueError` if the square around a long thin picture would have too many pixels."""
+    """Raise `ValueError` if the square around a long thin image would have too many pixels."""
     side = max(width, height)
     if max_pixels is not None and side * side > max_pixels:
         raise ValueError(
@@ -80,10 +80,10 @@ def check_square(width: int, height: int, max_pixels: int | None) -> None:
 
 
 def picture_pixels(image: Any, to_rgb: bool | None = True, layout: str | ChannelDimension | None = None) -> np.ndarray:
-    """The pixels of one picture, `[C, H, W]`: a view without a copy where that is possible.
+    """The pixels of one image, `[C, H, W]`: a view without a copy where that is possible.
 
     `to_rgb` converts as `PIL.Image.convert("RGB")` does, for arrays: gray is repeated, a fourth channel dropped.
-    Gray pictures of Pillow with more than 8 bits are cut off at 255 as it does, with a warning if that changes them;
+    Gray images of Pillow with more than 8 bits are cut off at 255 as it does, with a warning if that changes them;
     fractions from 0 to 1 stay what they are. Raises `ValueError` for other shapes, and values that are not finite.
     """
     try:
@@ -111,7 +111,7 @@ def _pixels_of(image: Any, to_rgb: bool | None, layout: str | ChannelDimension |
 
 
 def _deep_pixels(image: Image.Image) -> np.ndarray:
-    """Gray pixels `[H, W]` as Pillow converts them to RGB, and so the authors: what is above 255 becomes white."""
+    """Gray pixels `[H, W]` as Pillow, and the original code, convert them to RGB: above 255 is white."""
     pixels = np.asarray(image)
     if image.mode == "F" and not np.isfinite(pixels).all():
         raise ValueError("has values that are not finite (NaN or infinity)")
@@ -120,7 +120,7 @@ def _deep_pixels(image: Image.Image) -> np.ndarray:
         return pixels
     if low < 0 or high > 255:
         warnings.warn(
-            f"A gray picture of Pillow's mode {image.mode!r} has values from {low} to {high}. In the authors' code, "
+            f"A gray image of Pillow's mode {image.mode!r} has values from {low} to {high}. In the original code, "
             "as in Pillow's conversion to RGB, those above 255 become white, and those below 0 black. To show 16 bits "
             "by their whole range pass `numpy.asarray(picture).astype('uint16')[..., None]`.",
             stacklevel=2,
@@ -129,7 +129,7 @@ def _deep_pixels(image: Image.Image) -> np.ndarray:
 
 
 def _decoded(image: Image.Image) -> np.ndarray:
-    """As `numpy.asarray`, by bands that stay in the cache, which takes half the time for large pictures; writable."""
+    """As `numpy.asarray`, by bands that stay in the cache, which takes half the time for large images; writable."""
     if image.mode != "RGB":
         return np.asarray(image)
     width, height = image.size
@@ -161,7 +161,7 @@ def _to_rgb(pixels: np.ndarray) -> np.ndarray:
 
 
 def has_eight_bits(image: Any) -> bool:
-    """Whether a picture has levels from 0 to 255 by its type, or its mode."""
+    """Whether an image has levels from 0 to 255 by its type, or its mode."""
     if isinstance(image, Image.Image):
         return image.mode not in (*_DEEP_MODES, "1")
     return image.dtype in (np.uint8, torch.uint8)
@@ -180,7 +180,7 @@ class Unit(NamedTuple):
 
 
 def depth_of(pictures: Iterable[np.ndarray]) -> float:
-    """The value that is white in pictures of one dtype, which are looked at together, as frames of a video are.
+    """The value that is white in images of one dtype, which are looked at together, as frames of a video are.
 
     - True, and 1 for floating point numbers that all lie between 0 and 1;
     - 65535 for 16 bits without a sign, unless none is above 255: such values are levels, as in Pillow;
@@ -233,7 +233,7 @@ def to_levels(pixels: np.ndarray, keep_fractions: bool = False, depth: float | N
 
 
 def pad_to_square(pixels: np.ndarray, mean: float | Sequence[float] | None, unit: Unit) -> np.ndarray:
-    """Centre the picture on a square of the color `int(255 * mean)`, in levels."""
+    """Centre the image on a square of the color `int(255 * mean)`, in levels."""
     channels, height, width = pixels.shape
     side = max(height, width)
     check_room(1, channels, side, side)
@@ -267,7 +267,7 @@ def check_statistics(
             also = ", and not 0" if name == "image_std" else ""
             raise ValueError(f"`{name}` must be finite{also}, got {value!r:.100}.")
     if factor == 0:
-        raise ValueError("With `rescale_factor=0` nothing of a picture is left.")
+        raise ValueError("With `rescale_factor=0` nothing of an image is left.")
     with np.errstate(over="ignore"):
         largest = (abs(factor) * 255 + np.max(np.abs(mean))) / np.min(np.abs(std))
     if not largest < np.finfo(np.float32).max:
@@ -334,7 +334,7 @@ def write_tiles(
     resample: int | None,
     backend: str,
 ) -> None:
-    """Write one picture (uint8 `[C, H, W]`) to its `tiles`, scaled and shifted: resized to the grid and, if there is
+    """Write one image (uint8 `[C, H, W]`) to its `tiles`, scaled and shifted: resized to the grid and, if there is
     one tile more than the grid has, the thumbnail; without a grid, as it is."""
     if grid is None:
         write_levels(writable(pixels), tiles[0], affine)

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Squashing a picture onto tiles: Pillow's pixels, bit for bit, by matrix products; or torch's, faster.
+"""Squashing an image onto tiles: Pillow's pixels, bit for bit, by matrix products; or torch's, faster.
 
-Pillow resamples 8-bit pictures in two passes, mostly columns first, and rounds after each. A pass is a product with a
+Pillow resamples 8-bit images in two passes, mostly columns first, and rounds after each. A pass is a product with a
 banded matrix of fixed-point weights (22 fractional bits). Sums of such weights times levels fit the 53 bits of
 float64, so a matrix product computes them without error, in whatever order it sums, at the speed of a BLAS. What
 remains is to round as Pillow does.
@@ -10,8 +10,8 @@ remains is to round as Pillow does.
     pass 1  [C, D, X]   D rows, columns resampled to the X of the canvas; a block of them sees a window of the source
     pass 2  [C, T, X]   T rows of the canvas from these, scaled, shifted and written straight into their tiles
 
-A band of the canvas is finished before the next is begun, and takes what it needs of the source anew, so that
-work stays near the cache and little is held at a time, however large the picture.
+A band of the canvas is finished before the next is begun, and takes what it needs of the source again, so that
+work stays near the cache and little is held at a time, however large the image.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Affine = tuple[Sequence[float], Sequence[float]]
 
 @dataclass(frozen=True)
 class Target:
-    """Where a resized picture goes: `tiles` is `[rows, columns, C, height, width]`, float32 or uint8."""
+    """Where a resized image goes: `tiles` is `[rows, columns, C, height, width]`, float32 or uint8."""
 
     tiles: torch.Tensor
 
@@ -170,7 +170,7 @@ def _resize_by_pillow(levels: np.ndarray, target: Target, affine: Affine | None,
 
 @cache
 def _reproduces_pillow(resample: int) -> bool:
-    """Whether the installed Pillow resamples as computed here. A look at a small picture, once per process."""
+    """Whether the installed Pillow resamples as computed here. A look at a small image, once per process."""
     pixels = _probe()
     for columns, rows in ((1, 1), (3, 2), (1, 2), (3, 1), (2, 1)):  # smaller, larger, taller, flatter twice
         ours, pillows = (Target(torch.zeros(rows, columns, 3, 16, 16, dtype=torch.uint8)) for _ in range(2))
@@ -201,7 +201,7 @@ def _pillow_may_do_rows_first() -> bool:
 
 
 def _probe() -> np.ndarray:
-    """A small picture without order, `[3, 29, 37]`."""
+    """A small image without order, `[3, 29, 37]`."""
     mixed = np.arange(3 * 29 * 37, dtype=np.uint64) * np.uint64(2654435761) % np.uint64(2**32)
     return (mixed >> np.uint64(24)).astype(np.uint8).reshape(3, 29, 37)
 
@@ -209,7 +209,7 @@ def _probe() -> np.ndarray:
 # --- by matrix products --------------------------------------------------------------------------------------------
 
 _BAND = 2**18  # numbers of the source that a band of the canvas may take at a time: 2 MiB of float64
-_LARGEST_BLOCK = 2**22  # and that the rows of a block may, however large the picture: 32 MiB
+_LARGEST_BLOCK = 2**22  # and that the rows of a block may, however large the image: 32 MiB
 # Matrices are dense within a block: they take some 320 bytes for each pixel of a side, and 32 of them are kept.
 _LONGEST_SIDE = 2**14
 

@@ -1,17 +1,17 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""How a picture is cut: the one grid function behind pixels, placeholders and token counts.
+"""How an image is split: the one grid function behind pixels, placeholders and token counts.
 
-A picture of any shape is squashed onto a canvas of `columns x rows` square tiles whose aspect ratio is closest to its
-own, and the tiles are read row by row. When there is more than one, the whole picture, squashed onto a single tile,
+An image of any shape is squashed onto a canvas of `columns x rows` square tiles whose aspect ratio is closest to its
+own, and the tiles are read row by row. When there is more than one, the whole image, squashed onto a single tile,
 follows as a thumbnail:
 
     900 x 600            +---+---+---+      +---+
-    picture     ->       | 0 | 1 | 2 |  and | 6 |  thumbnail
+    image       ->       | 0 | 1 | 2 |  and | 6 |  thumbnail
                          +---+---+---+      +---+
                          | 3 | 4 | 5 |
                          +---+---+---+
 
-Nothing here knows of pixels: sizes go in, integers come out. The rule is `dynamic_preprocess` of the authors' training
+Nothing here knows of pixels: sizes go in, integers come out. The rule is `dynamic_preprocess` of the original training
 code (`internvl/train/dataset.py`, the same in every model card); InternVL 1.5 report, section 3.2.
 """
 
@@ -27,11 +27,11 @@ MAX_TILES = 10_000
 def select_grid(
     width: int, height: int, *, tile_size: int = 448, min_tiles: int = 1, max_tiles: int = 12
 ) -> tuple[int, int]:
-    """The grid `(columns, rows)` that a picture of `width x height` pixels is squashed onto.
+    """The grid `(columns, rows)` that an image of `width x height` pixels is squashed onto.
 
     Among the grids of `min_tiles` to `max_tiles` tiles, thumbnail not counted, the one with the aspect ratio closest
-    to the picture's wins. Between equally close ones a later candidate (one with as many or more tiles) replaces the
-    best so far only if the picture has more than half the pixels of its canvas.
+    to the image's wins. Between equally close ones a later candidate (one with as many or more tiles) replaces the
+    best so far only if the image has more than half the pixels of its canvas.
 
     Raises `ValueError` for a size or limit below 1, `min_tiles > max_tiles`, and limits above `MAX_TILES`.
 
@@ -56,7 +56,7 @@ def count_tiles(
     max_tiles: int = 12,
     use_thumbnail: bool = True,
 ) -> int:
-    """How many tiles a picture becomes, the thumbnail included. Raises as `select_grid`.
+    """How many tiles an image becomes, the thumbnail included. Raises as `select_grid`.
 
     >>> count_tiles(900, 600), count_tiles(900, 600, use_thumbnail=False), count_tiles(448, 448)
     (7, 6, 1)
@@ -66,7 +66,7 @@ def count_tiles(
 
 
 def grid_tiles(columns: int, rows: int, *, use_thumbnail: bool = True) -> int:
-    """Tiles of a grid, the thumbnail included; a grid of one tile has no thumbnail: it would be the same picture.
+    """Tiles of a grid, the thumbnail included; a grid of one tile has no thumbnail: it would be the same image.
 
     >>> grid_tiles(3, 2), grid_tiles(1, 1), grid_tiles(3, 2, use_thumbnail=False)
     (7, 1, 6)
@@ -79,7 +79,7 @@ def tile_boxes(columns: int, rows: int, tile_size: int) -> list[tuple[int, int, 
     """`(left, top, right, bottom)` of every tile on the canvas of `columns * tile_size x rows * tile_size` pixels.
 
     In the order of the tiles: row by row, left to right; the thumbnail has no box. Multiply by
-    `picture width / canvas width` and `picture height / canvas height` for the region of the picture.
+    `picture width / canvas width` and `picture height / canvas height` for the region of the image.
 
     >>> tile_boxes(2, 1, 448)
     [(0, 0, 448, 448), (448, 0, 896, 448)]
@@ -93,9 +93,9 @@ def tile_boxes(columns: int, rows: int, tile_size: int) -> list[tuple[int, int, 
 
 
 def tile_budget(max_tiles: int, n_images: int) -> int:
-    """The tile limit of each of `n_images` pictures that share `max_tiles`; thumbnails come on top.
+    """The tile limit of each of `n_images` images that share `max_tiles`; thumbnails come on top.
 
-    The rule of the authors' multi-image training samples. Raises `ValueError` for counts below 1.
+    The rule of the original multi-image training samples. Raises `ValueError` for counts below 1.
 
     >>> tile_budget(12, 1), tile_budget(12, 5), tile_budget(12, 40)
     (12, 2, 1)
@@ -139,7 +139,7 @@ def _closest_grid(width: int, height: int, tile_size: int, min_tiles: int, max_t
 
 @lru_cache(maxsize=64)
 def _candidate_grids(min_tiles: int, max_tiles: int) -> tuple[tuple[int, int], ...]:
-    """All `(columns, rows)` of `min_tiles` to `max_tiles` tiles, in the order in which the authors' code visits them.
+    """All `(columns, rows)` of `min_tiles` to `max_tiles` tiles, in the order in which the original code visits them.
 
     They are collected in a Python set and sorted by area alone, so that among grids of equal area the order of the set
     decides, and with it, on an exact tie, the cut. That order follows from the values and from the order in which they
@@ -147,7 +147,7 @@ def _candidate_grids(min_tiles: int, max_tiles: int) -> tuple[tuple[int, int], .
     built here: added by their longer side, but without visiting every `columns x rows` up to the limit once a side.
     """
     grids: set[tuple[int, int]] = set()
-    # The first round of the authors' loop adds all with sides up to `min_tiles`.
+    # The first round of the original loop adds all with sides up to `min_tiles`.
     for column in range(1, min_tiles + 1):
         for row in range(1, min(min_tiles, max_tiles // column) + 1):
             if column * row >= min_tiles:

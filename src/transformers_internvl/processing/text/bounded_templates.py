@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Chat templates of strangers, rendered as transformers does, in bounded time and memory.
+"""Untrusted chat templates, rendered as transformers does, in bounded time and memory.
 
 A template comes with a checkpoint and is a program. jinja's sandbox keeps it from Python and bounds a single range,
 but not loops in loops, nor what grows: `x + x` again and again, `'a' * 10**9`, a width in a format, lists of lists.

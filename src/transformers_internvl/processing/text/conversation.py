@@ -28,7 +28,7 @@ class Conversation:
         roles: what opens the user's and the assistant's turns.
         messages: pairs of role and text; None is a turn that is to be completed.
         sep, sep2: what closes turns.
-        stop_str: accepted for the authors' class; None.
+        stop_str: accepted for the original class; None.
     """
 
     name: str

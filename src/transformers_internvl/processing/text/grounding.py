@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Boxes in text. InternVL names a region `<ref>label</ref><box>[[x1, y1, x2, y2], ...]</box>`.
 
-Coordinates are whole numbers from 0 to 1000, in thousandths of the width and height of the original picture, not of
+Coordinates are whole numbers from 0 to 1000, in thousandths of the width and height of the original image, not of
 its tiles: `x1, y1` is the upper left corner, `x2, y2` the lower right one. `<quad>` holds the four corners of a
 slanted region, eight numbers. (The authors' `eval/refcoco` and their answers on GitHub.)
 """
@@ -21,16 +21,16 @@ _LIST = re.compile(r"\[([^\[\]]*)\]")
 def format_box(
     box: Sequence[float] | Sequence[Sequence[float]], image_size: tuple[int, int], label: str | None = None
 ) -> str:
-    """Write regions of a picture as the model reads and writes them.
+    """Write regions of an image as the model reads and writes them.
 
     Args:
         box: in pixels, `(x1, y1, x2, y2)`, or eight numbers for a quadrilateral, or a list of such.
-        image_size: `(height, width)` of the original picture.
+        image_size: `(height, width)` of the original image.
         label: what the region shows; None writes the region alone.
 
     Raises:
         ValueError: a size below 1, a wrong count of numbers, boxes and quadrilaterals mixed, a box outside of the
-            picture or with corners exchanged, or a label that contains `<`.
+            image or with corners exchanged, or a label that contains `<`.
 
     >>> format_box((10, 20, 110, 220), image_size=(400, 200), label="dog")
     '<ref>dog</ref><box>[[50, 50, 550, 550]]</box>'
@@ -56,7 +56,7 @@ def _scaled(region: Sequence[float], width: int, height: int) -> list[int]:
     for index, value in enumerate(region):
         limit = height if index % 2 else width
         if not 0 <= value <= limit:
-            raise ValueError(f"{list(region)} leaves the picture of {width} x {height} pixels.")
+            raise ValueError(f"{list(region)} leaves the image of {width} x {height} pixels.")
     if len(region) == 4 and (region[0] > region[2] or region[1] > region[3]):
         raise ValueError(f"A box is (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2, got {list(region)}.")
     return [round(value * SCALE / (height if index % 2 else width)) for index, value in enumerate(region)]
@@ -71,7 +71,7 @@ def parse_grounding(text: str, image_size: tuple[int, int]) -> list[dict[str, An
 
     Args:
         text: one answer.
-        image_size: `(height, width)` of the original picture, in pixels.
+        image_size: `(height, width)` of the original image, in pixels.
 
     Returns:
         In the order of the text, a dictionary for each region list: `label` (`""` where the model gave none),

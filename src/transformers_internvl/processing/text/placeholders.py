@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..text import untrusted_text as text_as_data
+from ..text import untrusted_text
 from .untrusted_text import Prompt, find_token
 
 START_IMAGE, END_IMAGE, IMAGE_CONTEXT = "<img>", "</img>", "<IMG_CONTEXT>"
@@ -110,14 +110,14 @@ def expand(
 ) -> tuple[list[Prompt], list[list[dict[str, Any]]]]:
     """Put `texts[kind]`, in order over all prompts, into the places of their kind.
 
-    Returns the prompts, and for each the replacements as stock's processors report them: `type`, `span`, `new_span`,
-    `text` and `replacement`.
+    Returns the prompts, and for each the replacements as transformers' processors report them: `type`, `span`,
+    `new_span`, `text` and `replacement`.
     """
     iterators = {kind: iter(items) for kind, items in texts.items()}
     expanded, reports = [], []
     for prompt, sample in zip(prompts, places, strict=True):
         edits = [(place.start, place.end, next(iterators[place.kind])) for place in sample]
-        expanded.append(text_as_data.replace(prompt, edits))
+        expanded.append(untrusted_text.replace(prompt, edits))
         report, gained = [], 0
         for place, (start, end, text) in zip(sample, edits, strict=True):
             new_span = (start + gained, start + gained + len(text))

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """How much a chat template of a stranger has made so far, in bytes and in seconds, and how large its values are.
 
-Sizes are reckoned before a value is made. What is made is added up, whether it is kept or not, so that the sum bounds
+Sizes are computed before a value is made. What is made is added up, whether it is kept or not, so that the sum bounds
 the memory; the time is that of this thread on its processor.
 """
 
@@ -169,7 +169,7 @@ def meter() -> Meter:
 def metered(variables: Any) -> Iterator[Meter]:
     """Open an account for a rendering with these variables.
 
-    A loop that waits to be continued keeps its account: each step enters it anew.
+    A loop that waits to be continued keeps its account: each step enters it again.
     """
     account = Meter(0)
     account.left += PER_BYTE * account.count(variables)[2]

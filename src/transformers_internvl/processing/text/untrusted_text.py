@@ -1,11 +1,11 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Text is data: what a user types never becomes a special token, a role marker or an image placeholder.
+"""Text is untrusted: what a user types never becomes a special token, a role marker or an image placeholder.
 
 A chat template joins its own text, which may write tokens, with the user's, which may not. Two characters that the
 conversation does not contain are put around every string of the user before rendering; taken out again, they tell
 where in the prompt the user's text stands (`render_prompts`). A control string of which any part is the user's is then
-cut behind its first character and the pieces are encoded one by one (`encode`), so that no tokenizer can see it whole.
-Role names in plain text, such as `ASSISTANT:`, have pieces like any other word, which a cut may leave as they are:
+split behind its first character and the pieces are encoded one by one (`encode`): no tokenizer can see it whole.
+Role names in plain text, such as `ASSISTANT:`, have pieces like any other word, which a split may leave as they are:
 those that a user spells are written byte by byte, which reads the same and never has the ids of the template's own. A
 prompt without such strings, which is nearly every one, is encoded in one go, with the tokenizer's own ids.
 """
@@ -47,9 +47,9 @@ class Prompt:
         text: what the chat template rendered.
         data: the user's text; None = the whole text is trusted.
         generation: what the template marks as written by the assistant.
-        cuts: where the text is cut, so that no control string of which a part is the user's stays whole.
-        restarts: where the text is cut because the tokenizer shall start anew there, as at its beginning.
-        bytewise: role names in plain text that the user spelled, to be written byte by byte; cut out by `cuts`.
+        cuts: where the text is split, so that no control string of which a part is the user's stays whole.
+        restarts: where the text is split because the tokenizer starts there as at the beginning of a text.
+        bytewise: role names in plain text that the user spelled, to be written byte by byte; `cuts` split them off.
     """
 
     text: str
@@ -255,7 +255,7 @@ def replace(prompt: Prompt, edits: Sequence[tuple[int, int, str]]) -> Prompt:
 
 
 def cut(prompt: Prompt, pattern: re.Pattern[str]) -> None:
-    """Cut a prompt so that no control string of which a part is the user's stays whole."""
+    """Split a prompt so that no control string of which a part is the user's stays whole."""
     position = 0
     while prompt.data and (match := pattern.search(prompt.text, position)):
         start, position = match.span()

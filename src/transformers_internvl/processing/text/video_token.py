@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Which token stands for a video in the files of a processor, which stock transformers reads.
+"""Which token stands for a video in the files of a processor, which upstream transformers reads.
 
 A video is `<video>` in a prompt, and frames are put in its place before the text becomes ids: nothing is ever encoded
-to an id of its own, and the released vocabularies have none. But stock's processor asks its tokenizer for a token of
+to an id of its own, and the released vocabularies have none. Yet upstream's processor asks its tokenizer for one of
 that name, and a tokenizer adds what it is asked for: its id would be the size of the vocabulary, which no embedding
 has. So the files name a token that is there, and the template in them writes it; here both read `<video>` again.
 """
@@ -65,7 +65,7 @@ def forget_without_embedding(tokenizer: PreTrainedTokenizerBase, rows: int | Non
         tokenizer.init_kwargs["extra_special_tokens"] = list(tokenizer._extra_special_tokens)
     logger.warning(
         f"The folder's token {VIDEO!r} has id {index}, but there are {rows} embeddings: it is left out. Videos work "
-        "without it; save the processor anew for other tools."
+        "without it; save the processor again for other tools."
     )
 
 

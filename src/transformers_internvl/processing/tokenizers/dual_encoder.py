@@ -5,7 +5,7 @@ The authors use `LlamaTokenizer` with four rules that their code applies by hand
 is `summarize:` and itself, it ends with the end token, padding has id 0, 80 tokens are the most. Here the tokenizer
 knows them.
 
-Source: the model card of InternVL-14B-224px; `clip_benchmark` of the authors' repository.
+Source: the model card of InternVL-14B-224px; `clip_benchmark` of the original repository.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,19 +22,19 @@ TEXT_PREFIX = "summarize:"
 CAPTION_PROMPT = "English caption:"
 MAX_LENGTH = 80  # tokens of a text, bos and end token among them
 
-# What the authors' code sets whatever their files say. Given to `from_pretrained`, it is the caller's wish.
+# What the original code sets whatever their files say. Given to `from_pretrained`, it is the caller's wish.
 _RULES = ("add_bos_token", "add_eos_token", "model_max_length", "padding_side", "split_special_tokens")
 
 
 class InternVLDualEncoderTokenizer(LlamaTokenizer):
-    """Texts and prompts of InternVL-14B as ids; those of the authors' `LlamaTokenizer(..., add_eos_token=True)`.
+    """Texts and prompts of InternVL-14B as ids; those of the original `LlamaTokenizer(..., add_eos_token=True)`.
 
     Called on texts, it returns what `get_text_features` takes: `<s> summarize:text </s>`, padded on the right with
     id 0 where padding is asked for. A text that brings the prefix along does not get it twice, so the model card's
     snippet, which writes it by hand, runs as it is. With `add_eos_token=False` texts are prompts to go on from, and
-    nothing is put in front of them. Text is data: `</s>` in a text is four characters, not the end token.
+    nothing is put in front of them. Text is untrusted: `</s>` in a text is four characters, not the end token.
 
-    Reads the authors' files (`tokenizer.model`, `tokenizer_config.json`) and its own (`tokenizer.json`).
+    Reads the original files (`tokenizer.model`, `tokenizer_config.json`) and its own (`tokenizer.json`).
 
     Args:
         vocab: piece to id; padding is the piece of id 0.
@@ -98,7 +98,7 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *inputs: Any, **kwargs: Any) -> Any:
-        """As transformers'. What the authors' code sets by hand is set, save where `kwargs` say otherwise.
+        """As transformers'. What the original code sets by hand is set, save where `kwargs` say otherwise.
 
         Raises:
             ValueError: `padding_side` is neither `"left"` nor `"right"`.
@@ -114,13 +114,13 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
 
     @classmethod
     def convert_to_native_format(cls, trust_remote_code: bool = False, **kwargs: Any) -> dict[str, Any]:
-        """The arguments of `__init__` from the files of a folder: our own, or the authors' `tokenizer.model`."""
+        """The arguments of `__init__` from the files of a folder: our own, or the original `tokenizer.model`."""
         vocab_file = kwargs.get("vocab_file")
         if vocab_file is None or "add_dummy_prefix" in kwargs:
             return super().convert_to_native_format(trust_remote_code=trust_remote_code, **kwargs)
         model = SentencePieceModel.from_file(vocab_file)
         fields = {name: value for name, value in kwargs.items() if name not in (*_RULES, "tokenizer_file")}
-        # The released files name a token of its own for padding, which the authors never pad with.
+        # The released files name a token of its own for padding, which the original code never pads with.
         if (padding := str(fields.pop("pad_token", None) or "")) and padding not in model.vocab:
             fields["extra_special_tokens"] = [*(fields.get("extra_special_tokens") or []), padding]
         fields["legacy"] = fields.get("legacy") is not False  # missing means True

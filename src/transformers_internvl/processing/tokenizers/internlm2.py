@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The InternLM2 tokenizer on the `tokenizers` backend: ids and text of the authors' sentencepiece tokenizer.
+"""The InternLM2 tokenizer on the `tokenizers` backend: ids and text of the original sentencepiece tokenizer.
 
 A released folder holds `tokenizer.model`, and the chat tokens sit on spare pieces of it: `<|im_start|>` is piece
 `[UNUSED_TOKEN_146]`. So one id has two spellings, and the second one behaves as a piece, not as a special token: no
@@ -22,7 +22,7 @@ PRIVATE_USE = range(0xE000, 0xF900)  # characters without a meaning, to stand fo
 
 
 class InternLM2Tokenizer(SlowDecodingTokenizer):
-    """Byte-fallback BPE of InternLM2 and InternLM2.5, as the authors' `tokenization_internlm2.py` computes it.
+    """Byte-fallback BPE of InternLM2 and InternLM2.5, as the original `tokenization_internlm2.py` computes it.
 
     Loads the released layout (`tokenizer.model`, `tokenizer_config.json`, …) and its own (`tokenizer.json`). What it
     saves also loads as a plain `PreTrainedTokenizerFast`, with equal ids for every text that does not spell a spare

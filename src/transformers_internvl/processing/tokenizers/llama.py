@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The tokenizer of Vicuna, Yi and Phi-3: transformers' class, with the ids and the text of its slow predecessor.
 
-transformers' own `LlamaTokenizer` differs from the slow one of 4.37, which the authors used: it ranks the merges of a
+The present `LlamaTokenizer` differs from the slow one of 4.37, which the original code used: it ranks the merges of
 `tokenizer.model` by id, not by score; leaves the dummy prefix out where a stretch of text already starts with a space,
 and before a token at the start; takes a missing `legacy` or `add_bos_token` for False; and decodes a run of
 bytes to U+FFFD alone if one of them is wrong.
@@ -27,9 +27,9 @@ _RETURNED = ("token_type_ids", "attention_mask", "special_tokens_mask", "offsets
 
 
 class LlamaTokenizer(SlowDecodingTokenizer, transformers.LlamaTokenizer):
-    """transformers' `LlamaTokenizer` with the ids and the text of the slow class of transformers 4.37.
+    """Transformers' `LlamaTokenizer` with the ids and the text of the slow class of transformers 4.37.
 
-    It carries stock's name because what it saves is stock's: the same files, which load as stock's class without us.
+    It has the name of transformers' class because what it saves loads as that class without this package.
     """
 
     @classmethod

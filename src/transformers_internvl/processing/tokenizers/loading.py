@@ -33,7 +33,7 @@ _TOKEN_FILES = {
 
 
 def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedTokenizerBase:
-    """`AutoTokenizer.from_pretrained`, with the ids and the text of the slow tokenizer that the authors used.
+    """`AutoTokenizer.from_pretrained`, with the ids and the text of the slow tokenizer that the original code used.
 
     Args:
         name_or_path: a folder or a Hub id.
@@ -46,7 +46,7 @@ def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrained
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
     forget_call_settings(tokenizer)
     if type(tokenizer) is transformers.TokenizersBackend and "spare_pieces" in tokenizer.init_kwargs:
-        return InternLM2Tokenizer.from_pretrained(name_or_path, **kwargs)  # a -hf folder names a class of stock's
+        return InternLM2Tokenizer.from_pretrained(name_or_path, **kwargs)  # -hf folders name transformers' class
     if type(tokenizer) is not transformers.LlamaTokenizer:
         return tokenizer
     legacy = kwargs.get("legacy", get_tokenizer_config(name_or_path, **kwargs).get("legacy"))
@@ -54,7 +54,7 @@ def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrained
 
 
 def as_trained(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer that the authors used, for one that `AutoTokenizer` loaded: itself, or a changed copy."""
+    """The tokenizer that the original code used, for one that `AutoTokenizer` loaded: itself, or a changed copy."""
     if type(tokenizer) is not transformers.LlamaTokenizer:
         return tokenizer
     legacy = tokenizer.init_kwargs.get("legacy")

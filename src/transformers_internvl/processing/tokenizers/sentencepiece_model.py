@@ -9,7 +9,7 @@ to lose on the way to another backend, and each has its place here:
 - the dummy prefix is put in front of *every* piece of text, one that starts with a space included (`pipeline`);
 - bytes that are not valid UTF-8 decode to one U+FFFD each, valid neighbours stay (`decode_pieces`);
 - user-defined pieces are matched whole, control and byte pieces never by their spelling (`SentencePieceModel.merges`);
-- transformers' slow classes, which the authors used, set special tokens off with spaces (`tokenization_slow.py`).
+- transformers' slow classes, which the original code used, put spaces around special tokens (`tokenization_slow.py`).
 """
 
 import json

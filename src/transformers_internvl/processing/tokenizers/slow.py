@@ -22,7 +22,7 @@ _CALL_SETTINGS = (
 
 
 def forget_call_settings(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Take out of a tokenizer what a call was padded and cut to, so that it is neither saved nor taken up again."""
+    """Take out of a tokenizer what a call was padded and truncated to, so that it is neither saved nor used again."""
     with lock_of(tokenizer):  # not in the middle of another thread's call
         if tokenizer.is_fast:
             tokenizer.backend_tokenizer.no_truncation()
@@ -89,7 +89,7 @@ class SlowDecodingTokenizer(TokenizersBackend):
         forget_call_settings(self)
         files = super()._save_pretrained(save_directory, file_names, **kwargs)
         prefix = kwargs.get("filename_prefix")
-        if self.can_save_slow_tokenizer:  # byte for byte, for readers of the authors' layout
+        if self.can_save_slow_tokenizer:  # byte for byte, for readers of the original layout
             files += self.save_vocabulary(save_directory, prefix)
         elif self._cutter is not None:  # the file is gone since
             path = Path(save_directory, f"{prefix}-tokenizer.model" if prefix else "tokenizer.model")

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Which frames of a video are looked at. Counts and rates go in, frame indices come out.
 
-The rules are the authors': `segments` is `get_index` of the model cards (what the chat models are evaluated with);
+The rules are the original: `segments` is `get_index` of the model cards (what the chat models are evaluated with);
 `middle`, `rand` and `fps` are the modes of `get_frame_indices` of the training code (`internvl/train/dataset.py`).
 Rounding is numpy's, halves to even.
 
@@ -56,7 +56,7 @@ def middle_indices(total_frames: int, num_frames: int, *, fix_start: int | None 
     """The middle frame of each of `num_frames` parts, or with `fix_start` the frame that far into each part.
 
     A video with fewer frames gives each of them, and repeats the last choice. With `fix_start`, indices past the end
-    are possible, as they are with the authors.
+    are possible, as in the original code.
 
     >>> middle_indices(100, 4), middle_indices(3, 5)
     ([12, 37, 62, 87], [0, 1, 2, 2, 2])
@@ -70,7 +70,7 @@ def middle_indices(total_frames: int, num_frames: int, *, fix_start: int | None 
 def random_indices(total_frames: int, num_frames: int, rng: random.Random | None = None) -> list[int]:
     """A random frame of each of `num_frames` parts, never the last of a part; for training.
 
-    If some part has one frame only, a random choice among all frames, in order, as the authors fall back to.
+    If some part has one frame only, a random choice among all frames, in order, as in the original code.
     """
     generator = rng or random.Random()
     parts = _parts(total_frames, num_frames)

@@ -39,7 +39,7 @@ class GivenFrames:
         self.metadata = _described(len(frames), metadata)
 
     def frames(self, indices: Iterable[int]) -> Iterator[tuple[int, Any]]:
-        """`(index, picture)` of every index, each once and in ascending order."""
+        """`(index, image)` of every index, each once and in ascending order."""
         for index in sorted(set(indices)):
             yield index, self._frames[index]
 
@@ -57,9 +57,9 @@ class GivenFrames:
 
 
 class FolderFrames:
-    """A folder of frames, one a picture file; as the authors read it, in the order of the numbers in their names.
+    """A folder of frames, one an image file; in the order of the numbers in their names, as in the original code.
 
-    Raises `ValueError` if it holds no pictures.
+    Raises `ValueError` if it holds no images.
     """
 
     decoded = False
@@ -112,7 +112,7 @@ def _described(count: int, metadata: VideoMetadata | dict | None) -> TimedVideoM
 
 
 def frame_files(folder: str | os.PathLike) -> list[str]:
-    """The picture files of a folder, hidden ones aside, in the order of the numbers in their names.
+    """The image files of a folder, hidden ones aside, in the order of the numbers in their names.
 
     Raises `ValueError` if there is none.
     """
@@ -120,7 +120,7 @@ def frame_files(folder: str | os.PathLike) -> list[str]:
     names = [name for name in os.listdir(folder) if not name.startswith(".")]
     names = [name for name in names if os.path.splitext(name)[1].lower() in endings]
     if not names:
-        raise ValueError(f"the folder {os.fspath(folder)} holds no pictures: a frame is a file such as frame_1.jpg")
+        raise ValueError(f"the folder {os.fspath(folder)} holds no images: a frame is a file such as frame_1.jpg")
     return [os.path.join(folder, name) for name in sorted(names, key=_by_numbers)]
 
 
@@ -146,7 +146,7 @@ def open_video(video: Any, metadata: VideoMetadata | dict | None, max_pixels: in
 
 
 def is_frame(item: Any) -> bool:
-    """Whether something is a picture by itself."""
+    """Whether something is an image by itself."""
     return isinstance(item, Image.Image) or (isinstance(item, (np.ndarray, torch.Tensor)) and item.ndim == 3)
 
 

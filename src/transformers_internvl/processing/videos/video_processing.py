@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Videos to tiles: `InternVLVideoProcessor`.
 
-A video is a few frames, and a frame is a picture on one tile. Which frames is `frame_sampling`'s question, reading
-them `video_decoding`'s; the pixels are treated as those of pictures are (see `image_processing`). Frames are read,
+A video is a few frames, and a frame is an image on one tile. Which frames is `frame_sampling`'s question, reading
+them `video_decoding`'s; the pixels are treated as those of images are (see `image_processing`). Frames are read,
 resized and dropped one at a time.
 """
 
@@ -69,13 +69,13 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
     """Turns videos into one tile a frame, without torchvision.
 
     A video is a path, URL, data URI, base64 text or bytes (read with PyAV, the extra `video`); or its frames: a list
-    of PIL images or arrays, an array `[T, H, W, C]` or `[T, C, H, W]`, or the path of a folder of pictures, which are
+    of PIL images or arrays, an array `[T, H, W, C]` or `[T, C, H, W]`, or the path of a folder of images, which are
     taken in the order of the numbers in their names. Several videos are a list of these.
 
-    Encoded videos and folders are sampled: `num_frames` (8) by the authors' rule, or `fps` a second. Frames that are
+    Encoded videos and folders are sampled: `num_frames` (8) by the original rule, or `fps` a second. Frames that are
     given are taken as they are, unless the call itself asks for `num_frames`, `fps`, `bound`, `sampling` or
     `do_sample_frames=True`. With `do_sample_frames=False`, set or passed, every frame of any video is taken. A video
-    shorter than the request repeats frames, as the authors do; a folder gives each frame once.
+    shorter than the request repeats frames, as the original code does; a folder gives each frame once.
 
     Encoded frames are turned as the file asks for, as phones' files do. `fps` and `bound` follow the time stamps of
     the frames: where these are spaced unevenly, as in recordings of browsers, a second belongs to the frame that is
@@ -224,8 +224,8 @@ def _as_rgb(frame: Any, max_pixels: int | None) -> np.ndarray:
 def make_list_of_videos(videos: Any) -> list[Any]:
     """All videos in `videos`, in order: a flat list of paths, bytes, frame arrays and lists of frames.
 
-    As in stock, texts in a list are videos each; only in a list of lists of lists are the innermost texts the frames
-    of one video. Raises `ValueError` if there is no video, or something else.
+    As in transformers, texts in a list are videos each; only in a list of lists of lists are the innermost texts the
+    frames of one video. Raises `ValueError` if there is no video, or something else.
     """
     found = list(_flatten(videos, depth=0))
     if not found:

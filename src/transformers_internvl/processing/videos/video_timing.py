@@ -17,7 +17,7 @@ from transformers.video_utils import VideoMetadata
 
 
 class TimedVideoMetadata(VideoMetadata):
-    """Stock's description of a video, and when its frames are shown.
+    """Transformers' description of a video, and when its frames are shown.
 
     Attributes:
         frame_times: when each frame is shown first, in seconds from the first one on; None if frames are spaced
