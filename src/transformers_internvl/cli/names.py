@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..hub.checkpoint_files import check_files
 from .errors import UserError
 
 OWNER = "OpenGVLab"  # of the released checkpoints
@@ -38,9 +39,10 @@ def checkpoint(name: str, *, adapters: bool = False) -> str:
         adapters: whether a folder with an adapter and no model is accepted.
 
     Raises:
-        ValueError: it is neither; or an adapter where a whole model is needed.
+        ValueError: it is neither; an adapter where a whole model is needed; or its settings cannot be read.
     """
     if os.path.isdir(name):
+        check_files(name)
         if not adapters and is_adapter(name):
             raise ValueError(
                 f"{name} holds an adapter and no model of its own: merge it into its base first, with "

@@ -18,6 +18,7 @@ from transformers.processing_utils import ProcessingKwargs, TextKwargs, Unpack
 from ..hub.arguments import hub_arguments
 from .images.image_processing import NORMALIZE_TYPES
 from .images.pixels import naming, picture_pixels, rescale, to_levels
+from .images.settings import check_settings
 from .processor_files import ProcessorBase, check_tokenizer_files, chosen_options
 from .sources import open_image, unwrapped
 from .tokenizers.dual_encoder import CAPTION_PROMPT, InternVLDualEncoderTokenizer
@@ -144,7 +145,9 @@ class InternVLDualEncoderProcessor(ProcessorBase):
                 "`AutoImageProcessor.from_pretrained(..., backend=...)` gives."
             )
         return [
-            CLIPImageProcessorPil.from_dict(dict(image_settings), **image_options),
+            CLIPImageProcessorPil.from_dict(
+                check_settings(dict(image_settings), CLIPImageProcessorPil), **image_options
+            ),
             InternVLDualEncoderTokenizer.from_pretrained(path, **others),
         ]
 

@@ -15,6 +15,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils import logging
 
 from ..hub.arguments import find_file, hub_arguments
+from ..hub.checkpoint_files import check_files
 from ..hub.config_values import tokens_per_tile
 from ..hub.model_card import complete_upload
 from .chat_templates import TEMPLATES, find_chat_template, get_chat_template
@@ -55,6 +56,12 @@ _STOCK_PLACEHOLDER = '{%- set image_placeholder = "<IMG_CONTEXT>" %}'
 
 class ProcessorBase(ProcessorMixin):
     """What all processors of this package share."""
+
+    @classmethod
+    def get_processor_dict(cls, pretrained_model_name_or_path, **kwargs):
+        """As transformers', of files that were looked at."""
+        check_files(pretrained_model_name_or_path, kwargs.get("subfolder"))
+        return super().get_processor_dict(pretrained_model_name_or_path, **kwargs)
 
     def _upload_modified_files(self, working_dir: Any, repo_id: str, *args: Any, **kwargs: Any) -> Any:
         """As transformers'; what is pushed brings a filled model card."""

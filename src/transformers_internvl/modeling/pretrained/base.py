@@ -19,6 +19,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ...hub.arguments import hub_arguments
+from ...hub.checkpoint_files import check_files
 from ...hub.model_card import complete_upload
 from .loading import (
     check_indices,
@@ -90,6 +91,7 @@ class InternVLPreTrainedModel(PreTrainedModel):
         folder, wants_report = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
         subfolder = kwargs.get("subfolder") or ""
         kwargs = todays_arguments(cls, kwargs)
+        check_files(folder, subfolder)
         check_indices(folder, subfolder)
         kwargs = with_unconverted_modules(cls, folder, kwargs)
         with damaged_files_named(folder, subfolder):

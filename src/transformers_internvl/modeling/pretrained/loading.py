@@ -15,6 +15,9 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 from transformers.core_model_loading import WeightTransform
 
+_LARGEST_INDEX = 1 << 26  # bytes; that of a model with 36,000 weights has 4 million
+_MOST_FILES = 10_000
+
 
 @contextmanager
 def damaged_files_named(folder: Any, subfolder: str) -> Iterator[None]:
@@ -150,13 +153,18 @@ def weight_places(index: str | os.PathLike) -> dict[str, str]:
     """Which file holds which weight, as an index (`model.safetensors.index.json`) says.
 
     Raises:
-        ValueError: the file is no index, or names something that is not a file beside it.
+        ValueError: the file is no index, is too large, or names too many files, or what is no file beside it.
     """
+    size = Path(index).stat().st_size
+    if size > _LARGEST_INDEX:
+        raise ValueError(f"{os.fspath(index)} has {size} bytes, at most {_LARGEST_INDEX} are read.")
     try:
         places = dict(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"])
         names = set(places.values())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{os.fspath(index)} is not an index of weight files; download it again.") from error
+    if len(names) > _MOST_FILES:
+        raise ValueError(f"{os.fspath(index)} names {len(names)} files, at most {_MOST_FILES} are taken.")
     for name in names:
         if not isinstance(name, str) or name in ("", "..") or name != PurePosixPath(name).name or "\\" in name:
             raise ValueError(f"{os.fspath(index)} names {name!r:.100}, which is no file of its folder: not opened.")

@@ -26,6 +26,7 @@ from .pixels import (
     write_tiles,
 )
 from .resampling import Target, resize_by_torch, resize_like_pillow, writable, write_levels
+from .settings import check_settings
 from .tiling import check_limits, check_sizes, count_tiles, grid_tiles, select_grid, tile_boxes, tile_budget
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "check_pair",
     "check_pixels",
     "check_room",
+    "check_settings",
     "check_sizes",
     "check_square",
     "check_statistics",

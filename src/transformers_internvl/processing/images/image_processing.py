@@ -46,6 +46,7 @@ from .pixels import (
     to_levels,
     write_tiles,
 )
+from .settings import check_settings
 from .tiling import check_limits, grid_tiles, select_grid, tile_budget
 
 logger = logging.get_logger(__name__)
@@ -198,6 +199,11 @@ class InternVLImageProcessor(PilBackend):
     def __init__(self, **kwargs: Unpack[InternVLImageProcessorKwargs]):
         super().__init__(**kwargs)
         check_options(**{name: getattr(self, name) for name in ("size", "backend")})
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any], **kwargs: Any) -> Any:
+        """As transformers', of settings that were looked at."""
+        return super().from_dict(check_settings(settings, cls), **kwargs)
 
     def _standardize_kwargs(self, normalize_type: str | None = None, **kwargs) -> dict:
         check_pair(kwargs.get("size"))

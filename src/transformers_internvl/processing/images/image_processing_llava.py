@@ -16,6 +16,7 @@ from transformers.utils import TensorType
 
 from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
 from .pixels import check_square, check_statistics, naming, picture_pixels, picture_size, rescale, to_levels
+from .settings import check_settings
 
 
 class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
@@ -39,6 +40,11 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
 
     def __init__(self, **kwargs: Unpack[ImagesKwargs]):
         super().__init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any], **kwargs: Any) -> Any:
+        """As transformers', of settings that were looked at."""
+        return super().from_dict(check_settings(settings, cls), **kwargs)
 
     fetch_images = InternVLImageProcessor.fetch_images
 

@@ -132,6 +132,10 @@ def render_prompts(
     return prompts
 
 
+# What a template's own mistakes end in: jinja does not type them.
+_UNTYPED = (ArithmeticError, LookupError, AttributeError, RecursionError, TypeError, AssertionError)
+
+
 class _Renderer:
     """One call of transformers' renderer a conversation, with what is equal in all of them."""
 
@@ -147,7 +151,7 @@ class _Renderer:
                 rendered = self.render(
                     conversations=[messages], **{**self.extras, **extras}, **self.options, **variables
                 )
-            except (ArithmeticError, LookupError, AttributeError, RecursionError) as error:  # jinja does not type them
+            except _UNTYPED as error:
                 raise ValueError(f"The chat template does not end, or fails: {error!r:.200}") from error
         texts, generation = rendered[0], rendered[1]
         return Prompt(texts[0], generation=[tuple(span) for span in generation[0]] if generation else [])

@@ -44,6 +44,9 @@ def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrained
     """
     with _Reading(name_or_path):
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, (int, float)):
+        raise ValueError(f"`model_max_length` of {os.fspath(name_or_path)!r} must be a number, got {longest!r:.80}.")
     forget_call_settings(tokenizer)
     if type(tokenizer) is transformers.TokenizersBackend and "spare_pieces" in tokenizer.init_kwargs:
         return InternLM2Tokenizer.from_pretrained(name_or_path, **kwargs)  # -hf folders name transformers' class

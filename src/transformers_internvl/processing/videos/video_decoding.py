@@ -23,6 +23,8 @@ from .video_timing import TimedVideoMetadata, describe_timing, seconds_of, uprig
 # Formats (by their names in FFmpeg) whose index tells where the packets are, and when frames are shown.
 _INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
+_EDGES = 2**26  # pixels beyond the limit that a decoder may hold: those of up to 128 more lines and columns
+
 FORMATS = (
     "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,nut,mxf,wtv,ivf,gif,apng,webp,"
     "h264,hevc,vvc,av1,obu,m4v,mpegvideo,mpeg2video,mjpeg,dv,yuv4mpegpipe"
@@ -51,7 +53,8 @@ class VideoReader:
 
     Args:
         source: the video.
-        max_pixels: most pixels of a frame, as the file declares them before anything is decoded; None = any number.
+        max_pixels: most pixels of a frame, as the file declares them before anything is decoded, and as each frame
+            does; None = any number.
 
     Raises `ImportError` without PyAV, and `ValueError` if there is no readable video stream, no frame in it, or frames
     are too large.
@@ -60,11 +63,11 @@ class VideoReader:
     def __init__(self, source: Any, max_pixels: int | None = 2**28):
         self._av = _import_av()
         self._errors = (self._av.error.FFmpegError, EOFError)
+        self._max_pixels = max_pixels
         self._file = open_source(source) if isinstance(source, (str, os.PathLike, bytes)) else source
         self._container: Any = None
         try:
             self._reopen()
-            check_pixels(self._stream.width, self._stream.height, max_pixels)
             self.metadata = self._describe()
         except self._errors as error:
             self.close()
@@ -96,6 +99,7 @@ class VideoReader:
             raise ValueError(f"frames {wanted[0]} to {wanted[-1]} asked of a video with {len(self._stamps)} frames")
         try:
             for index, frame in self._seeking(wanted) if self._keys else self._counting(wanted):
+                check_pixels(frame.width, frame.height, self._max_pixels)
                 yield index, upright(frame.to_ndarray(format="rgb24"), _display_matrix(frame))
         except self._errors as error:
             raise ValueError(f"cannot be decoded (broken or cut off?): {error}") from error
@@ -110,6 +114,9 @@ class VideoReader:
         self._stream = self._container.streams.best("video") or self._container.streams.video[0]
         if not hasattr(self._stream, "width"):
             raise ValueError("has a video stream of no known codec")
+        check_pixels(self._stream.width, self._stream.height, self._max_pixels)
+        if self._max_pixels is not None:  # each frame may have a size of its own
+            self._stream.codec_context.options = {"max_pixels": str(max(0, self._max_pixels) + _EDGES)}
 
     def _describe(self) -> TimedVideoMetadata:
         """Find out how many frames there are and when they are shown, and decode the first."""

@@ -37,6 +37,7 @@ from ..images.pixels import (
     to_levels,
     write_tiles,
 )
+from ..images.settings import check_settings
 from .frame_sampling import SAMPLINGS, frame_indices
 from .video_frames import VideoFrames, is_frame, open_video
 
@@ -117,6 +118,11 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
         check_options(**{name: getattr(self, name) for name in ("size", "backend")})
         if self.sampling not in SAMPLINGS:
             raise ValueError(f"`sampling` is one of {list(SAMPLINGS)}, got {self.sampling!r}.")
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any], **kwargs: Any) -> Any:
+        """As transformers', of settings that were looked at."""
+        return super().from_dict(check_settings(settings, cls), **kwargs)
 
     def _standardize_kwargs(self, normalize_type: str | None = None, **kwargs) -> dict:
         check_pair(kwargs.get("size"))
