@@ -138,9 +138,9 @@ def test_video_cells(encoder, pictures):
     [
         ({"bytes": None, "path": None}, "neither `bytes` nor a `path`"),
         ({"bytes": b"", "path": ""}, "neither `bytes` nor a `path`"),
-        ({"url": "a.png"}, "should be a path, a picture or its bytes"),
-        (5, "should be a path, a picture or its bytes, got 5"),
-        ([[1, 2, 3]], "should be a path, a picture or its bytes, got 1"),
+        ({"url": "a.png"}, "should be a path, an image or its bytes"),
+        (5, "should be a path, an image or its bytes, got 5"),
+        ([[1, 2, 3]], "should be a path, an image or its bytes, got 1"),
     ],
 )
 def test_what_is_no_cell(cell, reason):

@@ -216,7 +216,7 @@ def test_what_trainers_refuse(tmp_path):
     state = PackLoader(packs, PackingCollator(), 1).state_dict()
     with pytest.raises(ValueError, match="max_tokens: 150 then, 151 now"):
         PackLoader(PackedDataset(data, 151, 12), PackingCollator(), 1).load_state_dict(state)
-    with pytest.raises(ValueError, match="ranks: 1 then, 2 now.*begin the epoch anew"):
+    with pytest.raises(ValueError, match="ranks: 1 then, 2 now.*begin the epoch again"):
         PackLoader(packs, PackingCollator(), 1, 0, 2).load_state_dict(state)
     with pytest.raises(ValueError, match="workers: 1 then, 2 now"):
         PackLoader(packs, PackingCollator(), 1, num_workers=2).load_state_dict(state)

@@ -153,7 +153,7 @@ def test_what_needs_something_else_is_refused_without_it(name, folder, monkeypat
     [
         (LORA, {"patch_dropout": 0.5}, "`patch_dropout` does nothing .* needs all patches"),
         ("internvl2.5-8b-mpo", {"loss_reduction": "square"}, "`loss_reduction` does nothing for objective 'mpo'"),
-        ("internvl-14b-contrastive", {"max_tiles": 4}, "pictures of pairs are not cut"),
+        ("internvl-14b-contrastive", {"max_tiles": 4}, "images of pairs are not split"),
         ("internvl-14b-generative", {"loss_reduction": "square"}, "no weights of tokens"),
         ("internvl-14b-generative", {"mixing": "root"}, "not drawn by sets"),
         (

@@ -433,7 +433,7 @@ def test_pairs_of_rows():
     for change in ({"repeat": 2.0}, {"augment": True}):
         with pytest.raises(ValueError, match="Set 'y': pairs are neither repeated nor augmented"):
             PairRows([DataSet("x", TableRows("x", rows[:2])), DataSet("y", TableRows("y", rows), **change)], policy)
-    with pytest.raises(ValueError, match="No pair of a picture and a caption is left"):
+    with pytest.raises(ValueError, match="No pair of an image and a caption is left"):
         PairRows([DataSet("x", TableRows("x", rows[3:4]))], SkipPolicy(1))
 
 

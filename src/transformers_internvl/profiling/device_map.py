@@ -2,7 +2,7 @@
 """Which part of a chat model goes on which device, by all the memory that it needs there.
 
 `device_map="auto"` counts weights. Here the cache and the tensors of the forward pass count, too, so the device that
-holds the tower, which needs room for a chunk of tiles, gets less of the language model: what the authors'
+holds the tower, which needs room for a chunk of tiles, gets less of the language model: what the original
 `split_model` does with a table of model names. Parts stay in the order in which they run, each device takes a stretch
 of them, and the fullest device is as empty as can be.
 """

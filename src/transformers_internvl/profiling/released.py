@@ -52,7 +52,7 @@ class LanguageModelShape:
     """What decides the size of a language model.
 
     Attributes:
-        architecture: the name of its class, as in the authors' configs.
+        architecture: the name of its class, as in the original configs.
         vocab_size: rows of its embeddings in the releases.
         shape: width, width of the MLP, layers, heads, key-value heads.
         other: further fields, which only some have.

@@ -86,7 +86,7 @@ def _check_found(model: Any, name: str) -> None:
     if missing:
         raise ValueError(
             f"{name} has no weights for {len(missing)} of the {len(wanted)} tensors of its adapter, such as "
-            f"{missing[0]}: it was made for another model, or on the authors' code, of which `internvl surgery "
+            f"{missing[0]}: it was made for another model, or on the original code, of which `internvl surgery "
             "convert-lora` makes one for this package."
         )
 

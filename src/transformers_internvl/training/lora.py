@@ -1,12 +1,12 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""LoRA (arXiv:2106.09685) on the modules that the authors adapt, and on no others.
+"""LoRA (arXiv:2106.09685) on the modules that the original code adapts, and on no others.
 
     model = get_peft_model(model, lora_config("llm", model, r=16))
 
 peft's own shorthands are wrong here: `target_modules=["q_proj", ...]` also hits the tower, whose layers bear the same
 names, and `"all-linear"` the tower and the projector. The presets name whole paths.
 
-Source: `wrap_llm_lora` and `wrap_backbone_lora` of `modeling_internvl_chat.py` in the authors' repository. They adapt
+Source: `wrap_llm_lora` and `wrap_backbone_lora` of `modeling_internvl_chat.py` in the original repository. They adapt
 fused `wqkv` (InternLM2) and `qkv` (tower); here these are three layers each, with an adapter each.
 """
 
@@ -52,7 +52,7 @@ def lora_config(
     experts: bool = False,
     **kwargs: Any,
 ) -> "LoraConfig":
-    """The authors' adapters as a peft configuration.
+    """The original adapters as a peft configuration.
 
     Args:
         preset: `"llm"`: attention and MLP of every block of the language model. `"vision"`: the same of the tower.
@@ -60,12 +60,12 @@ def lora_config(
             trains the projector whole.
         model: the model that the adapters are for; with it, a preset that would adapt nothing, or a name in
             `modules_to_save` that is no module's, is an error at once.
-        r: rank. The authors take 16, and 128 to learn a task's style.
-        alpha: numerator of the adapters' scale; None: `2 * r`, as the authors have it.
+        r: rank. The original runs take 16, and 128 to learn a task's style.
+        alpha: numerator of the adapters' scale; None: `2 * r`, as in the original code.
         dropout: on the adapters' inputs.
         experts: whether the experts of a mixture of experts get adapters, too. Needs `dropout=0`: peft has none there.
         **kwargs: of `peft.LoraConfig`, such as `use_dora` or `init_lora_weights`. With `model`, `modules_to_save` and
-            `exclude_modules` may have the authors' names, too: `modules_to_save=["mlp1"]`.
+            `exclude_modules` may have the original names, too: `modules_to_save=["mlp1"]`.
 
     Returns:
         A `peft.LoraConfig` with `task_type="CAUSAL_LM"`.
@@ -95,7 +95,7 @@ def lora_config(
 
 
 def in_own_names(config: "PeftConfig", model: nn.Module) -> "PeftConfig":
-    """A peft configuration that names modules as the authors do (`wqkv`, `mlp1`), with this model's names.
+    """A peft configuration that names modules as the original code does (`wqkv`, `mlp1`), with this model's names.
 
     `target_modules`, `exclude_modules` and `modules_to_save` are read, where they are lists. What is one layer there
     may be several here (`wqkv`), each of which gets an adapter. Names that the model has stay.

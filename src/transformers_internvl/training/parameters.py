@@ -6,14 +6,14 @@
     print(trainable_table(model))
 
 Freezing says which parameters get gradients. Modes stay as they are: a frozen tower in training mode still drops paths
-if its config says so, as in the authors' scripts.
+if its config says so, as in the original scripts.
 
 Parameter groups of the optimizer: no decay of norms and biases, learning rates by part and by depth.
 
     optimizer = torch.optim.AdamW(parameter_groups(model, 1e-5, 0.05, layer_decay={"vision": 0.9}))
     Trainer(model, arguments, optimizers=(optimizer, None), ...)
 
-Source: `internvl_g/internvl/train/trainer_monkey_patch.py` of the authors' repository, after BEiT (arXiv:2106.08254).
+Source: `internvl_g/internvl/train/trainer_monkey_patch.py` of the original repository, after BEiT (arXiv:2106.08254).
 
 How much of a tower trains under a head, at which rates, and on which share of the data.
 
@@ -25,7 +25,7 @@ The papers judge InternViT by what a head makes of it (arXiv:2312.14238, section
 | `head` | the head alone, a deep one: UperNet and the pyramid before it |
 | `full` | everything: rates decay towards the first layers, `drop_path_rate` is in the config |
 
-Source: `segmentation/mmcv_custom/layer_decay_optimizer_constructor.py` of the authors' repository.
+Source: `segmentation/mmcv_custom/layer_decay_optimizer_constructor.py` of the original repository.
 """
 
 import re
@@ -279,7 +279,7 @@ def layer_decay_groups(
     the class token are free of weight decay. Parameters without gradients are left out.
 
     Returns:
-        Groups as of [`parameter_groups`], by which they are made.
+        Groups of [`parameter_groups`].
     """
     _towers(model)  # there is one
     trained = {part_of(name) for name, parameter in model.named_parameters() if parameter.requires_grad}

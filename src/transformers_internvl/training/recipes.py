@@ -4,13 +4,13 @@
 Where a shell leaves the tile limit to its default, it is 12. Stochastic depth is set as the shells set it, also where
 the tower is frozen: there it still acts on the tower's branches.
 
-How the authors trained each model: a table, and what it takes to run one of its rows.
+How each model was trained: a table, and what it takes to run one of its rows.
 
     recipe = get_recipe("internvl2.5-8b-lora", learning_rate=2e-5)
     model = recipe.apply(model)                       # what trains, stochastic depth, loss weights, adapters
     Trainer(model, recipe.to_training_arguments("out", per_device_train_batch_size=4), ...)
 
-The numbers are those of the authors' shells (`internvl_chat/shell`, `internvl_chat_gpt_oss/shell`,
+The numbers are those of the original shells (`internvl_chat/shell`, `internvl_chat_gpt_oss/shell`,
 `internvl_chat_llava/scripts_internvl`, `internvl_g/shell`), which agree with the papers' tables; of stages without
 shells, the papers' (arXiv:2312.14238, tables 20 and 21).
 """
@@ -99,7 +99,7 @@ _TABLE: list[tuple[str, str, str, tuple[str, ...], float, float, float, float, i
     ("mini-internvl", "1b 2b 4b", "medical", ALL, 1e-5, .01, .03, .1, 8192, 12, 64, {**_PACKED, **_steps(2200)}),
     ("mini-internvl", "1b 2b 4b", "remote", ALL, 1e-5, .01, .03, .1, 8192, 12, 64, {**_PACKED, **_steps(2500)}),
 
-    # InternVL 2.5 (arXiv:2412.05271, table 3). 100000 steps are the shells' upper bound, the authors stopped by hand.
+    # InternVL 2.5 (arXiv:2412.05271, table 3). 100000 steps are the maximum: original runs were stopped by hand.
     ("internvl2.5", "1b 2b 4b", "stage1", PROJECTOR, 2e-4, .01, 100, 0., 16384, 12, 512,
      {**_PACKED, **_steps(100000)}),
     ("internvl2.5", "8b 26b 38b 78b", "stage1", PROJECTOR, 2e-4, .05, 100, 0., 16384, 12, 512,

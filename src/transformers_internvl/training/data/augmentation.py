@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Random JPEG: pictures of the web are compressed, so that those of training should be (InternVL 2.5 report, 3.4).
+"""Random JPEG: images of the web are compressed, so that those of training should be (InternVL 2.5 report, 3.4).
 
 Every tile, the thumbnail too, is written as JPEG with a quality drawn from 75 to 100 and read again, before its levels
 are scaled and shifted. Videos are left as they are.
@@ -44,7 +44,7 @@ class RandomJpeg:
             getattr(plain, name) if options.get(name) is None else options[name]
             for name in ("do_rescale", "do_normalize", "rescale_factor", "image_mean", "image_std")
         )
-        # Whatever white is in the pictures, 255 in the tiles.
+        # Whatever white is in the images, 255 in the tiles.
         levels = {**options, "do_rescale": True, "rescale_factor": 1.0, "do_normalize": False, "return_tensors": "pt"}
         outputs = plain(images, **levels)
         tiles = torch.stack([self._degraded(tile) for tile in outputs["pixel_values"]])  # (T, 3, S, S) uint8

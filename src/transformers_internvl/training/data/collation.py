@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Samples to batches: packed into one sequence, or padded to rows.
 
-A packed batch is isolated by nothing but its positions, which begin anew with every sample, and by the missing
+A packed batch is isolated by nothing but its positions, which begin at 0 with every sample, and by the missing
 attention mask: that is what transformers looks at on every attention backend, and flash attention takes one row only.
 
       input_ids      a a a a a b b b c c c c 0 0
@@ -81,11 +81,11 @@ class PackingCollator:
             number of labels, which is right with `"token"` or None.
         pad_token_id: fills up to `pad_to_tokens`.
         pad_to_tokens: pad to this length; padding tokens have position 0, no label and weight 0.
-        pad_to_tiles: pad with empty tiles of flag 0 (`strict_mode` of the authors).
+        pad_to_tiles: pad with empty tiles of flag 0 (the original `strict_mode`).
         return_statistics: add `statistics` (samples, padding tokens, tiles of flag 0) and `cu_seqlens`, where samples
             begin and the last one ends, padding being one. They are for logs: models do not take them.
 
-    Calling it with packs, lists of samples as of `take_piece` or of the encoder, or with samples (None where one was
+    Calling it with packs, lists of samples of `take_piece` or of the encoder, or with samples (None where one was
     left out), gives `input_ids`,
     `labels`, `position_ids` `(1, L)` int64, `loss_weight` `(1, L)` float32, and if there are tiles `pixel_values`
     `(T, 3, S, S)` and `image_flags` `(T,)`.

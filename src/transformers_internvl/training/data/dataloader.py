@@ -103,7 +103,7 @@ class TrainingLoader(ABC):
 
     @abstractmethod
     def _read(self) -> Iterator[tuple[Batch | None, Any]]:
-        """The batches from here on, each with what `_note` is told when it has been given away."""
+        """The batches from here on, each with the argument of `_note` for when it has been given away."""
 
     @abstractmethod
     def _note(self, place: Any) -> None:
@@ -240,7 +240,7 @@ class PackLoader(TrainingLoader):
         return len(self.data.data)
 
     def batches_per_epoch(self) -> int:
-        """Reckoned from a few samples."""
+        """Estimated from a few samples."""
         share = math.ceil(self.entries / (self.ranks * self._workers))
         packs = self._workers * math.ceil(share * self.data.packs_per_entry())
         return math.ceil(packs / self.batch_size)

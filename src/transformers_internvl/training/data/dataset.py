@@ -31,7 +31,7 @@ from .samples import Sample, SampleEncoder
 from .sampling import Mixing, Mixture, MixtureStream, refuse_changes
 from .urls import Fetched, UrlRules, url_rules
 
-# What a file, a picture or a template can be wrong with. Anything else is a fault of the program and stops it.
+# What a file, an image or a template can be wrong with. Anything else is a fault of the program and stops it.
 _DATA_ERRORS = (ValueError, OSError, TemplateError)
 
 
@@ -43,7 +43,7 @@ class ChatDataset(Dataset):
         encoder: turns conversations into samples.
         mixing: `"size"` or `"root"`; see `Mixture`.
         seed: of the order, the repeated parts, JPEG qualities and frames.
-        num_frames: fewest and most frames of a video, drawn for each; the authors' are 8 and 32.
+        num_frames: fewest and most frames of a video, drawn for each; the original ones are 8 and 32.
         policy: what happens to samples that cannot be used; None raises. A sample that is left out is None, which
             collators pass over.
         allow_urls: whether `http(s)` URLs that rows name are fetched, from public addresses; or by which
@@ -82,7 +82,7 @@ class ChatDataset(Dataset):
         self.epoch = epoch
 
     def use_features(self, store: FeatureStore | None) -> None:
-        """From now on give tiles by name, for a [`FeatureCollator`], and pass over pictures that were encoded before.
+        """From now on give tiles by name, for a [`FeatureCollator`], and pass over images that were encoded before.
 
         Args:
             store: where features are kept; None = give pixels again.
@@ -93,7 +93,7 @@ class ChatDataset(Dataset):
         augmented = [part.name for part in self.sets if part.augment]
         if store is not None and augmented:
             raise ValueError(
-                f"Features cannot be kept of pictures that are augmented, as those of {', '.join(augmented)} are: set "
+                f"Features cannot be kept of images that are augmented, as those of {', '.join(augmented)} are: set "
                 '`augment=False` (in a meta file `"data_augment": false`), or train without the feature cache.'
             )
         self.features = store

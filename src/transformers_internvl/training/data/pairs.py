@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Picture-caption rows to inputs of InternVL-14B's two stages of training.
 
-    rows = [{"image": picture, "caption": "a red panda"}, ...]
+    rows = [{"image": image, "caption": "a red panda"}, ...]
 
     ContrastiveCollator(processor)(rows)     stage 1: InternVLDualEncoderModel compares them
     PretrainingCollator(processor)(rows)     stage 2: InternVLDualEncoderForPreTraining matches, compares and captions
@@ -13,7 +13,7 @@ only here. Ranks must bring batches of one size: `dataloader_drop_last=True`.
 
 Shape letters: B pairs, L text positions.
 
-Source: arXiv:2312.14238, section 3.3; `internvl_g/internvl/train/dataset.py` of the authors' repository.
+Source: arXiv:2312.14238, section 3.3; `internvl_g/internvl/train/dataset.py` of the original repository.
 
 The end of InternVL-C's training: larger images, and whole ones (arXiv:2312.14238, section 3.3: 196 to 224 pixels).
 
@@ -38,13 +38,13 @@ Row = dict[str, Any]
 
 
 class ContrastiveCollator:
-    """Stage 1: pictures, and `summarize:` with their captions.
+    """Stage 1: images, and `summarize:` with their captions.
 
     Args:
         processor: [`InternVLDualEncoderProcessor`].
         mode: `"InternVL-C"` (stage 1) or `"InternVL-G"`, whose image vectors are compared.
         augment: what happens to a row's image before the processor sees it, such as a random crop.
-        truncation: cut captions that are too long, as the authors do. Without it they are an error.
+        truncation: cut captions that are too long, as in the original code. Without it they are an error.
         max_length: tokens of a text at most; None: the tokenizer's 80.
         image_column, caption_column: where a row holds them.
 
@@ -134,7 +134,7 @@ class ContrastiveCollator:
 
 
 class PretrainingCollator(ContrastiveCollator):
-    """Stage 2: pictures, and their captions in three ways, all padded to one length.
+    """Stage 2: images, and their captions in three ways, all padded to one length.
 
     `input_ids` is `English caption:` and the caption, tokenized apart, so that it reads on as `generate` does;
     `labels` are -100 at the prompt and at padding. `summarize_input_ids` is `summarize:` and the caption,
@@ -143,9 +143,9 @@ class PretrainingCollator(ContrastiveCollator):
 
     Args:
         prompt: of the captions; the model card's is `English caption:`.
-        label_prompt_end: the last token of the prompt is a label, too, as in the authors' code. It is always the same
+        label_prompt_end: the last token of the prompt is a label, too, as in the original code. It is always the same
             token, and nothing is learned from it.
-        Everything else as of [`ContrastiveCollator`], which see for what is raised.
+        Everything else as for [`ContrastiveCollator`], which see for what is raised.
     """
 
     def __init__(self, processor: Any, prompt: str = CAPTION_PROMPT, label_prompt_end: bool = False, **options: Any):
@@ -174,13 +174,13 @@ class PretrainingCollator(ContrastiveCollator):
 
 
 def show_whole_images(model: Any, image_size: int, optimizer: torch.optim.Optimizer | None = None) -> None:
-    """Fit the tower's position table to larger images for good, and end the patch masking.
+    """Fit the tower's position table to larger images permanently, and end the patch masking.
 
     Args:
         model: [`InternVLDualEncoderModel`] or its vision half, not yet wrapped for several ranks.
         image_size: side of the images in pixels from now on; the processor must give that size.
         optimizer: one that trains the model and goes on. The table is a new parameter: it takes the old one's place
-            in its group, and its moments begin anew. All others keep theirs.
+            in its group, and its moments begin at 0. All others keep theirs.
 
     Raises:
         ValueError: a size that no whole number of patches fits, a model without a tower, or an optimizer that does

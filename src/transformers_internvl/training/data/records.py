@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Data sets on disk: the authors' meta JSON, JSONL files that are read line by line, tables of `datasets`.
+"""Data sets on disk: the original meta JSON, JSONL files that are read line by line, tables of `datasets`.
 
 A meta file names the sets of a training run:
 
@@ -55,9 +55,9 @@ class DataSet:
     Attributes:
         name: shown in reports.
         rows: its samples.
-        repeat: how often an epoch goes through it, in (0, 4]; a fraction is a random part, drawn anew every epoch.
+        repeat: how often an epoch goes through it, in (0, 4]; a fraction is a random part, drawn again every epoch.
         augment: whether images are degraded by random JPEG; videos never are.
-        max_patches: most tiles of a sample's images; None = the processor's.
+        max_patches: maximum number of tiles of a sample; None = the processor's.
     """
 
     name: str
@@ -147,7 +147,7 @@ def _check_lines(path: str) -> None:
     if spans_lines or first.startswith("[{"):
         raise ValueError(
             f"{path} holds JSON over several lines, or one list: a .jsonl file has one object a line, without a list "
-            "around them. Write it anew, such as by `jq -c '.[]' FILE` (of a list) or `jq -c . FILE` (of objects)."
+            "around them. Rewrite it, such as by `jq -c '.[]' FILE` (of a list) or `jq -c . FILE` (of objects)."
         )
 
 
@@ -179,7 +179,7 @@ class TableRows:
         """A row as it is in the table.
 
         Raises:
-            UnusableSample: a cell cannot be read, such as a broken picture in a column that is decoded.
+            UnusableSample: a cell cannot be read, such as a broken image in a column that is decoded.
         """
         try:
             return self.table[int(index)]
@@ -188,7 +188,7 @@ class TableRows:
 
 
 def read_meta(path: str | os.PathLike) -> list[DataSet]:
-    """The sets of a meta file. Paths in it are relative to the working directory, as with the authors.
+    """The sets of a meta file. Paths in it are relative to the working directory, as in the original code.
 
     Raises:
         ValueError: it is no meta file; the message names file, set and key.

@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """One line of training data, checked: what it says, and what is wrong with it.
 
-The fields are the authors' (their page "Chat Data Format", and `internvl_chat_mpo.py` for preferences), or the columns
-of `datasets` that trainers know:
+The fields are the original ones (the page "Chat Data Format", and `internvl_chat_mpo.py` for preferences), or the
+columns of `datasets` that trainers know:
 
 | kind         | fields                                                                                  |
 |--------------|-----------------------------------------------------------------------------------------|
@@ -15,7 +15,7 @@ of `datasets` that trainers know:
 | preference   | `question`, `chosen`, `rejected`; `image`, `system_prompt`                                 |
 | messages     | `messages` as for `apply_chat_template`; `images`, `videos`                                |
 
-In place of a path there may be a picture, the bytes of a file, or the cell of a table, `{"bytes": ..., "path": ...}`.
+In place of a path there may be an image, the bytes of a file, or the cell of a table, `{"bytes": ..., "path": ...}`.
 """
 
 import json
@@ -43,7 +43,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "system_prompt": (str,),
     "clip": (list, tuple),
 }
-# What a picture, a video or a frame may be, beside lists of frames.
+# What an image, a video or a frame may be, beside lists of frames.
 _MEDIA_TYPES = (str, os.PathLike, bytes, Image.Image, np.ndarray, torch.Tensor)
 _BOX = re.compile(r"<box>(.*?)</box>", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -71,7 +71,7 @@ class Row:
 
     Attributes:
         where: file and line, or data set and row.
-        images, videos: paths below the root, bytes of files, or pictures and frames themselves.
+        images, videos: paths below the root, bytes of files, or images and frames themselves.
         clip: the part of the video in seconds; None = all of it.
         sizes: `(width, height)` of each image, if the row tells.
     """
@@ -85,7 +85,7 @@ class Row:
 
 @dataclass(frozen=True)
 class ConversationRow(Row):
-    """Turns in the authors' form. `kind` is a row of the table above."""
+    """Turns in the original form. `kind` is a row of the table above."""
 
     turns: list[dict[str, Any]] = field(default_factory=list)
 
@@ -120,7 +120,7 @@ class PreferenceRow(Row):
     kind = "preference"
 
     def turns_with(self, answer: str) -> list[dict[str, str]]:
-        """The conversation that ends with `answer` (`self.chosen` or `self.rejected`), in the authors' form."""
+        """The conversation that ends with `answer` (`self.chosen` or `self.rejected`), in the original form."""
         system = [] if self.system_prompt is None else [{"from": "system", "value": self.system_prompt}]
         return [*system, {"from": "human", "value": self.question}, {"from": "gpt", "value": answer}]
 
@@ -176,7 +176,7 @@ def _media(data: dict[str, Any], check: Any, root: str) -> dict[str, Any]:
         items = data.get(several, data.get(one, []))
         items = items if isinstance(items, (list, tuple)) and several in data or isinstance(items, list) else [items]
         if len(items) == 1 and isinstance(items[0], str) and not items[0] and several not in data:
-            items = []  # a text, as the authors read it
+            items = []  # a text, as the original code reads it
         found[several] = tuple(_medium(item, one, root, check) for item in items)
     if "clip" in data:
         clip = data["clip"]
@@ -195,7 +195,7 @@ def _media(data: dict[str, Any], check: Any, root: str) -> dict[str, Any]:
 
 
 def _medium(item: Any, name: str, root: str, check: Any) -> Any:
-    """A picture or a video of a row: paths below the root, the cell of a table as what it holds, frames one by one."""
+    """An image or a video of a row: paths below the root, the cell of a table as what it holds, frames one by one."""
     try:
         item = unwrapped(item)
     except ValueError as error:
@@ -203,12 +203,12 @@ def _medium(item: Any, name: str, root: str, check: Any) -> Any:
     check(item is not None and not (isinstance(item, str) and not item), f"`{name}` is empty")
     if isinstance(item, (list, tuple)):
         return [_medium(frame, name, root, check) for frame in item]
-    check(isinstance(item, _MEDIA_TYPES), f"`{name}` should be a path, a picture or its bytes, got {item!r:.80}")
+    check(isinstance(item, _MEDIA_TYPES), f"`{name}` should be a path, an image or its bytes, got {item!r:.80}")
     return _below(root, item) if isinstance(item, str) else item
 
 
 def read_medium(item: Any, name: str, root: str, where: str) -> Any:
-    """A picture or video as a row has it, with its path below the root; see the table above.
+    """An image or video as a row has it, with its path below the root; see the table above.
 
     Args:
         item: what the row holds.

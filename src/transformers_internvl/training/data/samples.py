@@ -2,16 +2,16 @@
 """A conversation becomes a sample: ids, labels where the assistant wrote, tiles.
 
 What is supervised is what the chat template marks with `{% generation %}`: an answer and its end token. The ids and
-labels are those of the authors' preprocess functions (`internvl/train/dataset.py`), without their mistakes: they
+labels are those of the original preprocess functions (`internvl/train/dataset.py`), without their mistakes: they
 search for the answers by tokenizing pieces of the prompt, and where a piece comes out at another length than within
 the whole they ignore the sample.
 
 Thinking of GPT-OSS is a turn of its own, in the analysis channel, supervised like the answer. It may be given as a
-message's `thinking` (or `reasoning_content`) or, as in the authors' data, within `<think>` and `</think>` in front of
+message's `thinking` (or `reasoning_content`) or, as in the original data, within `<think>` and `</think>` in front of
 the answer (their `preprocess_internvl3_5_gpt_oss_with_think`).
 
 Text stays text: of all special tokens the data may write those of regions (`<ref>`, `<box>`, ...) and those that the
-user added to the vocabulary, and the authors' `conversations` may write `<image>` and `<video>`. Others, which mark
+user added to the vocabulary, and the original `conversations` may write `<image>` and `<video>`. Others, which mark
 turns and images, are written as plain text, unless `text_tokens` says otherwise.
 
 Shape letters: L tokens, T tiles, S tile side.
@@ -41,7 +41,7 @@ from ...processing.tokenizers.released_tokens import user_tokens
 Turn = dict[str, Any]
 Sample = dict[str, torch.Tensor]
 
-# `from` of the authors' conversations -> role. `pretrain` belongs to texts without turns.
+# `from` of the original conversations -> role. `pretrain` belongs to texts without turns.
 ROLES = {
     "system": "system",
     "human": "user",
@@ -50,7 +50,7 @@ ROLES = {
     "function": "tool",
     "tool": "tool",
 }
-# What the authors' functions do to the turns of their older templates before they write the prompt.
+# What the original functions do to the turns of their older templates before they write the prompt.
 STRIPS_TURNS = ("internlm2-chat",)
 DROPS_FIRST_ANSWER = ("internvl_zh", "vicuna_v1", "Hermes-2", "internlm2-chat", "phi3-chat")
 
@@ -65,15 +65,15 @@ class SampleEncoder:
     Attributes:
         processor: its tokenizer must be one of the `tokenizers` library.
         chat_template: another template than the processor's, as text or by name.
-        max_length: most tokens of a sample; None = any number.
-        too_long: what happens beyond that: `"raise"`, or `"cut"` off the end as the authors do. A cut that would go
-            through an image raises all the same.
+        max_length: maximum number of tokens of a sample; None = any number.
+        too_long: what happens beyond that: `"raise"`, or `"cut"` off the end, as in the original code. A cut that
+            would go through an image raises all the same.
         text_tokens: which special tokens texts may write: `"added"`, those of regions and those that the user added
-            (`user_tokens`); `"regions"`, these alone; `"all"`, as the authors do; or a list, those of regions and
-            these.
+            (`user_tokens`); `"regions"`, these alone; `"all"`, as in the original code; or a list, those of
+            regions and these.
         trust_text: the same as `text_tokens="all"`.
-        frame_label: what stands before each frame of a video; the authors train with `"Frame-{}: "`.
-        share_tile_budget: whether the images of a sample share `max_patches`, as in the authors' training.
+        frame_label: what stands before each frame of a video; the original training has `"Frame-{}: "`.
+        share_tile_budget: whether the images of a sample share `max_patches`, as in the original training.
 
     Each method returns `input_ids`, `labels` (-100 = not supervised) and `attention_mask` `(L,)`, int64, and if there
     are images or videos `pixel_values` `(T, 3, S, S)` float32 and `num_patches`, the tiles of each image, `(images,)`.
@@ -151,7 +151,7 @@ class SampleEncoder:
     def turns(
         self, turns: list[Turn], images: Sequence[Any] = (), videos: Sequence[Any] = (), **options: Any
     ) -> Sample:
-        """A conversation in the authors' form.
+        """A conversation in the original form.
 
         Args:
             turns: `{"from": "human" | "gpt" | "system", "value": text}`; `<image>` and `<video>` of human turns stand
@@ -171,7 +171,7 @@ class SampleEncoder:
     def pretraining(
         self, turns: list[Turn], images: Sequence[Any] = (), videos: Sequence[Any] = (), **options: Any
     ) -> Sample:
-        """A text without roles, as the authors' `preprocess_pretrain` has it: all of it is supervised but the images.
+        """A text without roles, as the original `preprocess_pretrain` has it: all of it is supervised but the images.
 
         Args:
             turns: the values of all are joined as they are.
@@ -275,7 +275,7 @@ class SampleEncoder:
         """Which tokens are supervised, `(L,)` bool.
 
         A line break follows the end token of most templates, and a tokenizer with a dummy prefix writes that prefix
-        first. The authors ignore the last token of the turn only, so the prefix is learned, as it is at inference.
+        first. The original code ignores the last token of the turn only. So the prefix is learned, as in inference.
         """
         mask = torch.tensor(assistant_mask, dtype=torch.bool)
         row = TEMPLATES.get(self._template_name() or "")

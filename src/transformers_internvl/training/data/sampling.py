@@ -2,7 +2,7 @@
 """Which sample comes when: repeat factors, mixing of sets, shares of ranks and workers, resuming.
 
 An epoch is a list of entries `(set, sample)`, fixed by seed and epoch number alone. A set with repeat factor r enters
-with all of its samples floor(r) times, and with a random part of them, drawn anew every epoch, once more. Each share
+with all of its samples floor(r) times, and with a random part of them, drawn again every epoch, once more. Each share
 of a rank and worker takes every n-th entry; together they are the epoch, none lost and none twice.
 """
 
@@ -146,7 +146,7 @@ def refuse_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         listed = "; ".join(f"{key}: {then.get(key)} then, {now[key]} now" for key in changed)
         raise ValueError(
             f"The data cannot be taken up in mid-epoch, since it changed ({listed}). Use the same data, seed, "
-            "number of ranks and workers, or begin the epoch anew (in training arguments: `ignore_data_skip=True`)."
+            "number of ranks and workers, or begin the epoch again (in training arguments: `ignore_data_skip=True`)."
         )
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""URLs in training data. Data come from strangers: what they name is fetched only where the user allows it.
+"""URLs in training data. Data are untrusted: what they name is fetched only where the user allows it.
 
 Then the rules are those of `internvl serve`: public addresses, and hosts that the user names; so many bytes a sample,
 within so many seconds.
@@ -24,7 +24,7 @@ class UrlRules:
     """What the URLs of a sample may cost, and where they may lead.
 
     Attributes:
-        bytes: most bytes of its pictures and videos together.
+        bytes: maximum number of bytes of its images and videos together.
         seconds: longest time to fetch them all, redirections included.
         hosts: that are fetched from whatever their address is, such as `localhost` or a store in one's own network.
     """
@@ -76,7 +76,7 @@ class Fetched:
         return {key: self.medium(value) if key in keys else value for key, value in item.items()}
 
     def medium(self, item: Any) -> Any:
-        """A picture or video, a list of frames, or the cell of a table, without URLs. Errors as of [`Fetched.row`]."""
+        """An image or video, a list of frames, or the cell of a table, without URLs. Errors as for [`Fetched.row`]."""
         if isinstance(item, (list, tuple)):
             return [self.medium(each) for each in item]
         if isinstance(item, dict):

@@ -15,7 +15,7 @@ models (4.6 times for the 1B, 2.1 times for the 26B), as large for the 8B, a qua
 in bfloat16 it is 0.46 MB a tile for the 1B, 2.1 MB for the 8B.
 
     data loader's workers                                           the training process
-    dataset:   pictures -> names of tiles, and the unknown tiles
+    dataset:   images -> names of tiles, and the unknown tiles
     collator:  names -> features from disk, and the unknown tiles   encode_new: tower and projector for these, kept
 
 Shape letters: T tiles of a batch, K of them in the cache, n image tokens of a tile, D width of the language model.
@@ -61,7 +61,7 @@ class FeatureCache:
             weights and settings. So may the processes of a run.
         model: with frozen tower and projector, wrapped by peft or not.
         autocast: the dtype that the model is run in under autocast, if it is.
-        max_bytes: most bytes of features in `folder`; None = as many as the disk has.
+        max_bytes: maximum number of bytes of features in `folder`; None = as many as the disk has.
 
     Raises:
         ValueError: tower or projector train, or drop something at random in training; weights are sharded over ranks
@@ -241,7 +241,7 @@ class FeatureCollator:
         if vanished:
             raise ValueError(
                 f"The features of {len(vanished)} tiles, the first {vanished[0]}, have vanished from "
-                f"{self.store.folder} since their pictures were passed over: do not delete them while training."
+                f"{self.store.folder} since their images were passed over: do not delete them while training."
             )
         fields: dict[str, torch.Tensor] = {}
         if cached:
@@ -255,7 +255,7 @@ class FeatureCollator:
 
 
 def name_tiles(processor: Any, store: FeatureStore) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
-    """Let a processor give tiles by name, and pass over pictures that were encoded before.
+    """Let a processor give tiles by name, and pass over images that were encoded before.
 
     Args:
         processor: changed; of one sample, whose images and videos it will be called with.

@@ -97,7 +97,7 @@ class FeatureStore:
         """The tile names `(T, NAME_BYTES)` and tile counts of pictures that were seen and whose features are here.
 
         Args:
-            pictures: as of [`pictures_name`].
+            pictures: as for [`pictures_name`].
         """
         path = self._pictures_path(pictures)
         try:
@@ -144,10 +144,10 @@ def from_names(names: torch.Tensor) -> list[bytes]:
 
 
 def pictures_name(pictures: Any, settings: Any) -> bytes | None:
-    """A digest of pictures and of what is done to them, or None where a picture cannot be told from others.
+    """A digest of pictures and of what is done to them, or None where a picture cannot be distinguished from others.
 
     The content of a file counts, not its path or date: a file that was changed has another name. In-memory pictures
-    are told by their pixels if they are RGB or gray ones of Pillow.
+    are distinguished by their pixels if they are RGB or gray ones of Pillow.
 
     Args:
         pictures: paths and pictures, in lists or lists of lists.
@@ -203,7 +203,7 @@ class NamingProcessor:
 
     def __call__(self, media: Any, **options: Any) -> BatchFeature:
         key = None
-        if self.processor.model_input_names[0] == "pixel_values":  # frames of videos are chosen anew each time
+        if self.processor.model_input_names[0] == "pixel_values":  # frames of videos are chosen again each time
             key = pictures_name(media, [self.processor.to_dict(), options])
         known = None if key is None else self.store.recall(key)
         if known is not None:

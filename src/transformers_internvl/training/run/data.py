@@ -3,7 +3,7 @@
 
 | path | is |
 |---|---|
-| `meta.json` | the authors' meta file: several sets, each with its repeat factor and tile limit |
+| `meta.json` | the original meta file: several sets, each with its repeat factor and tile limit |
 | `rows.jsonl` | one set; its paths count from its own folder, or from the root that is given |
 | a folder of `save_to_disk` | a `datasets` table with the columns of `rows.py`: `messages` and `images`, ... |
 | `rows.parquet`, `rows.arrow`, a folder of such files | the same |
@@ -34,8 +34,8 @@ def read_sets(
 
     Args:
         path: see the table above.
-        max_tiles: most tiles of an image in sets that do not say it themselves.
-        root: what paths of pictures and videos count from, in place of the data's own folder; a folder, or the
+        max_tiles: maximum number of tiles of an image in sets that do not say it themselves.
+        root: what paths of images and videos count from, in place of the data's own folder; a folder, or the
             beginning of a URL.
 
     Raises:
@@ -48,7 +48,7 @@ def read_sets(
     if not source.exists():
         raise ValueError(f"{source} does not exist.")
     if root is not None and "://" not in str(root) and not os.path.isdir(root):
-        raise ValueError(f"`data_root` should be the folder of pictures and videos; {root} is none.")
+        raise ValueError(f"`data_root` should be the folder of images and videos; {root} is none.")
     if source.suffix == ".json":
         if root is not None:
             raise ValueError(f"{source} is a meta file, whose sets have a `root` each: leave `data_root` out.")
@@ -83,7 +83,7 @@ def _read_table(source: Path) -> Any:
 
 
 def _undecoded(table: Any) -> Any:
-    """A table whose pictures are decoded when they are needed, by this package, as those of files are."""
+    """A table whose images are decoded when they are needed, by this package, as those of files are."""
     import datasets
 
     def without(feature: Any) -> Any:
@@ -107,11 +107,11 @@ class PairRows(Dataset):
     """Pictures with captions, for the dual encoder: `{"image": PIL image, "caption": text}`.
 
     Args:
-        sets: of rows with `image`, a path or a picture, and `caption`, a text, or `captions`, several, of which each
+        sets: of rows with `image`, a path or an image, and `caption`, a text, or `captions`, several, of which each
             makes a pair.
-        policy: what happens to rows that cannot be used. They are looked through at the start, their pictures only
-            when they are needed; a pair whose picture is then left out is None.
-        allow_urls: as of [`ChatDataset`].
+        policy: what happens to rows that cannot be used. They are looked through at the start, their images only
+            when they are needed; a pair whose image is then left out is None.
+        allow_urls: as for [`ChatDataset`].
 
     Raises:
         UnusableSample: file, line and reason, unless the policy leaves it out.
@@ -119,7 +119,7 @@ class PairRows(Dataset):
 
     def __init__(self, sets: Sequence[DataSet], policy: SkipPolicy, allow_urls: bool | UrlRules = False):
         self.policy, self.url_rules = policy, url_rules(allow_urls)
-        self.pairs: list[tuple[Any, int, str]] = []  # rows, number of the one with the picture, caption
+        self.pairs: list[tuple[Any, int, str]] = []  # rows, number of the one with the image, caption
         for part in sets:
             if part.repeat != 1 or part.augment:
                 raise ValueError(f"Set {part.name!r}: pairs are neither repeated nor augmented; leave both out.")
@@ -129,7 +129,7 @@ class PairRows(Dataset):
                 except UnusableSample as error:
                     policy(error)
         if not self.pairs:
-            raise ValueError("No pair of a picture and a caption is left.")
+            raise ValueError("No pair of an image and a caption is left.")
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -137,22 +137,22 @@ class PairRows(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any] | None:
         rows, row, caption = self.pairs[index]
         try:
-            picture = Fetched(self.url_rules).medium(_picture_in(rows.fields(row), rows, row))
-            if isinstance(picture, (str, os.PathLike, bytes)):
-                picture = load_image(picture)
-            if isinstance(picture, Image.Image):
-                picture.load()
+            image = Fetched(self.url_rules).medium(_image_in(rows.fields(row), rows, row))
+            if isinstance(image, (str, os.PathLike, bytes)):
+                image = load_image(image)
+            if isinstance(image, Image.Image):
+                image.load()
         except UnusableSample as error:
             self.policy(error)
             return None
         except (*DECODING_ERRORS, ValueError) as error:
-            self.policy(UnusableSample(rows.where(row), f"cannot read the picture: {error}"))
+            self.policy(UnusableSample(rows.where(row), f"cannot read the image: {error}"))
             return None
-        return {"image": picture, "caption": caption}
+        return {"image": image, "caption": caption}
 
 
-def _picture_in(fields: Any, rows: Any, index: int) -> Any:
-    """The picture that the fields of a row name: a path, the bytes of a file, or a picture itself."""
+def _image_in(fields: Any, rows: Any, index: int) -> Any:
+    """The image that the fields of a row name: a path, the bytes of a file, or an image itself."""
     where = rows.where(index)
     given = fields.get("image") if isinstance(fields, dict) else None
     if given is None or (isinstance(given, str) and not given):
@@ -162,7 +162,7 @@ def _picture_in(fields: Any, rows: Any, index: int) -> Any:
 
 def _pairs_of(rows: Any, index: int) -> list[tuple[Any, int, str]]:
     fields, where = rows.fields(index), rows.where(index)
-    _picture_in(fields, rows, index)
+    _image_in(fields, rows, index)
     captions = fields.get("captions", fields.get("caption"))
     captions = [captions] if isinstance(captions, str) else captions
     if not isinstance(captions, list) or not captions or not all(isinstance(text, str) for text in captions):

@@ -157,7 +157,7 @@ def objective_of(options: RunOptions) -> Objective:
     recipe = options.recipe
     if recipe.objective not in OBJECTIVES:
         raise ValueError(
-            f"Objective {recipe.objective!r} of {recipe.name} cannot be run: the authors' loss for it (matching, and "
+            f"Objective {recipe.objective!r} of {recipe.name} cannot be run: the original loss for it (matching, and "
             "comparing with soft targets by image) is not part of this package. Those that can: "
             f"{', '.join(OBJECTIVES)}."
         )

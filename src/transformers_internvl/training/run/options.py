@@ -44,7 +44,7 @@ class RunOptions:
         recipe: the row of the table, with what was overridden.
         model: folder or Hub id of the model that is trained.
         data: a meta JSON, a .jsonl, or a file or folder of `datasets`.
-        data_root: what paths of pictures and videos in a .jsonl or a table count from. None: the data's own folder.
+        data_root: what paths of images and videos in a .jsonl or a table count from. None: the data's own folder.
         output: folder of checkpoints, logs and the trained model.
         dtype: in which the weights are kept. None: bfloat16 where only adapters train and `bf16` is on, else float32,
             which small updates need.
@@ -155,7 +155,7 @@ _TWINS = {"num_train_epochs": "epochs", "gradient_accumulation_steps": "batch_si
 _PATCHES = {"patch_dropout": "the projector of a chat model needs all patches"}
 _SIZE = {"image_size": "the tiles of a chat model have a size of their own"}
 _PAIRS = {
-    "max_tiles": "pictures of pairs are not cut",
+    "max_tiles": "images of pairs are not split",
     "loss_reduction": "a loss of pairs has no weights of tokens",
     "mixing": "pairs are not drawn by sets",
     "text_tokens": "captions write the tokens that were added to the vocabulary, and no others",
@@ -194,9 +194,9 @@ def read_options(
     if "recipe" not in file:
         raise ValueError(f"{recipe}: `recipe` is missing, the name of the one that the file changes.")
     for one, other in _TWINS.items():
-        for name, twin in ((one, other), (other, one)):
+        for name, partner in ((one, other), (other, one)):
             if name in assigned:
-                file.pop(twin, None)
+                file.pop(partner, None)
     if assigned.keys() & {"epochs", "num_train_epochs"} and "max_steps" not in assigned:
         file.pop("max_steps", None)
         assigned["max_steps"] = None

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Names of options in the authors' scripts, and in others that people come from, and what they are called here.
+"""Names of options in the original scripts, and in others that people come from, and what they are called here.
 
-Source: the dataclasses of `internvl_chat_finetune.py` in the authors' repository.
+Source: the dataclasses of `internvl_chat_finetune.py` in the original repository.
 """
 
 import difflib
@@ -28,7 +28,7 @@ FOREIGN: dict[str, tuple[str, str]] = {
         "of the language model's adapters; `trains: vision` beside it trains the tower whole",
     ),
     "lora_r": ("lora_rank", ""),
-    "lora_alpha": ("lora_rank", "whose adapters have the authors' scale, twice the rank"),
+    "lora_alpha": ("lora_rank", "whose adapters have the original scale, twice the rank"),
     "grad_checkpoint": ("gradient_checkpointing", ""),
     "drop_path_rate": ("drop_path", ""),
     "max_seq_length": ("max_length", ""),
@@ -50,7 +50,7 @@ FOREIGN: dict[str, tuple[str, str]] = {
     "val_dataset": ("eval_data", ""),
     "validation_file": ("eval_data", ""),
     "use_data_resampling": ("mixing", "of which `root` draws sets by the roots of their sizes"),
-    "dynamic_image_size": ("max_tiles", "of which 1 leaves pictures whole"),
+    "dynamic_image_size": ("max_tiles", "of which 1 leaves images whole"),
     "max_dynamic_patch": ("max_tiles", ""),
     "max_patches": ("max_tiles", ""),
     "max_num": ("max_tiles", ""),
@@ -70,9 +70,9 @@ FOREIGN: dict[str, tuple[str, str]] = {
     "min_dynamic_patch": _OF_PROCESSOR,
     "normalize_type": _OF_PROCESSOR,
     "use_fast_tokenizer": _OF_PROCESSOR,
-    "min_num_frame": ("", "8 to 32 frames of a video are drawn, as the authors' shells have it"),
-    "max_num_frame": ("", "8 to 32 frames of a video are drawn, as the authors' shells have it"),
-    "max_buffer_size": ("", "at most 20 packs are open, as in the authors' shells"),
+    "min_num_frame": ("", "8 to 32 frames of a video are drawn, as in the original shells"),
+    "max_num_frame": ("", "8 to 32 frames of a video are drawn, as in the original shells"),
+    "max_buffer_size": ("", "at most 20 packs are open, as in the original shells"),
     "allow_overflow": ("", "`packed_tokens` is a limit always"),
     "replacement": ("", "every sample of an epoch comes once"),
     "strict_mode": ("", "packs are not padded with tiles"),

@@ -224,7 +224,7 @@ def data_seed(options: RunOptions) -> int:
 
 
 def keep_tile_limit(tiles: int, processor: Any, config: Any) -> None:
-    """Write how many tiles of a picture were trained on where the authors do, so that the result cuts as many."""
+    """Write the number of tiles in training where the original code writes it, for the processor of the result."""
     if getattr(processor.image_processor, "max_patches", None) is not None:
         processor.image_processor.max_patches = tiles
     if hasattr(config, "max_dynamic_patch"):

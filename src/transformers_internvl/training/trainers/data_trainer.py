@@ -9,7 +9,7 @@ far they are:
     rank 1     pack  pack    pack  -       -     -          - a batch without samples, of weight 0
                step 1        step 2        step 3, the last of the epoch: none has more
 
-`Trainer` runs its own loop, and is told by a callback where an epoch ends.
+`Trainer` runs its own loop, and is informed by a callback where an epoch ends.
 """
 
 import math
@@ -45,10 +45,10 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
     Of our data sets each rank and worker reads a share. Every sample of an epoch comes once: ranks that have run out
     compute on batches without samples, whose gradient is zero, until all have. Checkpoints hold the place in the data,
     and `train(resume_from_checkpoint=...)` goes on there, without reading again what was passed over; with
-    `ignore_data_skip=True` it begins the epoch anew. `resume_from_checkpoint=True` takes the last checkpoint that was
+    `ignore_data_skip=True` it begins the epoch again. `resume_from_checkpoint=True` takes the last checkpoint that was
     written to its end.
 
-    How many steps an epoch of packs has is reckoned from a few samples. Training ends with the data all the same,
+    How many steps an epoch of packs has is estimated from a few samples. Training ends with the data all the same,
     and the learning rate follows the data, not the number of steps, to the end of its schedule. With `max_steps` both
     follow the steps.
 
@@ -151,7 +151,7 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
             args.process_index // copies,
             args.world_size // copies,
             drop_last=args.dataloader_drop_last,
-            # Workers end with an epoch (no `persistent_workers`): they begin each with the place they are told.
+            # Workers end with an epoch (no `persistent_workers`): they begin each with the place they are given.
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
             prefetch_factor=args.dataloader_prefetch_factor,
@@ -205,10 +205,12 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
         if weight is None:
             raise ValueError(f"A batch of the collator has no labels, but {', '.join(batches[0])}.")
         out = self._loader.entries_out()  # type: ignore[union-attr]
-        told = torch.tensor([weight.item(), len(taken), not iterator.ended, out], dtype=torch.float64, device=device)
+        gathered = torch.tensor(
+            [weight.item(), len(taken), not iterator.ended, out], dtype=torch.float64, device=device
+        )
         if self.args.world_size > 1:
-            told = self.accelerator.gather(told)
-        weights, counts, more, outs = told.view(-1, 4).cpu().unbind(dim=1)
+            gathered = self.accelerator.gather(gathered)
+        weights, counts, more, outs = gathered.view(-1, 4).cpu().unbind(dim=1)
         self._set_progress(not more.any(), outs.sum().item() / self._copies())
         if not counts.any():  # on any rank: there is nothing to learn from
             return [], None
@@ -255,7 +257,7 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
         return max(0, left), endless, dataloader.entries, samples, step_size, planned * per_step, planned
 
     def on_train_begin(self, state: TrainerState) -> None:
-        """What `Trainer` was told for its start becomes again what it is."""
+        """Restore the options that were changed for the start of `Trainer`."""
         self.args.ignore_data_skip = self._ignore_data_skip
         if self._loader is not None and self._epochs < math.inf:
             state.num_train_epochs = math.ceil(self._epochs)
@@ -339,7 +341,7 @@ class EpochEndCallback(TrainerCallback):
 
 
 def _is_table(data: Any) -> bool:
-    """Whether a data set is a table of rows as of `parse_row`, and not of tokens."""
+    """Whether a data set is a table of rows of `parse_row`, and not of tokens."""
     columns = getattr(data, "column_names", None)
     names = set(columns) if isinstance(columns, (list, tuple)) else set()
     return not names & {"input_ids", "chosen_input_ids"} and bool(
@@ -348,13 +350,13 @@ def _is_table(data: Any) -> bool:
 
 
 def _read_place(checkpoint: str, rank: int) -> Any:
-    """The place of a rank. Between two epochs, and in rows, the first rank's is good for all."""
+    """The place of a rank. Between two epochs, and in rows, the first rank's holds for all."""
     for name in (DATA_STATE.format(rank=rank), DATA_STATE.format(rank=0)):
         if (path := Path(checkpoint) / name).is_file():
             return read_json(path)
     raise ValueError(
         f"{checkpoint} has no {DATA_STATE.format(rank=0)}: the place in the data was not saved. Train on from its "
-        "weights, or set `ignore_data_skip=True` to begin the epoch anew."
+        "weights, or set `ignore_data_skip=True` to begin the epoch again."
     )
 
 

@@ -148,7 +148,7 @@ def pair_log_probs(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> tuple
 
     Args:
         model: a chat model, wrapped (peft, DDP) or not.
-        batch: as of [`join_pairs`].
+        batch: as for [`join_pairs`].
 
     Returns:
         Log probabilities of all `2B` answers, summed over their tokens, the chosen first; the mean cross entropy of

@@ -8,7 +8,7 @@ Pairs come from a `ChatDataset` of preference rows, or from any data set of such
 `mpo.join_pairs` takes. Its tiles are encoded once for the chosen and the rejected answer, and
 log probabilities are made in chunks, at the answers' tokens only.
 
-Source: arXiv:2411.10442; `internvl_chat_mpo.py` and `trainer_dpo.py` of the authors' repository.
+Source: arXiv:2411.10442; `internvl_chat_mpo.py` and `trainer_dpo.py` of the original repository.
 """
 
 import copy
@@ -215,7 +215,7 @@ def reference_log_probs(
 
     Args:
         model: the reference.
-        batch: as of [`mpo.join_pairs`].
+        batch: as for [`mpo.join_pairs`].
         without_adapters: of a model with adapters (peft), the model without them. False: the model as it is, for
             adapters that have learned something before.
     """

@@ -1,11 +1,11 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`Trainer` with the authors' loss weights, exact however a batch is cut, and with learning rates by part and depth.
+"""`Trainer` with the original loss weights, exact however a batch is split, and with learning rates by part and depth.
 
 A batch of an optimizer step is spread over ranks and accumulation steps. The weighted mean over it is
 
     sum(weights * entropies) / sum(weights)        both sums over the whole batch
 
-and not the mean of the means of its pieces, which would favor labels in pieces that have few (the authors' scripts
+and not the mean of the means of its pieces, which would favor labels in pieces that have few (the original scripts
 average over ranks, and do not normalize over accumulation steps). So the denominator is made before the first piece.
 """
 
@@ -38,10 +38,10 @@ class InternVLTrainer(DataTrainer):
     the step.
 
     Args:
-        part_learning_rates, layer_decay: as of [`parameter_groups`]; without them, transformers' own groups.
+        part_learning_rates, layer_decay: as for [`parameter_groups`]; without them, transformers' own groups.
         feature_cache: a folder. Behind a frozen tower and projector, every tile is encoded once and its features are
-            kept there; a `ChatDataset` or `PackedDataset` passes over pictures that were. See [`FeatureCache`].
-        feature_cache_bytes: most bytes of the folder; None = as many as the disk has.
+            kept there; a `ChatDataset` or `PackedDataset` passes over images that were. See [`FeatureCache`].
+        feature_cache_bytes: maximum number of bytes of the folder; None = as many as the disk has.
         Everything else is `DataTrainer`'s.
 
     Raises:
