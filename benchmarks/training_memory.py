@@ -1,11 +1,11 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What `internvl train --dry-run` reckons a step takes, against what one takes.
+"""What `internvl train --dry-run` estimates for a step, against what one takes.
 
     python benchmarks/training_memory.py [--quick]
 
 Real training steps with AdamW on a CPU, each workload in a process of its own: the peak of the resident set (Linux) of
 the second step, when the optimizer has its states, above what the process had before there was a model. The allocator
-is told to give memory back at once. The ratio is what was reckoned over what was taken.
+is told to give memory back at once. The ratio is what was estimated over what was taken.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def measure(name: str, shorter: int) -> dict[str, int]:
     return {"taken": (resident("VmHWM") - before) * 1024}
 
 
-def reckon(name: str, shorter: int) -> int:
+def estimate(name: str, shorter: int) -> int:
     recipe, length, tiles, half, recomputes = WORKLOADS[name]
     with torch.device("meta"):
         model = build(recipe)
@@ -90,11 +90,11 @@ def main() -> None:
         return
     os.environ["MALLOC_MMAP_THRESHOLD_"] = os.environ["MALLOC_TRIM_THRESHOLD_"] = "65536"
     os.environ["OMP_NUM_THREADS"] = "1"
-    print(f"torch {torch.__version__}\n{'':<26}{'reckoned':>10}{'taken':>10}{'ratio':>7}   (MiB)")
+    print(f"torch {torch.__version__}\n{'':<26}{'estimated':>10}{'taken':>10}{'ratio':>7}   (MiB)")
     for name in list(WORKLOADS)[: 1 if arguments.quick else None]:
         shorter = 2 if arguments.quick else 1
-        reckoned, taken = reckon(name, shorter), in_a_process(__file__, name, shorter)["taken"]
-        print(f"{name:<26}{reckoned / 2**20:>10,.0f}{taken / 2**20:>10,.0f}{reckoned / taken:>7.2f}", flush=True)
+        estimated, taken = estimate(name, shorter), in_a_process(__file__, name, shorter)["taken"]
+        print(f"{name:<26}{estimated / 2**20:>10,.0f}{taken / 2**20:>10,.0f}{estimated / taken:>7.2f}", flush=True)
 
 
 if __name__ == "__main__":
