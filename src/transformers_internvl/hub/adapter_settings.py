@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-_FILE = "adapter_config.json"
 _LARGEST_FILE = 16 << 20  # bytes
 _LARGEST_RANK = 65_536
 _LARGEST_ALPHA = 1e9
