@@ -160,7 +160,7 @@ def plan_releases() -> int:
     """Every released chat model over the fewest GPUs of 80 GB: all in its place, whole, and within the room."""
     from transformers_internvl.profiling.device_map import plan_devices
     from transformers_internvl.profiling.memory import Request, memory_units
-    from transformers_internvl.profiling.profile import build_on_meta
+    from transformers_internvl.profiling.model_profile import build_on_meta
     from transformers_internvl.profiling.released import RELEASES, released_config
 
     wrong = 0

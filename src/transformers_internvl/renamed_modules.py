@@ -55,7 +55,7 @@ RENAMED = {
     "evaluation.fitting": "profiling.fitting",
     "evaluation.memory": "profiling.memory",
     "evaluation.memory_trace": "profiling.memory_trace",
-    "evaluation.profile": "profiling.profile",
+    "evaluation.profile": "profiling.model_profile",
     "evaluation.released": "profiling.released",
     "evaluation.study": "profiling.study",
     "modeling.answer_decoding": "modeling.pretrained.answer_decoding",

@@ -17,7 +17,7 @@ from transformers_internvl import InternVLLlavaConfig, internvl_device_map
 from transformers_internvl.profiling.device_map import plan_devices
 from transformers_internvl.profiling.fitting import changes_that_fit
 from transformers_internvl.profiling.memory import IMAGES, Request, memory_units, needs
-from transformers_internvl.profiling.profile import build_on_meta
+from transformers_internvl.profiling.model_profile import build_on_meta
 from transformers_internvl.profiling.released import released_config
 
 REQUEST = Request(tiles=3, images=1, context=40, new_tokens=6)

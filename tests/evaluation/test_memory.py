@@ -23,7 +23,7 @@ from transformers_internvl.profiling.memory import (
     needs,
 )
 from transformers_internvl.profiling.memory_trace import LiveMemory
-from transformers_internvl.profiling.profile import build_on_meta
+from transformers_internvl.profiling.model_profile import build_on_meta
 
 REQUEST = Request(tiles=3, images=1, context=40, new_tokens=6)
 MOE = {"model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}

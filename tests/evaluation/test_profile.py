@@ -10,7 +10,7 @@ from tests.llava import llava_config
 from tests.parity.golden import golden_cases, golden_root
 from tests.tiny import tiny_config
 from transformers_internvl import InternVisionConfig, InternVLConfig, InternVLDualEncoderConfig, InternVLLlavaConfig
-from transformers_internvl.profiling.profile import _AUTO_CLASSES, Work, build_on_meta, profile
+from transformers_internvl.profiling.model_profile import _AUTO_CLASSES, Work, build_on_meta, profile
 
 EXACT = {"attn_implementation": "eager", "experts_implementation": "eager"}  # nothing but plain products
 

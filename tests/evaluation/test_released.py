@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from transformers_internvl.profiling.profile import profile
+from transformers_internvl.profiling.model_profile import profile
 from transformers_internvl.profiling.released import LANGUAGE_MODELS, RELEASES, TOWERS, released_config
 
 # Release -> billions of parameters: tower, projector, and language model with separate embeddings.

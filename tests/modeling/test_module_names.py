@@ -17,7 +17,7 @@ from transformers_internvl.modeling.pretrained.module_names import (
     own_names,
     skipped_names,
 )
-from transformers_internvl.profiling.profile import build_on_meta
+from transformers_internvl.profiling.model_profile import build_on_meta
 
 INTERNLM2 = golden_root() / "chat_internlm2"
 PROJECTIONS = [f"model.language_model.layers.{layer}.self_attn.{part}_proj" for layer in range(2) for part in "qkv"]

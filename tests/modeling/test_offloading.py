@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, Aut
 from tests.parity.golden import golden_root
 from transformers_internvl.modeling.pretrained.module_names import own_device_map, own_names
 from transformers_internvl.nano import nano_path
-from transformers_internvl.profiling.profile import build_on_meta
+from transformers_internvl.profiling.model_profile import build_on_meta
 
 GREEDY = {"max_new_tokens": 4, "do_sample": False}
 PARTS = ["vision_model", "mlp1", "language_model.model.embed_tokens", "language_model.model.norm"]

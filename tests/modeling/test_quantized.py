@@ -12,7 +12,7 @@ from tests import llava
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_config
 from transformers_internvl.modeling.pretrained.quantized import with_exact_modules
-from transformers_internvl.profiling.profile import build_on_meta
+from transformers_internvl.profiling.model_profile import build_on_meta
 
 CONFIGS = {
     "authors": lambda: AutoConfig.from_pretrained(golden_root() / "chat_internlm2"),

@@ -9,7 +9,7 @@ from tests import llava
 from tests.sharding import CHAT, FOLDERS, TOWERS
 from transformers_internvl import InternVLDualEncoderConfig, InternVLDualEncoderTextModel, InternVLLlavaConfig
 from transformers_internvl.modeling.pretrained.parallel import with_whole_heads
-from transformers_internvl.profiling.profile import build_on_meta
+from transformers_internvl.profiling.model_profile import build_on_meta
 
 
 def test_every_linear_layer_of_the_tower_is_cut():

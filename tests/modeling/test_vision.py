@@ -145,9 +145,9 @@ def test_resizing_from_a_wrong_size_is_refused():
 
 
 @pytest.mark.parametrize("cls", [InternVLVisionModel, InternVLVisionForImageClassification, InternVLVisionBackbone])
-def test_a_tower_in_the_authors_layout_is_not_for_the_canonical_classes(cls):
+def test_a_tower_in_the_original_layout_is_not_for_the_canonical_classes(cls):
     """Its fields have other names: biases of queries, keys and values would be left out in silence."""
-    with pytest.raises(ValueError, match="authors' layout .*`AutoModel` or `InternVisionModel`"):
+    with pytest.raises(ValueError, match="original layout .*`AutoModel` or `InternVisionModel`"):
         cls.from_pretrained(golden_root() / "intern_vit_300m")
 
 

@@ -6,7 +6,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoModel
 
 from tests.parity.golden import golden_root
-from transformers_internvl.profiling.profile import build_on_meta
+from transformers_internvl.profiling.model_profile import build_on_meta
 from transformers_internvl.training.lora import in_own_names, lora_config, lora_targets
 
 INTERNLM2 = golden_root() / "chat_internlm2"

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _model(arguments: argparse.Namespace) -> str:
-    from ..profiling.profile import Work, profile
+    from ..profiling.model_profile import Work, profile
 
     config = model_config(arguments.model)
     with user_errors(f"cannot profile {arguments.model}"):

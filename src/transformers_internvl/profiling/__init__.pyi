@@ -3,7 +3,7 @@ from .device_map import Device, Plan, Share, internvl_device_map, plan_devices
 from .fitting import Change, changes_that_fit
 from .memory import PHASES, QUANTIZED, MemoryEstimate, Request, Unit, memory_units, needs
 from .memory_trace import LiveMemory, pretend_fused_attention
-from .profile import Part, Profile, Work, build_on_meta, chat_tile_size, profile
+from .model_profile import Part, Profile, Work, build_on_meta, chat_tile_size, profile
 from .released import LANGUAGE_MODELS, RELEASES, TOWERS, LanguageModelShape, released_config
 from .study import BUDGET, PUBLISHED, Candidate, architecture_study, candidate_config, fitting_candidate
 from .training_memory import Footprint, Setup, Use, footprint, optimizer_bytes

@@ -21,7 +21,7 @@ from transformers import DynamicCache, PreTrainedConfig
 from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
 
 from .memory_trace import LiveMemory, pretend_fused_attention
-from .profile import build_on_meta, chat_tile_size
+from .model_profile import build_on_meta, chat_tile_size
 
 PHASES = ("images", "prompt", "answer")
 IMAGES, PROMPT, ANSWER = range(len(PHASES))

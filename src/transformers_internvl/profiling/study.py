@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from ..modeling.vision.configuration import InternVisionConfig
-from .profile import Profile, profile
+from .model_profile import Profile, profile
 
 DEPTHS, HEAD_DIMS, MLP_RATIOS = (32, 48, 64, 80), (64, 128), (4, 8)
 BUDGET = 6_000_000_000

@@ -29,7 +29,7 @@ from .module_names import (
 )
 from .native_adapters import check_adapter, with_peft_check
 from .older_arguments import todays_arguments
-from .packed_masks import PackedCausalMask, packed_masks, use_cache_of_packs
+from .packed_masks import PackedCausalMask, use_cache_of_packs
 from .parallel import (
     gather_plans,
     inside_call,
@@ -80,7 +80,6 @@ __all__ = [
     "on_every_rank",
     "own_device_map",
     "own_names",
-    "packed_masks",
     "parts_of",
     "refuse_missing_integers",
     "refuse_report",

@@ -201,9 +201,9 @@ class InternVLImageProcessor(PilBackend):
         check_options(**{name: getattr(self, name) for name in ("size", "backend")})
 
     @classmethod
-    def from_dict(cls, settings: dict[str, Any], **kwargs: Any) -> Any:
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As transformers', of settings that were looked at."""
-        return super().from_dict(check_settings(settings, cls), **kwargs)
+        return super().from_dict(check_settings(image_processor_dict, cls), **kwargs)
 
     def _standardize_kwargs(self, normalize_type: str | None = None, **kwargs) -> dict:
         check_pair(kwargs.get("size"))

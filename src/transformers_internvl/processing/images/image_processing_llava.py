@@ -42,9 +42,9 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
         super().__init__(**kwargs)
 
     @classmethod
-    def from_dict(cls, settings: dict[str, Any], **kwargs: Any) -> Any:
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As transformers', of settings that were looked at."""
-        return super().from_dict(check_settings(settings, cls), **kwargs)
+        return super().from_dict(check_settings(image_processor_dict, cls), **kwargs)
 
     fetch_images = InternVLImageProcessor.fetch_images
 

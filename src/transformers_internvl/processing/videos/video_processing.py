@@ -120,9 +120,9 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
             raise ValueError(f"`sampling` is one of {list(SAMPLINGS)}, got {self.sampling!r}.")
 
     @classmethod
-    def from_dict(cls, settings: dict[str, Any], **kwargs: Any) -> Any:
+    def from_dict(cls, video_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As transformers', of settings that were looked at."""
-        return super().from_dict(check_settings(settings, cls), **kwargs)
+        return super().from_dict(check_settings(video_processor_dict, cls), **kwargs)
 
     def _standardize_kwargs(self, normalize_type: str | None = None, **kwargs) -> dict:
         check_pair(kwargs.get("size"))
