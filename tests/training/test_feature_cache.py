@@ -183,6 +183,74 @@ def test_other_settings_make_other_tiles(tmp_path, data, monkeypatch):
     assert len(samples.encode(0, 0, 0, 0)["pixel_values"]) == 1
 
 
+# Every option of the image processor that changes tiles -> another value than the default.
+OTHER_SETTINGS = {
+    "size": {"height": 28, "width": 28},
+    "resample": Image.Resampling.NEAREST,
+    "do_rescale": False,
+    "rescale_factor": 0.5,
+    "do_normalize": False,
+    "image_mean": [0.1, 0.2, 0.3],
+    "image_std": [0.1, 0.2, 0.3],
+    "normalize_type": "siglip",
+    "crop_to_patches": False,
+    "min_patches": 5,
+    "max_patches": 1,
+    "use_thumbnail": False,
+    "pad2square": True,
+    "do_resize": False,
+    "do_convert_rgb": False,
+}
+
+
+@pytest.mark.parametrize("option", OTHER_SETTINGS)
+def test_no_setting_gives_the_tiles_of_another(tmp_path, option):
+    """The cache holds the tiles of the defaults; with another one on the object or in the call they are not used."""
+    processor = InternVLImageProcessor(size={"height": 56, "width": 56}, backend="pil")
+    fixed = {"pad2square": {"crop_to_patches": False}}.get(option, {})
+    fixed |= {"do_resize": {"crop_to_patches": False, "size": {"height": 56, "width": 112}}}.get(option, {})
+    fixed |= {"do_convert_rgb": {"image_mean": 0.5, "image_std": 0.5}}.get(option, {})
+    (path, *_) = pictures(tmp_path, 1)
+    picture = Image.open(path).convert("L") if option == "do_convert_rgb" else Image.open(path)
+    store = FeatureStore(tmp_path / "cache", "x")
+
+    def names(**options):
+        return feature_store.from_names(
+            feature_store.NamingProcessor(processor, store)(picture, **options).pixel_values
+        )
+
+    def expected(**options):
+        return [tile_name(tile) for tile in processor(picture, return_tensors="pt", **options).pixel_values]
+
+    for name in names(return_tensors="pt", **fixed):
+        store.write(name, torch.zeros(1, 2))
+    known = expected(**fixed)
+    assert names(return_tensors="pt", **fixed) == known  # recalled
+    if option not in ("do_convert_rgb", "do_resize"):
+        assert expected(**fixed, **{option: OTHER_SETTINGS[option]}) != known
+    assert names(return_tensors="pt", **fixed, **{option: OTHER_SETTINGS[option]}) == expected(
+        **fixed, **{option: OTHER_SETTINGS[option]}
+    )
+    setattr(processor, option, OTHER_SETTINGS[option])
+    assert names(return_tensors="pt", **fixed) == expected(**fixed)
+
+
+def test_the_settings_above_are_all():
+    same_tiles = {"backend", "share_tile_budget", "return_grid", "max_image_pixels", "image_seq_length", "device"}
+    upstreams = {
+        "crop_size",
+        "default_to_square",
+        "disable_grouping",
+        "do_center_crop",
+        "do_pad",
+        "pad_size",
+    }  # no effect
+    formats = {"data_format", "input_data_format", "return_tensors"}
+    processor = InternVLImageProcessor(normalize_type="imagenet")
+    fields = {name for name in processor.valid_kwargs.__annotations__ if hasattr(processor, name)}
+    assert fields - same_tiles - upstreams - formats == set(OTHER_SETTINGS)
+
+
 def test_going_back_to_pixels(tmp_path, data):
     samples, expected = data(), data()[0]
     samples.use_features(FeatureCache(tmp_path / "cache", frozen_model()).store)
