@@ -27,6 +27,7 @@ from transformers_internvl.processing.videos.frame_sampling import (
     frame_indices,
     segment_indices,
 )
+from transformers_internvl.processing.videos.video_processing import InternVLVideoProcessor
 from transformers_internvl.processing.videos.video_timing import describe_timing, seconds_of, upright
 
 # --- grids ---
@@ -447,3 +448,18 @@ def test_base64_may_hold_any_white_space():
     assert sources.decode_base64("aG\tVs\r\nbG\v8\f= ") == b"hello"
     with pytest.raises(ValueError):
         sources.decode_base64("aGVsbG8=!")
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_fractions_between_levels_stay_where_nothing_is_resized(kind):
+    """0.3337 lies between the levels 85 / 255 and 86 / 255: resizing rounds to levels, as Pillow's does."""
+    level, settings = np.full((28, 28, 3), 0.3337, np.float32), {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+    if kind == "image":
+        processor = InternVLImageProcessor(size={"height": 28, "width": 28}, crop_to_patches=False, **settings)
+        given, key = level, "pixel_values"
+    else:
+        processor = InternVLVideoProcessor(size={"height": 28, "width": 28}, do_sample_frames=False, **settings)
+        given, key = np.stack([level] * 2), "pixel_values_videos"
+    for resize, expected in ((False, 0.3337), (True, 85 / 255)):
+        tiles = processor(given, do_resize=resize, return_tensors="pt")[key][0]
+        assert tiles.unique().tolist() == pytest.approx([expected], abs=1e-6), resize
