@@ -150,3 +150,19 @@ def test_former_module_names_still_import():
             module = import_module(f"transformers_internvl.{former}")
         assert module is import_module(f"transformers_internvl.{present}")
         del sys.modules[f"transformers_internvl.{former}"]  # so that nobody else imports it without the warning
+
+
+@pytest.mark.parametrize(
+    ("module", "former", "present"),
+    [
+        ("processing.images.pixels", "picture_pixels", "image_pixels"),
+        ("processing.images.pixels", "naming", "error_context"),
+        ("modeling.original.canonical", "warn_beyond_stock", "warn_beyond_upstream"),
+        ("processing.text.untrusted_text", "cut", "split_control_strings"),
+    ],
+)
+def test_former_names_still_import(module, former, present):
+    module = import_module(f"transformers_internvl.{module}")
+    with pytest.warns(FutureWarning, match=f"`{former}` is called `{present}` now"):
+        assert getattr(module, former) is getattr(module, present)
+    assert not hasattr(module, "a_name_that_never_was")

@@ -2,9 +2,9 @@
 """The InternVL family of vision-language models, native to transformers v5.
 
 Importing the package registers its classes with transformers' Auto classes: after `import transformers_internvl`,
-every checkpoint that the authors released in a Hugging Face layout loads without remote code. It does nothing else.
-With `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` in the environment, stock's own registration of `internvl` (the `-hf` layout)
-stays.
+every released checkpoint in a Hugging Face layout loads without remote code. It does nothing else.
+With `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` in the environment, upstream's own registration of `internvl` (the `-hf`
+layout) stays.
 """
 
 from .compatibility import check_versions

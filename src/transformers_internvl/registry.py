@@ -64,7 +64,7 @@ from .processing.tokenizers.dual_encoder import InternVLDualEncoderTokenizer
 from .processing.tokenizers.internlm2 import InternLM2Tokenizer
 from .processing.videos.video_processing import InternVLVideoProcessor
 
-KEEP_STOCK = "TRANSFORMERS_INTERNVL_KEEP_STOCK"
+KEEP_UPSTREAM = "TRANSFORMERS_INTERNVL_KEEP_STOCK"
 
 _GENERATING = (AutoModelForImageTextToText, AutoModelForMultimodalLM)
 
@@ -167,7 +167,7 @@ FAMILIES = (
 
 def register() -> None:
     """Register every family of the table with transformers. Called once, when the package is imported."""
-    keep_upstream = os.environ.get(KEEP_STOCK, "").lower() in ("1", "true", "yes")
+    keep_upstream = os.environ.get(KEEP_UPSTREAM, "").lower() in ("1", "true", "yes")
     for family in FAMILIES:
         if not (family.in_upstream and keep_upstream):
             _register(family)

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Modules under the names that they had up to version 0.1.0: they still import, with a `FutureWarning`.
+"""Modules, and names within them, as they were called up to version 0.1.0: they still import, with a `FutureWarning`.
 
 This file goes with version 0.3.0.
 """
@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -178,6 +179,19 @@ class _Former(Loader):
             stacklevel=2,
         )
         sys.modules[module.__name__] = import_module(self.present)
+
+
+def alias_former_names(module: str, **present: str) -> None:
+    """Let names of a module be imported as they were called before: `former=present`."""
+
+    def resolve(name: str) -> Any:
+        if name not in present:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        message = f"`{name}` is called `{present[name]}` now; the former name goes with version 0.3.0."
+        warnings.warn(message, FutureWarning, stacklevel=2)
+        return getattr(sys.modules[module], present[name])
+
+    vars(sys.modules[module])["__getattr__"] = resolve
 
 
 def accept_former_names() -> None:

@@ -87,7 +87,7 @@ def test_runs_of_spaces_as_the_library_has_them(case):
     assert not SentencePieceModel.from_file(folder / "tokenizer.model").ties
     library = SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
     tokenizer = load_tokenizer(folder)
-    assert type(tokenizer) is LlamaTokenizer and tokenizer._cutter is None
+    assert type(tokenizer) is LlamaTokenizer and tokenizer._splitter is None
     for count in range(1, 120):
         for text in (" " * count, " " * count + "x", f"a{' ' * count}b{' ' * (count + 3)}\n{' ' * count}"):
             assert tokenizer(text, add_special_tokens=False).input_ids == library.encode(text), text

@@ -177,7 +177,7 @@ def test_deep_grays_of_pillow_at_their_ends():
         picture = Image.new(mode, (len(values), 1))
         for at, value in enumerate(values):
             picture.putpixel((at, 0), value)
-        return pixels.picture_pixels(picture, to_rgb=False)[0, 0].tolist()
+        return pixels.image_pixels(picture, to_rgb=False)[0, 0].tolist()
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -75,11 +75,12 @@ def test_offsets_of_every_replacement(processor):
 
 
 def test_spans_move_with_what_is_put_before_them():
-    prompt = Prompt("a<image>bc<video>d", data=[(0, 1), (8, 10)], generation=[(9, 18)], cuts=[1, 9], bytewise=[(8, 9)])
+    data = [(0, 1), (8, 10)]
+    prompt = Prompt("a<image>bc<video>d", data=data, generation=[(9, 18)], splits=[1, 9], bytewise=[(8, 9)])
     (moved,), _ = expand([prompt], [find_places(prompt)], {"image": ["1234567890"], "video": ["xyz"]})
     assert moved.text == "a1234567890bcxyzd"
     assert (moved.data, moved.generation) == ([(0, 1), (11, 13)], [(12, 17)])
-    assert (moved.cuts, moved.bytewise) == ([1, 12], [(11, 12)])
+    assert (moved.splits, moved.bytewise) == ([1, 12], [(11, 12)])
     assert replace(prompt, []).text == prompt.text
 
 

@@ -51,11 +51,11 @@ def run(arguments: argparse.Namespace) -> None:
 def _open(path: Path) -> Any:
     from PIL import Image
 
-    from ..processing.images.pixels import picture_pixels, to_levels
+    from ..processing.images.pixels import image_pixels, to_levels
 
     with user_errors(f"cannot open {path}"):
         try:
-            levels, _ = to_levels(picture_pixels(Image.open(path)))  # the pixels that a model gets
+            levels, _ = to_levels(image_pixels(Image.open(path)))  # the pixels that a model gets
             return Image.fromarray(levels.transpose(1, 2, 0))
         except Image.DecompressionBombError as error:
             raise UserError(f"{path} is too large: {error}") from error

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..processing.images.pixels import naming
+from ..processing.images.pixels import error_context
 from .embedding import fit_options, in_batches
 
 
@@ -46,7 +46,7 @@ def caption_images(
     options = fit_options(processor, fit)
     captions: list[str] = []
     for where, batch in in_batches(images, batch_size, "images"):
-        with naming(where):
+        with error_context(where):
             inputs = processor(images=batch, text=prompt, task="caption", return_tensors="pt", **options)
         ids = model.generate(
             **inputs.to(model.device, dtype=model.dtype),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from ..processing.images.pixels import naming
+from ..processing.images.pixels import error_context
 from ..processing.videos.frame_sampling import frame_indices
 from ..processing.videos.video_decoding import VideoReader
 from ..processing.videos.video_frames import frame_files
@@ -51,7 +51,7 @@ def embed_images(
     options = fit_options(processor, fit)
     parts = []
     for where, batch in in_batches(images, batch_size, "images"):
-        with naming(where):
+        with error_context(where):
             inputs = processor(images=batch, return_tensors="pt", **options)
         parts.append(_image_vectors(model, inputs, mode))
     return torch.cat(parts)
@@ -78,7 +78,7 @@ def embed_texts(
     """
     parts = []
     for where, batch in in_batches(texts, batch_size, "texts"):
-        with naming(where):
+        with error_context(where):
             inputs = processor(text=batch, truncation=truncation, return_tensors="pt").to(model.device)
         features = model.get_text_features(inputs["input_ids"], inputs["attention_mask"], return_dict=True)
         parts.append(_vectors(features))
@@ -116,7 +116,7 @@ def embed_videos(
     options = fit_options(processor, fit)
     parts = []
     for where, (video,) in in_batches(videos, 1, "videos"):
-        with naming(f"{where}, {video}" if isinstance(video, (str, os.PathLike)) else where):
+        with error_context(f"{where}, {video}" if isinstance(video, (str, os.PathLike)) else where):
             frames = _middle_frames(video, num_frames)
             inputs = processor(images=frames, return_tensors="pt", **options)
         chunks = inputs["pixel_values"].split(batch_size)

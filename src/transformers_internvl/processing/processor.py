@@ -148,12 +148,12 @@ class InternVLProcessor(ProcessorFiles):
         """
         prompts = ready_prompts(text, kwargs.pop("trust_text", None))
         clips = [] if videos is None else make_batched_videos(videos)
-        pictures, nested = listed_images(self.image_processor, images)
+        image_list, nested = listed_images(self.image_processor, images)
         places = [find_places(prompt) for prompt in prompts]
         return self._encode(
             prompts,
             places,
-            by_sample("image", pictures, places, nested=nested),
+            by_sample("image", image_list, places, nested=nested),
             by_sample("video", clips, places, nested=False),
             **kwargs,
         )
@@ -228,7 +228,7 @@ class InternVLProcessor(ProcessorFiles):
         return "\n".join(f"{self.frame_label.format(index + 1)}{tile}" for index in range(frames))
 
     def _tokenize(self, prompts: list[Prompt], pattern: re.Pattern[str] | None, options: dict[str, Any]) -> Any:
-        if pattern is None or not any(prompt.cuts for prompt in prompts):
+        if pattern is None or not any(prompt.splits for prompt in prompts):
             with lock_of(self.tokenizer):
                 return self.tokenizer([prompt.text for prompt in prompts], **options)
         return untrusted_text.encode_batch(self.tokenizer, prompts, pattern, **options)

@@ -17,7 +17,7 @@ from transformers.processing_utils import ProcessingKwargs, TextKwargs, Unpack
 
 from ..hub.arguments import hub_arguments
 from .images.image_processing import NORMALIZE_TYPES
-from .images.pixels import naming, picture_pixels, rescale, to_levels
+from .images.pixels import error_context, image_pixels, rescale, to_levels
 from .images.settings import check_settings
 from .processor_files import ProcessorBase, check_tokenizer_files, chosen_options
 from .sources import open_image, unwrapped
@@ -123,8 +123,8 @@ class InternVLDualEncoderProcessor(ProcessorBase):
         own = {**options, "input_data_format": ChannelDimension.FIRST, "return_tensors": None}
         pixels: list[Any] = []
         for position, image in enumerate(images):
-            with naming(f"Image {position}"):
-                levels, unit = to_levels(picture_pixels(image, layout=layout), keep_fractions=not do_resize)
+            with error_context(f"Image {position}"):
+                levels, unit = to_levels(image_pixels(image, layout=layout), keep_fractions=not do_resize)
                 factor = rescale(unit, do_rescale, rescale_factor)
             scaled = {**own, "do_rescale": factor != 1, "rescale_factor": factor}
             pixels += self.image_processor([levels], **scaled)["pixel_values"]  # (3, H, W) each
@@ -158,7 +158,7 @@ def _listed(images: Any) -> list[Any]:
     if not entries:
         raise ValueError("Expected at least one image, got an empty list.")
     for position, entry in enumerate(entries):
-        with naming(f"Image {position}"):
+        with error_context(f"Image {position}"):
             held = unwrapped(entry)
             entries[position] = open_image(held) if isinstance(held, (str, os.PathLike, bytes)) else held
     return list(make_flat_list_of_images(entries if len(entries) > 1 else entries[0]))

@@ -18,6 +18,7 @@ from ..hub.arguments import find_file, hub_arguments
 from ..hub.checkpoint_files import check_files
 from ..hub.config_values import tokens_per_tile
 from ..hub.model_card import complete_upload
+from ..renamed_modules import alias_former_names
 from .chat_templates import TEMPLATES, find_chat_template, get_chat_template
 from .images.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
 from .text.placeholders import VIDEO
@@ -35,7 +36,7 @@ LONGEST = 2**24
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 # How transformers' processor calls the tokens that it asks its tokenizer for.
-_STOCK_NAMES = {
+_UPSTREAM_NAMES = {
     "start_image_token": "<img>",
     "end_image_token": "</img>",
     "context_image_token": "<IMG_CONTEXT>",
@@ -51,7 +52,7 @@ _CHAT_FIELDS = {
 _CHAT_DEFAULTS = {"crop_to_patches": False, "min_patches": 1, "max_patches": 6, "use_thumbnail": False}
 
 _OUR_PLACEHOLDER = '{%- set image_placeholder = "<image>" %}'
-_STOCK_PLACEHOLDER = '{%- set image_placeholder = "<IMG_CONTEXT>" %}'
+_UPSTREAM_PLACEHOLDER = '{%- set image_placeholder = "<IMG_CONTEXT>" %}'
 
 
 class ProcessorBase(ProcessorMixin):
@@ -144,8 +145,8 @@ class ProcessorFiles(ProcessorBase):
         settings = super().to_dict()
         if settings.get("frame_label") == FRAME_LABEL:
             del settings["frame_label"]
-        settings["image_processor"] = as_stock_writes(settings["image_processor"])
-        settings["video_processor"] = as_stock_writes(settings["video_processor"])
+        settings["image_processor"] = as_upstream_writes(settings["image_processor"])
+        settings["video_processor"] = as_upstream_writes(settings["video_processor"])
         return settings
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
@@ -154,7 +155,7 @@ class ProcessorFiles(ProcessorBase):
             repo_id = kwargs.pop("repo_id", os.path.basename(os.path.normpath(save_directory)))
             self.push_to_hub(repo_id, **kwargs)  # comes back here with a folder of its own
         files = super().save_pretrained(save_directory)
-        write_for_stock(save_directory, video_token_of(self.tokenizer))
+        write_for_upstream(save_directory, video_token_of(self.tokenizer))
         return files
 
 
@@ -219,7 +220,7 @@ def tile_fields(folder: Path) -> dict[str, Any]:
     return {theirs: settings[ours] for ours, theirs in _CHAT_FIELDS.items() if settings.get(ours) is not None}
 
 
-def as_stock_writes(settings: dict[str, Any]) -> dict[str, Any]:
+def as_upstream_writes(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of an image or video processor, under the name of transformers' class, without what it cannot take."""
     settings = {name: value for name, value in settings.items() if name != "backend"}
     if "image_processor_type" in settings:
@@ -265,7 +266,7 @@ def _embeddings(name_or_path: str | os.PathLike, **hub_options: Any) -> int | No
     return next((part["vocab_size"] for part in parts if isinstance(part, dict) and "vocab_size" in part), None)
 
 
-def write_for_stock(folder: str | os.PathLike, video_token: str | None = VIDEO) -> None:
+def write_for_upstream(folder: str | os.PathLike, video_token: str | None = VIDEO) -> None:
     """Make saved processor files readable by transformers' `InternVLProcessor`.
 
     It knows one placeholder, so a template that writes `<image>` here writes `<IMG_CONTEXT>` in the file; both mean
@@ -278,11 +279,11 @@ def write_for_stock(folder: str | os.PathLike, video_token: str | None = VIDEO) 
     folder = Path(folder)
     for path in [folder / "chat_template.jinja", *(folder / "additional_chat_templates").glob("*.jinja")]:
         if path.is_file():
-            text = path.read_text(encoding="utf-8").replace(_OUR_PLACEHOLDER, _STOCK_PLACEHOLDER, 1)
+            text = path.read_text(encoding="utf-8").replace(_OUR_PLACEHOLDER, _UPSTREAM_PLACEHOLDER, 1)
             path.write_text(text.replace(VIDEO, video_token or VIDEO), encoding="utf-8")
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    named = {**_STOCK_NAMES, **config.get("model_specific_special_tokens", {}), "video_token": video_token}
+    named = {**_UPSTREAM_NAMES, **config.get("model_specific_special_tokens", {}), "video_token": video_token}
     if video_token is None:
         del named["video_token"]
         logger.warning(
@@ -291,3 +292,6 @@ def write_for_stock(folder: str | os.PathLike, video_token: str | None = VIDEO) 
         )
     config = {**config, **named, "model_specific_special_tokens": named}  # transformers writes them in both places
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+
+
+alias_former_names(__name__, as_stock_writes="as_upstream_writes", write_for_stock="write_for_upstream")

@@ -125,30 +125,30 @@ def open_image(source: str | os.PathLike | bytes, timeout: float | None = 60.0) 
             return Image.open(open_source(source, timeout))
         file = _Reopening(path)
         try:
-            picture = Image.open(file)  # type: ignore[arg-type]
+            image = Image.open(file)  # type: ignore[arg-type]
         finally:
             file.release()
-        picture.reopening = file  # type: ignore[attr-defined]  # Pillow drops its own name for it, not the file
-        return picture
+        image.reopening = file  # type: ignore[attr-defined]  # Pillow drops its own name for it, not the file
+        return image
     except DECODING_ERRORS as error:
         raise ValueError(f"Cannot open the image: {error}") from error
 
 
-def release(picture: Any) -> None:
+def release(image: Any) -> None:
     """Close the file of an image of `open_image`, which Pillow keeps open; reading further frames opens it again."""
-    file = getattr(picture, "reopening", None)
+    file = getattr(image, "reopening", None)
     if isinstance(file, _Reopening):
         file.release()
 
 
 def load_image(source: str | os.PathLike | bytes) -> Image.Image:
     """As `open_image`, and decoded. Raises what Pillow raises, too (`DECODING_ERRORS`)."""
-    picture = open_image(source)
+    image = open_image(source)
     try:
-        picture.load()
+        image.load()
     finally:
-        release(picture)
-    return picture
+        release(image)
+    return image
 
 
 def _fetch(url: str, timeout: float | None) -> bytes:

@@ -61,7 +61,7 @@ def _run(task: Callable[[], None], inference: bool) -> None:
 def _pool(count: int, process: int) -> ThreadPoolExecutor:
     """Threads in which torch does not start more."""
     configured = torch.get_num_threads()
-    pool = ThreadPoolExecutor(count, "pictures", initializer=_keep_to_one)
+    pool = ThreadPoolExecutor(count, "images", initializer=_keep_to_one)
     all_started = Barrier(count)
     wait([pool.submit(all_started.wait) for _ in range(count)])
     # The number is each thread's own, but threads to come begin with the one that was set last, anywhere.

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedConfig
-from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
+from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamInternVLConfig
 
 from .memory_trace import LiveMemory, pretend_fused_attention
 from .model_profile import build_on_meta, chat_tile_size
@@ -126,7 +126,7 @@ def memory_units(
     Raises:
         ValueError: another kind of model or format, or a context that the image tokens do not fit into.
     """
-    if not isinstance(config, StockInternVLConfig):
+    if not isinstance(config, UpstreamInternVLConfig):
         raise ValueError(f"Memory is planned for chat models, not for a {type(config).__name__}.")
     if isinstance(dtype, str) and dtype not in QUANTIZED:
         raise ValueError(f"`dtype` must be a torch.dtype or one of {', '.join(QUANTIZED)}, got {dtype!r}.")

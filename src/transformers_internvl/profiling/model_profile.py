@@ -29,8 +29,8 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
-from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as StockInternVLVisionConfig
+from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamInternVLConfig
+from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as UpstreamInternVLVisionConfig
 
 from ..hub.config_values import hidden_state_index, tokens_per_tile
 from ..modeling.dual_encoder.base import check_mode
@@ -332,9 +332,9 @@ def chat_tile_size(config: Any) -> int:
 
 # Kind of config -> side of its images, parts of its model.
 _KINDS: dict[type, tuple[Callable[[Any], int], Callable[[Any, Work], Iterable[Part]]]] = {
-    StockInternVLConfig: (chat_tile_size, _chat_parts),
+    UpstreamInternVLConfig: (chat_tile_size, _chat_parts),
     InternVLDualEncoderConfig: (lambda config: _vision_size(config.vision_config), _dual_encoder_parts),
-    StockInternVLVisionConfig: (_vision_size, _tower_parts),
+    UpstreamInternVLVisionConfig: (_vision_size, _tower_parts),
 }
 
 __all__ = ["Part", "Profile", "Work", "build_on_meta", "chat_tile_size", "profile"]

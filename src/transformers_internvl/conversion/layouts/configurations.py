@@ -27,7 +27,7 @@ from transformers import (
 
 from ...modeling.dual_encoder.configuration import InternVLDualEncoderConfig
 from ...modeling.internvl.configuration import InternVLConfig
-from ...modeling.original.canonical import warn_beyond_stock
+from ...modeling.original.canonical import warn_beyond_upstream
 from ...modeling.original.configuration_chat import CANONICAL_FIELDS, InternVLChatConfig, canonical_tower_fields
 from ...modeling.original.configuration_llava import InternVLLlavaConfig
 from ...modeling.original_keys import BOOKKEEPING
@@ -126,7 +126,7 @@ def hf_form(source: Checkpoint) -> PreTrainedConfig:
         config.dict_dtype_to_str(form.authors_config)
     else:
         form = config.to_canonical()
-        warn_beyond_stock(form)
+        warn_beyond_upstream(form)
     if "auto_map" in source.written:  # of no use here, but engines that run the original code need it
         form.authors_config["auto_map"] = source.written["auto_map"]
     return form

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from ...processing.chat_templates import TEMPLATES, get_chat_template
-from ...processing.processor_files import write_for_stock
+from ...processing.processor_files import write_for_upstream
 from ...processing.tokenizers.loading import load_tokenizer
 from ..files.copies import changed_copy, load_exactly
 from ..files.folders import copy_file, local_folder, read_json, write_json
@@ -87,7 +87,7 @@ def replace_language_model_folder(
             copy.model.config.template = template
         else:
             (folder / "chat_template.jinja").write_text(get_chat_template(template), encoding="utf-8")
-            write_for_stock(folder)
+            write_for_upstream(folder)
         write_tokens(folder, ids)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
 from transformers.configuration_utils import SubConfigSpec
-from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
+from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamInternVLConfig
 
 from ..dual_encoder.configuration import QLlamaConfig
 from ..limits import check_sizes
@@ -22,7 +22,7 @@ PROJECTOR_TYPES = ("mlp", "mlp2x_gelu", "two_mlp")
 
 
 @strict
-class InternVLConfig(StockInternVLConfig):
+class InternVLConfig(UpstreamInternVLConfig):
     r"""InternVL as upstream transformers configures it (`model_type: internvl`): tower, projector and language model.
 
     Args:

@@ -15,7 +15,7 @@ from transformers import AutoModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.models.internvl.configuration_internvl import InternVLConfig as StockInternVLConfig
+from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamInternVLConfig
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, torch_compilable_check
@@ -51,7 +51,7 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
     _no_split_modules = ["InternVLTwoMLPProjector"]  # joins two outputs; tower and language model add their own
 
     def __init__(self, config: InternVLConfig):
-        if not isinstance(config, StockInternVLConfig):
+        if not isinstance(config, UpstreamInternVLConfig):
             raise ValueError(
                 f"{type(self).__name__} needs an InternVLConfig, got {type(config).__name__}: load "
                 "this folder with AutoModel."

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers.utils import logging
 
+from ...renamed_modules import alias_former_names
 from ..internvl.configuration import InternVLConfig
 from ..internvl.model import InternVLForConditionalGeneration
 from ..pretrained.parallel import share_ranks
@@ -15,7 +16,7 @@ from ..pretrained.quantized import share_quantized
 
 logger = logging.get_logger(__name__)
 
-_STOCK_BEHAVIOUR = {"ps_version": "v2", "projector_type": "mlp"}
+_UPSTREAM_BEHAVIOUR = {"ps_version": "v2", "projector_type": "mlp"}
 
 
 class CanonicalFormMixin:
@@ -51,7 +52,7 @@ def as_canonical(model: InternVLForConditionalGeneration) -> InternVLForConditio
         model: with a configuration that has `to_canonical`.
     """
     config = model.config.to_canonical()
-    warn_beyond_stock(config)
+    warn_beyond_upstream(config)
     with torch.device("meta"):
         canonical = InternVLForConditionalGeneration(config)
     quantized = share_quantized(model, canonical)
@@ -64,10 +65,10 @@ def as_canonical(model: InternVLForConditionalGeneration) -> InternVLForConditio
     return canonical.train(model.training)
 
 
-def warn_beyond_stock(config: InternVLConfig) -> None:
+def warn_beyond_upstream(config: InternVLConfig) -> None:
     """Warn of fields that upstream does not know: without them it would compute something else."""
-    for field, stocks in _STOCK_BEHAVIOUR.items():
-        if getattr(config, field) != stocks:
+    for field, upstream in _UPSTREAM_BEHAVIOUR.items():
+        if getattr(config, field) != upstream:
             logger.warning(
                 f"The canonical folder says `{field}: {getattr(config, field)}`: this package reads that, upstream "
                 "transformers does not know the field and would compute something else."
@@ -81,4 +82,5 @@ def copy_buffers(source: nn.Module, target: nn.Module) -> None:
         target.get_submodule(owner)._buffers[leaf] = buffer
 
 
-__all__ = ["CanonicalFormMixin", "as_canonical", "copy_buffers", "warn_beyond_stock"]
+__all__ = ["CanonicalFormMixin", "as_canonical", "copy_buffers", "warn_beyond_upstream"]
+alias_former_names(__name__, warn_beyond_stock="warn_beyond_upstream")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers.backbone_utils import BackboneConfigMixin
-from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as StockInternVLVisionConfig
+from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as UpstreamInternVLVisionConfig
 
 from ..limits import check_sizes
 from ..original_keys import SILENT, VISION_KEYS, original_value
@@ -32,7 +32,7 @@ _HEAD_DEFAULTS = {
 
 
 @strict
-class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
+class InternVLVisionConfig(BackboneConfigMixin, UpstreamInternVLVisionConfig):
     r"""InternViT as upstream transformers configures it (`model_type: internvl_vision`), with stochastic depth, patch
     masking and heads.
 
@@ -64,7 +64,7 @@ class InternVLVisionConfig(BackboneConfigMixin, StockInternVLVisionConfig):
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["hidden_states", "attentions"]
     base_model_fsdp_plan: ClassVar[dict[Any, str]] = {"encoder.layer.*": "free_full_weight"}
     # The 6B towers normalize query and key over all heads, of which there are 25: no rank can do with some of them. So
-    # the weights of the attention are cut and their outputs gathered; the MLP is cut throughout.
+    # the weights of the attention are sharded and their outputs gathered; the MLP is sharded throughout.
     base_model_tp_plan = {
         "encoder.layer.*.attention.q_proj": "colwise_gather_output",
         "encoder.layer.*.attention.k_proj": "colwise_gather_output",

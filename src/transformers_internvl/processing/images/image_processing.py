@@ -37,11 +37,11 @@ from .pixels import (
     Unit,
     check_square,
     check_statistics,
+    checked_size,
     empty_tiles,
-    naming,
+    error_context,
+    image_pixels,
     pad_to_square,
-    picture_pixels,
-    picture_size,
     scale_and_shift,
     to_levels,
     write_tiles,
@@ -164,7 +164,7 @@ class InternVLImageProcessor(PilBackend):
 
     White is 255, 1 in floating point numbers that all lie between 0 and 1 (they are not rescaled a second time), and
     65535 in `uint16` arrays, unless none of their values is above 255. Other values are refused. PIL images are
-    converted as Pillow does: one of 16 bits (`I;16`) is cut off at 255, with a warning.
+    converted as Pillow does: one of 16 bits (`I;16`) is clipped at 255, with a warning.
 
     Returns a `BatchFeature` with
 
@@ -248,7 +248,7 @@ class InternVLImageProcessor(PilBackend):
         **kwargs,
     ) -> np.ndarray:
         """The pixels of one image, `[C, H, W]`: a view without a copy where that is possible."""
-        return picture_pixels(image, do_convert_rgb, input_data_format)
+        return image_pixels(image, do_convert_rgb, input_data_format)
 
     def _preprocess(
         self,
@@ -262,14 +262,14 @@ class InternVLImageProcessor(PilBackend):
         limits = options.limits(sample_sizes or [len(images)])
         grids = []  # of all images first, so that a bad one is refused before any is decoded
         for index, (image, limit) in enumerate(zip(images, limits, strict=True)):
-            with naming(f"Image {index}"):
-                size = picture_size(image, reading.get("input_data_format"), options.max_image_pixels)
+            with error_context(f"Image {index}"):
+                size = checked_size(image, reading.get("input_data_format"), options.max_image_pixels)
                 grids.append(options.grid(*size, limit))
         counts = [grid_tiles(*grid, use_thumbnail=options.use_thumbnail) for grid in grids]
 
         parts = []
         for index, (image, limit, grid, count) in enumerate(zip(images, limits, grids, counts, strict=True)):
-            with naming(f"Image {index}"):
+            with error_context(f"Image {index}"):
                 resized = options.do_resize or options.tiled(limit)
                 pixels, unit = to_levels(self.process_image(image, **reading), keep_fractions=not resized)
                 parts.append(_tiles(pixels, unit, count, grid if resized else None, options, options.tiled(limit)))

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Images of InternVL-Chat v1: `InternVLLlavaImageProcessor`.
 
-One image is one square: padded to a square with the mean colour (or not), the shorter side resized, the centre cut
+One image is one square: padded to a square with the mean colour (or not), the shorter side resized, the centre cropped
 out. No tiles.
 """
 
@@ -15,7 +15,7 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import TensorType
 
 from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
-from .pixels import check_square, check_statistics, naming, picture_pixels, picture_size, rescale, to_levels
+from .pixels import check_square, check_statistics, checked_size, error_context, image_pixels, rescale, to_levels
 from .settings import check_settings
 
 
@@ -63,8 +63,8 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
         **kwargs,
     ) -> np.ndarray:
         """The pixels of one image, `[C, H, W]`."""
-        picture_size(image, input_data_format, self.max_image_pixels)
-        return picture_pixels(image, do_convert_rgb, input_data_format)
+        checked_size(image, input_data_format, self.max_image_pixels)
+        return image_pixels(image, do_convert_rgb, input_data_format)
 
     def _preprocess(
         self,
@@ -78,13 +78,13 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
         as_they_are = not (kwargs["do_resize"] or kwargs["do_pad"])
         pixels = []
         for index, image in enumerate(images):
-            with naming(f"Image {index}"):
+            with error_context(f"Image {index}"):
                 self._check_room(image, **kwargs)
-                picture = self.process_image(image, kwargs.get("do_convert_rgb"), kwargs.get("input_data_format"))
-                picture, unit = to_levels(picture, keep_fractions=as_they_are)
+                pixel_array = self.process_image(image, kwargs.get("do_convert_rgb"), kwargs.get("input_data_format"))
+                levels, unit = to_levels(pixel_array, keep_fractions=as_they_are)
                 factor = rescale(unit, do_rescale, rescale_factor)
                 own = {**kwargs, "do_rescale": factor != 1, "rescale_factor": factor, "return_tensors": None}
-                pixels += super()._preprocess([picture], **own)["pixel_values"]
+                pixels += super()._preprocess([levels], **own)["pixel_values"]
         data = {"pixel_values": pixels, "num_patches": [1] * len(pixels)}
         return BatchFeature(data, tensor_type=return_tensors)
 
@@ -92,7 +92,7 @@ class InternVLLlavaImageProcessor(LlavaImageProcessorPil):
         self, image: Any, do_pad: bool | None, do_resize: bool, size: SizeDict, input_data_format=None, **kwargs
     ) -> None:
         """Raise `ValueError` if a long thin image would become too large on its way to the square."""
-        width, height = picture_size(image, input_data_format, self.max_image_pixels)
+        width, height = checked_size(image, input_data_format, self.max_image_pixels)
         if do_pad:
             check_square(width, height, self.max_image_pixels)
         elif do_resize and size.shortest_edge:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from transformers.image_utils import ChannelDimension, PILImageResampling, infer_channel_dimension_format
 
+from ...renamed_modules import alias_former_names
 from ..sources import DECODING_ERRORS, release
 from .resampling import Affine, Target, resize_by_torch, resize_like_pillow, writable, write_levels
 
@@ -30,19 +31,19 @@ MAX_SIDE = 2**18
 
 
 @contextmanager
-def naming(item: str) -> Iterator[None]:
+def error_context(item: str) -> Iterator[None]:
     """Say which item an error is about, as one `ValueError`."""
     try:
         yield
     except FileNotFoundError:
         raise
     except DECODING_ERRORS as error:
-        raise ValueError(f"{item} cannot be decoded (broken or cut off?): {error}") from error
+        raise ValueError(f"{item} cannot be decoded (broken or incomplete?): {error}") from error
     except ValueError as error:
         raise ValueError(f"{item}: {error}") from error
 
 
-def picture_size(image: Any, layout: str | ChannelDimension | None, max_pixels: int | None) -> tuple[int, int]:
+def checked_size(image: Any, layout: str | ChannelDimension | None, max_pixels: int | None) -> tuple[int, int]:
     """`(width, height)`, before anything is decoded. Raises `ValueError` if there is nothing, or too much."""
     if isinstance(image, Image.Image):
         width, height = image.size
@@ -79,11 +80,11 @@ def check_square(width: int, height: int, max_pixels: int | None) -> None:
         )
 
 
-def picture_pixels(image: Any, to_rgb: bool | None = True, layout: str | ChannelDimension | None = None) -> np.ndarray:
+def image_pixels(image: Any, to_rgb: bool | None = True, layout: str | ChannelDimension | None = None) -> np.ndarray:
     """The pixels of one image, `[C, H, W]`: a view without a copy where that is possible.
 
     `to_rgb` converts as `PIL.Image.convert("RGB")` does, for arrays: gray is repeated, a fourth channel dropped.
-    Gray images of Pillow with more than 8 bits are cut off at 255 as it does, with a warning if that changes them;
+    Gray images of Pillow with more than 8 bits are clipped at 255 as it does, with a warning if that changes them;
     fractions from 0 to 1 stay what they are. Raises `ValueError` for other shapes, and values that are not finite.
     """
     try:
@@ -122,7 +123,7 @@ def _deep_pixels(image: Image.Image) -> np.ndarray:
         warnings.warn(
             f"A gray image of Pillow's mode {image.mode!r} has values from {low} to {high}. In the original code, "
             "as in Pillow's conversion to RGB, those above 255 become white, and those below 0 black. To show 16 bits "
-            "by their whole range pass `numpy.asarray(picture).astype('uint16')[..., None]`.",
+            "by their whole range pass `numpy.asarray(image).astype('uint16')[..., None]`.",
             stacklevel=2,
         )
     return np.clip(pixels, 0, 255).astype(np.uint8)
@@ -179,14 +180,14 @@ class Unit(NamedTuple):
     value: float = 1.0
 
 
-def depth_of(pictures: Iterable[np.ndarray]) -> float:
+def depth_of(images: Iterable[np.ndarray]) -> float:
     """The value that is white in images of one dtype, which are looked at together, as frames of a video are.
 
     - True, and 1 for floating point numbers that all lie between 0 and 1;
     - 65535 for 16 bits without a sign, unless none is above 255: such values are levels, as in Pillow;
     - 255 for all others.
     """
-    bounds = [(pixels.min(), pixels.max(), pixels.dtype) for pixels in pictures if pixels.size]
+    bounds = [(pixels.min(), pixels.max(), pixels.dtype) for pixels in images if pixels.size]
     if not bounds:
         return 255.0
     low, high, dtype = min(low for low, _, _ in bounds), max(high for _, high, _ in bounds), bounds[0][2]
@@ -322,7 +323,7 @@ def check_room(count: int, channels: int, height: int, width: int) -> None:
     if count * channels * height * width > MAX_VALUES:
         raise ValueError(
             f"would become {count} x {channels} x {height} x {width} values, more than the {MAX_VALUES} that one "
-            "picture or video may take; ask for fewer or smaller tiles or frames"
+            "image or video may take; ask for fewer or smaller tiles or frames"
         )
 
 
@@ -352,3 +353,6 @@ def write_tiles(
         on_cpu = torch.empty(tiles.shape, dtype=tiles.dtype)
         write_tiles(pixels, on_cpu, grid, affine, resample, backend)
         tiles.copy_(on_cpu)
+
+
+alias_former_names(__name__, picture_pixels="image_pixels", picture_size="checked_size", naming="error_context")

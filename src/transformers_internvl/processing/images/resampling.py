@@ -161,8 +161,8 @@ def _finish(strip: torch.Tensor, target: Target, affine: Affine | None, resize: 
 
 def _resize_by_pillow(levels: np.ndarray, target: Target, affine: Affine | None, resample: int) -> None:
     """For Pillow's other filters, its other order, and should it ever compute otherwise than is done here."""
-    picture = Image.fromarray(np.ascontiguousarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)))
-    canvas = np.asarray(picture.resize(target.size, resample))
+    image = Image.fromarray(np.ascontiguousarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)))
+    canvas = np.asarray(image.resize(target.size, resample))
     levels = writable(canvas[None] if canvas.ndim == 2 else canvas.transpose(2, 0, 1))
     for write in _write_canvas(levels, target, affine):
         write()
@@ -194,9 +194,9 @@ def _rows_first(width: int, height: int, new_width: int, new_height: int) -> boo
 
 @cache
 def _pillow_may_do_rows_first() -> bool:
-    picture = Image.fromarray(np.ascontiguousarray(_probe().transpose(1, 2, 0)))
-    at_once = picture.resize((41, 13), PILImageResampling.BICUBIC)
-    rows_first = picture.resize((37, 13), PILImageResampling.BICUBIC).resize((41, 13), PILImageResampling.BICUBIC)
+    image = Image.fromarray(np.ascontiguousarray(_probe().transpose(1, 2, 0)))
+    at_once = image.resize((41, 13), PILImageResampling.BICUBIC)
+    rows_first = image.resize((37, 13), PILImageResampling.BICUBIC).resize((41, 13), PILImageResampling.BICUBIC)
     return at_once.tobytes() == rows_first.tobytes()
 
 

@@ -79,7 +79,7 @@ def tile_boxes(columns: int, rows: int, tile_size: int) -> list[tuple[int, int, 
     """`(left, top, right, bottom)` of every tile on the canvas of `columns * tile_size x rows * tile_size` pixels.
 
     In the order of the tiles: row by row, left to right; the thumbnail has no box. Multiply by
-    `picture width / canvas width` and `picture height / canvas height` for the region of the image.
+    `image width / canvas width` and `image height / canvas height` for the region of the image.
 
     >>> tile_boxes(2, 1, 448)
     [(0, 0, 448, 448), (448, 0, 896, 448)]
@@ -142,7 +142,7 @@ def _candidate_grids(min_tiles: int, max_tiles: int) -> tuple[tuple[int, int], .
     """All `(columns, rows)` of `min_tiles` to `max_tiles` tiles, in the order in which the original code visits them.
 
     They are collected in a Python set and sorted by area alone, so that among grids of equal area the order of the set
-    decides, and with it, on an exact tie, the cut. That order follows from the values and from the order in which they
+    decides, and with it the grid of an exact tie. That order follows from the values and from the order in which they
     are added (it does not vary between processes: hashes of integers are not randomized), so the same set is
     built here: added by their longer side, but without visiting every `columns x rows` up to the limit once a side.
     """

@@ -17,13 +17,13 @@ from .template_meter import BYTES, SECONDS, Meter, meter, metered
 from .untrusted_text import (
     Prompt,
     control_pattern,
-    cut,
     encode,
     encode_batch,
     find_token,
     mask_of,
     render_prompts,
     replace,
+    split_control_strings,
 )
 from .video_token import STAND_INS, forget_without_embedding, read_template, video_token_of
 
@@ -44,7 +44,6 @@ __all__ = [
     "checked_length",
     "choose_template",
     "control_pattern",
-    "cut",
     "decode_regions",
     "encode",
     "encode_batch",
@@ -66,6 +65,7 @@ __all__ = [
     "render_prompts",
     "renderer_of",
     "replace",
+    "split_control_strings",
     "split_options",
     "token_id",
     "video_token_of",

@@ -98,16 +98,17 @@ _RENDER = types.FunctionType(
 @lru_cache
 def _environment() -> "BoundedEnvironment":
     """One with the extensions, filters and globals that transformers' has, each of them charged or left out."""
-    stock = _compile_jinja_template("").environment
-    settings = {"trim_blocks": stock.trim_blocks, "lstrip_blocks": stock.lstrip_blocks, "optimized": False}
-    extensions = [type(extension) for extension in stock.extensions.values()]
-    ours = BoundedEnvironment(extensions=extensions, finalize=_printed, **settings)
-    ours.uncharged = BoundedEnvironment(extensions=extensions, **settings)
-    ours.uncharged.filters, ours.uncharged.tests = stock.filters, stock.tests
-    ours.globals = {name: value for name, value in stock.globals.items() if name not in _REFUSED}
-    ours.filters = {name: _charged_filter(name) for name in stock.filters if name not in _REFUSED} | _OPERATIONS
-    ours.tests = {**stock.tests, **{name: _charged_test(name) for name in _COMPARING_TESTS if name in stock.tests}}
-    return ours
+    upstream = _compile_jinja_template("").environment
+    settings = {"trim_blocks": upstream.trim_blocks, "lstrip_blocks": upstream.lstrip_blocks, "optimized": False}
+    extensions = [type(extension) for extension in upstream.extensions.values()]
+    bounded = BoundedEnvironment(extensions=extensions, finalize=_printed, **settings)
+    bounded.uncharged = BoundedEnvironment(extensions=extensions, **settings)
+    bounded.uncharged.filters, bounded.uncharged.tests = upstream.filters, upstream.tests
+    bounded.globals = {name: value for name, value in upstream.globals.items() if name not in _REFUSED}
+    bounded.filters = {name: _charged_filter(name) for name in upstream.filters if name not in _REFUSED} | _OPERATIONS
+    charged = {name: _charged_test(name) for name in _COMPARING_TESTS if name in upstream.tests}
+    bounded.tests = {**upstream.tests, **charged}
+    return bounded
 
 
 class BoundedTemplate(Template):

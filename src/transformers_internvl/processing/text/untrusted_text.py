@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from ...renamed_modules import alias_former_names
 from ..chat_templates import TEMPLATES
 from ..threads import lock_of
 from .bounded_templates import renderer_of
@@ -47,15 +48,15 @@ class Prompt:
         text: what the chat template rendered.
         data: the user's text; None = the whole text is trusted.
         generation: what the template marks as written by the assistant.
-        cuts: where the text is split, so that no control string of which a part is the user's stays whole.
+        splits: where the text is split, so that no control string of which a part is the user's stays whole.
         restarts: where the text is split because the tokenizer starts there as at the beginning of a text.
-        bytewise: role names in plain text that the user spelled, to be written byte by byte; `cuts` split them off.
+        bytewise: role names in plain text that the user spelled, to be written byte by byte; `splits` split them off.
     """
 
     text: str
     data: list[Span] | None = None
     generation: list[Span] = field(default_factory=list)
-    cuts: list[int] = field(default_factory=list)
+    splits: list[int] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
     bytewise: list[Span] = field(default_factory=list)
 
@@ -128,7 +129,7 @@ def render_prompts(
     roles = {trusted} if isinstance(trusted, str) else set(trusted or ())
     prompts = [_render_apart(render, list(chat), pattern, roles, variables) for chat in conversations]
     for prompt in prompts:
-        cut(prompt, pattern)
+        split_control_strings(prompt, pattern)
     return prompts
 
 
@@ -253,12 +254,12 @@ def replace(prompt: Prompt, edits: Sequence[tuple[int, int, str]]) -> Prompt:
         return [(a + gained[bisect_right(ends, a)], b + gained[bisect_right(ends, b)]) for a, b in spans]
 
     data = None if prompt.data is None else moved(prompt.data)
-    cuts = [at + gained[bisect_right(ends, at)] for at in prompt.cuts]
+    splits = [at + gained[bisect_right(ends, at)] for at in prompt.splits]
     text = "".join([*pieces, prompt.text[last:]])
-    return Prompt(text, data, moved(prompt.generation), cuts, bytewise=moved(prompt.bytewise))
+    return Prompt(text, data, moved(prompt.generation), splits, bytewise=moved(prompt.bytewise))
 
 
-def cut(prompt: Prompt, pattern: re.Pattern[str]) -> None:
+def split_control_strings(prompt: Prompt, pattern: re.Pattern[str]) -> None:
     """Split a prompt so that no control string of which a part is the user's stays whole."""
     position = 0
     while prompt.data and (match := pattern.search(prompt.text, position)):
@@ -267,10 +268,10 @@ def cut(prompt: Prompt, pattern: re.Pattern[str]) -> None:
             continue
         if match[0] in _plain_role_names():
             prompt.bytewise.append((start, position))
-            prompt.cuts += [start, position]
+            prompt.splits += [start, position]
         else:
             position = start + 1
-            prompt.cuts.append(position)
+            prompt.splits.append(position)
 
 
 def encode(
@@ -283,7 +284,7 @@ def encode(
     """
     ids: list[int] = []
     offsets: list[Span] | None = [] if tokenizer.is_fast else None
-    bounds = sorted({0, *prompt.cuts, *prompt.restarts, len(prompt.text)})
+    bounds = sorted({0, *prompt.splits, *prompt.restarts, len(prompt.text)})
     special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     special.discard(tokenizer.unk_token_id)
     for start, end in zip(bounds[:-1], bounds[1:], strict=True):
@@ -358,7 +359,7 @@ def encode_batch(
     """`encode` for a batch, with the options and results of a tokenizer's call.
 
     Raises:
-        ValueError: an option of tokenizers that is not available for prompts with cuts.
+        ValueError: an option of tokenizers that is not available for prompts with splits.
     """
     shape = {name: options.pop(name, None) for name in ("pad_to_multiple_of", "padding_side", "return_tensors")}
     shape["return_attention_mask"] = options.pop("return_attention_mask", None)
@@ -400,3 +401,6 @@ def mask_of(offsets: Any, spans: list[tuple[int, int]]) -> list[int]:
     for start, end in spans:
         mask |= (starts >= start) & (starts < end) & (ends > start)
     return mask.tolist()
+
+
+alias_former_names(__name__, cut="split_control_strings")

@@ -5,7 +5,7 @@ from .leading_prefix import begins_with_unlisted, pad_rows, prefixing
 from .llama import LlamaTokenizer
 from .loading import added_token_ids, as_trained, load_tokenizer, stop_first
 from .released_tokens import user_tokens
-from .sentencepiece_library import SentencePieceCutter
+from .sentencepiece_library import SentencePieceSplitter
 from .sentencepiece_model import SentencePieceModel, decode_pieces, pipeline, template_ends
 from .slow import SlowDecodingTokenizer, forget_call_settings
 
@@ -15,8 +15,8 @@ __all__ = [
     "InternVLDualEncoderTokenizer",
     "LlamaTokenizer",
     "MAX_LENGTH",
-    "SentencePieceCutter",
     "SentencePieceModel",
+    "SentencePieceSplitter",
     "SlowDecodingTokenizer",
     "TEXT_PREFIX",
     "added_token_ids",

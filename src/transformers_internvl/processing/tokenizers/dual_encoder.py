@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The tokenizer of InternVL-14B (InternVL-C and InternVL-G): Llama pieces, the prefix and the end token of a text.
 
-The authors use `LlamaTokenizer` with four rules that their code applies by hand and their files do not hold: a text
+The original code uses `LlamaTokenizer` with four rules that it applies by hand and that the files do not hold: a text
 is `summarize:` and itself, it ends with the end token, padding has id 0, 80 tokens are the most. Here the tokenizer
 knows them.
 
@@ -92,7 +92,7 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
         )
         self.add_dummy_prefix = add_dummy_prefix
         self.init_kwargs["legacy"] = legacy
-        self._cut_by_library(leftmost_ties)
+        self._split_by_library(leftmost_ties)
         backend = self._tokenizer
         backend.normalizer, backend.pre_tokenizer, backend.decoder = pipeline(self._prepend_scheme())
 
@@ -152,12 +152,12 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
 
         Raises:
             ValueError: no text, something else than a text, pairs of texts, or a text of more than 80 tokens
-                (`max_length`, if given) without `truncation=True`, which cuts it and keeps the end token.
+                (`max_length`, if given) without `truncation=True`, which shortens it and keeps the end token.
         """
         return super().__call__(text, *args, prefix=prefix, add_eos_token=add_eos_token, **kwargs)
 
     def _get_padding_truncation_strategies(self, padding: Any = False, truncation: Any = None, **kwargs: Any) -> Any:
-        # transformers cuts for a bare `max_length`, too; here it is a limit.
+        # transformers truncates for a bare `max_length`, too; here it is a limit.
         return super()._get_padding_truncation_strategies(padding=padding, truncation=truncation or False, **kwargs)
 
     def _encode_plus(
@@ -237,7 +237,7 @@ def _refuse_long(texts: Sequence[str], batch: BatchEncoding, limit: int) -> None
             shown = text if len(text) <= 60 else text[:57] + "..."
             raise ValueError(
                 f"Text {position} has {count} tokens with prefix, bos and end token, at most {limit} are allowed: "
-                f"{shown!r}. Shorten it, or pass `truncation=True` to cut it; the end token is kept."
+                f"{shown!r}. Shorten it, or pass `truncation=True` to shorten it; the end token is kept."
             )
 
 

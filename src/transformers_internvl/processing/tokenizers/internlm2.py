@@ -88,7 +88,7 @@ class InternLM2Tokenizer(SlowDecodingTokenizer):
         )
         self.add_dummy_prefix = add_dummy_prefix
         self.spare_pieces = dict(spare_pieces or {})
-        self._cut_by_library(leftmost_ties)
+        self._split_by_library(leftmost_ties)
         self._check_added_tokens(kwargs.get("added_tokens_decoder", {}))
 
     @classmethod

@@ -33,7 +33,7 @@ class LlamaTokenizer(SlowDecodingTokenizer, transformers.LlamaTokenizer):
     """
 
     @classmethod
-    def from_stock(cls, tokenizer: transformers.LlamaTokenizer, *, legacy: bool) -> "LlamaTokenizer":
+    def from_upstream(cls, tokenizer: transformers.LlamaTokenizer, *, legacy: bool) -> "LlamaTokenizer":
         """Turn a tokenizer that transformers loaded into one of this class, in place.
 
         Args:
@@ -76,7 +76,7 @@ class LlamaTokenizer(SlowDecodingTokenizer, transformers.LlamaTokenizer):
                 "the original checkpoint to where tokenizer.json is; it is then used."
             )
         if ties:
-            self._cut_by_library(ties)
+            self._split_by_library(ties)
 
     def _prepend_scheme(self) -> PrependScheme:
         if self.init_kwargs.get("add_prefix_space") is False:

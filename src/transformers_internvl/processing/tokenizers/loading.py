@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Loading a checkpoint's tokenizer so that it gives the ids, and the text, that the model was trained on.
 
-The authors trained with the slow (sentencepiece) tokenizers of transformers 4.37. For InternLM2 that is
+The original models were trained with the slow (sentencepiece) tokenizers of transformers 4.37. For InternLM2 that is
 `InternLM2Tokenizer`; Qwen2, Qwen3, Llama-3 and gpt-oss come out right as they are. Vicuna, Yi and Phi-3 get the
 `LlamaTokenizer` of this package.
 """
@@ -53,7 +53,7 @@ def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrained
     if type(tokenizer) is not transformers.LlamaTokenizer:
         return tokenizer
     legacy = kwargs.get("legacy", get_tokenizer_config(name_or_path, **kwargs).get("legacy"))
-    return LlamaTokenizer.from_stock(tokenizer, legacy=legacy is None or bool(legacy))
+    return LlamaTokenizer.from_upstream(tokenizer, legacy=legacy is None or bool(legacy))
 
 
 def as_trained(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
@@ -67,7 +67,7 @@ def as_trained(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
         # A folder, or a Hub id, whose files are in the cache; empty for a tokenizer that was built in Python.
         elif source := tokenizer.name_or_path:
             legacy = get_tokenizer_config(source, local_files_only=True).get("legacy", legacy)
-    return LlamaTokenizer.from_stock(copy.deepcopy(tokenizer), legacy=legacy is None or bool(legacy))
+    return LlamaTokenizer.from_upstream(copy.deepcopy(tokenizer), legacy=legacy is None or bool(legacy))
 
 
 class _Reading(AbstractContextManager):

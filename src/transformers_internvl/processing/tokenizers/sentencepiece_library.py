@@ -2,8 +2,8 @@
 """Encoding by the sentencepiece library inside a `tokenizers` backend, for models whose pieces share scores.
 
 In InternVL-14B's `tokenizer.model` 17,954 pieces have score 0. Of equal pairs sentencepiece joins the leftmost; merges
-have ranks, which cannot say that. So the library cuts each stretch of text into pieces, and the backend does the rest:
-added tokens, offsets, bytes, padding, truncation.
+have ranks, which cannot say that. So the library splits each stretch of text into pieces, and the backend does the
+rest: added tokens, offsets, bytes, padding, truncation.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,17 @@ from typing import Any
 
 from tokenizers import NormalizedString, PreTokenizedString, Tokenizer, pre_tokenizers
 
+from ...renamed_modules import alias_former_names
 from .sentencepiece_model import BYTE
 
 
-class SentencePieceCutter:
-    """A pre-tokenizer that cuts text where the sentencepiece library does.
+class SentencePieceSplitter:
+    """A pre-tokenizer that splits text where the sentencepiece library does.
 
     Args:
         serialized: the content of a `tokenizer.model`.
 
-    It is no part of a saved `tokenizer.json`, which cannot hold one; `cutting` puts it into a backend for a call.
+    It is no part of a saved `tokenizer.json`, which cannot hold one; `splitting` puts it into a backend for a call.
     """
 
     def __init__(self, serialized: bytes):
@@ -61,21 +62,24 @@ class SentencePieceCutter:
         return found
 
     def pre_tokenize(self, text: PreTokenizedString) -> None:
-        """Cut every stretch between added tokens; called by the backend."""
-        text.split(self._cut)
+        """Split every stretch between added tokens; called by the backend."""
+        text.split(self._split)
 
-    def _cut(self, _: int, stretch: NormalizedString) -> list[NormalizedString]:
+    def _split(self, _: int, stretch: NormalizedString) -> list[NormalizedString]:
         ends = accumulate(self.lengths(stretch.normalized), initial=0)
         return [stretch[start:end] for start, end in pairwise(ends)]  # type: ignore[misc]
 
     @contextmanager
-    def cutting(self, backend: Tokenizer) -> Iterator[None]:
+    def splitting(self, backend: Tokenizer) -> Iterator[None]:
         """Let `backend` encode as the library does, for as long as this is open. Hold its lock meanwhile."""
         usual, model = backend.pre_tokenizer, backend.model
         custom = pre_tokenizers.PreTokenizer.custom(self)
         backend.pre_tokenizer = custom if usual is None else pre_tokenizers.Sequence([usual, custom])
-        model.ignore_merges = True  # what was cut is a piece, or a character to be written as bytes
+        model.ignore_merges = True  # what was split off is a piece, or a character to be written as bytes
         try:
             yield
         finally:
             backend.pre_tokenizer, model.ignore_merges = usual, False
+
+
+alias_former_names(__name__, SentencePieceCutter="SentencePieceSplitter")

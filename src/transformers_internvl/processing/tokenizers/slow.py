@@ -11,7 +11,7 @@ from transformers.tokenization_utils_base import BatchEncoding, PreTrainedTokeni
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from ..threads import lock_of
-from .sentencepiece_library import SentencePieceCutter
+from .sentencepiece_library import SentencePieceSplitter
 from .sentencepiece_model import SentencePieceModel, decode_pieces
 
 # What transformers takes from a saved tokenizer.json for a tokenizer's own settings, and from these for a call's.
@@ -55,9 +55,9 @@ class SlowDecodingTokenizer(TokenizersBackend):
     library; `backend_tokenizer` alone, and whoever reads `tokenizer.json` alone, ranks merges instead.
     """
 
-    _cutter: SentencePieceCutter | None = None
+    _splitter: SentencePieceSplitter | None = None
 
-    def _cut_by_library(self, ties: bool | None) -> None:
+    def _split_by_library(self, ties: bool | None) -> None:
         """Encode by the sentencepiece library from now on, where pieces share scores.
 
         Args:
@@ -77,12 +77,12 @@ class SlowDecodingTokenizer(TokenizersBackend):
                 "give other ids."
             )
         self.init_kwargs["leftmost_ties"] = ties
-        self._cutter = SentencePieceCutter(Path(path).read_bytes()) if ties else None
+        self._splitter = SentencePieceSplitter(Path(path).read_bytes()) if ties else None
 
     def _encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> BatchEncoding:
-        if self._cutter is None:
+        if self._splitter is None:
             return super()._encode_plus(text, text_pair, **kwargs)
-        with lock_of(self), self._cutter.cutting(self._tokenizer):
+        with lock_of(self), self._splitter.splitting(self._tokenizer):
             return super()._encode_plus(text, text_pair, **kwargs)
 
     def _save_pretrained(self, save_directory: Any, file_names: tuple[str, ...], **kwargs: Any) -> tuple[str, ...]:
@@ -91,9 +91,9 @@ class SlowDecodingTokenizer(TokenizersBackend):
         prefix = kwargs.get("filename_prefix")
         if self.can_save_slow_tokenizer:  # byte for byte, for readers of the original layout
             files += self.save_vocabulary(save_directory, prefix)
-        elif self._cutter is not None:  # the file is gone since
+        elif self._splitter is not None:  # the file is gone since
             path = Path(save_directory, f"{prefix}-tokenizer.model" if prefix else "tokenizer.model")
-            path.write_bytes(self._cutter.serialized)
+            path.write_bytes(self._splitter.serialized)
             files += (str(path),)
         return files
 

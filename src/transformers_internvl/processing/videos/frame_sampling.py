@@ -5,8 +5,8 @@ The rules are the original: `segments` is `get_index` of the model cards (what t
 `middle`, `rand` and `fps` are the modes of `get_frame_indices` of the training code (`internvl/train/dataset.py`).
 Rounding is numpy's, halves to even.
 
-The authors take frames to be spaced evenly. Where they are not, seconds are looked up in the frames' own times: a
-second belongs to the frame that is shown then.
+The original code takes frames to be spaced evenly. Where they are not, seconds are looked up in the frames' own times:
+a second belongs to the frame that is shown then.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def segment_indices(
 ) -> list[int]:
     """The middle of each of `num_segments` equal parts of the frames `first_frame` to `last_frame` (inclusive).
 
-    `bound` cuts the range to `(start, end)` in seconds, for which `fps` must be given. Parts shorter than a frame
-    repeat frames. The authors do not check the range; neither does this.
+    `bound` limits the range to `(start, end)` in seconds, for which `fps` must be given. Parts shorter than a frame
+    repeat frames. The original code does not check the range; neither does this.
 
     >>> segment_indices(99, 4)
     [12, 37, 62, 86]

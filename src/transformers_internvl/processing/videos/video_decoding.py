@@ -102,7 +102,7 @@ class VideoReader:
                 check_pixels(frame.width, frame.height, self._max_pixels)
                 yield index, upright(frame.to_ndarray(format="rgb24"), _display_matrix(frame))
         except self._errors as error:
-            raise ValueError(f"cannot be decoded (broken or cut off?): {error}") from error
+            raise ValueError(f"cannot be decoded (broken or incomplete?): {error}") from error
 
     def _reopen(self) -> None:
         if self._container is not None:
@@ -195,7 +195,7 @@ class VideoReader:
                 decoded = self._container.decode(self._stream)
                 frame = _forward(decoded, stamp)
             if frame is None or frame.pts != stamp:
-                raise ValueError(f"frame {index} cannot be found (broken or cut off?)")
+                raise ValueError(f"frame {index} cannot be found (broken or incomplete?)")
             here = stamp
             yield index, frame
 
@@ -211,7 +211,7 @@ class VideoReader:
                 yield index, frame
                 index = next(remaining, None)
         if index is not None:
-            raise ValueError(f"frame {index} cannot be found (broken or cut off?)")
+            raise ValueError(f"frame {index} cannot be found (broken or incomplete?)")
 
 
 def _forward(frames: Any, stamp: int) -> Any:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from transformers.video_utils import VideoMetadata
 
-from ..images.pixels import depth_of, has_eight_bits, naming, picture_pixels
+from ..images.pixels import depth_of, error_context, has_eight_bits, image_pixels
 from ..sources import open_image
 from .video_decoding import VideoReader
 from .video_timing import TimedVideoMetadata
@@ -48,7 +48,7 @@ class GivenFrames:
         if pixels.dtype == np.uint8:
             return None
         if pixels.dtype not in self._depths:
-            deep = (picture_pixels(frame, *conversion) for frame in self._frames if not has_eight_bits(frame))
+            deep = (image_pixels(frame, *conversion) for frame in self._frames if not has_eight_bits(frame))
             self._depths[pixels.dtype] = depth_of(frame for frame in deep if frame.dtype == pixels.dtype)
         return self._depths[pixels.dtype]
 
@@ -72,10 +72,10 @@ class FolderFrames:
     def frames(self, indices: Iterable[int]) -> Iterator[tuple[int, Any]]:
         """As of `GivenFrames`; each file is opened when it is its turn."""
         for index in sorted(set(indices)):
-            with naming(os.path.basename(self._files[index])):
-                picture = open_image(self._files[index])
-            with picture:
-                yield index, picture
+            with error_context(os.path.basename(self._files[index])):
+                image = open_image(self._files[index])
+            with image:
+                yield index, image
 
     def depth(self, *pixels: Any) -> None:
         """As each frame says for itself."""

@@ -29,10 +29,10 @@ from ..images.image_processing import NORMALIZE_TYPES, check_options, check_pair
 from ..images.pixels import (
     check_room,
     check_statistics,
+    checked_size,
     empty_tiles,
-    naming,
-    picture_pixels,
-    picture_size,
+    error_context,
+    image_pixels,
     scale_and_shift,
     to_levels,
     write_tiles,
@@ -150,7 +150,7 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
         tiles = []
         for index, item in enumerate(items):
             with (
-                naming(f"Video {index}"),
+                error_context(f"Video {index}"),
                 closing(open_video(item, metadata[index], kwargs["max_image_pixels"])) as video,
             ):
                 indices = self._choose_frames(video, request)
@@ -223,8 +223,8 @@ class InternVLVideoProcessor(VideoProcessorMixin, PilBackend):
 
 def _as_rgb(frame: Any, max_pixels: int | None) -> np.ndarray:
     """A frame as levels `[H, W, 3]`."""
-    picture_size(frame, None, max_pixels)
-    return to_levels(picture_pixels(frame))[0].transpose(1, 2, 0)
+    checked_size(frame, None, max_pixels)
+    return to_levels(image_pixels(frame))[0].transpose(1, 2, 0)
 
 
 def make_list_of_videos(videos: Any) -> list[Any]:
@@ -299,9 +299,9 @@ def _video_tiles(
         places.setdefault(index, []).append(place)
     tiles = None
     for index, frame in video.frames(places):
-        with naming(f"frame {index}"):
-            picture_size(frame, input_data_format, max_image_pixels)
-            pixels = picture_pixels(frame, do_convert_rgb, input_data_format)
+        with error_context(f"frame {index}"):
+            checked_size(frame, input_data_format, max_image_pixels)
+            pixels = image_pixels(frame, do_convert_rgb, input_data_format)
             levels, unit = to_levels(
                 pixels, keep_fractions=not do_resize, depth=video.depth(pixels, do_convert_rgb, input_data_format)
             )

@@ -183,7 +183,7 @@ class SampleEncoder:
         if not self.trust_text:
             allowed = text_as_data.control_pattern(self.processor.tokenizer, "", self._writable(""))
             prompt.data = [(0, len(text))]
-            text_as_data.cut(prompt, allowed)
+            text_as_data.split_control_strings(prompt, allowed)
         places = [Place(m.start(), m.end(), m[0][1:-1]) for m in _MEDIA.finditer(text)]
         sample = self._sample(prompt, pattern, places, images, videos, None, options)
         of_images = torch.tensor(self.processor.image_token_ids)
@@ -238,7 +238,7 @@ class SampleEncoder:
         overrides: Overrides | None,
         options: dict[str, Any],
     ) -> Sample:
-        prompt.cuts = [at for at in prompt.cuts if not any(place.start < at < place.end for place in places)]
+        prompt.splits = [at for at in prompt.splits if not any(place.start < at < place.end for place in places)]
         text_options: dict[str, Any] = {"return_offsets_mapping": True}
         if self.max_length is not None and self.too_long == "cut":
             text_options |= {"truncation": True, "max_length": self.max_length}
