@@ -5,7 +5,7 @@
 
 The tower is InternViT-300M's shape (24 blocks, 1024 wide, 448 pixels), the language model that of InternVL2.5-1B (24
 layers, 896 wide) with a smaller vocabulary. Every way trains the same adapters (peft, rank 16) on equal weights for
-two epochs over the same few pictures of one tile each, a process of its own for each, in turn; of every step the least
+two epochs over the same few images of one tile each, a process of its own for each, in turn; of every step the least
 disturbed round counts, as CPU time of one thread. The time of an epoch is that of collating, forward, backward and
 optimizer; with the cache that is naming the tiles by their pixels and reading or writing features, too. The losses of
 all steps must agree. Figures are ours over upstream's: below 1 we need less.
@@ -51,7 +51,7 @@ WAYS = ("upstream", "ours", "cached")
 
 
 def sample() -> Sample:
-    """A picture of one tile, a question and an answer."""
+    """An image of one tile, a question and an answer."""
     ids = torch.randint(8, VOCABULARY, (TOKENS_PER_TILE + QUESTION + ANSWER,))
     ids[4 : 4 + TOKENS_PER_TILE] = IMAGE_TOKEN
     labels = ids.clone()
@@ -99,9 +99,7 @@ def main() -> None:
     steps = zip(*(sum(result["losses"], []) for results in found.values() for result in results), strict=True)
     for number, losses in enumerate(steps):
         require_equal(f"loss of step {number}", losses)
-    print(
-        f"torch {torch.__version__}, one thread, {layers} + {layers} layers, {2 * BATCH} pictures, {rounds} round(s)"
-    )
+    print(f"torch {torch.__version__}, one thread, {layers} + {layers} layers, {2 * BATCH} images, {rounds} round(s)")
     print(f"{'epoch':<8}{'without cache':>15}{'with cache':>12}   (ours / upstream)")
     for epoch in range(2):
         best = {way: least_disturbed(result["seconds"][epoch] for result in results) for way, results in found.items()}

@@ -48,10 +48,10 @@ def main() -> None:
     from transformers_internvl.conversion.layouts.convert import convert_checkpoint
 
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
-        folders = {"authors": Path(place) / "authors", "hf": Path(place) / "hf"}
-        write_checkpoint(folders["authors"], 1, None, "safetensors", arguments.quick)
-        convert_checkpoint(folders["authors"], folders["hf"], "hf", progress=False)
-        runs: dict[str, list[dict[str, float]]] = {"authors": [], "hf": []}
+        folders = {"original": Path(place) / "original", "hf": Path(place) / "hf"}
+        write_checkpoint(folders["original"], 1, None, "safetensors", arguments.quick)
+        convert_checkpoint(folders["original"], folders["hf"], "hf", progress=False)
+        runs: dict[str, list[dict[str, float]]] = {"original": [], "hf": []}
         for _ in range(arguments.rounds):
             for name, folder in folders.items():
                 command = [sys.executable, __file__, "--one", str(folder)]
@@ -60,8 +60,8 @@ def main() -> None:
         raise SystemExit("The two do not hold the same weights.")
     cpu = {name: min(run["cpu"] for run in side) for name, side in runs.items()}
     memory = {name: max(run["memory"] for run in side) for name, side in runs.items()}
-    print(f"CPU time authors / hf  {cpu['authors'] / cpu['hf']:.2f}")
-    print(f"memory   authors / hf  {memory['authors'] / memory['hf']:.2f}  ({memory['authors'] / 2**30:.2f} GB)")
+    print(f"CPU time original / hf  {cpu['original'] / cpu['hf']:.2f}")
+    print(f"memory   original / hf  {memory['original'] / memory['hf']:.2f}  ({memory['original'] / 2**30:.2f} GB)")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def measure(whose: str, labelled: float, length: int) -> dict[str, float]:
     model(**warm).loss.backward()  # threads, code and buffers that stay
     model.zero_grad(set_to_none=True)
     inputs = batch(labelled, length)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, start = resident("VmRSS"), time.process_time()
     loss = model(**inputs).loss
     loss.backward()

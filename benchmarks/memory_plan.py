@@ -5,7 +5,7 @@
 
 Every shape runs in a process of its own, on the CPU in float32: the model is built and asked with `generate` (or one
 forward pass, where all logits are wanted). Measured is the peak of the resident memory above the interpreter, in which
-a tiny model has run before, so that libraries and their buffers are there already. The allocator is told to give freed
+a tiny model has run before, so that libraries and their buffers are there already. The allocator gives freed
 memory back at once. Exit code 1 if a plan is more than 10 % off.
 """
 
@@ -151,7 +151,7 @@ def measure(name: str) -> int:
     answer(build(config_of(SMALL, small)), Request(tiles=1, context=300, new_tokens=3))
     before = resident("VmRSS")
     with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # VmHWM begins anew
+        file.write("5")  # resets VmHWM
     answer(build(config_of(vision, text)), Request(**request))
     return resident("VmHWM") - before
 

@@ -4,7 +4,7 @@
     python benchmarks/packing.py [--quick] [--rounds N]
 
 The samples have InternVL 2.5's mix of lengths (`tests/training/length_mix.py`), 16 times shorter: 16 tokens a tile,
-packs of 1,024 tokens and 48 tiles. Stock's habit is to pad random batches to their longest sample, here of 4 and of 8.
+packs of 1,024 tokens and 48 tiles. Upstream's examples pad random batches to their longest sample, here of 4 and of 8.
 Every way takes all samples once, forward and backward (gradients add up), on equal weights, in a process of its own,
 in turn; of every batch the least disturbed round counts. Loss and gradient of all samples must agree to 1e-5.
 Figures are ratios of real tokens, not padding, per second of CPU time: above 1 packing trains faster. `filled` is the

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 from transformers.models.internvl import modeling_internvl as upstream
-from transformers.models.internvl.configuration_internvl import InternVLConfig as StockConfig
+from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamConfig
 
 import transformers_internvl as ours
 
@@ -23,7 +23,7 @@ def build(whose: str, config: dict[str, Any]) -> torch.nn.Module:
     if whose == "ours":
         model = ours.InternVLForConditionalGeneration(ours.InternVLConfig(**config))
     else:
-        model = upstream.InternVLForConditionalGeneration(StockConfig(**config))
+        model = upstream.InternVLForConditionalGeneration(UpstreamConfig(**config))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for _, parameter in sorted(model.named_parameters()):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import torch
 from transformers.models.internvl import modeling_internvl as upstream
-from transformers.models.internvl.configuration_internvl import InternVLConfig as StockConfig
+from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamConfig
 
 import transformers_internvl as ours
 
@@ -49,7 +49,7 @@ def pair() -> tuple[torch.nn.Module, torch.nn.Module]:
         "tie_word_embeddings": False,
     }
     mine = ours.InternVLForConditionalGeneration(ours.InternVLConfig(**arguments)).eval()
-    theirs = upstream.InternVLForConditionalGeneration(StockConfig(**arguments)).eval()
+    theirs = upstream.InternVLForConditionalGeneration(UpstreamConfig(**arguments)).eval()
     theirs.load_state_dict(mine.state_dict())
     return mine, theirs
 

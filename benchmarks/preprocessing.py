@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""How fast pictures become tiles: our two backends against upstream transformers and against the original transform.
+"""How fast images become tiles: our two backends against upstream transformers and against the original transform.
 
     python benchmarks/preprocessing.py [--quick] [--threads N] [--cpu] [--rounds N] [--max-tiles 12]
 
-Everything runs in this process, with torch's default number of threads or that given, from decoded pictures to the
+Everything runs in this process, with torch's default number of threads or that given, from decoded images to the
 normalized tensor of all tiles, thumbnail included. The four take turns, and of every one the least disturbed run
 counts: what else the machine does only ever adds time. With `--cpu` the processor time of all threads counts, which
 other work disturbs less. Ratios are the peer's time over ours. `levels` is the largest distance of the torch backend
@@ -39,7 +39,7 @@ SIDE = 448
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def synthetic_picture(width: int, height: int, seed: int) -> Image.Image:
+def synthetic_image(width: int, height: int, seed: int) -> Image.Image:
     """Smooth gradients with noise and hard edges: something between a photo and a page."""
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
@@ -137,7 +137,7 @@ def main() -> None:
     print("|---" * len(columns) + "|")
     ratios = []
     for seed, (width, height) in enumerate(sizes):
-        image = synthetic_picture(width, height, seed)
+        image = synthetic_image(width, height, seed)
         exact_error, levels = accuracy(runs, image)
         if exact_error > 1e-6:
             raise SystemExit(f"{width} x {height}: the exact backend is {exact_error} off the original values")

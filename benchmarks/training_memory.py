@@ -5,7 +5,7 @@
 
 Real training steps with AdamW on a CPU, each workload in a process of its own: the peak of the resident set (Linux) of
 the second step, when the optimizer has its states, above what the process had before there was a model. The allocator
-is told to give memory back at once. The ratio is what was estimated over what was taken.
+returns memory at once. The ratio is what was estimated over what was taken.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def measure(name: str, shorter: int) -> dict[str, int]:
     for step in range(2):
         if step:
             with open("/proc/self/clear_refs", "w") as file:
-                file.write("5")  # the peak starts anew
+                file.write("5")  # resets the peak
         with torch.autocast("cpu", dtype=torch.bfloat16) if half else nullcontext():
             loss = model(input_ids=ids, pixel_values=pixels, labels=labels).loss
         loss.backward()

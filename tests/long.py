@@ -247,7 +247,7 @@ CHECKS = [
         "nano",
         "python -m lab.nano.evaluation",
         "how often the embedded model answers correctly",
-        short="--pictures 20",
+        short="--images 20",
     ),
     Check(
         "nano-dual-encoder",

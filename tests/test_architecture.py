@@ -159,6 +159,13 @@ def test_former_module_names_still_import():
         ("processing.images.pixels", "naming", "error_context"),
         ("modeling.original.canonical", "warn_beyond_stock", "warn_beyond_upstream"),
         ("processing.text.untrusted_text", "cut", "split_control_strings"),
+        ("evaluation", "Pictures", "ItemImages"),
+        ("evaluation.data", "read_pictures", "read_images"),
+        ("profiling.memory", "Needs", "MemoryEstimate"),
+        ("training.data", "cut_piece", "split_piece"),
+        ("training.data.packing", "cut_piece", "split_piece"),
+        ("training.feature_cache", "pictures_name", "images_name"),
+        ("training.feature_cache.store", "pictures_name", "images_name"),
     ],
 )
 def test_former_names_still_import(module, former, present):

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Writes a trained nano model as a complete folder, and the sample pictures:
+"""Writes a trained nano model as a complete folder, and the sample images:
 
 `python -m lab.nano.checkpoint DIR/model`, after `training` has written `DIR/model`.
 """
@@ -32,7 +32,7 @@ def write_checkpoint(trained: Path, folder: Path, dtype: torch.dtype = torch.flo
 
 
 def build_processor(tokenizer) -> InternVLProcessor:
-    """The processor of the nano model: tiles as training cut them, ChatML without a system message."""
+    """The processor of the nano model: tiles as in training, ChatML without a system message."""
     image_processor = InternVLImageProcessor(
         size={"height": TILE_SIZE, "width": TILE_SIZE}, min_patches=1, max_patches=MAX_TILES, use_thumbnail=True
     )
@@ -41,14 +41,14 @@ def build_processor(tokenizer) -> InternVLProcessor:
 
 
 def write_samples(folder: Path) -> None:
-    """One small picture a task, drawn with the built-in font alone, so that every machine draws the same."""
+    """One small image a task, drawn with the built-in font alone, so that every machine draws the same."""
     folder.mkdir(parents=True, exist_ok=True)
     for task in TASKS:
         sample_drawing(task).image.save(folder / f"{task}.png", optimize=True)
 
 
 def sample_drawing(task: str) -> Drawing:
-    """The drawing behind the sample picture of `task`, with its question and answer."""
+    """The drawing behind the sample image of `task`, with its question and answer."""
     return draw(task, f"sample-{SAMPLE_SEEDS[task]}", Style(min_side=200, max_side=320, smallest=0.25))
 
 

@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """InternViT's heads put to the proof on drawn scenes: `python -m lab.nano.dense --out DIR`.
 
-The tower is the embedded model's. Under a frozen tower, a linear probe tells drawn shapes apart; trained along, it
-segments scenes, with a linear head and with stock transformers' UperNet. Scores are those on scenes that training
-never saw; a table says them, and a picture shows scenes, true classes and predicted ones side by side.
+The tower is the embedded model's. On the frozen tower, a linear probe classifies drawn shapes; a trained tower
+segments scenes, with a linear head and with the UperNet of upstream transformers. Scores are on scenes that training
+never saw; a table lists them, and an image shows scenes, true classes and predicted ones side by side.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from .questions import SHAPES
 from .scenes import CLASSES, Scene, draw_scene
 
 DISPLAY = np.array([(255, 255, 255), (214, 39, 40), (31, 119, 180), (44, 160, 44)], dtype=np.uint8)
-"""How the picture shows the classes: nothing white, circles red, squares blue, triangles green."""
+"""How the image shows the classes: nothing white, circles red, squares blue, triangles green."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a proof: its score on `pictures` held-out ones, in how many `seconds` of training."""
+    """What came out of a proof: its score on `images` held-out ones, in how many `seconds` of training."""
 
     score: float
-    pictures: int
+    images: int
     seconds: float
     details: dict[str, float]
 
@@ -93,7 +93,7 @@ def masks_of(drawn: list[Scene]) -> torch.Tensor:
 
 
 def kinds_of(drawn: list[Scene]) -> torch.Tensor:
-    """Classes of pictures `(T,)`, of the largest shape."""
+    """Classes of images `(T,)`, of the largest shape."""
     return torch.tensor([SHAPES.index(scene.kinds[0]) for scene in drawn])
 
 
@@ -123,7 +123,7 @@ def linear_model(tower: Path) -> nn.Module:
 
 
 def upernet_model(tower: Path) -> nn.Module:
-    """Stock's UperNet on the pyramid of four layers."""
+    """Upstream's UperNet on the pyramid of four layers."""
     config = UperNetConfig(
         backbone_config=AutoConfig.from_pretrained(tower, use_fpn=True),
         hidden_size=32,
@@ -189,16 +189,16 @@ def mean_iou(model: nn.Module, settings: Settings) -> SegmentationScore:
     return metric.compute()
 
 
-def probe(tower: Path, settings: Settings, n_pictures: int = 2000) -> tuple[nn.Module, Outcome]:
-    """Train the linear probe on `n_pictures` drawn shapes, and score it on others.
+def probe(tower: Path, settings: Settings, n_images: int = 2000) -> tuple[nn.Module, Outcome]:
+    """Train the linear probe on `n_images` drawn shapes, and score it on others.
 
-    The tower is frozen, so it sees every picture once; after that only the head runs. Optimizer and schedule are the
+    The tower is frozen, so it sees every image once; after that only the head runs. Optimizer and schedule are the
     paper's: SGD with momentum, no weight decay.
     """
     torch.manual_seed(settings.seed)
     model = set_tuning(probe_model(tower), "frozen")
     started = time.monotonic()
-    drawn = [scenes("train", start, 50, settings) for start in range(0, n_pictures, 50)]
+    drawn = [scenes("train", start, 50, settings) for start in range(0, n_images, 50)]
     with torch.no_grad():
         tokens = [model.internvl_vision(pixels_of(part)).last_hidden_state for part in tqdm(drawn, desc="features")]
         features = torch.cat([model.pooling(part) for part in tokens])
@@ -221,7 +221,7 @@ def probe(tower: Path, settings: Settings, n_pictures: int = 2000) -> tuple[nn.M
 
 @torch.no_grad()
 def accuracy(model: nn.Module, settings: Settings) -> float:
-    """Share of the held-out pictures whose largest shape is told."""
+    """Share of the held-out images whose largest shape is predicted."""
     right = [(model(pixels_of(drawn)).logits.argmax(-1) == kinds_of(drawn)) for drawn in held_out(settings)]
     return torch.cat(right).float().mean().item()
 
@@ -258,7 +258,7 @@ PROOFS = {
 def main(arguments: list[str] | None = None) -> None:
     """Command line of the proof."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for models, report and pictures")
+    parser.add_argument("--out", type=Path, required=True, help="folder for models, report and images")
     parser.add_argument("--proofs", nargs="+", default=list(PROOFS), choices=list(PROOFS))
     for name, value in asdict(Settings()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), help="for all proofs alike")
@@ -277,10 +277,10 @@ def main(arguments: list[str] | None = None) -> None:
         model.save_pretrained(out / name)
         report[name] = asdict(outcome)
         (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    tqdm.write(f"{'proof':10}{'score':>8}{'pictures':>10}{'seconds':>9}  details")
+    tqdm.write(f"{'proof':10}{'score':>8}{'images':>10}{'seconds':>9}  details")
     for name, row in report.items():
         details = ", ".join(f"{key} {value:.3f}" for key, value in row["details"].items())
-        tqdm.write(f"{name:10}{row['score']:8.4f}{row['pictures']:10}{row['seconds']:9.0f}  {details}")
+        tqdm.write(f"{name:10}{row['score']:8.4f}{row['images']:10}{row['seconds']:9.0f}  {details}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Pictures with questions and answers for the nano model, drawn with Pillow alone.
+"""Images with questions and answers for the nano model, drawn with Pillow alone.
 
-Three tasks: read a number of 2 to 4 digits, name the colour of a shape, count 1 to 5 shapes. Everything a picture
+Three tasks: read a number of 2 to 4 digits, name the colour of a shape, count 1 to 5 shapes. Everything an image
 varies in (size, place, font, shade, background, edges) is drawn from one `random.Random`, so that a seed and a set of
-fonts give one picture. Fonts are those found on the machine, and always Pillow's built-in one.
+fonts give one image. Fonts are those found on the machine, and always Pillow's built-in one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture (RGB) with a question and its answer; `marks` lists what is in it, from left to right."""
+    """An image (RGB) with a question and its answer; `marks` lists what is in it, from left to right."""
 
     image: Image.Image
     task: str
@@ -43,7 +43,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Style:
-    """What pictures vary within: sides in pixels, the smallest size of a mark relative to the shorter side (of a
+    """What images vary within: sides in pixels, the smallest size of a mark relative to the shorter side (of a
     digit: to the height), how often a question is paraphrased, the font families to write with and how often to write
     with the built-in font, and how often the shape whose color is asked for is alone."""
 
@@ -57,7 +57,7 @@ class Style:
 
 
 def draw(task: str, seed: int | str | random.Random, style: Style | None = None) -> Drawing:
-    """One picture of `task` (of `TASKS`), the same for the same seed, style and fonts.
+    """One image of `task` (of `TASKS`), the same for the same seed, style and fonts.
 
     Raises `ValueError` for an unknown task.
     """
@@ -72,7 +72,7 @@ def draw(task: str, seed: int | str | random.Random, style: Style | None = None)
 
 
 def _draw_number(rng: random.Random, style: Style) -> Drawing:
-    width, height = _picture_size(rng, style)
+    width, height = _image_size(rng, style)
     n_digits = rng.choice((2, 3, 3, 4, 4))
     answer = str(rng.randrange(10 ** (n_digits - 1), 10**n_digits))
     if rng.random() < 0.04:
@@ -186,7 +186,7 @@ class Shape:
 
 
 def _draw_shapes(task: str, rng: random.Random, style: Style) -> Drawing:
-    width, height = _picture_size(rng, style)
+    width, height = _image_size(rng, style)
     kinds = _kinds(task, rng, style)
     colors = _colors(task, rng, len(kinds))
     fills = [shade(rng, color) for color in colors]
@@ -354,7 +354,7 @@ def _apart(one: Box, other: Box, gap: float) -> bool:
 # --- Places, sizes, questions --------------------------------------------------------------------------------------
 
 
-def _picture_size(rng: random.Random, style: Style) -> tuple[int, int]:
+def _image_size(rng: random.Random, style: Style) -> tuple[int, int]:
     width = rng.randint(style.min_side, style.max_side)
     return (width, width) if rng.random() < 0.15 else (width, rng.randint(style.min_side, style.max_side))
 

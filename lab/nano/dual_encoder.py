@@ -3,11 +3,11 @@
 
 From random weights, by both stages of arXiv:2312.14238, section 3.3, on the 64 drawn pairs of `pairs.py` alone:
 
-1. `masked`: InternVL-C, everything trains, small pictures of which the tower sees half.
-2. `whole`: the same with larger, whole pictures.
+1. `masked`: InternVL-C, everything trains, small images of which the tower sees half.
+2. `whole`: the same with larger, whole images.
 3. `bridge`: InternVL-G, three losses; queries, cross attention and the heads on them train, all else is frozen.
 
-Then it says how often the right caption is found for a picture and the other way round (recall@1 among the 64), and
+Then it says how often the right caption is found for an image and the other way round (recall@1 among the 64), and
 how often the class of a drawing that training never saw. Folders `internvl_c` and `internvl_g` below DIR hold the
 models with their processor. What it takes from the real thing: processor, tokenizer of the released kind, collators,
 recipes, parameter groups, transformers' `Trainer`.
@@ -95,7 +95,7 @@ def build_tokenizer(captions: list[str]) -> InternVLDualEncoderTokenizer:
 
 
 def build_processor(tokenizer: InternVLDualEncoderTokenizer, side: int) -> InternVLDualEncoderProcessor:
-    """The processor for pictures of a side."""
+    """The processor for images of a side."""
     mean, std = NORMALIZE_TYPES["imagenet"]
     square = {"height": side, "width": side}
     images = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square, image_mean=mean, image_std=std)
@@ -134,7 +134,7 @@ def build_model(vocab_size: int, settings: Settings) -> InternVLDualEncoderForPr
 
 
 class Pairs(torch.utils.data.Dataset):
-    """The pairs as rows, in every epoch jittered anew."""
+    """The pairs as rows, with a new augmentation in every epoch."""
 
     def __init__(self, pairs: list[Pair], seed: int):
         self.pairs, self.rng = pairs, random.Random(seed)

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""How often the nano model answers exactly: `python -m lab.nano.evaluation --pictures 300`.
+"""How often the nano model answers exactly: `python -m lab.nano.evaluation --images 300`.
 
-Pictures are fresh (their seeds are apart from those of training) and go the whole way of a user's: processor, chat
+Images are fresh (their seeds are apart from those of training) and go the whole way of a user's: processor, chat
 template, greedy generation, decoding. The answer must equal the expected one, character for character.
 """
 
@@ -38,13 +38,13 @@ class Reply:
         return self.text == self.drawing.answer
 
 
-def fresh_drawings(task: str, n_pictures: int, style: Style, seed: str = "fresh") -> Iterator[Drawing]:
-    """Pictures of `task` that training has not seen: it draws from other seeds."""
-    return (draw(task, f"{seed}-{index}", style) for index in range(n_pictures))
+def fresh_drawings(task: str, n_images: int, style: Style, seed: str = "fresh") -> Iterator[Drawing]:
+    """Images of `task` that training has not seen: it draws from other seeds."""
+    return (draw(task, f"{seed}-{index}", style) for index in range(n_images))
 
 
 def answer(model, processor, asked: Iterable[tuple[Image.Image, str]], batch_size: int = 16) -> Iterator[str]:
-    """The model's greedy answers to questions about one picture each."""
+    """The model's greedy answers to questions about one image each."""
     asked = list(asked)
     for start in tqdm(range(0, len(asked), batch_size), leave=False, disable=len(asked) <= batch_size):
         conversations = [
@@ -76,7 +76,7 @@ def accuracy(results: list[Reply]) -> float:
 
 
 def size_bands(results: list[Reply]) -> dict[str, str]:
-    """Exact answers by the height of the lowest mark, relative to the picture's: `exact/all` of each band."""
+    """Exact answers by the height of the lowest mark, relative to the image's: `exact/all` of each band."""
     bands = {"to 15 %": (0.0, 0.15), "15 to 25 %": (0.15, 0.25), "25 to 40 %": (0.25, 0.4), "over 40 %": (0.4, 9.0)}
     table = {}
     for name, (low, high) in bands.items():
@@ -99,12 +99,12 @@ def styles() -> dict[str, Style]:
     return table
 
 
-def evaluate(model, processor, n_pictures: int = 300) -> dict[str, dict]:
+def evaluate(model, processor, n_images: int = 300) -> dict[str, dict]:
     """Accuracy per task (numbers also with held-out fonts) and per size of what is drawn."""
     report = {}
     for style_name, style in styles().items():
         for task in TASKS if style_name == "all fonts" else ("number",):
-            results = replies(model, processor, fresh_drawings(task, n_pictures, style))
+            results = replies(model, processor, fresh_drawings(task, n_images, style))
             report[f"{task}, {style_name}"] = {"exact": round(accuracy(results), 4), "by size": size_bands(results)}
     return report
 
@@ -113,11 +113,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line of the evaluation; writes the report as JSON to `--out`, or shows it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=nano_path())
-    parser.add_argument("--pictures", type=int, default=300, help="pictures per task")
+    parser.add_argument("--images", type=int, default=300, help="images per task")
     parser.add_argument("--out", type=Path, help="JSON file for the report")
     options = parser.parse_args(arguments)
     model = AutoModelForImageTextToText.from_pretrained(options.model, dtype=torch.float32).eval()
-    report = evaluate(model, AutoProcessor.from_pretrained(options.model), options.pictures)
+    report = evaluate(model, AutoProcessor.from_pretrained(options.model), options.images)
     text = json.dumps(report, indent=2)
     if options.out:
         options.out.write_text(text + "\n", encoding="utf-8")

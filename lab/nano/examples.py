@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Drawings as training examples: the tiles that the image processor cuts, what each patch shows, prompt and answer.
+"""Drawings as training examples: the tiles that the image processor makes, what each patch shows, prompt and answer.
 
-Legend: N tiles of a picture (or of a batch), S tile side in pixels, P patches along a side, T tokens.
+Legend: N tiles of an image (or of a batch), S tile side in pixels, P patches along a side, T tokens.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KINDS = (*SHAPES, "rectangle")
 
 PATCH_CLASSES = {"digit": 11, "kind": 5, "color": 8, "order": 6, "total": 6}
 """What is asked of every patch while training, and the number of classes (0: nothing there): which digit it is part
-of, which kind of shape, of which color, the how-manieth from the left that is, and how many the whole picture has."""
+of, which kind of shape, of which color, its number from the left, and how many the whole image has."""
 
 PATCH_WEIGHTS = {"digit": 4, "kind": 3, "color": 1, "order": 1.5, "total": 1}
 """How much each of these questions counts: digits are by far the hardest, then kinds of shapes."""
@@ -38,7 +38,7 @@ STD = torch.tensor((0.229, 0.224, 0.225))
 @dataclass(frozen=True)
 class Mix:
     """What a stage draws: shares of the tasks, style, tile limit, how often prompts differ from the plain one, and the
-    share of pictures that stay one tile (small ones, with `easy` style: they are quick to learn from)."""
+    share of images that stay one tile (small ones, with `easy` style: they are quick to learn from)."""
 
     shares: tuple[float, float, float] = (0.5, 0.2, 0.3)
     style: Style = field(default_factory=Style)
@@ -51,8 +51,8 @@ class Mix:
 
 @dataclass(frozen=True)
 class Example:
-    """One picture: `tiles` (N, S, S, 3) uint8, `patches` (N, P * P, 5) classes, `ids` (T,) with `answer_start`, and
-    `hint_at`, the token of the question that names the shape, if the picture stands before it."""
+    """One image: `tiles` (N, S, S, 3) uint8, `patches` (N, P * P, 5) classes, `ids` (T,) with `answer_start`, and
+    `hint_at`, the token of the question that names the shape, if the image stands before it."""
 
     drawing: Drawing
     tiles: np.ndarray
@@ -81,8 +81,8 @@ class Examples(torch.utils.data.Dataset):
 
 
 def build_example(drawing: Drawing, tokenizer, mix: Mix, rng: random.Random) -> Example:
-    """Cut a drawing, label its patches, and write its prompt and answer."""
-    tiles, regions = cut(drawing.image, mix.max_tiles)
+    """Split a drawing, label its patches, and write its prompt and answer."""
+    tiles, regions = split(drawing.image, mix.max_tiles)
     patches = np.stack([patch_classes(drawing, region, whole=region == regions[-1]) for region in regions])
     return ask(Example(drawing, tiles, patches), tokenizer, mix, rng)
 
@@ -108,8 +108,8 @@ def _shape_token(drawing: Drawing, tokenizer, ids: list[int]) -> int | None:
     return len(ids) - 1 - ids[::-1].index(token)
 
 
-def cut(image: Image.Image, max_tiles: int) -> tuple[np.ndarray, list[tuple[float, float, float, float]]]:
-    """The tiles of a picture (N, S, S, 3), thumbnail last if there is more than one, and the region each one shows."""
+def split(image: Image.Image, max_tiles: int) -> tuple[np.ndarray, list[tuple[float, float, float, float]]]:
+    """The tiles of an image (N, S, S, 3), thumbnail last if there is more than one, and the region each one shows."""
     columns, rows = select_grid(image.width, image.height, tile_size=TILE_SIZE, max_tiles=max_tiles)
     canvas = image.resize((columns * TILE_SIZE, rows * TILE_SIZE), Image.Resampling.BICUBIC)
     boxes = tile_boxes(columns, rows, TILE_SIZE)
@@ -123,9 +123,9 @@ def cut(image: Image.Image, max_tiles: int) -> tuple[np.ndarray, list[tuple[floa
 
 
 def patch_classes(drawing: Drawing, region: tuple[float, float, float, float], *, whole: bool) -> np.ndarray:
-    """The classes (P * P, 5) of the patches of the tile that shows `region`; `IGNORE` where a tile cannot tell.
+    """The classes (P * P, 5) of the patches of the tile that shows `region`; `IGNORE` where a tile does not show it.
 
-    A tile that shows a part of the picture cannot tell the order and number of all marks, nor what a mark is of which
+    A tile that shows a part of the image does not show the order and number of all marks, nor what a mark is of which
     it shows less than half.
     """
     left, top, right, bottom = region
@@ -146,18 +146,18 @@ def patch_classes(drawing: Drawing, region: tuple[float, float, float, float], *
         visible = wide.sum() * tall.sum() / max(1e-6, (x1 - x0) * (y1 - y0))
         here = share > covered
         covered[here] = share[here]
-        classes[here, :4] = _mark_classes(mark, order, told=whole or visible > 0.55, ordered=whole)
+        classes[here, :4] = _mark_classes(mark, order, visible=whole or visible > 0.55, ordered=whole)
     classes[:, 4] = len(drawing.marks) if whole else IGNORE
     return classes
 
 
-def _mark_classes(mark: Mark, order: int, *, told: bool, ordered: bool) -> tuple[int, int, int, int]:
+def _mark_classes(mark: Mark, order: int, *, visible: bool, ordered: bool) -> tuple[int, int, int, int]:
     """Digit, kind, color, order."""
     is_digit = mark.kind.isdigit()
     digit = int(mark.kind) + 1 if is_digit else 0
     kind = 0 if is_digit else KINDS.index(mark.kind) + 1
     color = COLORS.index(mark.color) + 1 if mark.color else IGNORE
-    return (digit if told else IGNORE, kind if told else IGNORE, color, order if ordered else IGNORE)
+    return (digit if visible else IGNORE, kind if visible else IGNORE, color, order if ordered else IGNORE)
 
 
 @dataclass
@@ -165,7 +165,7 @@ class Batch:
     """`pixels` (N, S, S, 3) uint8, `patches` (N, P * P, 5), `ids` and `labels` (B, T), `IGNORE` outside answers.
 
     `hints` (B, T) are labels for a second task of the language model: where the question names a shape, to think of
-    its color already. That is one look from word to picture, and makes the longer way to the answer easy to find.
+    its color already. That is one look from word to image, and makes the longer way to the answer easy to find.
     """
 
     pixels: torch.Tensor

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The fonts that pictures are written with: those found on the machine that hold all ten digits."""
+"""The fonts that images are written with: those found on the machine that hold all ten digits."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _family_with_digits(path: Path) -> str | None:
         return None
     family = font.getname()[0] or path.stem
     if any(word in family for word in ("Symbol", "Dingbat", "D050000L", "Initials", "Keyboard")):
-        return None  # pictures in the places of digits
+        return None  # images in the places of digits
     for prefix in ("Noto Sans", "Noto Serif"):  # the digits of their many scripts are the same
         if family.startswith(prefix) and "Mono" not in family:
             return prefix

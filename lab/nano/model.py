@@ -169,7 +169,7 @@ def sine_positions(side: int, width: int) -> torch.Tensor:
 
 
 def prompt(question: str, n_tiles: int, *, image_first: bool = True, system: str | None = None) -> str:
-    """The ChatML prompt of one picture of `n_tiles` tiles and a question, up to the answer."""
+    """The ChatML prompt of one image of `n_tiles` tiles and a question, up to the answer."""
     image = IMAGE_START + IMAGE_TOKEN * (TOKENS_PER_TILE * n_tiles) + IMAGE_END
     body = f"{image}\n{question}" if image_first else f"{question}{image}\n"
     head = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""

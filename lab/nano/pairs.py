@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Pictures with captions for the nano dual encoder: `a red circle on a white ground`, drawn with Pillow alone.
+"""Images with captions for the nano dual encoder: `a red circle on a white ground`, drawn with Pillow alone.
 
 There are 16 classes, a shape in a colour, and four grounds: 64 pairs, no two captions alike. Place, size, turn and
 shade are drawn from the seed, so other seeds give other drawings of the same classes.
@@ -32,7 +32,7 @@ TEMPLATES = tuple(f"a {{}} on a {ground} ground" for ground in GROUNDS)
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture (RGB, `SIDE` x `SIDE`), what is said of it, and its class, one of `CLASSES`."""
+    """An image (RGB, `SIDE` x `SIDE`), what is said of it, and its class, one of `CLASSES`."""
 
     image: Image.Image
     caption: str
@@ -76,7 +76,7 @@ def _outline(shape: str, degrees: float) -> list[tuple[float, float]]:
 
 
 def jitter(image: Image.Image, rng: random.Random) -> Image.Image:
-    """The picture mirrored, turned, moved and scaled at random, on ground of its own: the augmentation of training."""
+    """The image mirrored, turned, moved and scaled at random, on ground of its own: the augmentation of training."""
     ground = image.getpixel((0, 0))
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

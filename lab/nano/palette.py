@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Colours of the pictures: the shades of a named colour, ink that stands out, light paper of many kinds."""
+"""Colours of the images: the shades of a named colour, ink that stands out, light paper of many kinds."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _luma(color: RGB) -> float:
 
 
 def frame(rng: random.Random, image: Image.Image) -> None:
-    """Draw a thin gray line along the edges of the picture."""
+    """Draw a thin gray line along the edges of the image."""
     inset = rng.randint(0, max(1, min(image.size) // 60))
     gray = rng.randint(0, 190)
     box = (inset, inset, image.width - 1 - inset, image.height - 1 - inset)

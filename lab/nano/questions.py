@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What is asked about the pictures: the tasks, their questions in the plain and in other wordings, the answers."""
+"""What is asked about the images: the tasks, their questions in the plain and in other wordings, the answers."""
 
 from .palette import COLORS
 

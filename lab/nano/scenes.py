@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Drawn shapes with the class of every pixel, for dense tasks; with one shape to a picture, for classification.
+"""Drawn shapes with the class of every pixel, for dense tasks; with one shape to an image, for classification.
 
 The shapes, colours and papers are those of `drawing`; a seed gives one scene.
 """
@@ -22,7 +22,7 @@ CLASSES = ("background", *SHAPES)
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture (RGB), the class of each pixel (uint8, H x W), and the kinds of its shapes, the largest first."""
+    """An image (RGB), the class of each pixel (uint8, H x W), and the kinds of its shapes, the largest first."""
 
     image: Image.Image
     mask: np.ndarray

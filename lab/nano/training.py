@@ -3,9 +3,9 @@
 
 Three stages, as the papers went from fixed to dynamic resolution:
 
-1. `look`: pictures of one tile; the vision tower learns what every patch shows (see `examples.PATCH_CLASSES`).
-2. `answer`: pictures of one tile; the whole model learns to answer.
-3. `tiles`: pictures of any size, cut into tiles and a thumbnail, as the image processor cuts them.
+1. `look`: images of one tile; the vision tower learns what every patch shows (see `examples.PATCH_CLASSES`).
+2. `answer`: images of one tile; the whole model learns to answer.
+3. `tiles`: images of any size, split into tiles and a thumbnail, as the image processor does.
 
 What patches show stays a second task to the end; its linear head is thrown away. The state is written every few
 minutes and taken up again when the same command is run after an interruption. The saved weights are running averages.
@@ -47,7 +47,7 @@ FULL = Style(min_side=100, max_side=500, smallest=0.09, paraphrase=0.12, alone=0
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of training: how many steps of how many pictures, drawn how; `speaks`: the language model takes part;
+    """A part of training: how many steps of how many images, drawn how; `speaks`: the language model takes part;
     `rate`: its learning rates relative to those of the settings."""
 
     name: str
@@ -96,7 +96,7 @@ class Settings:
 
 
 class PatchHead(nn.Linear):
-    """Tells from a visual token what its four patches show; trained along, then thrown away."""
+    """Predicts from a visual token what its four patches show; trained with the model, then discarded."""
 
     def __init__(self, width: int):
         super().__init__(width, 4 * sum(PATCH_CLASSES.values()))
@@ -143,7 +143,7 @@ def logits_at(model: nn.Module, hidden: torch.Tensor, labels: torch.Tensor) -> t
 
 @torch.no_grad()
 def exact_answers(model: nn.Module, batch: Batch) -> list[bool]:
-    """For each picture whether greedy decoding gives exactly the answer: every token right, given those before."""
+    """For each image whether greedy decoding gives exactly the answer: every token right, given those before."""
     logits, wanted = logits_at(model, hidden_states(model, batch, visual_tokens(model, batch)), batch.labels)
     sizes = (batch.labels != IGNORE).sum(dim=1).tolist()
     return [bool(part.all()) for part in (logits.argmax(-1) == wanted).split(sizes)]
@@ -285,7 +285,7 @@ class Trainer:
             self.saved_at = now
 
     def check(self, stage: Stage, examples: Examples) -> None:
-        """Log the share of exact answers per task on unseen pictures, with the averaged weights."""
+        """Log the share of exact answers per task on unseen images, with the averaged weights."""
         if not stage.speaks:
             return
         model = self.averaged_model()
@@ -356,7 +356,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate)
     parser.add_argument("--matrix-rate", type=float, default=Settings.matrix_rate)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw images")
     options = parser.parse_args(arguments)
     random.seed(0)
     settings = Settings(

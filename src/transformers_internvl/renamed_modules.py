@@ -1,12 +1,12 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Modules, and names within them, as they were called up to version 0.1.0: they still import, with a `FutureWarning`.
+"""Former names of modules, functions, arguments and values: they still work, with a `FutureWarning`.
 
 This file goes with version 0.3.0.
 """
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -182,10 +182,14 @@ class _Former(Loader):
 
 
 def alias_former_names(module: str, **present: str) -> None:
-    """Let names of a module be imported as they were called before: `former=present`."""
+    """Let names of a module or package be imported as they were called before: `former=present`."""
+
+    others = vars(sys.modules[module]).get("__getattr__")  # of a package, whose names are resolved on use
 
     def resolve(name: str) -> Any:
         if name not in present:
+            if others is not None:
+                return others(name)
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         message = f"`{name}` is called `{present[name]}` now; the former name goes with version 0.3.0."
         warnings.warn(message, FutureWarning, stacklevel=2)
@@ -198,3 +202,21 @@ def accept_former_names() -> None:
     """Let modules be imported by their former names."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())  # before a former package finds its modules under both names
+
+
+def former_argument(former: str, given: Any, name: str, value: Any) -> Any:
+    """The value of an argument that was given under its former name; `value` where it was not (None)."""
+    if given is None:
+        return value
+    message = f"`{former}` is called `{name}` now; the former name goes with version 0.3.0."
+    warnings.warn(message, FutureWarning, stacklevel=4)
+    return given
+
+
+def former_value(argument: str, value: Any, values: Mapping[str, str]) -> Any:
+    """The present value of an argument whose values have changed, of former value -> present value."""
+    if not isinstance(value, str) or value not in values:
+        return value
+    message = f"`{argument}={value!r}` is {values[value]!r} now; the former value goes with version 0.3.0."
+    warnings.warn(message, FutureWarning, stacklevel=4)
+    return values[value]

@@ -11,7 +11,7 @@ from tests.parity.golden import golden_root
 from transformers_internvl.cli import main
 from transformers_internvl.evaluation.caption_metrics import bleu, cider
 from transformers_internvl.evaluation.captioning import caption_images
-from transformers_internvl.evaluation.data import Pictures, read_class_folder, read_pairs
+from transformers_internvl.evaluation.data import ItemImages, read_class_folder, read_pairs
 from transformers_internvl.evaluation.retrieval import retrieve
 from transformers_internvl.evaluation.zero_shot import (
     TEMPLATES,
@@ -58,7 +58,7 @@ def accuracy_of(folder, names, templates, mode):
     encoder = model_and_processor()
     _, items = read_class_folder(folder)
     classifier = zero_shot_classifier(*encoder, names, templates)
-    scores = classify_images(*encoder, Pictures(items), classifier, mode=mode)
+    scores = classify_images(*encoder, ItemImages(items), classifier, mode=mode)
     return scores, [item.label for item in items]
 
 
@@ -111,7 +111,7 @@ def test_retrieve(pairs, mode, capsys):
     items = read_pairs(pairs)
     texts = [text for item in items for text in item.texts]
     owners = [index for index in range(len(items)) for _ in range(2)]
-    expected = retrieve(*model_and_processor(), Pictures(items), texts, owners, mode=mode)
+    expected = retrieve(*model_and_processor(), ItemImages(items), texts, owners, mode=mode)
     code, out, err = run(capsys, "retrieve", pairs, "--mode", mode)
     assert (code, err) == (0, "")
     head, _, names, _, images, sentences, _, mean = out.splitlines()
@@ -143,7 +143,7 @@ SHORT = ("--min-new-tokens", 2, "--max-new-tokens", 5, "--num-beams", 2)
 
 def captions_of(items, **options):
     lengths = {"min_new_tokens": 2, "max_new_tokens": 5, "num_beams": 2}
-    return caption_images(*model_and_processor(), Pictures(items), **lengths, **options)
+    return caption_images(*model_and_processor(), ItemImages(items), **lengths, **options)
 
 
 def test_caption_with_references(pairs, capsys):

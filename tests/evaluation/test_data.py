@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.evaluation.dual_encoder import COLORS, draw_classes, drawing, write_pairs
-from transformers_internvl.evaluation.data import Pictures, read_class_folder, read_pairs, read_pictures
+from transformers_internvl.evaluation.data import ItemImages, read_class_folder, read_images, read_pairs
 
 
 def test_class_folders(tmp_path):
@@ -20,7 +20,7 @@ def test_class_folders(tmp_path):
     assert classes == ["blue_dog", "green_dog", "red_dog"]
     assert [item.label for item in items] == [0, 0, 1, 1, 2, 2, 2]
     assert [item.path.name for item in items if item.label == 2] == ["0.png", "1.png", "7.png"]
-    assert Pictures(items)[6].size == drawing("red", 7).size
+    assert ItemImages(items)[6].size == drawing("red", 7).size
 
 
 def test_pairs(tmp_path):
@@ -29,7 +29,7 @@ def test_pairs(tmp_path):
     assert len(items) == len(COLORS) * 2
     assert items[2].texts == ("the green dog in the house", "0 green boat on the river")
     assert items[2].where == f"{path}, line 3"
-    assert Pictures(items)[1].tobytes() == drawing("red", 1).tobytes()
+    assert ItemImages(items)[1].tobytes() == drawing("red", 1).tobytes()
 
 
 def test_a_list_in_one_json(tmp_path):
@@ -69,7 +69,7 @@ def test_videos(tmp_path):
 def test_pictures_of_files_and_folders(tmp_path):
     draw_classes(tmp_path / "folder")
     drawing("red", 0).save(tmp_path / "a.png")
-    items = read_pictures([tmp_path / "a.png", str(tmp_path / "folder")])
+    items = read_images([tmp_path / "a.png", str(tmp_path / "folder")])
     assert len(items) == 7 and items[0].path.name == "a.png" and items[1].path.parent.name == "blue_dog"
 
 
@@ -121,9 +121,9 @@ def test_wrong_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match="cat holds no files"):
         read_class_folder(tmp_path)
     with pytest.raises(ValueError, match="cat holds no files"):
-        read_pictures([tmp_path / "cat"])
+        read_images([tmp_path / "cat"])
     with pytest.raises(ValueError, match="dog does not exist"):
-        read_pictures([tmp_path / "dog"])
+        read_images([tmp_path / "dog"])
 
 
 @pytest.mark.parametrize("content", [b"no picture", b"", "cut"])
@@ -131,7 +131,7 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path, content):
     path = write_pairs(tmp_path)
     broken = tmp_path / "pictures" / "green_dog" / "0.png"
     broken.write_bytes(broken.read_bytes()[:100] if content == "cut" else content)
-    pictures = Pictures(read_pairs(path))
+    pictures = ItemImages(read_pairs(path))
     with pytest.raises(ValueError, match=r"pairs\.jsonl, line 3: cannot read the image .*green_dog/0\.png"):
         pictures[2]
 
@@ -158,7 +158,7 @@ def test_what_named_a_picture_and_what_is_hidden_deep_inside(tmp_path):
     (folder / "deep" / "er").mkdir(parents=True)
     drawing("red", 0).save(folder / "deep" / "er" / "1.png")
     drawing("red", 0).save(tmp_path / "a.png")
-    items = read_pictures([tmp_path / "a.png", folder])
+    items = read_images([tmp_path / "a.png", folder])
     assert [(item.path, item.where) for item in items] == [
         (tmp_path / "a.png", "arguments"),
         (folder / "deep" / "er" / "1.png", f"folder {folder}"),

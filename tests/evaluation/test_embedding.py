@@ -12,7 +12,7 @@ from tests.clips import write_clip
 from tests.evaluation.dual_encoder import COLORS, drawing, model_and_processor, write_pairs
 from transformers_internvl.evaluation import embedding
 from transformers_internvl.evaluation.captioning import caption_images
-from transformers_internvl.evaluation.data import Pictures, read_pairs
+from transformers_internvl.evaluation.data import ItemImages, read_pairs
 from transformers_internvl.evaluation.embedding import embed_images, embed_texts, embed_videos, in_batches
 from transformers_internvl.evaluation.retrieval import recall_at_k, retrieve, retrieve_videos
 from transformers_internvl.evaluation.zero_shot import classify_images, classify_videos, zero_shot_classifier
@@ -170,7 +170,7 @@ def test_captions_go_on_from_the_prompt():
 
 def test_pictures_of_files_are_read_in_time(tmp_path):
     items = read_pairs(write_pairs(tmp_path))
-    vectors = embed_images(*model_and_processor(), Pictures(items), batch_size=4)
+    vectors = embed_images(*model_and_processor(), ItemImages(items), batch_size=4)
     expected = by_the_model([drawing(color, number) for color in COLORS for number in range(2)], "InternVL-C")
     torch.testing.assert_close(vectors, expected, atol=1e-5, rtol=1e-4)
 

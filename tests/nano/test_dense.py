@@ -21,7 +21,7 @@ def tower(tmp_path_factory):
 
 def test_a_linear_probe_on_the_frozen_tower_tells_shapes_apart(tower, tmp_path):
     settings = replace(SHORT, steps=400)
-    model, outcome = dense.probe(tower, settings, n_pictures=1000)
+    model, outcome = dense.probe(tower, settings, n_images=1000)
     assert outcome.score >= 0.95, outcome
     # The saved folder answers by itself.
     model.save_pretrained(tmp_path)

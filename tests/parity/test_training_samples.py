@@ -40,8 +40,10 @@ def encoder_of(case, record) -> SampleEncoder:
     )
     if record["function"] == "preprocess_internvl3_5_gpt_oss":
         # A left-over loop variable of the reference picks the end token: in all of these records that of inner turns.
-        return SampleEncoder(processor, processor.chat_template.replace('"<|return|>"', '"<|end|>"'), limit, "cut")
-    return SampleEncoder(processor, max_length=limit, too_long="cut")
+        return SampleEncoder(
+            processor, processor.chat_template.replace('"<|return|>"', '"<|end|>"'), limit, "truncate"
+        )
+    return SampleEncoder(processor, max_length=limit, too_long="truncate")
 
 
 def sample_of(case, record):

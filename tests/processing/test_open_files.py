@@ -14,7 +14,7 @@ from transformers import AutoProcessor
 
 from tests.llava import write_folder
 from tests.parity.golden import golden_root
-from transformers_internvl.evaluation.data import Item, Pictures
+from transformers_internvl.evaluation.data import Item, ItemImages
 from transformers_internvl.nano import nano_path
 from transformers_internvl.processing.sources import load_image, open_image
 from transformers_internvl.training.data.samples import SampleEncoder
@@ -92,7 +92,7 @@ def test_conversations_training_and_frames(tmp_path):
 
 
 def test_pictures_of_an_evaluation(paths):
-    pictures = Pictures([Item(path, None, "here") for path in paths])
+    pictures = ItemImages([Item(path, None, "here") for path in paths])
     with few_files_at_once():
         held = [pictures[index] for index in range(COUNT)]
     assert all(np.asarray(picture.convert("RGB")).shape == (12, 12, 3) for picture in held)

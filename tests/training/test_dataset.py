@@ -203,7 +203,7 @@ def test_resume_in_mid_epoch(encoder, stop):
 
 def test_resume_with_cut_samples_without_end(encoder):
     def dataset():
-        return PackedDataset(mixture(encoder), 60, 9, max_open=4, cut=True, endless=True)
+        return PackedDataset(mixture(encoder), 60, 9, max_open=4, split=True, endless=True)
 
     for stop in (5, 60):
         running = iter(dataset())
@@ -305,7 +305,7 @@ def test_settings_of_a_dataset(encoder, monkeypatch):
     for mixing in ("size", "root"):
         data = ChatDataset(sets, encoder, mixing=mixing, seed=7)
         assert data.mixture.identity() == {"sizes": [400, 25], "repeats": [1.0, 1.0], "mixing": mixing, "seed": 7}
-    assert PackedDataset(data, 100, 10).limits == {"max_tokens": 100, "max_tiles": 10, "max_open": 20, "cut": False}
+    assert PackedDataset(data, 100, 10).limits == {"max_tokens": 100, "max_tiles": 10, "max_open": 20, "split": False}
 
 
 def test_an_epoch_that_was_begun_is_left_for_another(encoder):
@@ -394,7 +394,7 @@ def test_places_of_packs_with_other_limits_are_refused(encoder):
     first = PackedDataset(mixture(encoder), 200, 20, max_open=3)
     next(iter(first))
     for limits in ((200, 21, 3, False), (201, 20, 3, False), (200, 20, 4, False), (200, 20, 3, True)):
-        other = PackedDataset(mixture(encoder), *limits[:2], max_open=limits[2], cut=limits[3])
+        other = PackedDataset(mixture(encoder), *limits[:2], max_open=limits[2], split=limits[3])
         other.load_state_dict(first.state_dict())
         with pytest.raises(ValueError, match="cannot be taken up in mid-epoch"):
             next(iter(other))

@@ -25,7 +25,7 @@ from transformers_internvl.training.data.records import DataSet, TableRows
 from transformers_internvl.training.data.samples import SampleEncoder
 from transformers_internvl.training.feature_cache import store as feature_store
 from transformers_internvl.training.feature_cache.model import FeatureCache
-from transformers_internvl.training.feature_cache.store import FeatureStore, pictures_name, tile_name
+from transformers_internvl.training.feature_cache.store import FeatureStore, images_name, tile_name
 from transformers_internvl.training.lora import lora_config
 from transformers_internvl.training.parameters import freeze
 from transformers_internvl.training.recipes import set_drop_path
@@ -263,7 +263,7 @@ def test_cut_samples_take_their_new_tiles_along(tmp_path, data):
     samples, model = data(), frozen_model()
     cache = FeatureCache(tmp_path / "cache", model)
     samples.use_features(cache.store)
-    packs = PackedDataset(samples, 100, 100, cut=True)
+    packs = PackedDataset(samples, 100, 100, split=True)
     batches = [cache.encode_new(batch) for batch in DataLoader(packs, 1, collate_fn=cache.collator(_pack))]
     for batch in batches:
         features = batch["mm_encoder_outputs"]["image"].pooler_output if "mm_encoder_outputs" in batch else []
@@ -388,7 +388,7 @@ def test_damage_is_noticed(tmp_path):
         with pytest.raises(ValueError, match="delete the file"):
             store.read(name)
     store.remember(b"p", [name], [1])
-    (entry,) = (tmp_path / "pictures").rglob("*.json")
+    (entry,) = (tmp_path / "images").rglob("*.json")
     assert store.recall(b"p")[1] == [1] and store.recall(b"q") is None
     path.unlink()
     assert store.recall(b"p") is None  # its features are gone
@@ -414,11 +414,11 @@ def test_what_names_tell_apart(tmp_path):
     assert tile_name(one.transpose(1, 2)) == tile_name(other)
     path, _, copy = (*pictures(tmp_path, 2), str(tmp_path / "copy.png"))
     Path(copy).write_bytes(Path(path).read_bytes())
-    assert pictures_name([path], 1) == pictures_name([copy], 1)
+    assert images_name([path], 1) == images_name([copy], 1)
     picture = Image.open(path)
-    names = {pictures_name(*case) for case in (([path], 1), ([path], 2), ([[path]], 1), ([picture], 1), ([], 1))}
+    names = {images_name(*case) for case in (([path], 1), ([path], 2), ([[path]], 1), ([picture], 1), ([], 1))}
     assert len(names) == 5 and None not in names
-    assert pictures_name([picture.convert("P")], 1) is None and pictures_name(["https://a/b.png"], 1) is None
+    assert images_name([picture.convert("P")], 1) is None and images_name(["https://a/b.png"], 1) is None
 
 
 def test_collators_must_leave_names_alone(tmp_path, data):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.length_mix import SHARES, length_mix
 from tests.training.original_packing import OriginalPacker
-from transformers_internvl.training.data.packing import Image, Pack, Packer, Piece, cut_piece
+from transformers_internvl.training.data.packing import Image, Pack, Packer, Piece, split_piece
 
 
 def text(key, tokens):
@@ -74,7 +74,7 @@ def test_nothing_is_lost_or_twice(packer_class, max_open):
 
 def test_samples_that_are_cut():
     pieces = random_pieces(300, seed=1)
-    packs = run(Packer(40, 6, cut=True), pieces)
+    packs = run(Packer(40, 6, split=True), pieces)
     check(packs, pieces, 40, 6)
     cut = [piece for pack in packs for piece in pack.pieces if piece.start > 0]
     assert len(cut) > 50 and all(piece.position == 0 for piece in cut)
@@ -131,7 +131,7 @@ def test_too_large():
         with pytest.raises(ValueError, match="is larger than a pack of 50 tokens and 5 tiles"):
             packer.add(piece)
     with pytest.raises(ValueError, match="An image of sample 'p' is larger"):
-        Packer(50, 5, cut=True).add(picture("p", 6))
+        Packer(50, 5, split=True).add(picture("p", 6))
     assert packer.flush() == []
     with pytest.raises(ValueError, match="Limits are above 0"):
         Packer(0, 5)
@@ -142,7 +142,7 @@ def test_an_image_is_not_split():
     for at in (3, 15):
         with pytest.raises(ValueError, match="would be split at"):
             piece.split(at, at)
-    parts = cut_piece(piece, 15, 9)
+    parts = split_piece(piece, 15, 9)
     assert [(part.start, part.stop, part.tiles) for part in parts] == [(0, 2, 0), (2, 17, 3), (17, 19, 0)]
     assert [part.supervised for part in parts] == [0, 1, 2]
 
@@ -311,7 +311,7 @@ def test_tiles_without_tokens_count():
     assert piece.tiles == 3
     left, right = piece.split(8, 8)
     assert (left.tiles, left.first_tile, right.tiles, right.first_tile) == (2, 0, 1, 2)
-    assert [(part.start, part.stop, part.tiles) for part in cut_piece(piece, 50, 2)] == [(0, 9, 2), (9, 20, 1)]
+    assert [(part.start, part.stop, part.tiles) for part in split_piece(piece, 50, 2)] == [(0, 9, 2), (9, 20, 1)]
     packer = Packer(50, 3)
     (pack,) = packer.add(piece)
     assert pack.tiles == 3
@@ -342,5 +342,5 @@ def test_exactly_as_large_as_a_pack():
     for packer, whole in ((Packer(50, 5), text("t", 50)), (Packer(50, 5), picture("p", 5))):
         (pack,) = packer.add(whole)
         assert [piece.key for piece in pack.pieces] == [whole.key] and not packer.open
-    (pack,) = Packer(16, 9, cut=True).add(Piece("x", 0, 16, (Image(0, 16, 3),)))
+    (pack,) = Packer(16, 9, split=True).add(Piece("x", 0, 16, (Image(0, 16, 3),)))
     assert pack.tokens == 16

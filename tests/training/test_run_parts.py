@@ -465,7 +465,7 @@ def test_options_reach_the_data(tmp_path, max_steps):
     path = tmp_path / "d.jsonl"
     turns = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
     path.write_text((json.dumps({"conversations": turns}) + "\n") * 3)
-    fields = {"data": str(path), "eval_data": str(path), "mixing": "root", "too_long": "cut", "max_length": 77}
+    fields = {"data": str(path), "eval_data": str(path), "mixing": "root", "too_long": "truncate", "max_length": 77}
     fields |= {"on_bad_sample": "skip:2", "text_tokens": "regions", "max_tiles": 5, "max_steps": max_steps}
     processor = AutoProcessor.from_pretrained(nano_path())
     packed = {"packed_tokens": 300, "packed_tiles": 9, "loss_reduction": "sample"}
@@ -475,7 +475,7 @@ def test_options_reach_the_data(tmp_path, max_steps):
     for samples in (data.samples, evaluated):
         assert samples.mixture.identity() == {"sizes": [3], "repeats": [1.0], "mixing": "root", "seed": 13}
         encoder = samples.encoder
-        assert (encoder.max_length, encoder.too_long, encoder.text_tokens) == (77, "cut", "regions")
+        assert (encoder.max_length, encoder.too_long, encoder.text_tokens) == (77, "truncate", "regions")
         assert samples.policy.limit == 2 and samples.sets[0].max_patches == 5
     assert data.samples.policy is not evaluated.policy
     assert data.stream.endless is (max_steps is not None) and data.stream.limits["max_tokens"] == 300

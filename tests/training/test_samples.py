@@ -293,7 +293,7 @@ def test_refused(processor, turns, images, message):
 
 
 def test_refused_settings(processor):
-    with pytest.raises(ValueError, match="'raise' or 'cut'"):
+    with pytest.raises(ValueError, match="'raise' or 'truncate'"):
         SampleEncoder(processor, too_long="crop")
     with pytest.raises(ValueError, match="does not mark answers"):
         SampleEncoder(processor, "{% for m in messages %}{{ m['content'] }}{% endfor %}").turns([QUESTION, ANSWER])
@@ -386,10 +386,10 @@ def test_thinking_given_twice_and_content_of_several_texts(gpt_oss):
 
 def test_a_sample_as_long_as_is_allowed(processor):
     length = len(SampleEncoder(processor).turns([QUESTION, ANSWER])["input_ids"])
-    for how in ("raise", "cut"):
+    for how in ("raise", "truncate"):
         kept = SampleEncoder(processor, max_length=length, too_long=how).turns([QUESTION, ANSWER])
         assert len(kept["input_ids"]) == length
     with pytest.raises(ValueError, match=f"has {length} tokens, of which {length - 1} are allowed"):
         SampleEncoder(processor, max_length=length - 1).turns([QUESTION, ANSWER])
-    cut = SampleEncoder(processor, max_length=length - 1, too_long="cut").turns([QUESTION, ANSWER])
+    cut = SampleEncoder(processor, max_length=length - 1, too_long="truncate").turns([QUESTION, ANSWER])
     assert torch.equal(cut["input_ids"], kept["input_ids"][:-1]) and len(cut["labels"]) == length - 1

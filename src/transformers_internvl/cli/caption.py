@@ -33,14 +33,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Caption, and print captions and scores."""
     from ..evaluation.caption_metrics import bleu, cider
     from ..evaluation.captioning import caption_images
-    from ..evaluation.data import Pictures, read_pairs, read_pictures
+    from ..evaluation.data import ItemImages, read_images, read_pairs
 
     paths = arguments.images
     lists = [path for path in paths if path.endswith(LISTS)]
     if lists and len(paths) > 1:
         raise UserError(f"give either the one list {lists[0]} or images.")
     with user_errors("cannot use what was given"):
-        items = read_pairs(lists[0], needs_text=False) if lists else read_pictures(paths)
+        items = read_pairs(lists[0], needs_text=False) if lists else read_images(paths)
     referenced = [bool(item.texts) for item in items]
     if any(referenced) and not all(referenced):
         raise UserError(f"{items[referenced.index(False)].where}: no captions, although others have some.")
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         captions = caption_images(
             model,
             processor,
-            Pictures(items),
+            ItemImages(items),
             prompt=arguments.prompt,
             num_beams=arguments.num_beams,
             min_new_tokens=arguments.min_new_tokens,

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _scores(arguments: argparse.Namespace, items: list[Any], names: list[list[str]], templates: list[str]) -> Any:
     """Cosines of items and classes."""
-    from ..evaluation.data import Pictures
+    from ..evaluation.data import ItemImages
     from ..evaluation.zero_shot import classify_images, classify_videos, zero_shot_classifier
 
     model, processor = load_dual_encoder(arguments)
@@ -75,7 +75,7 @@ def _scores(arguments: argparse.Namespace, items: list[Any], names: list[list[st
     with user_errors("cannot classify"):
         classifier = zero_shot_classifier(model, processor, names, templates)
         if not arguments.video:
-            return classify_images(model, processor, Pictures(items), classifier, **options)
+            return classify_images(model, processor, ItemImages(items), classifier, **options)
         frames, paths = num_frames(arguments), [item.path for item in items]
         return classify_videos(model, processor, paths, classifier, num_frames=frames, **options)
 

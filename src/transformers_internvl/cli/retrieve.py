@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Retrieve, and print the recall."""
-    from ..evaluation.data import Pictures, read_pairs
+    from ..evaluation.data import ItemImages, read_pairs
     from ..evaluation.retrieval import retrieve, retrieve_videos
 
     frames = num_frames(arguments)
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
             paths = [item.path for item in items]
             recalls = retrieve_videos(model, processor, paths, texts, owners, num_frames=frames, **options)
         else:
-            recalls = retrieve(model, processor, Pictures(items), texts, owners, **options)
+            recalls = retrieve(model, processor, ItemImages(items), texts, owners, **options)
     if arguments.json:
         print(json.dumps({"mode": arguments.mode, "items": len(items), "texts": len(texts), **recalls}, indent=2))
         return

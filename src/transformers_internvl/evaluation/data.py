@@ -21,6 +21,7 @@ from PIL import Image
 
 from ..processing.fetching import is_url
 from ..processing.sources import DECODING_ERRORS, load_image, require_regular_file
+from ..renamed_modules import alias_former_names
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Item:
     label: int = 0
 
 
-class Pictures(Sequence[Image.Image]):
+class ItemImages(Sequence[Image.Image]):
     """The images of items, each read on access.
 
     Raises:
@@ -102,7 +103,7 @@ def read_pairs(file: str | Path, kind: str = "image", *, needs_text: bool = True
     return items
 
 
-def read_pictures(paths: Sequence[str | Path]) -> list[Item]:
+def read_images(paths: Sequence[str | Path]) -> list[Item]:
     """The items of files and folders of images, in order; folders with all files below them.
 
     Raises:
@@ -172,4 +173,6 @@ def _item(fields: Any, where: str, source: Path, kind: str, needs_text: bool) ->
     return Item(path, where, tuple(texts))
 
 
-__all__ = ["Item", "Pictures", "read_class_folder", "read_pairs", "read_pictures"]
+alias_former_names(__name__, Pictures="ItemImages", read_pictures="read_images")
+
+__all__ = ["Item", "ItemImages", "read_class_folder", "read_pairs", "read_images"]

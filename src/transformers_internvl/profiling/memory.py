@@ -10,7 +10,6 @@ device needs for itself: a CUDA context (about half a gigabyte), the workspaces 
 """
 
 import copy
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamInternVLConfig
 
+from ..renamed_modules import alias_former_names
 from .memory_trace import LiveMemory, pretend_fused_attention
 from .model_profile import build_on_meta, chat_tile_size
 
@@ -332,11 +332,7 @@ def _longer(cache: DynamicCache, config: PreTrainedConfig, length: int) -> Dynam
     return longer
 
 
-def __getattr__(name: str) -> Any:
-    if name != "Needs":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn("`Needs` is now `MemoryEstimate`.", FutureWarning, stacklevel=2)
-    return MemoryEstimate
+alias_former_names(__name__, Needs="MemoryEstimate")
 
 
 __all__ = [

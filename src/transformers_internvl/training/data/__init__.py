@@ -3,4 +3,7 @@
 
 import lazy_loader
 
+from ...renamed_modules import alias_former_names
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+alias_former_names(__name__, cut_piece="split_piece")

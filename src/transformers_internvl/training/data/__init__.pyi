@@ -3,7 +3,7 @@ from .augmentation import QUALITIES, RandomJpeg, through_jpeg
 from .collation import PackingCollator, PaddingCollator, as_piece, take_piece
 from .dataloader import EpochBatches, PackLoader, RowLoader, TrainingLoader, training_loader
 from .dataset import ChatDataset, PackedDataset
-from .packing import Image, Pack, Packer, Piece, cut_piece
+from .packing import Image, Pack, Packer, Piece, split_piece
 from .pairs import ContrastiveCollator, PretrainingCollator, show_whole_images
 from .records import MAX_REPEAT, DataSet, JsonlRows, Rows, SkipPolicy, TableRows, read_meta
 from .rows import ConversationRow, MessagesRow, PreferenceRow, Row, UnusableSample, parse_row, read_medium
@@ -46,12 +46,12 @@ __all__ = [
     "UnusableSample",
     "UrlRules",
     "as_piece",
-    "cut_piece",
     "parse_row",
     "read_medium",
     "read_meta",
     "refuse_changes",
     "show_whole_images",
+    "split_piece",
     "take_piece",
     "through_jpeg",
     "training_loader",

@@ -20,6 +20,7 @@ from jinja2.exceptions import TemplateError
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ...modeling.losses import IGNORE_INDEX
+from ...renamed_modules import former_argument
 from ..feature_cache.model import name_tiles
 from ..feature_cache.store import FeatureStore
 from .augmentation import RandomJpeg
@@ -33,6 +34,7 @@ from .urls import Fetched, UrlRules, url_rules
 
 # What a file, an image or a template can be wrong with. Anything else is a fault of the program and stops it.
 _DATA_ERRORS = (ValueError, OSError, TemplateError)
+_FORMER_LIMITS = {"cut": "split"}  # in states that version 0.1.0 saved
 
 
 class ChatDataset(Dataset):
@@ -129,7 +131,7 @@ class ChatDataset(Dataset):
             raise UnusableSample(row.where, str(error)) from error
         labels = [encoded[name] for name in ("labels", "chosen_labels", "rejected_labels") if name in encoded]
         if any((kind == IGNORE_INDEX).all() for kind in labels):
-            raise UnusableSample(row.where, "no token is supervised: the answer is empty or was cut off")
+            raise UnusableSample(row.where, "no token is supervised: the answer is empty or was truncated")
         return encoded
 
     def _encoder_of(self, seed: list[int], augment: bool) -> SampleEncoder:
@@ -172,14 +174,14 @@ class PackedDataset(IterableDataset):
 
     Under `InternVLTrainer` there is nothing else to say: it gives each rank and worker its share, and keeps the place
     in its checkpoints. In a loop of one's own each worker of a data loader packs a share, and each rank one of
-    `world_size`; accelerate must not split or dispatch them again (`dispatch_batches=False`), since it cuts batches
+    `world_size`; accelerate must not split or dispatch them again (`dispatch_batches=False`), since it splits batches
     along their first dimension, which counts rows for ids and tiles for pixels.
 
     Args:
         data: the samples.
         max_tokens, max_tiles: most of a pack.
         max_open: most packs that wait for more.
-        cut: cut samples that are larger than a pack between their images; else they are unusable.
+        split: split samples that are larger than a pack, between their images; else they are unusable.
         rank, world_size: which rank this is, of how many, in a loop of one's own.
         endless: go on with the next epoch, without emptying the open packs between.
 
@@ -196,15 +198,17 @@ class PackedDataset(IterableDataset):
         max_tiles: int,
         *,
         max_open: int = 20,
-        cut: bool = False,
+        split: bool = False,
         rank: int = 0,
         world_size: int = 1,
         endless: bool = False,
+        cut: bool | None = None,
     ):
+        split = former_argument("cut", cut, "split", split)
         if not 0 <= rank < world_size:
             raise ValueError(f"Expected a rank from 0 to {world_size - 1}, got {rank}.")
         self.data, self.rank, self.world_size, self.endless = data, rank, world_size, endless
-        self.limits = {"max_tokens": max_tokens, "max_tiles": max_tiles, "max_open": max_open, "cut": cut}
+        self.limits = {"max_tokens": max_tokens, "max_tiles": max_tiles, "max_open": max_open, "split": split}
         self._packer = Packer(**self.limits)  # type: ignore[arg-type]
         self._ready: list[Pack] = []
         self._samples: dict[tuple, Sample] = {}
@@ -248,7 +252,9 @@ class PackedDataset(IterableDataset):
         if self._loaded is not None:
             state, self._loaded = self._loaded, None
             stream.load_state_dict(state["stream"])
-            refuse_changes(state["limits"], self.limits)
+            refuse_changes(
+                {_FORMER_LIMITS.get(name, name): limit for name, limit in state["limits"].items()}, self.limits
+            )
             self._last = state["last"]
             self._packer.open = [self._restored(pack) for pack in state["open"]]
             self._ready = [self._restored(pack) for pack in state["ready"]]

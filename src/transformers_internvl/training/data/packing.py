@@ -18,6 +18,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...renamed_modules import alias_former_names, former_argument
+
 
 @dataclass(frozen=True)
 class Image:
@@ -131,15 +133,17 @@ class Packer(PackBuffers):
         max_tokens: maximum number of tokens of a pack.
         max_tiles: maximum number of tiles of a pack.
         max_open: maximum number of packs that wait for more. More fill better, and mix samples over a longer stretch.
-        cut: split samples that are larger than a pack; else they are refused.
+        split: split samples that are larger than a pack; else they are refused.
 
     Raises:
         ValueError: a limit below 1.
     """
 
-    def __init__(self, max_tokens: int, max_tiles: int, max_open: int = 20, cut: bool = False):
+    def __init__(
+        self, max_tokens: int, max_tiles: int, max_open: int = 20, split: bool = False, *, cut: bool | None = None
+    ):
         super().__init__(max_tokens, max_tiles, max_open)
-        self.cut = cut
+        self.split = former_argument("cut", cut, "split", split)
 
     def add(self, piece: Piece) -> list[Pack]:
         """Take a sample; the packs that are complete by it, in order.
@@ -149,13 +153,13 @@ class Packer(PackBuffers):
         """
         parts = [piece]
         if piece.tokens > self.max_tokens or piece.tiles > self.max_tiles:
-            if not self.cut:
+            if not self.split:
                 raise ValueError(
                     f"A sample of {piece.tokens} tokens and {piece.tiles} tiles is larger than a pack of "
                     f"{self.max_tokens} tokens and {self.max_tiles} tiles: raise the limits, lower `max_patches`, or "
                     "let samples be split."
                 )
-            parts = cut_piece(piece, self.max_tokens, self.max_tiles)
+            parts = split_piece(piece, self.max_tokens, self.max_tiles)
         return [pack for part in parts for pack in self._add(part)]
 
     def _add(self, piece: Piece) -> list[Pack]:
@@ -177,7 +181,7 @@ class Packer(PackBuffers):
         return max(pack.tokens / self.max_tokens, pack.tiles / self.max_tiles)
 
 
-def cut_piece(piece: Piece, max_tokens: int, max_tiles: int) -> list[Piece]:
+def split_piece(piece: Piece, max_tokens: int, max_tiles: int) -> list[Piece]:
     """Pieces within both limits that together are all of `piece`; each counts its positions from 0.
 
     An image that crosses a limit begins the next piece.
@@ -202,4 +206,6 @@ def cut_piece(piece: Piece, max_tokens: int, max_tiles: int) -> list[Piece]:
     return [*parts, rest]
 
 
-__all__ = ["Image", "Pack", "Packer", "Piece", "cut_piece"]
+alias_former_names(__name__, cut_piece="split_piece")
+
+__all__ = ["Image", "Pack", "Packer", "Piece", "split_piece"]

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Picture-caption rows to inputs of InternVL-14B's two stages of training.
+"""Image-caption rows to inputs of InternVL-14B's two stages of training.
 
     rows = [{"image": image, "caption": "a red panda"}, ...]
 
@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from ...modeling.losses import IGNORE_INDEX
-from ...processing.text import untrusted_text as text_as_data
+from ...processing.text import untrusted_text
 from ...processing.tokenizers.dual_encoder import CAPTION_PROMPT
 from ...processing.tokenizers.released_tokens import user_tokens
 
@@ -44,7 +44,7 @@ class ContrastiveCollator:
         processor: [`InternVLDualEncoderProcessor`].
         mode: `"InternVL-C"` (stage 1) or `"InternVL-G"`, whose image vectors are compared.
         augment: what happens to a row's image before the processor sees it, such as a random crop.
-        truncation: cut captions that are too long, as in the original code. Without it they are an error.
+        truncation: truncate captions that are too long, as in the original code. Without it they are an error.
         max_length: tokens of a text at most; None: the tokenizer's 80.
         image_column, caption_column: where a row holds them.
 
@@ -110,7 +110,7 @@ class ContrastiveCollator:
         for place, text in enumerate(texts):
             if not any(token in text for token in added):
                 continue
-            reserved = text_as_data.control_pattern(tokenizer, "", added).search(text)
+            reserved = untrusted_text.control_pattern(tokenizer, "", added).search(text)
             if reserved is not None:
                 raise ValueError(
                     f"A caption writes a token that was added to the vocabulary, and {reserved[0]!r}, which is "

@@ -31,12 +31,13 @@ from ...processing.chat_templates import TEMPLATES, split_thinking
 from ...processing.content import THOUGHTS, check_content
 from ...processing.media import Media, Overrides
 from ...processing.processor import InternVLProcessor
-from ...processing.text import untrusted_text as text_as_data
+from ...processing.text import untrusted_text
 from ...processing.text.grounding import REGION_TOKENS
 from ...processing.text.messages import choose_template, normalized
 from ...processing.text.placeholders import IMAGE, VIDEO, Place, by_sample, find_places
 from ...processing.text.untrusted_text import Prompt
 from ...processing.tokenizers.released_tokens import user_tokens
+from ...renamed_modules import former_value
 
 Turn = dict[str, Any]
 Sample = dict[str, torch.Tensor]
@@ -54,6 +55,8 @@ ROLES = {
 STRIPS_TURNS = ("internlm2-chat",)
 DROPS_FIRST_ANSWER = ("internvl_zh", "vicuna_v1", "Hermes-2", "internlm2-chat", "phi3-chat")
 
+FORMER_TOO_LONG = {"cut": "truncate"}
+
 _TEMPLATE_NAME = re.compile(r'set template_name = "([^"]*)"')
 _MEDIA = re.compile(f"{IMAGE}|{VIDEO}")
 
@@ -66,8 +69,8 @@ class SampleEncoder:
         processor: its tokenizer must be one of the `tokenizers` library.
         chat_template: another template than the processor's, as text or by name.
         max_length: maximum number of tokens of a sample; None = any number.
-        too_long: what happens beyond that: `"raise"`, or `"cut"` off the end, as in the original code. A cut that
-            would go through an image raises all the same.
+        too_long: what happens beyond that: `"raise"`, or `"truncate"` at the end, as in the original code. A
+            truncation within an image raises in either case.
         text_tokens: which special tokens texts may write: `"added"`, those of regions and those that the user added
             (`user_tokens`); `"regions"`, these alone; `"all"`, as in the original code; or a list, those of
             regions and these.
@@ -85,15 +88,16 @@ class SampleEncoder:
     processor: InternVLProcessor
     chat_template: str | None = None
     max_length: int | None = None
-    too_long: Literal["raise", "cut"] = "raise"
+    too_long: Literal["raise", "truncate"] = "raise"
     text_tokens: Literal["added", "regions", "all"] | Sequence[str] = "added"
     trust_text: bool = False
     frame_label: str = "Frame-{}: "
     share_tile_budget: bool = True
 
     def __post_init__(self) -> None:
-        if self.too_long not in ("raise", "cut"):
-            raise ValueError(f"`too_long` is 'raise' or 'cut', got {self.too_long!r}.")
+        object.__setattr__(self, "too_long", former_value("too_long", self.too_long, FORMER_TOO_LONG))
+        if self.too_long not in ("raise", "truncate"):
+            raise ValueError(f"`too_long` is 'raise' or 'truncate', got {self.too_long!r}.")
         if not self.processor.tokenizer.is_fast:
             raise ValueError("Labels need offsets of tokens: load a tokenizer of the `tokenizers` library.")
         object.__setattr__(self, "trust_text", self.trust_text or self.text_tokens == "all")
@@ -159,7 +163,7 @@ class SampleEncoder:
             images, videos: paths, PIL images, frames, ...
             options: as with `messages`.
         """
-        chat = self._as_the_authors([_message(turn) for turn in turns])
+        chat = self._original_turns([_message(turn) for turn in turns])
         for mark, media in ((IMAGE, images), (VIDEO, videos)):
             first = next((message for message in chat if message["role"] == "user"), None)
             if len(media) == 1 and first and not any(mark in message["content"] for message in chat):
@@ -178,19 +182,19 @@ class SampleEncoder:
             images, videos, options: as with `turns`; placeholders may stand anywhere.
         """
         text = "".join(_message(turn)["content"] for turn in turns)
-        pattern = text_as_data.control_pattern(self.processor.tokenizer, "")
+        pattern = untrusted_text.control_pattern(self.processor.tokenizer, "")
         prompt = Prompt(text, generation=[(0, len(text))])
         if not self.trust_text:
-            allowed = text_as_data.control_pattern(self.processor.tokenizer, "", self._writable(""))
+            allowed = untrusted_text.control_pattern(self.processor.tokenizer, "", self._writable(""))
             prompt.data = [(0, len(text))]
-            text_as_data.split_control_strings(prompt, allowed)
+            untrusted_text.split_control_strings(prompt, allowed)
         places = [Place(m.start(), m.end(), m[0][1:-1]) for m in _MEDIA.finditer(text)]
         sample = self._sample(prompt, pattern, places, images, videos, None, options)
         of_images = torch.tensor(self.processor.image_token_ids)
         sample["labels"][torch.isin(sample["input_ids"], of_images)] = IGNORE_INDEX
         return sample
 
-    def _as_the_authors(self, chat: list[Turn]) -> list[Turn]:
+    def _original_turns(self, chat: list[Turn]) -> list[Turn]:
         name = self._template_name()
         if name in DROPS_FIRST_ANSWER and chat and chat[0]["role"] == "assistant":
             chat = chat[1:]
@@ -212,10 +216,10 @@ class SampleEncoder:
         if row is not None:  # what other templates do with keys of messages is their own
             chat = [_thinking_apart(message, row.thought_opening is not None) for message in chat]
         check_content([chat], template, thoughts=False)
-        (prompt,) = text_as_data.render_prompts(
+        (prompt,) = untrusted_text.render_prompts(
             [chat],
             template,
-            text_as_data.control_pattern(tokenizer, template, self._writable(template)),
+            untrusted_text.control_pattern(tokenizer, template, self._writable(template)),
             trusted=self.trust_text,
             variables={},
             for_training=True,
@@ -226,7 +230,7 @@ class SampleEncoder:
                 "The chat template does not mark answers with {% generation %}, so that nothing could be supervised: "
                 "set `processor.chat_template = get_chat_template(name)`."
             )
-        return prompt, text_as_data.control_pattern(tokenizer, template)
+        return prompt, untrusted_text.control_pattern(tokenizer, template)
 
     def _sample(
         self,
@@ -240,7 +244,7 @@ class SampleEncoder:
     ) -> Sample:
         prompt.splits = [at for at in prompt.splits if not any(place.start < at < place.end for place in places)]
         text_options: dict[str, Any] = {"return_offsets_mapping": True}
-        if self.max_length is not None and self.too_long == "cut":
+        if self.max_length is not None and self.too_long == "truncate":
             text_options |= {"truncation": True, "max_length": self.max_length}
         if prompt.begins_with(self.processor.tokenizer.bos_token):
             text_options["add_special_tokens"] = False

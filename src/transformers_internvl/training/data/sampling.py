@@ -24,8 +24,8 @@ class Mixture:
         sizes: samples of each set.
         repeats: repeat factor of each set, above 0.
         mixing: how sets are drawn while they last: `"size"`, in proportion to their entries, so that an epoch looks
-            the same everywhere; `"root"`, in proportion to the square root of that (`use_data_resampling` of the
-            authors), so that small sets come early.
+            the same everywhere; `"root"`, in proportion to the square root of that (`use_data_resampling` in
+            the original code), so that small sets come early.
         seed: another seed is another order.
     """
 

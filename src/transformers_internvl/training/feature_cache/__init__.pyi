@@ -6,7 +6,7 @@ from .store import (
     NamingProcessor,
     as_names,
     from_names,
-    pictures_name,
+    images_name,
     tensor_bytes,
     tile_name,
 )
@@ -19,8 +19,8 @@ __all__ = [
     "NamingProcessor",
     "as_names",
     "from_names",
+    "images_name",
     "name_tiles",
-    "pictures_name",
     "tensor_bytes",
     "tile_name",
 ]

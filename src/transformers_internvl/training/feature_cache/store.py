@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Features of tiles on disk, found again by their pixels, and tiles of pictures, found again by the picture.
+"""Features of tiles on disk, found again by their pixels, and tiles of images, found again by the image.
 
     FOLDER/<fingerprint of the model>/model.json                 what the fingerprint stands for
     FOLDER/<fingerprint of the model>/3f/3f…a1.safetensors       the features of one tile, named after its pixels
-    FOLDER/pictures/b7/b7…0c.json                                which tiles the pictures of a sample become
+    FOLDER/images/b7/b7…0c.json                                which tiles the images of a sample become
 
 A file is written beside its place and moved there, so that any number of ranks and workers may write at a time, and
 whoever reads finds all of it or nothing. Its checksum is checked when it is read.
@@ -25,6 +25,8 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from transformers.feature_extraction_utils import BatchFeature
+
+from ...renamed_modules import alias_former_names
 
 NAME_BYTES = 16  # of a digest: two of 2**40 tiles are named alike once in 10**14 caches
 NEW_TILES = ("new_names", "new_tiles")
@@ -93,13 +95,13 @@ class FeatureStore:
         """Say beside the features what model they are of."""
         _write(self.folder / "model.json", json.dumps(facts, indent=2, sort_keys=True, default=str).encode())
 
-    def recall(self, pictures: bytes) -> tuple[torch.Tensor, list[int]] | None:
-        """The tile names `(T, NAME_BYTES)` and tile counts of pictures that were seen and whose features are here.
+    def recall(self, images: bytes) -> tuple[torch.Tensor, list[int]] | None:
+        """The tile names `(T, NAME_BYTES)` and tile counts of images that were seen and whose features are here.
 
         Args:
-            pictures: as for [`pictures_name`].
+            images: as for [`images_name`].
         """
-        path = self._pictures_path(pictures)
+        path = self._images_path(images)
         try:
             entry = json.loads(path.read_text())
             names, counts = [bytes.fromhex(name) for name in entry["tiles"]], entry["num_patches"]
@@ -109,16 +111,16 @@ class FeatureStore:
             raise ValueError(f"{path} is damaged ({error}): delete the file.") from error
         return (as_names(names), counts) if all(name in self for name in names) else None
 
-    def remember(self, pictures: bytes, names: Sequence[bytes], num_patches: Sequence[int]) -> None:
-        """Keep which tiles pictures become."""
+    def remember(self, images: bytes, names: Sequence[bytes], num_patches: Sequence[int]) -> None:
+        """Keep which tiles images become."""
         entry = {"tiles": [name.hex() for name in names], "num_patches": list(num_patches)}
-        _write(self._pictures_path(pictures), json.dumps(entry).encode())
+        _write(self._images_path(images), json.dumps(entry).encode())
 
     def _path(self, name: bytes) -> Path:
         return self.folder / name.hex()[:2] / f"{name.hex()}.safetensors"
 
-    def _pictures_path(self, pictures: bytes) -> Path:
-        return self.root / "pictures" / pictures.hex()[:2] / f"{pictures.hex()}.json"
+    def _images_path(self, images: bytes) -> Path:
+        return self.root / "images" / images.hex()[:2] / f"{images.hex()}.json"
 
 
 def tensor_bytes(tensor: torch.Tensor) -> memoryview:
@@ -143,34 +145,34 @@ def from_names(names: torch.Tensor) -> list[bytes]:
     return [bytes(name) for name in names.tolist()]
 
 
-def pictures_name(pictures: Any, settings: Any) -> bytes | None:
-    """A digest of pictures and of what is done to them, or None where a picture cannot be distinguished from others.
+def images_name(images: Any, settings: Any) -> bytes | None:
+    """A digest of images and of what is done to them, or None where an image cannot be distinguished from others.
 
-    The content of a file counts, not its path or date: a file that was changed has another name. In-memory pictures
+    The content of a file counts, not its path or date: a file that was changed has another name. In-memory images
     are distinguished by their pixels if they are RGB or gray ones of Pillow.
 
     Args:
-        pictures: paths and pictures, in lists or lists of lists.
+        images: paths and images, in lists or lists of lists.
         settings: of the image processor, what JSON can hold, or what has a telling `str`.
     """
     versions = [
         version(package) for package in ("transformers_internvl", "pillow", "torch")
     ]  # which decode and resize
     digest = hashlib.blake2b(json.dumps([versions, settings], sort_keys=True, default=str).encode(), digest_size=16)
-    return digest.digest() if _feed(digest, pictures) else None
+    return digest.digest() if _feed(digest, images) else None
 
 
-def _feed(digest: Any, picture: Any) -> bool:
-    if isinstance(picture, (list, tuple)):
-        digest.update(f"[{len(picture)}]".encode())
-        return all(_feed(digest, item) for item in picture)
-    if isinstance(picture, (str, os.PathLike)) and os.path.isfile(picture):
-        content = Path(picture).read_bytes()
+def _feed(digest: Any, image: Any) -> bool:
+    if isinstance(image, (list, tuple)):
+        digest.update(f"[{len(image)}]".encode())
+        return all(_feed(digest, item) for item in image)
+    if isinstance(image, (str, os.PathLike)) and os.path.isfile(image):
+        content = Path(image).read_bytes()
         head = f"file {len(content)}:"
-    elif isinstance(picture, bytes):
-        content, head = picture, f"file {len(picture)}:"
-    elif isinstance(picture, Image.Image) and picture.mode in ("RGB", "L"):
-        content, head = picture.tobytes(), f"{picture.mode} {picture.size}:"
+    elif isinstance(image, bytes):
+        content, head = image, f"file {len(image)}:"
+    elif isinstance(image, Image.Image) and image.mode in ("RGB", "L"):
+        content, head = image.tobytes(), f"{image.mode} {image.size}:"
     else:
         return False
     digest.update(head.encode())
@@ -181,7 +183,7 @@ def _feed(digest: Any, picture: Any) -> bool:
 class NamingProcessor:
     """An image or video processor that gives tiles by their names. Everything else is the processor's that it wraps.
 
-    Pictures whose tiles are in the store are not decoded, nor resized.
+    Images whose tiles are in the store are not decoded, nor resized.
 
     Args:
         processor: makes the tiles.
@@ -204,7 +206,7 @@ class NamingProcessor:
     def __call__(self, media: Any, **options: Any) -> BatchFeature:
         key = None
         if self.processor.model_input_names[0] == "pixel_values":  # frames of videos are chosen again each time
-            key = pictures_name(media, [self.processor.to_dict(), options])
+            key = images_name(media, [self.processor.to_dict(), options])
         known = None if key is None else self.store.recall(key)
         if known is not None:
             return BatchFeature({"pixel_values": known[0], "num_patches": known[1]})
@@ -240,13 +242,15 @@ def _write(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+alias_former_names(__name__, pictures_name="images_name")
+
 __all__ = [
     "NEW_TILES",
     "FeatureStore",
     "NamingProcessor",
     "as_names",
     "from_names",
-    "pictures_name",
+    "images_name",
     "tensor_bytes",
     "tile_name",
 ]

@@ -104,7 +104,7 @@ def _undecoded(table: Any) -> Any:
 
 
 class PairRows(Dataset):
-    """Pictures with captions, for the dual encoder: `{"image": PIL image, "caption": text}`.
+    """Images with captions, for the dual encoder: `{"image": PIL image, "caption": text}`.
 
     Args:
         sets: of rows with `image`, a path or an image, and `caption`, a text, or `captions`, several, of which each

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What a recipe's objective needs: which model, which data, which collator, which trainer. A row an objective."""
+"""What a recipe's objective needs: which model, which data, which collator, which trainer. One row per objective."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, An
     def read(options: RunOptions, processor: Any, seed: int) -> Data:
         sets = read_sets(options.data, root=options.root_of(options.data))
         rows = PairRows(sets, options.policy(), options.url_rules())
-        truncates = options.too_long == "cut"
+        truncates = options.too_long == "truncate"
         made = collator(processor, truncation=truncates, max_length=options.recipe.max_length)
         return Data(rows, rows, made, {"dataloader_drop_last": True})
 

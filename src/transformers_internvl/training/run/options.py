@@ -28,7 +28,9 @@ import yaml
 from transformers import TrainingArguments
 
 from ...processing.sources import require_regular_file
+from ...renamed_modules import former_value
 from ..data.records import SkipPolicy
+from ..data.samples import FORMER_TOO_LONG
 from ..data.sampling import Mixing
 from ..data.urls import UrlRules
 from ..recipes import Recipe, get_recipe
@@ -69,7 +71,7 @@ class RunOptions:
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     on_bad_sample: str = "raise"
     mixing: Mixing = "size"
-    too_long: Literal["raise", "cut"] = "raise"
+    too_long: Literal["raise", "truncate"] = "raise"
     text_tokens: str = "added"
     allow_urls: bool = False
     allow_hosts: str | None = None
@@ -79,6 +81,7 @@ class RunOptions:
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "too_long", former_value("too_long", self.too_long, FORMER_TOO_LONG))
         self.policy()
         if self.eval_answers < 0:
             raise ValueError(f"`eval_answers` is a number of samples from 0, got {self.eval_answers}.")
@@ -117,7 +120,7 @@ class RunOptions:
         """All fields that count as plain values, which `read_options` turns into the same run again."""
         left_out = {
             *UNUSED.get(self.recipe.objective, {}),
-            *(_TWINS[name] for name in _TWINS if name in self.arguments),
+            *(_EQUIVALENTS[name] for name in _EQUIVALENTS if name in self.arguments),
         }
         left_out |= set() if self.eval_data else {"eval_answers"}
         own = {name: getattr(self, name) for name in OWN_FIELDS if getattr(self, name) is not None}
@@ -150,7 +153,7 @@ _ALIASES = {
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
 }
 # Field of `TrainingArguments` -> field of the recipe in whose place it stands.
-_TWINS = {"num_train_epochs": "epochs", "gradient_accumulation_steps": "batch_size"}
+_EQUIVALENTS = {"num_train_epochs": "epochs", "gradient_accumulation_steps": "batch_size"}
 # Objective -> field that it has no use for -> why.
 _PATCHES = {"patch_dropout": "the projector of a chat model needs all patches"}
 _SIZE = {"image_size": "the tiles of a chat model have a size of their own"}
@@ -193,7 +196,7 @@ def read_options(
     assigned = _named(assignments or {})
     if "recipe" not in file:
         raise ValueError(f"{recipe}: `recipe` is missing, the name of the one that the file changes.")
-    for one, other in _TWINS.items():
+    for one, other in _EQUIVALENTS.items():
         for name, partner in ((one, other), (other, one)):
             if name in assigned:
                 file.pop(partner, None)

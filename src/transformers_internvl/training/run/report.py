@@ -173,7 +173,7 @@ def draw_curve(rows: list[dict[str, Any]], path: str | os.PathLike) -> None:
 
     Args:
         rows: of [`read_log`]; with none, nothing is drawn.
-        path: the picture's file.
+        path: of the image file.
 
     Raises:
         ImportError: matplotlib is not installed.

@@ -16,11 +16,11 @@ from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import trainer as stock_trainer
+from transformers import trainer as upstream_trainer
 from transformers.utils import logging
 
-PREFIX_CHECKPOINT_DIR: str = stock_trainer.PREFIX_CHECKPOINT_DIR
-TRAINER_STATE_NAME: str = stock_trainer.TRAINER_STATE_NAME
+PREFIX_CHECKPOINT_DIR: str = upstream_trainer.PREFIX_CHECKPOINT_DIR
+TRAINER_STATE_NAME: str = upstream_trainer.TRAINER_STATE_NAME
 DATA_STATE = "data_state_{rank}.json"
 """The file of a rank: its place in the data."""
 # File of a checkpoint, as a pattern -> what it must hold, with the type; of the pickles, what their dictionary has.
@@ -29,9 +29,9 @@ _JSON: dict[str, dict[str, type]] = {
     DATA_STATE.format(rank="*"): {"epoch": int, "finished": bool, "data": dict, "place": dict},
 }
 _PICKLES: dict[str, tuple[str, ...]] = {
-    stock_trainer.OPTIMIZER_NAME: ("state", "param_groups"),
-    stock_trainer.SCHEDULER_NAME: ("last_epoch",),
-    stock_trainer.SCALER_NAME: (),
+    upstream_trainer.OPTIMIZER_NAME: ("state", "param_groups"),
+    upstream_trainer.SCHEDULER_NAME: ("last_epoch",),
+    upstream_trainer.SCALER_NAME: (),
     "rng_state*.pth": ("python", "numpy", "cpu"),
 }
 _UNPICKLED = ("**/.metadata", "global_step*/*.pt")  # of FSDP in shards, of DeepSpeed
@@ -155,7 +155,7 @@ def _check_json(path: Path, wanted: dict[str, type]) -> None:
 def _check_pickle(path: Path, wanted: tuple[str, ...]) -> None:
     if not is_zipfile(path):
         raise ValueError("it was not written by `torch.save`, or not to its end")
-    with stock_trainer.safe_globals():
+    with upstream_trainer.safe_globals():
         data = torch.load(path, map_location="meta", mmap=True, weights_only=True)
     if not isinstance(data, dict) or not set(wanted) <= set(data):
         raise ValueError(f"a dictionary with {', '.join(wanted) or 'any keys'} was expected")

@@ -32,7 +32,7 @@ class InternVLTrainer(DataTrainer):
 
     The loss is weighted as `model.config.loss_reduction` says ("token", "sample" or "square"), or as `loss_weight`
     `(B, L)` of a batch says, where a collator puts several samples in a row. Evaluation reports the token mean over
-    all batches, however they are cut, or the weighted mean, if they carry weights. `label_smoothing_factor` smooths
+    all batches, of any sizes, or the weighted mean, if they carry weights. `label_smoothing_factor` smooths
     the next tokens, with the same weights, in evaluation, too, as `Trainer` has it. A loss of the user's own
     (`compute_loss_func`, `model.loss_function`) gets no weights: its `num_items_in_batch` is the number of labels of
     the step.
