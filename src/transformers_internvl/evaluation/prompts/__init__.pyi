@@ -7,14 +7,14 @@ from .vlmevalkit_sets import is_video, max_tiles, set_type
 from .vlmevalkit_videos import VIDEO_SETS, frame_prompt, kit_frames, video_mme
 
 __all__ = [
-    "GENERATIONS",
-    "SCRIPTS",
-    "VIDEO_SETS",
     "AskingStyle",
     "ChatRequest",
+    "GENERATIONS",
     "Generation",
     "ImageRule",
+    "SCRIPTS",
     "Script",
+    "VIDEO_SETS",
     "asking_style",
     "builds_prompt",
     "chat_request",
