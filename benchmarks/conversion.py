@@ -132,8 +132,8 @@ def main() -> None:
     for name, (layers, shard, kind) in CASES.items():
         with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
             root = Path(place)
-            size = write_checkpoint(root / "authors", layers, shard, kind, arguments.quick)
-            for to, source in (("hf", "authors"), ("authors", "hf")):
+            size = write_checkpoint(root / "original", layers, shard, kind, arguments.quick)
+            for to, source in (("hf", "original"), ("original", "hf")):
                 runs: dict[str, list[dict[str, float]]] = {"copy": [], to: []}
                 for _ in range(arguments.rounds):
                     runs["copy"].append(in_a_process("copy", root / source, root / "copy"))

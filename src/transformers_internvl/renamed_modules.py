@@ -198,6 +198,14 @@ def alias_former_names(module: str, **present: str) -> None:
     vars(sys.modules[module])["__getattr__"] = resolve
 
 
+def present_layout(name: str) -> str:
+    """The present name of a checkpoint's layout: the original layout was called `"authors"`."""
+    if name != "authors":
+        return name
+    warnings.warn("The layout 'authors' is called 'original' now.", FutureWarning, stacklevel=3)
+    return "original"
+
+
 def accept_former_names() -> None:
     """Let modules be imported by their former names."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):

@@ -15,8 +15,8 @@ PICTURE = str(sample_images()["number"])
 VERBS = {
     "caption": ["--model", "NAME", PICTURE],
     "chat": ["--model", "NAME", "Hi"],
-    "convert": ["NAME", "new", "--to", "authors"],
-    "convert --like": [str(nano_path()), "new", "--to", "authors", "--like", "NAME"],
+    "convert": ["NAME", "new", "--to", "original"],
+    "convert --like": [str(nano_path()), "new", "--to", "original", "--like", "NAME"],
     "inspect": ["--model", "NAME", PICTURE],
     "plan": ["NAME", "--gpus", "1GB"],
     "profile": ["NAME"],

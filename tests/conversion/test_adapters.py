@@ -41,7 +41,7 @@ def test_theirs_on_ours_and_back(name, tmp_path):
     torch.testing.assert_close(logits(with_adapter(source, tmp_path / "ours"), source), expected, **SAME_WEIGHTS)
     convert_adapter(tmp_path / "ours", tmp_path / "again", source)
     assert same_files(tmp_path / "ours", tmp_path / "again")
-    convert_adapter(tmp_path / "ours", tmp_path / "back", source, to="authors")
+    convert_adapter(tmp_path / "ours", tmp_path / "back", source, to="original")
     assert same_files(tmp_path / "theirs", tmp_path / "back")
     theirs, back = (json.loads((tmp_path / n / "adapter_config.json").read_text()) for n in ("theirs", "back"))
     assert sorted(theirs.pop("target_modules")) == sorted(back.pop("target_modules"))
@@ -79,7 +79,7 @@ def test_ours_become_fused_of_the_sum_of_ranks(targets, use_rslora, tmp_path):
             if ".lora_" in name:
                 parameter.normal_(std=0.2)
     ours.save_pretrained(tmp_path / "ours")
-    convert_adapter(tmp_path / "ours", tmp_path / "theirs", source, to="authors")
+    convert_adapter(tmp_path / "ours", tmp_path / "theirs", source, to="original")
 
     config = LoraConfig.from_pretrained(tmp_path / "theirs")
     parts = sum(name in targets for name in ("q_proj", "k_proj", "v_proj"))
@@ -146,14 +146,14 @@ def test_a_projector_that_was_trained_whole(tmp_path):
     for ours, theirs in (("layer_norm", 0), ("linear_1", 1), ("linear_2", 3)):
         weight = model.get_parameter(f"model.multi_modal_projector.{ours}.weight")
         assert torch.equal(weight, weights[f"mlp1.{theirs}.weight"] + 0.1)
-    convert_adapter(tmp_path / "ours", tmp_path / "back", source, to="authors")
+    convert_adapter(tmp_path / "ours", tmp_path / "back", source, to="original")
     assert same_files(tmp_path / "theirs", tmp_path / "back")
 
 
 def test_what_cannot_be_done_is_refused(tmp_path):
     source, lora, _ = make("chat_internlm2", tmp_path)
     theirs, new = tmp_path / "theirs", tmp_path / "new"
-    with pytest.raises(ValueError, match="'hf' or 'authors', got 'ours'"):
+    with pytest.raises(ValueError, match="'hf' or 'original', got 'ours'"):
         convert_adapter(theirs, new, source, to="ours")
     with pytest.raises(ValueError, match="is no adapter"):
         convert_adapter(source, new, source)
@@ -162,7 +162,7 @@ def test_what_cannot_be_done_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"has weights for 'language_model.*, of which the model has none"):
         convert_adapter(theirs, new, golden_root() / "chat_phi3")
     with pytest.raises(ValueError, match="has weights for 'language_model"):
-        convert_adapter(theirs, new, source, to="authors")
+        convert_adapter(theirs, new, source, to="original")
     convert_adapter(theirs, new, source)
     with pytest.raises(FileExistsError):
         convert_adapter(theirs, new, source)
@@ -170,7 +170,7 @@ def test_what_cannot_be_done_is_refused(tmp_path):
     config = LoraConfig.from_pretrained(theirs)
     config.target_parameters = ["mlp.experts.down_proj"]
     config.save_pretrained(theirs)
-    for to in ("hf", "authors"):
+    for to in ("hf", "original"):
         with pytest.raises(ValueError, match="experts"):
             convert_adapter(theirs, tmp_path / "x", source, to=to)
 
@@ -178,10 +178,10 @@ def test_what_cannot_be_done_is_refused(tmp_path):
     prefix = "base_model.model.model.language_model.layers.0.self_attn.q_proj"
     save_file({**tensors, f"{prefix}.lora_magnitude_vector": torch.ones(3)}, new / "adapter_model.safetensors")
     with pytest.raises(ValueError, match="plain LoRA with one scale"):
-        convert_adapter(new, tmp_path / "x", source, to="authors")
+        convert_adapter(new, tmp_path / "x", source, to="original")
     save_file({f"{prefix}.weight": torch.ones(48, 48)}, new / "adapter_model.safetensors")
     with pytest.raises(ValueError, match="is trained whole"):
-        convert_adapter(new, tmp_path / "x", source, to="authors")
+        convert_adapter(new, tmp_path / "x", source, to="original")
     save_file(
         {"base_model.model.a.token_adapter.trainable_tokens_delta": torch.ones(2)}, new / "adapter_model.safetensors"
     )

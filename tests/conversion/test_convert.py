@@ -53,7 +53,7 @@ class Stations:
 
     def back(self, name: str) -> Path:
         folder = self.root / f"{name}-back"
-        return folder if folder.exists() else convert_checkpoint(self.hf(name), folder, "authors", progress=False)
+        return folder if folder.exists() else convert_checkpoint(self.hf(name), folder, "original", progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_the_hf_folder_is_what_the_model_saves(stations, name, tmp_path):
         model.save_pretrained(tmp_path, save_original_format=False)
         saved, converted = read(tmp_path / "config.json"), read(stations.hf(name) / "config.json")
         for fields in (saved, converted):
-            fields["authors_config"].pop("auto_map", None)
+            fields["original_config"].pop("auto_map", None)
         assert saved == converted
         assert equal(weights(tmp_path), weights(stations.hf(name)))
 
@@ -211,9 +211,9 @@ def test_shards_and_bin_files(tmp_path, folder):
     held = {key: path.name for path in hf.glob("*.safetensors") for key in load_file(path)}
     assert index["weight_map"] == held
     assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in expected.values())
-    assert equal(expected, weights(convert_checkpoint(hf, tmp_path / "back", "authors", progress=False)))
+    assert equal(expected, weights(convert_checkpoint(hf, tmp_path / "back", "original", progress=False)))
     again = convert_checkpoint(hf, tmp_path / "again", "hf", progress=False)  # the layout it has: another cut
-    assert equal(weights(hf), weights(again)) and (again / "authors" / "tokenizer.model").is_file()
+    assert equal(weights(hf), weights(again)) and (again / "original" / "tokenizer.model").is_file()
 
 
 def test_remote_code_goes_along(folder, tmp_path):
@@ -223,7 +223,7 @@ def test_remote_code_goes_along(folder, tmp_path):
     hf = convert_checkpoint(folder, tmp_path / "hf", "hf", progress=False)
     assert not list(hf.glob("*.py")) and "auto_map" not in read(hf / "config.json")
     assert "auto_map" not in read(hf / "tokenizer_config.json")
-    back = convert_checkpoint(hf, tmp_path / "back", "authors", progress=False)
+    back = convert_checkpoint(hf, tmp_path / "back", "original", progress=False)
     assert read(back / "config.json")["auto_map"] == read(folder / "config.json")["auto_map"]
     assert {path.stem for path in back.glob("*.py")} == names
 
@@ -247,7 +247,7 @@ def test_what_a_training_saved_becomes_servable(folder, tmp_path):
     processor.save_pretrained(trained)
     (trained / "README.md").write_text("my model")
 
-    servable = convert_checkpoint(trained, tmp_path / "servable", "authors", like=folder, progress=False)
+    servable = convert_checkpoint(trained, tmp_path / "servable", "original", like=folder, progress=False)
     assert equal(weights(servable), weights(trained))
     config, original = read(servable / "config.json"), read(folder / "config.json")
     assert config["auto_map"] == original["auto_map"] and config["max_dynamic_patch"] == 3
@@ -269,13 +269,13 @@ def test_what_a_training_saved_becomes_servable(folder, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(trained)
     tokenizer.add_tokens(["<new>"])
     tokenizer.save_pretrained(trained)
-    servable = convert_checkpoint(trained, tmp_path / "other", "authors", like=folder, progress=False)
+    servable = convert_checkpoint(trained, tmp_path / "other", "original", like=folder, progress=False)
     settings = read(servable / "tokenizer_config.json")
     assert settings["added_tokens_decoder"]["455"]["content"] == "<new>" and "backend" not in settings
     assert settings["chat_template"] == "{{ messages }}"
 
     with pytest.raises(ValueError, match="is a model of type 'intern_vit_6b', .* one of type 'internvl_chat'"):
-        convert_checkpoint(trained, tmp_path / "no", "authors", like=golden_root() / "intern_vit_6b", progress=False)
+        convert_checkpoint(trained, tmp_path / "no", "original", like=golden_root() / "intern_vit_6b", progress=False)
 
 
 def test_parts_are_named_for_exporters(stations):
@@ -297,7 +297,7 @@ def test_tied_embeddings_become_two_where_the_authors_have_two(tmp_path):
         config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = True
 
     edit(hf / "config.json", tie)
-    found = weights(convert_checkpoint(hf, tmp_path / "back", "authors", progress=False))
+    found = weights(convert_checkpoint(hf, tmp_path / "back", "original", progress=False))
     head, table = (found[f"language_model.{name}.weight"] for name in ("lm_head", "model.embed_tokens"))
     assert torch.equal(head, table)
 
@@ -313,7 +313,7 @@ def test_what_was_changed_since_goes_back(stations, tmp_path):
     processor.save_pretrained(tmp_path / "trained")
     like = stations.authors(name)
     for number, options in enumerate(({}, {"like": like})):
-        back = convert_checkpoint(tmp_path / "trained", tmp_path / f"{number}", "authors", **options, progress=False)
+        back = convert_checkpoint(tmp_path / "trained", tmp_path / f"{number}", "original", **options, progress=False)
         before, after = read(like / "config.json"), read(back / "config.json")
         assert after["torch_dtype"] == after["llm_config"]["torch_dtype"] == "bfloat16"
         assert after["llm_config"]["vocab_size"] == 470 and after["llm_config"]["architectures"] == [
@@ -334,9 +334,9 @@ def test_what_was_changed_since_goes_back(stations, tmp_path):
 def test_a_model_that_never_was_the_authors(stations, tmp_path):
     """Its processor tells the template and the tiles; where it does not, the caller has to."""
     folder = shutil.copytree(stations.hf("chat_qwen2"), tmp_path / "hf")
-    shutil.rmtree(folder / "authors")
-    edit(folder / "config.json", lambda config: config.pop("authors_config"))
-    back = convert_checkpoint(folder, tmp_path / "back", "authors", progress=False)
+    shutil.rmtree(folder / "original")
+    edit(folder / "config.json", lambda config: config.pop("original_config"))
+    back = convert_checkpoint(folder, tmp_path / "back", "original", progress=False)
     expected, got = read(QWEN2 / "config.json"), read(back / "config.json")
     derived = ("template", "max_dynamic_patch", "use_thumbnail", "force_image_size", "select_layer", "architectures")
     for key in (*derived, "ps_version", "downsample_ratio", "dynamic_image_size", "model_type"):
@@ -348,18 +348,35 @@ def test_a_model_that_never_was_the_authors(stations, tmp_path):
 
     (folder / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
     with pytest.raises(ValueError, match="The chat template of .* is none of .*Give that checkpoint to go by"):
-        convert_checkpoint(folder, tmp_path / "none", "authors", progress=False)
+        convert_checkpoint(folder, tmp_path / "none", "original", progress=False)
     assert [path.name for path in tmp_path.iterdir() if "none" in path.name] == []
-    back = convert_checkpoint(folder, tmp_path / "like", "authors", like=QWEN2, progress=False)
+    back = convert_checkpoint(folder, tmp_path / "like", "original", like=QWEN2, progress=False)
     assert read(back / "config.json")["template"] == expected["template"]
     assert (back / "vocab.json").read_bytes() == (QWEN2 / "vocab.json").read_bytes()
+
+
+def test_folders_of_version_0_1_0_convert_back(stations, tmp_path):
+    """Their subfolder, their field of `config.json` and the layout's argument were called after the authors."""
+    folder = shutil.copytree(stations.hf("chat_qwen2"), tmp_path / "hf")
+    (folder / "original").rename(folder / "authors")
+    edit(folder / "config.json", lambda config: config.update(authors_config=config.pop("original_config")))
+    again = convert_checkpoint(folder, tmp_path / "again", "hf", progress=False)
+    expected = files_of(stations.back("chat_qwen2"))
+    for number, source in enumerate((folder, again)):
+        with pytest.warns(FutureWarning, match="'authors' is called 'original' now"):
+            back = convert_checkpoint(source, tmp_path / f"{number}", "authors", progress=False)
+        assert files_of(back) == expected
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_heads_of_towers(tmp_path):
     source = golden_root() / "intern_vit_300m"
     model = ours.InternVisionForImageClassification.from_pretrained(source, num_labels=7)
-    model.save_pretrained(tmp_path / "authors")
-    hf = convert_checkpoint(tmp_path / "authors", tmp_path / "hf", "hf", progress=False)
+    model.save_pretrained(tmp_path / "original")
+    hf = convert_checkpoint(tmp_path / "original", tmp_path / "hf", "hf", progress=False)
     again = ours.InternVLVisionForImageClassification.from_pretrained(hf)
     assert again.config.num_labels == 7
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
@@ -454,21 +471,21 @@ def test_a_shard_that_is_not_there(stations, tmp_path):
     content.popitem()
     save_file(content, second, metadata={"format": "pt"})
     with pytest.raises(ValueError, match="lacks 1 of the weights that the index lists"):
-        convert_checkpoint(hf, tmp_path / "out", "authors", progress=False)
+        convert_checkpoint(hf, tmp_path / "out", "original", progress=False)
     second.unlink()
     with pytest.raises(OSError, match=r"which model.safetensors.index.json names, is missing"):
-        convert_checkpoint(hf, tmp_path / "out", "authors", progress=False)
+        convert_checkpoint(hf, tmp_path / "out", "original", progress=False)
 
 
 def test_arguments(tmp_path, stations):
-    with pytest.raises(ValueError, match="`to` must be one of hf, authors, got 'native'"):
+    with pytest.raises(ValueError, match="`to` must be one of hf, original, got 'native'"):
         convert_checkpoint(QWEN2, tmp_path / "a", "native")
     with pytest.raises(ValueError, match="`like` is for conversions to the original layout"):
         convert_checkpoint(QWEN2, tmp_path / "a", "hf", like=QWEN2)
     with pytest.raises(OSError, match="no folder 'nowhere', and it is no Hub id"):
         convert_checkpoint("nowhere", tmp_path / "a", "hf")
     with pytest.raises(ValueError, match="is a model of type 'intern_vit_6b'"):
-        convert_checkpoint(stations.hf("chat_qwen2"), tmp_path / "a", "authors", like=golden_root() / "intern_vit_6b")
+        convert_checkpoint(stations.hf("chat_qwen2"), tmp_path / "a", "original", like=golden_root() / "intern_vit_6b")
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
@@ -485,7 +502,7 @@ def test_an_existing_target(tmp_path):
     assert not (tmp_path / "out" / "old").exists() and (tmp_path / "out" / "config.json").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     with pytest.raises(ValueError, match="is the source"):
-        convert_checkpoint(tmp_path / "out", tmp_path / "out", "authors", overwrite=True)
+        convert_checkpoint(tmp_path / "out", tmp_path / "out", "original", overwrite=True)
 
 
 def test_a_target_that_another_run_has_made_meanwhile_stays(tmp_path, monkeypatch):
@@ -544,7 +561,7 @@ def test_what_tells_one_job_from_another(tmp_path):
         return module._Job(module.open_checkpoint(source), to, None, size).identity
 
     first = identity()
-    assert identity() == first and len({first, identity("authors"), identity(size="20KB")}) == 3
+    assert identity() == first and len({first, identity("original"), identity(size="20KB")}) == 3
     path = source / "model.safetensors"
     state = path.stat()
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))

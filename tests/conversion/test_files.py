@@ -150,7 +150,7 @@ def test_what_is_not_taken_from_the_other_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(convert, "local_folder", folder)
     monkeypatch.setattr(convert, "open_checkpoint", lambda path: SimpleNamespace(folder=path))
     with pytest.raises(OSError, match="stop"):
-        convert.convert_checkpoint("org/x", tmp_path / "new", "authors", like="org/like", token="hf_x")
+        convert.convert_checkpoint("org/x", tmp_path / "new", "original", like="org/like", token="hf_x")
     patterns = [f"*{ending}" for ending in auxiliary_files.WEIGHTS]
     assert asked == [("org/x", {"token": "hf_x"}), ("org/like", {"token": "hf_x", "ignore_patterns": patterns})]
 
@@ -224,18 +224,18 @@ def test_generation_settings_that_a_conversion_has_changed_only():
     assert auxiliary_files._stopped_like({"eos_token_id": 8}, theirs)["eos_token_id"] == [7, 8]
 
 
-def test_the_authors_template_fills_a_gap_only(tmp_path):
-    authors, target = tmp_path / "authors", tmp_path / "target"
-    authors.mkdir(), target.mkdir()
-    auxiliary_files._keep_template(authors, target)
+def test_the_original_template_fills_a_gap_only(tmp_path):
+    original, target = tmp_path / "original", tmp_path / "target"
+    original.mkdir(), target.mkdir()
+    auxiliary_files._keep_template(original, target)
     assert tree(target) == set()
-    auxiliary_files.write_json(authors / "tokenizer_config.json", {"chat_template": "theirs"})
-    auxiliary_files._keep_template(authors, target)
+    auxiliary_files.write_json(original / "tokenizer_config.json", {"chat_template": "theirs"})
+    auxiliary_files._keep_template(original, target)
     assert tree(target) == set()
     path = target / "tokenizer_config.json"
     for ours, kept in (({"a": 1}, "theirs"), ({"a": 1, "chat_template": "ours"}, "ours")):
         auxiliary_files.write_json(path, ours)
-        auxiliary_files._keep_template(authors, target)
+        auxiliary_files._keep_template(original, target)
         assert auxiliary_files.read_json(path) == {"a": 1, "chat_template": kept}
 
 

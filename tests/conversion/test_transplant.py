@@ -36,13 +36,13 @@ def last_hidden(tower, pixels):
     return tower(pixels).last_hidden_state
 
 
-@pytest.mark.parametrize("to", ["authors", "hf"])
+@pytest.mark.parametrize("to", ["original", "hf"])
 @pytest.mark.parametrize("name", ["chat_internlm2", "chat_qwen2", "chat_llama_v1_2", "internvl_14b", "-hf"])
 def test_an_extracted_tower_is_the_tower(name, to, tmp_path):
     model = tiny_model() if name == "-hf" else AutoModel.from_pretrained(golden_root() / name).eval()
     inside = model.vision_model if isinstance(model, InternVLDualEncoderModel) else model.model.vision_tower
     tower = extract_tower(model, to)
-    assert type(tower) is {"authors": InternVisionModel, "hf": InternVLVisionModel}[to]
+    assert type(tower) is {"original": InternVisionModel, "hf": InternVLVisionModel}[to]
     tower.save_pretrained(tmp_path)
     again = AutoModel.from_pretrained(tmp_path).eval()
     assert type(again) is type(tower)
@@ -105,7 +105,7 @@ def test_the_layer_that_is_read_goes_along():
     assert_same_results(features, state)
 
 
-@pytest.mark.parametrize("layout", ["authors", "hf"])
+@pytest.mark.parametrize("layout", ["original", "hf"])
 def test_another_language_model(layout, tmp_path):
     """Of another width, family and vocabulary; -hf folders know InternLM2 as Llama."""
     model, donor = load("chat_qwen2"), load("chat_internlm2")
@@ -114,7 +114,7 @@ def test_another_language_model(layout, tmp_path):
     alone = language_model(donor)
     joined = replace_language_model(model, alone, image_token_id=448).eval()
     assert type(joined) is type(model) and joined.config.text_config.vocab_size == 455
-    assert joined.config.text_config.model_type == {"authors": "internlm2", "hf": "llama"}[layout]
+    assert joined.config.text_config.model_type == {"original": "internlm2", "hf": "llama"}[layout]
     joined.save_pretrained(tmp_path)
     again = type(model).from_pretrained(tmp_path, image_token_id=448).eval()
     ids, pixels = torch.tensor([[1, 7, 8, 20, 31]]), torch.randn(1, 3, 56, 56)
@@ -148,7 +148,7 @@ def test_ties_follow_the_layout(tmp_path):
 
 def test_what_cannot_be_done_is_refused(tmp_path):
     model = tiny_model()
-    with pytest.raises(ValueError, match="'authors', 'hf', got 'ours'"):
+    with pytest.raises(ValueError, match="'original', 'hf', got 'ours'"):
         extract_tower(model, "ours")
     with pytest.raises(ValueError, match="0 InternViT towers"):
         extract_tower(model.model.language_model)

@@ -54,7 +54,7 @@ DEFAULTS = {
         "projector_type": "mlp",
         "middleware_config": None,
         "image_token_id": 151667,
-        "authors_config": None,
+        "original_config": None,
         "downsample_ratio": 0.5,
         "vision_feature_layer": -1,
     },
@@ -383,7 +383,7 @@ def test_tokens_of_a_tile_for_every_ratio(ratio, tokens):
 def test_what_is_kept_aside_of_the_authors_says_nothing_of_quantization():
     config = InternVLChatConfig(template="internvl2_5")
     config.quantization_config = {"quant_method": "bitsandbytes", "load_in_8bit": True}
-    kept = config.to_canonical().authors_config
+    kept = config.to_canonical().original_config
     assert kept["template"] == "internvl2_5" and "quantization_config" not in kept
 
 

@@ -365,7 +365,7 @@ def test_a_config_survives_a_dictionary(form, tmp_path):
     assert written["hidden_size"] == 32 and written["rope_theta"] == 5000.0 and "text_config" not in written
     first, second = (each.to_canonical().to_dict() for each in (config, AutoConfig.from_pretrained(tmp_path)))
     for canonical in (first, second):
-        assert canonical.pop("authors_config")["rope_theta"] == 5000.0  # the file that was read, which saving fills up
+        assert canonical.pop("original_config")["rope_theta"] == 5000.0  # of the file that was read
     assert first == second
 
 

@@ -108,7 +108,7 @@ def test_lists_of_modules_for_quantizers(auto_class, tmp_path):
         "model.vision_tower",
         "model.multi_modal_projector",
     ]
-    assert "quantization_config" not in written["authors_config"]
+    assert "quantization_config" not in written["original_config"]
     canonical = AutoModelForImageTextToText.from_pretrained(tmp_path / "hf")
     assert parts_in_eight_bits(canonical) == parts_in_eight_bits(model)
 

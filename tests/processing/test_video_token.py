@@ -84,10 +84,10 @@ def test_a_token_without_an_embedding_is_not_carried_on(name, tmp_path, caplog):
     assert prompt_of(processor) == prompt_of(AutoProcessor.from_pretrained(source))
     processor.save_pretrained(tmp_path / "saved")
     shutil.copy(old / "config.json", tmp_path / "saved")
-    shutil.rmtree(old / "authors")
+    shutil.rmtree(old / "original")
     convert_checkpoint(old, tmp_path / "hf", "hf", progress=False)
-    convert_checkpoint(old, tmp_path / "authors", "authors", progress=False)
-    for folder in (tmp_path / "saved", tmp_path / "hf", tmp_path / "authors"):
+    convert_checkpoint(old, tmp_path / "original", "original", progress=False)
+    for folder in (tmp_path / "saved", tmp_path / "hf", tmp_path / "original"):
         assert "<video>" not in added_token_ids(folder)
         assert max(AutoTokenizer.from_pretrained(folder).get_vocab().values()) < rows_of(folder)
 

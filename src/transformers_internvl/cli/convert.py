@@ -4,6 +4,7 @@
 import argparse
 import sys
 
+from ..renamed_modules import present_layout
 from .errors import user_errors
 from .names import checkpoint
 
@@ -16,13 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--to",
         required=True,
-        choices=("hf", "authors"),
-        help="hf: the layout of upstream transformers; authors: the original layout, for vLLM, SGLang, LMDeploy",
+        type=present_layout,
+        choices=("hf", "original"),
+        help="hf: the layout of upstream transformers; original: the original layout, for vLLM, SGLang, LMDeploy",
     )
     add(
         "--like",
         metavar="ID_OR_FOLDER",
-        help="with --to authors: the original checkpoint whose template, tokenizer files, remote code and "
+        help="with --to original: the original checkpoint whose template, tokenizer files, remote code and "
         "preprocessor_config.json are used, for a model that was saved by training or has never had this layout",
     )
     add("--max-shard-size", default="5GB", metavar="SIZE", help="of one weight file, such as 500MB (%(default)s)")

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..renamed_modules import present_layout
 from .errors import user_errors
 from .loading import log_errors_only, positive
 from .names import checkpoint
 
-LAYOUTS = ("authors", "hf")
+_LAYOUT: dict[str, Any] = {"type": present_layout, "choices": ("original", "hf")}
 
 # An argument: its name or flag, and the options of `add_argument`.
 Argument = tuple[str, dict[str, Any]]
@@ -65,7 +66,7 @@ OPERATIONS = {
         (
             _SOURCE,
             _TARGET,
-            ("--to", {"choices": LAYOUTS, "default": "authors", "help": "layout of the result (%(default)s)"}),
+            ("--to", {**_LAYOUT, "default": "original", "help": "layout of the result (%(default)s)"}),
             _SHARDS,
         ),
         _calls("extract_tower_folder"),
@@ -157,7 +158,7 @@ OPERATIONS = {
             ("--model", {"required": True, "metavar": "ID_OR_FOLDER", "help": "the model of the adapter"}),
             (
                 "--to",
-                {"choices": LAYOUTS, "default": "hf", "help": "layout whose module names are used (%(default)s)"},
+                {**_LAYOUT, "default": "hf", "help": "layout whose module names are used (%(default)s)"},
             ),
         ),
         _calls("convert_adapter", "lora.adapters"),

@@ -2,7 +2,7 @@
 """What a checkpoint holds besides weights and `config.json`: tokenizer, processor, generation settings, remote code.
 
 A folder of the -hf layout gets files that upstream transformers reads. The original files (tokenizer, remote code,
-card) lie in its subfolder `authors`, byte for byte, where nothing looks for them. The way back restores them.
+card) lie in its subfolder `original`, byte for byte, where nothing looks for them. The way back restores them.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from .configurations import Checkpoint, original_fields
 
 logger = logging.get_logger(__name__)
 
-KEPT = "authors"  # the subfolder
+KEPT, FORMERLY_KEPT = "original", "authors"  # the subfolder, and its name up to version 0.1.0
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack", ".index.json")
 _OF_HF = ("processor_config.json", "chat_template.jinja", "chat_template.json", "additional_chat_templates")
 _TOKENIZER = (
@@ -137,8 +137,9 @@ def write_original(source: Checkpoint, target: Path, like: Path | None = None) -
         like: a folder of the original layout to take remote code and tokenizer files from.
     """
     folder = source.folder
-    originals = like or (folder / KEPT if (folder / KEPT).is_dir() else None)
-    if source.layout == "authors" and like is None:
+    kept = (folder / name for name in (KEPT, FORMERLY_KEPT))
+    originals = like or next((place for place in kept if any(other_files(place))), None)
+    if source.layout == "original" and like is None:
         copy_others(folder, target)
     elif originals is None:
         copy_others(folder, target, skip=(*_OF_HF, *_TOKENIZER))
@@ -150,7 +151,7 @@ def write_original(source: Checkpoint, target: Path, like: Path | None = None) -
                 (target / name).unlink(missing_ok=True)
             _write_tokenizer(source, target)
             _keep_template(originals, target)
-        if source.layout == "authors":  # its own card, say, but tokenizers as transformers 4 reads them
+        if source.layout == "original":  # its own card, say, but tokenizers as transformers 4 reads them
             copy_others(folder, target, skip=(*_OF_HF, *_TOKENIZER, "generation_config.json"))
         ours, theirs = (read_json(place / "generation_config.json") for place in (folder, originals))
         if ours and _portable(ours) != _stopped_like(ours, theirs):

@@ -2,7 +2,7 @@
 """Configurations of a model in the original layout and in the -hf one, and the empty models that go with them.
 
 The -hf layout cannot say everything that the original layout says (tiles, template, InternLM2 instead of Llama), so it
-carries the original `config.json` along, as `authors_config`. On the way back that is where one starts from, and only
+carries the original `config.json` along, as `original_config`. On the way back that is where one starts from, and only
 fields that have changed since are written over it.
 """
 
@@ -37,7 +37,7 @@ from ..files.folders import CONFIG, read_json
 from ..files.shapes import weight_shapes
 from .llava_tower import TOWER_PREFIX, find_sizes, tower_folder
 
-LAYOUTS = ("hf", "authors")
+LAYOUTS = ("hf", "original")
 
 _ORIGINAL = {config.model_type: config for config in (InternVLChatConfig, InternVLLlavaConfig, InternVisionConfig)}
 
@@ -58,7 +58,7 @@ class Checkpoint:
     Attributes:
         folder: where it is.
         config: what `config.json` says; of LLaVA's layout with the sizes of the tower.
-        layout: `"hf"` or `"authors"`.
+        layout: `"hf"` or `"original"`.
     """
 
     folder: Path
@@ -87,9 +87,9 @@ def open_checkpoint(folder: str | os.PathLike) -> Checkpoint:
             f"{folder} holds a model of type {config.model_type!r}, none of InternVL's: expected internvl_chat, "
             "intern_vit_6b, internvl, internvl_vision, internvl_dual_encoder or llava_llama."
         )
-    checkpoint = Checkpoint(folder, config, "authors" if isinstance(config, tuple(_ORIGINAL.values())) else "hf")
+    checkpoint = Checkpoint(folder, config, "original" if isinstance(config, tuple(_ORIGINAL.values())) else "hf")
     if isinstance(config, InternVLDualEncoderConfig) and checkpoint.written["model_type"] == "internvl":
-        return replace(checkpoint, layout="authors")  # one class serves both
+        return replace(checkpoint, layout="original")  # one class serves both
     return checkpoint
 
 
@@ -119,16 +119,16 @@ def hf_form(source: Checkpoint) -> PreTrainedConfig:
         return copy.deepcopy(config)
     if isinstance(config, InternVLDualEncoderConfig):
         form = copy.deepcopy(config)
-        form.authors_config = {"model_type": source.written["model_type"]}
+        form.original_config = {"model_type": source.written["model_type"]}
     elif isinstance(config, InternVisionConfig):
         form = InternVLVisionConfig(**canonical_tower_fields(config))
-        form.authors_config = {key: value for key, value in config.to_diff_dict().items() if key not in BOOKKEEPING}
-        config.dict_dtype_to_str(form.authors_config)
+        form.original_config = {key: value for key, value in config.to_diff_dict().items() if key not in BOOKKEEPING}
+        config.dict_dtype_to_str(form.original_config)
     else:
         form = config.to_canonical()
         warn_beyond_upstream(form)
     if "auto_map" in source.written:  # of no use here, but engines that run the original code need it
-        form.authors_config["auto_map"] = source.written["auto_map"]
+        form.original_config["auto_map"] = source.written["auto_map"]
     return form
 
 
@@ -148,7 +148,7 @@ def original_form(source: Checkpoint, like: Path | None = None) -> PreTrainedCon
     """
     config: Any = copy.deepcopy(source.config)
     written = original_fields(source, like)
-    if source.layout == "authors" or isinstance(config, InternVLDualEncoderConfig):
+    if source.layout == "original" or isinstance(config, InternVLDualEncoderConfig):
         if like is not None and written.get("model_type") not in (config.model_type, source.written["model_type"]):
             raise ValueError(_other_kind(like, written.get("model_type"), source))
         return config if like is None else _split_as_saved(config, source.folder)
@@ -186,9 +186,11 @@ def original_fields(source: Checkpoint, like: Path | None = None) -> dict[str, A
     """What is known of the `config.json` of the original folder that a checkpoint began as; may be empty."""
     if like is not None:
         return read_json(like / CONFIG)
-    if source.layout == "authors":
+    if source.layout == "original":
         return source.written
-    return copy.deepcopy(getattr(source.config, "authors_config", None) or {})
+    names = ("original_config", "authors_config")  # the latter up to version 0.1.0
+    known = (getattr(source.config, name, None) for name in names)
+    return copy.deepcopy(next(filter(None, known), {}))
 
 
 def _update_chat(form: Any, config: PreTrainedConfig) -> None:
@@ -248,7 +250,8 @@ def original_dict(form: PreTrainedConfig, auto_map: dict[str, str] | None) -> di
     form.dict_dtype_to_str(fields)
     if isinstance(form, InternVLDualEncoderConfig):  # as the released folders say
         fields |= {"model_type": "internvl", "architectures": ["InternVLModel"]}
-        fields.pop("authors_config", None)
+        for name in ("original_config", "authors_config"):
+            fields.pop(name, None)
     if auto_map:
         fields["auto_map"] = auto_map
     return fields

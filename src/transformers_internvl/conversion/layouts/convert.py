@@ -17,6 +17,7 @@ from typing import Any
 from huggingface_hub import split_state_dict_into_shards_factory
 from transformers import PreTrainedConfig
 
+from ...renamed_modules import present_layout
 from ..files.folders import (
     CONFIG,
     DRAFT,
@@ -60,9 +61,9 @@ def convert_checkpoint(
     Args:
         source: a folder or a Hub id: InternVL-Chat of any series, InternViT, InternVL-14B or InternVL-Chat v1.
         target: a folder that does not exist yet.
-        to: `"hf"`, what upstream transformers reads where it has the architecture, or `"authors"`, what the original
+        to: `"hf"`, what upstream transformers reads where it has the architecture, or `"original"`, what the original
             code and the engines that follow it read.
-        like: with `to="authors"`, a checkpoint of the original layout (folder or Hub id) to take what the source
+        like: with `to="original"`, a checkpoint of the original layout (folder or Hub id) to take what the source
             lacks from. Of the -hf layout these are conversation template, tiling, tokenizer files and remote code;
             not needed for what was converted from the original layout before. A source of the original layout, such
             as a training run saves, gets remote code with its `auto_map`, `preprocessor_config.json` and the tokenizer
@@ -81,10 +82,11 @@ def convert_checkpoint(
         ValueError: weights are missing, have no place or another shape; the source is none of InternVL's; it is
             quantized; or the original layout needs what is nowhere to be found.
     """
+    to = present_layout(to)
     if to not in LAYOUTS:
         raise ValueError(f"`to` must be one of {', '.join(LAYOUTS)}, got {to!r}.")
-    if like is not None and to != "authors":
-        raise ValueError('`like` is for conversions to the original layout (`to="authors"`).')
+    if like is not None and to != "original":
+        raise ValueError('`like` is for conversions to the original layout (`to="original"`).')
     target = Path(target).absolute()
     require_replaceable(target, overwrite)
     checkpoint = open_checkpoint(local_folder(source, **hub_options))
@@ -127,7 +129,7 @@ class _Job:
         loading = Loading(model, tensors, str(source.folder))
         self.plan = Plan(loading, goal)
         self.left_out = [*loading.left_out, *back]
-        steps = [*self.plan.steps, *(map(self._as_it_is, self.left_out) if to == "authors" else ())]
+        steps = [*self.plan.steps, *(map(self._as_it_is, self.left_out) if to == "original" else ())]
         split = split_state_dict_into_shards_factory(
             {str(index): step for index, step in enumerate(steps)},
             get_storage_size=lambda step: step.nbytes,

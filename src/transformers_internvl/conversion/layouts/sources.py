@@ -8,7 +8,8 @@ from ..files.weight_streams import WeightStream, safetensors_entries
 from .configurations import Checkpoint
 from .llava_tower import TOWER_PREFIX, tower_folder
 
-LEFT_OUT = Path("authors") / "left_out.safetensors"
+_LEFT_OUT = "left_out.safetensors"
+LEFT_OUT = Path("original", _LEFT_OUT)
 
 
 def weights_of(source: Checkpoint) -> WeightStream:
@@ -32,10 +33,10 @@ def weights_of(source: Checkpoint) -> WeightStream:
                 "beside the checkpoint."
             )
         files.add(WeightStream(elsewhere), TOWER_PREFIX, _parts_of_tower(source.config))
-    if (source.folder / LEFT_OUT).is_file():
-        aside = {entry.key: entry for entry in safetensors_entries(source.folder / LEFT_OUT)}
+    for path in (source.folder / LEFT_OUT, source.folder / "authors" / _LEFT_OUT):  # "authors": up to version 0.1.0
+        aside = {entry.key: entry for entry in safetensors_entries(path)} if path.is_file() else {}
         files.entries.update(aside)
-        files.left_out_before = list(aside)
+        files.left_out_before += aside
     return files
 
 

@@ -37,7 +37,7 @@ PROBES = (
     "书生·万象 多模态 日本語 한국어 العربية",
     "naïve café Straße 🐈‍⬛ \u00a0\ufeff",
 )
-_IGNORED = (*BOOKKEEPING, "architectures", "authors_config", "model_type")
+_IGNORED = (*BOOKKEEPING, "architectures", "original_config", "authors_config", "model_type")
 SIDE = 96  # of the drawn image
 PIECE = 1 << 22  # numbers that are compared at a time
 DRAWN_IMAGE_TOKEN = 0  # without a tokenizer nobody knows the right one

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig
 
 from ...hub.adapter_settings import check_patterns, read_adapter_settings
+from ...renamed_modules import present_layout
 from ..files.folders import atomic_folder
 from .names import canonical_names, original_name
 
@@ -155,14 +156,15 @@ def convert_adapter(
         target: where the result goes; a new folder.
         model: folder or Hub id of the model it is for; of its files only the config is read. To the original names of
             InternLM2, it has to be in the original layout, which alone says that it is InternLM2.
-        to: `"hf"`: to our modules; `"authors"`: to theirs.
+        to: `"hf"`: to our modules; `"original"`: to theirs.
 
     Raises:
         ValueError: no LoRA adapter, one that does not fit the model, or one on experts.
         FileExistsError: something is at `target`.
     """
-    if to not in ("hf", "authors"):
-        raise ValueError(f"`to` must be 'hf' or 'authors', got {to!r}.")
+    to = present_layout(to)
+    if to not in ("hf", "original"):
+        raise ValueError(f"`to` must be 'hf' or 'original', got {to!r}.")
     config = AutoConfig.from_pretrained(model)
     convert = to_canonical if to == "hf" else to_original
     adapter = convert(Adapter.from_pretrained(source), config)

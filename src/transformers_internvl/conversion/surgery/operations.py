@@ -28,13 +28,13 @@ Source = str | os.PathLike
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 
 
-def extract_tower_folder(source: Source, target: Source, to: str = "authors", max_shard_size: str = "5GB") -> None:
+def extract_tower_folder(source: Source, target: Source, to: str = "original", max_shard_size: str = "5GB") -> None:
     """Write the tower of a checkpoint as an InternViT, with the settings of an image processor beside it.
 
     Args:
         source: a chat model, a dual encoder.
         target: a new folder.
-        to: its layout: `"authors"` (`intern_vit_6b`, as the released InternViTs) or `"hf"` (`internvl_vision`).
+        to: its layout: `"original"` (`intern_vit_6b`, as the released InternViTs) or `"hf"` (`internvl_vision`).
         max_shard_size: of one weight file.
     """
     source = local_folder(source)

@@ -23,21 +23,23 @@ from ...modeling.original.configuration_chat import canonical_text_fields
 from ...modeling.original_keys import BOOKKEEPING
 from ...modeling.vision.configuration import InternVisionConfig, InternVLVisionConfig
 from ...modeling.vision.model import InternVLVisionModel, build_vision_tower
+from ...renamed_modules import present_layout
 from .towers import find_tower
 
-_TOWER_CONFIGS = {"authors": InternVisionConfig, "hf": InternVLVisionConfig}
+_TOWER_CONFIGS = {"original": InternVisionConfig, "hf": InternVLVisionConfig}
 
 
-def extract_tower(model: PreTrainedModel, to: str = "authors") -> InternVLVisionModel:
+def extract_tower(model: PreTrainedModel, to: str = "original") -> InternVLVisionModel:
     """The tower of a model as a model of its own, with the same tensors.
 
     Args:
         model: a chat model, a dual encoder, a tower with a head.
-        to: `"authors"`: an [`InternVisionModel`] (`intern_vit_6b`); `"hf"`: an [`InternVLVisionModel`].
+        to: `"original"`: an [`InternVisionModel`] (`intern_vit_6b`); `"hf"`: an [`InternVLVisionModel`].
 
     Raises:
         ValueError: no tower, or more than one; an unknown layout.
     """
+    to = present_layout(to)
     if to not in _TOWER_CONFIGS:
         raise ValueError(f"`to` must be one of {', '.join(map(repr, _TOWER_CONFIGS))}, got {to!r}.")
     tower = find_tower(model)

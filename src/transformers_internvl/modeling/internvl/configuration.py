@@ -44,7 +44,7 @@ class InternVLConfig(UpstreamInternVLConfig):
             then.
         image_token_id (`int`, *optional*, defaults to 151667):
             As upstream's; `None` in a folder that was converted without a tokenizer: nobody knows it then.
-        authors_config (`dict`, *optional*):
+        original_config (`dict`, *optional*):
             What stood in `config.json` of the original folder that this model was converted from. Without effect
             here: whoever converts the model back finds what the canonical fields cannot say.
 
@@ -74,7 +74,7 @@ class InternVLConfig(UpstreamInternVLConfig):
     projector_type: str = "mlp"
     middleware_config: Any = None
     image_token_id: int | None = 151667
-    authors_config: dict | None = None
+    original_config: dict | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         check_sizes({**vars(self), **kwargs})
