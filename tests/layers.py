@@ -38,7 +38,7 @@ INNER_LAYERS = {
         {""},
     ],
     "conversion": [{"files"}, {"weights"}, {"layouts", "lora"}, {"surgery"}, {""}],
-    "evaluation": [{"metrics", "prompts"}, {"reasoning"}, {""}],
+    "evaluation": [{"metrics", "prompts"}, {"benchmarks", "reasoning"}, {""}],
     "training": [
         {"adapted", "configs", "feature_cache"},
         {"parameters", "lora"},

@@ -6,6 +6,7 @@ row of `SCRIPTS`; a data set of a script may have other numbers (`_SETS`).
 """
 
 import ast
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -31,6 +32,16 @@ _COT_BEFORE = (
 _COT_MMHAL = (
     "Please think step by step and output in the following format:\n\nRationale:\n{rationale}\nAnswer: {answer}\n\n"
     "where rationale is the reasoning process of the given question."
+)
+_OPTION_LETTER = "Answer with the option letter from the given choices directly."
+_FORMAT = (
+    "The last line of your response should be of the following format: 'Answer: $LETTER' (without quotes) where "
+    "LETTER is one of options."
+)
+_LAST_LINE = f"{_FORMAT} Think step by step before answering."
+_BEST_ANSWER = (  # the blanks are those of the source's continued line
+    f"Select the best answer to the above multiple-choice question based on the image.{' ' * 13}Respond with only the "
+    "letter (A, B, C, D, or E) of the correct option. \nThe best answer is:"
 )
 # MIRB: task -> instruction.
 _MIRB: dict[tuple[str, ...], str] = {
@@ -119,6 +130,27 @@ def _mmmu(row: Row) -> str:
     return "\n".join([*lines, LETTER if kind == "multiple-choice" else SHORT_ANSWER]).strip()
 
 
+def _mmmu_pro(row: Row) -> str:
+    """Standard setting: `<image 1>` in the question and its options becomes the place of the image."""
+    text = "\n".join([_question(row), lettered(_listed(row), "{}. {}"), _OPTION_LETTER])
+    return re.sub(r"<image [1-7]>", IMAGE, text)
+
+
+def _cot_of_mmmu_pro(text: str) -> str:
+    return f"{text.removesuffix(_OPTION_LETTER)}Answer the preceding multiple choice question. {_LAST_LINE}"
+
+
+def _cot_of_mmmu_pro_vision(text: str) -> str:
+    return f"Write out the multiple-choice question in the image and then solve it. {_LAST_LINE}"
+
+
+def _mme_realworld(row: Row) -> str:
+    """The script says "the choices are listed below" in Chinese to English questions, and the other way round."""
+    options = row.get("multi-choice options")
+    listed = str(options) if not is_missing(options) else "\n".join(_listed(row))
+    return f"{_question(row)}选项如下所示:\n{listed}\n{_BEST_ANSWER}"
+
+
 def _mantis(row: Row, images: int) -> str:
     question = _question(row).replace(" ".join([IMAGE] * images), "").strip()
     for number in range(1, images + 1):
@@ -166,9 +198,10 @@ class Script:
     Attributes:
         text: the question's text, from a row of its file or in VLMEvalKit's columns.
         max_new_tokens, min_new_tokens: of an answer.
-        marks: where `<image>` stands. `none`: nowhere, all tiles are one image. `listed`: `Image-1: <image>` lines;
-            one image alone has no number. `numbered`: the same, and a single image is numbered, too, where its tiles
-            are several. `several`: listed, but a single image is not marked. `frames`: `Frame1: <image>` lines.
+        marks: where `<image>` stands. `none`: nowhere, all tiles are one image. `text`: in the text. `listed`:
+            `Image-1: <image>` lines; one image alone has no number. `numbered`: the same, and a single image is
+            numbered, too, where its tiles are several. `several`: listed, but a single image is not marked.
+            `frames`: `Frame1: <image>` lines.
         shared: the number among whose images the tile limit is shared: None = each has it, 0 = itself, else a total.
         enlarged: the first image is enlarged twice, and others are one tile (MMMU).
         max_tiles: default of `--max-num`.
@@ -180,7 +213,7 @@ class Script:
     text: Callable[..., str]
     max_new_tokens: int
     min_new_tokens: int = 1
-    marks: Literal["none", "listed", "numbered", "several", "frames"] = "none"
+    marks: Literal["none", "text", "listed", "numbered", "several", "frames"] = "none"
     shared: int | None = None
     enlarged: bool = False
     max_tiles: int = 6
@@ -202,6 +235,9 @@ SCRIPTS: dict[str, Script] = {
     "mmbench": Script(_mmbench(chinese=False), 100),
     "mmbench_cn": Script(_mmbench(chinese=True), 100),
     "mmmu": Script(_mmmu, 10, enlarged=True),
+    "mmmu_pro": Script(_mmmu_pro, 4096, marks="text", cot=_cot_of_mmmu_pro),
+    "mmmu_pro_vision": Script(lambda row: f"{_OPTION_LETTER} {_FORMAT}", 4096, cot=_cot_of_mmmu_pro_vision),
+    "mme_realworld": Script(_mme_realworld, 100),
     "mantis": Script(_mantis, 50, marks="listed", shared=0, counts_images=True),
     "mirb": Script(_mirb, 512, marks="listed", shared=0),
     "mmiu": Script(_mmiu, 100, marks="several", shared=0, max_tiles=12),
@@ -231,6 +267,11 @@ _SETS: dict[str, tuple[str, int]] = {
     **dict.fromkeys(("vizwiz_val", "vizwiz_test"), (_UNANSWERABLE + SHORT_ANSWER, 10)),
     "ai2diagram_test": ("", 10),
 }
+
+
+def tokens_of(script: str, dataset: str | None = None) -> int:
+    """Maximum tokens of an answer that a script asks for, in a data set of it."""
+    return _SETS[dataset][1] if script == "vqa" and dataset in _SETS else SCRIPTS[script].max_new_tokens
 
 
 def script_request(
@@ -296,7 +337,7 @@ def _image_rules(rule: Script, images: int, limit: int, dynamic: bool) -> tuple[
 def _marked(text: str, rule: Script, images: int, tiles: int) -> str:
     if rule.marks == "frames":
         return "\n".join([*(f"Frame{number}: {IMAGE}" for number in range(1, images + 1)), text])
-    alone = {"several": images == 1, "numbered": tiles == 1, "none": True}.get(rule.marks, False)
+    alone = {"several": images == 1, "numbered": tiles == 1, "none": True, "text": True}.get(rule.marks, False)
     if alone or not images:
         return text
     if images == 1 and rule.marks == "listed":
@@ -304,4 +345,4 @@ def _marked(text: str, rule: Script, images: int, tiles: int) -> str:
     return "".join(f"Image-{number}: {IMAGE}\n" for number in range(1, images + 1)) + text
 
 
-__all__ = ["SCRIPTS", "Script", "script_request"]
+__all__ = ["SCRIPTS", "Script", "script_request", "tokens_of"]

@@ -1,0 +1,100 @@
+"""Files of questions in VLMEvalKit's columns: cells, images, videos, and what is refused."""
+
+import base64
+import json
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from transformers_internvl.evaluation.benchmarks import Questions, find_benchmark, find_table, open_table
+
+
+def png(color, size=(8, 6)):
+    buffer = BytesIO()
+    Image.new("RGB", size, color).save(buffer, "png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def write_tsv(path, header, rows):
+    quoted = ["\t".join('"' + str(cell).replace('"', '""') + '"' for cell in row) for row in rows]
+    path.write_text("\n".join(["\t".join(header), *quoted]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_cells_of_tsv_files(tmp_path):
+    rows = [("0", 'a "quoted"\nquestion', "1.50", "NA", ""), ("7", "猫\t狗", "None", "nan", "x")]
+    path = write_tsv(tmp_path / "a.tsv", ("index", "question", "A", "B", "C"), rows)
+    table = open_table(path)
+    assert table.row(0) == {"index": "0", "question": 'a "quoted"\nquestion', "A": "1.50", "B": None, "C": None}
+    assert table.light(1) == table.row(1) == {"index": "7", "question": "猫\t狗", "A": None, "B": None, "C": "x"}
+    assert table.where(1) == f"{path}, line 4"  # the first question has two lines
+
+
+def test_images_of_tsv_files(tmp_path):
+    Image.new("RGB", (5, 4), "blue").save(tmp_path / "blue.png")
+    rows = [
+        ("0", "one", png("red")),
+        ("1", "that of row 0", "0"),
+        ("2", "several", json.dumps([png("red", (9, 9)), png("green", (7, 7))])),
+        ("3", "a path", "blue.png"),
+        ("4", "none", ""),
+        ("5", "several, as Python writes lists", str([png("red", (3, 3)), "blue.png"])),
+    ]
+    questions = Questions(open_table(write_tsv(tmp_path / "a.tsv", ("index", "question", "image"), rows)), tmp_path)
+    sizes = [[image.size for image in questions.images(number)] for number in range(len(questions))]
+    assert sizes == [[(8, 6)], [(8, 6)], [(9, 9), (7, 7)], [(5, 4)], [], [(3, 3), (5, 4)]]
+    assert "image" not in questions.rows[0]
+
+
+def test_image_paths_stand_in_for_images(tmp_path):
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.png")
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"question": "q", "image_path": ["a.png", "a.png"]}) + "\n")
+    questions = Questions(open_table(path), tmp_path)
+    assert [image.size for image in questions.images(0)] == [(5, 4), (5, 4)]
+    assert questions.rows[0]["index"] == "0"
+
+
+def test_parquet_files_and_folders(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset.from_list(
+        [{"question": "q", "answer": "a", "image_1": {"bytes": base64.b64decode(png("red")), "path": None}}]
+    )
+    (tmp_path / "set").mkdir()
+    table.to_parquet(str(tmp_path / "set" / "part-0.parquet"))
+    questions = Questions(find_table(tmp_path, "set"), tmp_path)
+    assert questions.rows[0]["answer"] == "a"
+    assert questions.images(0)[0].size == (8, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.tsv", "index\tquestion\n0\n", "line 2: expected 2 cells"),
+        ("a.tsv", "", "is empty"),
+        ("a.jsonl", "[1]\n", "expected objects"),
+        ("a.jsonl", "{\n", "cannot be read"),
+        ("a.csv", "a,b\n", "one of the kinds"),
+        ("a.tsv", "index\tquestion\n1\ta\n1\tb\n", "the index '1' is already that of"),
+        ("a.tsv", "index\tquestion\n", "holds no question"),
+    ],
+)
+def test_what_is_no_file_of_questions(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        Questions(open_table(tmp_path / name))
+
+
+def test_broken_images_are_named(tmp_path):
+    path = write_tsv(tmp_path / "a.tsv", ("index", "question", "image"), [("0", "q", "nowhere.png")])
+    with pytest.raises(ValueError, match="line 2: an image cannot be read"):
+        Questions(open_table(path), tmp_path).images(0)
+
+
+def test_benchmarks_are_found_by_either_name():
+    assert find_benchmark("DocVQA_VAL") is find_benchmark("docvqa_val")
+    assert find_benchmark("RefCOCO").where is None
+    assert find_benchmark("3DSRBench").dataset == "3DSRBench"  # without a row of its own
+    with pytest.raises(ValueError, match="Did you mean docvqa_val"):
+        find_benchmark("docvqa_vall")
