@@ -10,8 +10,6 @@ import hashlib
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.forked import Parent
 
 LFS_SUFFIXES = (".safetensors", ".model")
 TOKEN = "hf_of_a_member"  # the only one that opens gated repositories, and that may write
@@ -59,13 +59,16 @@ class Repository:
 class Hub:
     """The server, to be used as a context.
 
+    Args:
+        home: the folder for the cache of the clients.
+
     Attributes:
         repositories: id -> repository.
         log: `(method, path, Range header or "")` of every request.
         break_downloads: path in a repository -> after how many bytes its next download breaks off.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, home: Path) -> None:
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}
         self.log: list[tuple[str, str, str]] = []
@@ -74,12 +77,24 @@ class Hub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        changes: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HF_")}
+        changes |= {
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "NO_PROXY": "127.0.0.1",
+        }
+        self._clients = Parent("torch", "transformers_internvl", "transformers.modeling_utils", changes=changes)
 
     def __enter__(self) -> "Hub":
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self._clients.close()
         self._server.shutdown()
         self._server.server_close()
 
@@ -95,23 +110,9 @@ class Hub:
         repository.commit(files | changes, branch)
         return repository
 
-    def client(self, code: str, home: Path, *arguments: object, **environment: str) -> str:
-        """Run code that talks to this Hub in a process of its own; what it prints. `home` holds its cache."""
-        surroundings = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        surroundings |= {
-            "HF_ENDPOINT": self.url,
-            "HF_HOME": str(home),
-            "HF_HUB_OFFLINE": "0",
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": "127.0.0.1",
-            **environment,
-        }
-        command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=surroundings, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def client(self, code: str, *arguments: object, **environment: str) -> str:
+        """Run code that talks to this Hub in a process of its own; what it prints. All share a cache."""
+        return self._clients.run(code, *arguments, **environment).stdout
 
 
 class _Handler(BaseHTTPRequestHandler):

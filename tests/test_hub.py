@@ -79,6 +79,8 @@ said["verbs"] = [main([str(word) for word in verb]) for verb in verbs]
 
 
 OFFLINE = """
+import huggingface_hub
+huggingface_hub.constants.HF_HUB_OFFLINE = True  # as the variable of that name, which is read by the import
 model = AutoModelForImageTextToText.from_pretrained("org/chat", revision="v2")
 processor = AutoProcessor.from_pretrained("org/chat", revision="v2")
 said["v2"] = [model.config.image_token_id, type(processor.tokenizer).__name__]
@@ -93,7 +95,7 @@ def hub(tmp_path_factory):
     write_folder(llava)
     parts = {"authors": GOLDEN / "chat_internlm2", "hf": nano_path(), "dual": GOLDEN / "internvl_14b"}
     parts["vit"] = GOLDEN / "intern_vit_300m"
-    with Hub() as hub:
+    with Hub(tmp_path_factory.mktemp("home")) as hub:
         hub.add("org/parts", {}, **{"README.md": b"nothing here"})
         hub.add("org/parts", parts | {"bare": GOLDEN / "chat_qwen2_5", "llava": llava}, branch="v2")
         hub.add("org/chat", {"": GOLDEN / "chat_qwen2"})
@@ -110,9 +112,8 @@ def ids_of(case: str) -> dict:
 def test_reading(hub, tmp_path):
     """Ids, revisions, subfolders; verbs; a download that breaks off; gated and missing repositories; then offline."""
     hub.break_downloads["hf/model.safetensors"] = 10_500_000  # of eleven million; the client writes by ten MiB
-    said = json.loads(
-        hub.client(HEAD + f"TOKEN = {TOKEN!r}" + READ + VERBS + TAIL, tmp_path, tmp_path).splitlines()[-1]
-    )
+    code = HEAD + f"TOKEN = {TOKEN!r}" + READ + VERBS + TAIL
+    said = json.loads(hub.client(code, tmp_path).splitlines()[-1])
     second, first = ids_of("chat_internlm2"), ids_of("chat_qwen2")
     ids = [second["image_token_id"], second["eos_token_id"]]
     assert said["authors"] == ["InternVLChatModel", *ids, "InternVLProcessor", *["InternLM2Tokenizer"] * 2]
@@ -146,8 +147,7 @@ def test_reading(hub, tmp_path):
     assert len(resumed) == 1 and int(re.fullmatch(r"bytes=(\d+)-", resumed[0])[1]) > 0
 
     hub.log.clear()
-    code = HEAD + OFFLINE + TAIL
-    said = json.loads(hub.client(code, tmp_path, HF_HUB_OFFLINE="1").splitlines()[-1])
+    said = json.loads(hub.client(HEAD + OFFLINE + TAIL).splitlines()[-1])
     assert said["v2"] == [second["image_token_id"], "InternLM2Tokenizer"]
     assert said["backbone"] == "InternVisionBackbone"
     assert said["not cached"].startswith("OSError") and "offline mode" in said["not cached"]
@@ -206,7 +206,7 @@ def test_pushing(hub, tmp_path):
     written = b"---\nlicense: mit\n---\n# By hand\n"
     hub.add("me/written", {}, **{"README.md": written})
     code = HEAD + PUSH + TAIL
-    said = json.loads(hub.client(code, tmp_path, tmp_path / "run", HF_TOKEN=TOKEN).splitlines()[-1])
+    said = json.loads(hub.client(code, tmp_path / "run", HF_TOKEN=TOKEN).splitlines()[-1])
     heads = ("AutoModelForImageClassification", "AutoModelForSemanticSegmentation")
     repositories = ("tuned", "tower", "dual", "trained", "adapter", *heads)
     files = {repo: hub.repositories[f"me/{repo}"].files() for repo in repositories}
@@ -235,5 +235,5 @@ def test_pushing(hub, tmp_path):
         assert there["README.md"] == written and "model.safetensors" in there
     assert "refused" not in hub.repositories and "401" in said["refused"]
 
-    said = json.loads(hub.client(HEAD + RUN + TAIL, tmp_path, *repositories, HF_TOKEN=TOKEN).splitlines()[-1])
+    said = json.loads(hub.client(HEAD + RUN + TAIL, *repositories, HF_TOKEN=TOKEN).splitlines()[-1])
     assert set(said["ran"]) == set(files)

@@ -2,14 +2,13 @@
 """The authors' calling surface; its transcripts are judged in `tests/parity/test_chat_surface.py`."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
+from tests.forked import TRANSFORMERS
 from tests.parity.golden import golden_root
 
 GENERATION = {"max_new_tokens": 4, "do_sample": False}
@@ -125,10 +124,7 @@ for folder in sys.argv[1:]:
 print(json.dumps(said))
 """
     folders = {name: str(folder / name) for name in READ_BY_STOCK}
-    command = [sys.executable, "-W", "ignore", "-c", code, *folders.values()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+    said = json.loads(TRANSFORMERS.run(code, *folders.values()).stdout)
     return {name: said[path] for name, path in folders.items()}
 
 

@@ -25,21 +25,13 @@ from transformers.models.internvl import processing_internvl as stock_processing
 
 import transformers_internvl as ours
 from tests.closeness import assert_same_results
+from tests.forked import TRANSFORMERS
 from tests.parity.golden import golden_root
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl.registry import FAMILIES
 
 # What only some users have installed, or what costs start-up time: never imported by importing the package.
 NOT_ON_IMPORT = {"av", "cv2", "decord", "fastapi", "matplotlib", "openai", "peft", "torchcodec", "torchvision", "trl"}
-
-
-def run(code: str, *arguments: object, flags: tuple[str, ...] = ("-W", "ignore"), **environment: str | None) -> str:
-    """Run code in a fresh process; a variable of its environment that is None is not set."""
-    command = [sys.executable, *flags, "-c", code, *map(str, arguments)]
-    variables = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
-    done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
 
 
 def test_importing_is_silent_and_light_and_leaves_the_environment_alone():
@@ -53,7 +45,10 @@ assert all(name.startswith("TORCH") for name in added), added
 loaded = sorted({NOT_ON_IMPORT!r} & set(sys.modules))
 assert not loaded, loaded
 """
-    assert run(code, flags=(), TRANSFORMERS_VERBOSITY=None) == ""
+    loud = {name: value for name, value in os.environ.items() if name != "TRANSFORMERS_VERBOSITY"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=loud, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout + done.stderr == ""
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.config.model_type)
@@ -94,8 +89,8 @@ import transformers_internvl
 from transformers import AutoConfig, AutoModelForImageTextToText
 print(type(AutoConfig.for_model("internvl")).__module__, type(AutoConfig.for_model("internvl_chat")).__module__)
 """
-    out = run(code, TRANSFORMERS_INTERNVL_KEEP_STOCK="1").split()
-    assert out == [
+    done = TRANSFORMERS.run(code, TRANSFORMERS_INTERNVL_KEEP_STOCK="1")
+    assert done.stdout.split() == [
         "transformers.models.internvl.configuration_internvl",
         "transformers_internvl.modeling.original.configuration_chat",
     ]
@@ -148,7 +143,8 @@ except ValueError as error:
 else:
     raise AssertionError("found")
 """
-    assert run(code) == ""
+    done = TRANSFORMERS.run(code)
+    assert done.stdout + done.stderr == ""
 
 
 def test_the_tokenizer_is_found_by_name():
@@ -190,7 +186,7 @@ for folder in sys.argv[1:]:
     torch.testing.assert_close(logits, saved["logits"], rtol=1e-5, atol=2e-5, msg=folder)
 assert "transformers_internvl" not in sys.modules
 """
-    run(code, *folders)
+    TRANSFORMERS.run(code, *folders)
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -4,8 +4,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, Aut
 import transformers_internvl as ours
 from tests.conversion.kills import INTERNLM2, SHARDS, equal, run_until, weights
 from tests.crashes import left_by_kills, snapshot, write
+from tests.forked import TRANSFORMERS
 from tests.llava import write_folder
 from tests.parity.golden import golden_cases, golden_root
 from transformers_internvl.conversion.files import folders, writing
@@ -170,14 +169,9 @@ def test_stock_runs_the_result(stations, tmp_path):
             image = read(path / "ids.json")["image_token_id"]
             edit(folder / "config.json", lambda config, image=image: config.update(image_token_id=image))
         pairs += [folder, path]
-    script = tmp_path / "in_stock.py"
-    script.write_text(IN_STOCK)
-    paths = {"PYTHONPATH": ""}
-    done = subprocess.run(
-        [sys.executable, script, *pairs], capture_output=True, text=True, env={**os.environ, **paths}, check=False
-    )
+    done = TRANSFORMERS.run(IN_STOCK, *pairs)
     rows = [json.loads(line[3:]) for line in done.stdout.splitlines() if line.startswith("ROW")]
-    assert done.returncode == 0 and len(rows) == len(cases), done.stderr[-3000:]
+    assert len(rows) == len(cases), done.stderr[-3000:]
     for row, path in zip(rows, cases, strict=True):
         assert row["class"] == "transformers.models.internvl.modeling_internvl" and not row["report"], row
         expected = load_file(path / "outputs.safetensors").get("gen.sequences")

@@ -2,9 +2,6 @@
 """The embedded checkpoint: complete, small, readable by stock, and right on pictures that it has never seen."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -17,6 +14,7 @@ from lab.nano.drawing import Style, draw
 from lab.nano.evaluation import accuracy, answer, fresh_drawings, replies, size_bands
 from lab.nano.model import SPECIAL_TOKENS, TOKENS_PER_TILE, build_tokenizer, prompt
 from lab.nano.questions import ANSWERS, TASKS
+from tests.forked import TRANSFORMERS
 from transformers_internvl.nano import nano_path, sample_images
 from transformers_internvl.processing.chat_templates import get_chat_template
 
@@ -143,8 +141,4 @@ assert AutoTokenizer.from_pretrained(folder)(saved["text"])["input_ids"] == save
 with torch.no_grad():
     torch.testing.assert_close(model(**saved["inputs"]).logits, saved["logits"], atol=1e-4, rtol=1e-4)
 """
-    command = [sys.executable, "-c", code, str(nano_path()), str(tmp_path / "ours.pt")]
-    run = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False
-    )
-    assert run.returncode == 0, run.stderr
+    TRANSFORMERS.run(code, nano_path(), tmp_path / "ours.pt")

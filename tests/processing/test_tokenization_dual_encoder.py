@@ -5,8 +5,6 @@ import copy
 import json
 import pickle
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
 from transformers import AutoTokenizer
 
+from tests.forked import TRANSFORMERS
 from tests.parity.golden import golden_root
 from transformers_internvl import InternVLDualEncoderTokenizer
 
@@ -252,7 +251,7 @@ tokenizer = PreTrainedTokenizerFast.from_pretrained(sys.argv[1])
 print(json.dumps([tokenizer("summarize:a dog").input_ids, tokenizer.pad_token_id, tokenizer.model_max_length]))
 assert "transformers_internvl" not in sys.modules
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = TRANSFORMERS.run(code, tmp_path)
     assert json.loads(done.stdout) == [tokenizer("a dog").input_ids, 0, 80]
 
 
