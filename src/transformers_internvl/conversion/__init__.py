@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Between the original checkpoints and ours: names of weights, operations on them, each with its inverse."""
+"""Conversion of checkpoints and adapters: names of weights, layouts, surgery."""
 
 import lazy_loader
 

@@ -95,7 +95,7 @@ def merge_into_source(
     Args:
         source: the dictionary as it stood on disk (empty for a config built in Python).
         read: the fields it was parsed into.
-        now: the fields of today.
+        now: the present fields.
         names: canonical field -> the original key.
     """
     merged = copy.deepcopy(source)

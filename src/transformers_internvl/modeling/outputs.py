@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What tower and chat models return: upstream's classes, by upstream's names, with what ours have more.
+"""What tower and chat models return: upstream's classes, by upstream's names, with the additional fields of ours.
 
 Shape letters: T tiles, S tokens of the tower, n image tokens of a tile; B rows, L positions, D width, V vocabulary.
 """

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Which addresses are public, and connecting to the very address that was looked at.
 
-A stranger can name any URL, but it is this machine that fetches it, and it may reach what the stranger cannot. Names
+An untrusted request can name any URL, but this machine fetches it, and it may reach what the sender cannot. Names
 are resolved once: a second question could get another answer (DNS rebinding).
 """
 
@@ -41,7 +41,7 @@ class NotPublic(ValueError):
 
 
 def is_public(address: str) -> bool:
-    """Whether an IPv4 or IPv6 address is one of a machine in the internet, whoever asks. False for what is none."""
+    """Whether an IPv4 or IPv6 address is one of a machine in the internet. False for what is no address."""
     try:
         known = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -58,7 +58,7 @@ def connect(host: str, port: int, end: float, trusted: Collection[str]) -> socke
 
     Raises:
         NotPublic: one of its addresses is not public, and `trusted` does not name the host.
-        OSError: nobody answers.
+        OSError: there is no answer.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     if host not in trusted and not all(is_public(str(address[0])) for *_, address in found):

@@ -16,7 +16,7 @@ ITEM_KEYS = {
     "video": (*SOURCES["video"], *VIDEO_OPTIONS),
 }
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-"""What servers call the thoughts of an answer. In the prompts of the family earlier answers stand without theirs."""
+"""What servers call the thoughts of an answer. Prompts of the family hold earlier answers without their thoughts."""
 
 _TOOLS = ("tool", "function")
 _CALLS = ("tool_calls", "function_call")

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Fetching URLs that strangers name: bounded bytes, one deadline for all of it, public addresses only.
+"""Fetching untrusted URLs: bounded bytes, one deadline for all of it, public addresses only.
 
 Every step of a redirection is looked at again, and the address that was looked at is the one connected to (see
 `addresses`). No proxy is asked, which would resolve names by itself.
@@ -48,7 +48,7 @@ class Fetching:
         self._connection: _Connection | None = None
 
     def abort(self) -> None:
-        """Nobody waits any more: cut off what is being fetched, and fetch nothing else."""
+        """Stop what is being fetched, and fetch nothing else."""
         self.aborted = True
         if self._connection is not None:
             self._connection.abort()
@@ -124,7 +124,7 @@ class Fetching:
 
 
 class _Connection(http.client.HTTPConnection):
-    """Connects to an address that was looked at, and can be cut off by another thread."""
+    """Connects to an address that was looked at, and can be stopped by another thread."""
 
     def __init__(self, host: str, port: int, encrypted: bool, end: float, hosts: Collection[str]):
         super().__init__(host, port)

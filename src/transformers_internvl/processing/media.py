@@ -140,7 +140,7 @@ def image_tiles(
 
 
 def _counts(num_patches: Any, samples: list[list[Any]], pixel_values: Any) -> list[int]:
-    """The number of tiles of each image; a processor that does not tell has to have one for each."""
+    """The number of tiles of each image; a processor that does not return it must make one for each."""
     if num_patches is not None:
         return [int(count) for count in num_patches]
     images = sum(len(sample) for sample in samples)

@@ -141,7 +141,7 @@ class ProcessorFiles(ProcessorBase):
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as transformers writes them, with ours beside them."""
+        """The settings as transformers writes them, with those of this package."""
         settings = super().to_dict()
         if settings.get("frame_label") == FRAME_LABEL:
             del settings["frame_label"]

@@ -132,7 +132,7 @@ class InternVLLlavaProcessor(InternVLProcessor):
         return settings
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
-        """Save all files in today's layout of transformers."""
+        """Save all files in the present layout of transformers."""
         return ProcessorBase.save_pretrained(self, save_directory, push_to_hub, **kwargs)
 
 

@@ -48,7 +48,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any], sort_keys: bool = False) -> None:
-    """Write a json file as transformers does. A process that is killed meanwhile leaves the former file."""
+    """Write a json file as transformers does. If the process is killed, the former file stays."""
     text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=sort_keys) + "\n"
     draft = path.with_name(path.name + DRAFT)
     draft.write_text(text, encoding="utf-8")
@@ -72,7 +72,7 @@ def atomic_folder(folder: str | os.PathLike) -> Iterator[Path]:
         The folder to fill.
 
     Raises:
-        FileExistsError: something is at `folder`, or has come there meanwhile.
+        FileExistsError: `folder` exists, or was created in the meantime.
         OSError: a file cannot be written, such as on a full disk.
     """
     folder = Path(os.path.abspath(folder))
@@ -119,7 +119,7 @@ def resumable_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
         The folder to fill, which may hold files of an earlier run: see [`FinishedFiles`].
 
     Raises:
-        FileExistsError: something is at `target`, or has come there meanwhile.
+        FileExistsError: `target` exists, or was created in the meantime.
         OSError: another run is at work on this target.
     """
     partial = target.with_name(target.name + ".partial")
@@ -153,7 +153,7 @@ def _put_in_place(partial: Path, target: Path) -> None:
 
 
 class FinishedFiles:
-    """The files of a resumable folder that a run of the same job has finished, and that nobody has touched since.
+    """The files of a resumable folder that a run of the same job has finished, and that have not changed since.
 
     What another job has left in the folder is removed.
 

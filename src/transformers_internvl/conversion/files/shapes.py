@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What the weights of a checkpoint tell without being read: names, shapes, and a tower's sizes from them.
+"""What is known of the weights of a checkpoint without reading them: names, shapes, and a tower's sizes from them.
 
 Files of `torch.save`, of which nothing but tensors is read: what else a pickle does, it does not do here.
 """

@@ -113,7 +113,7 @@ class WeightStream:
         return self._bins[path].entries()
 
     def read(self, entry: Entry) -> torch.Tensor:
-        """A tensor, in memory of its own."""
+        """A tensor that shares no memory with the file."""
         tensor = torch.empty(entry.shape, dtype=entry.dtype)
         view, start = as_bytes(tensor), 0
         for piece in self.pieces(entry):

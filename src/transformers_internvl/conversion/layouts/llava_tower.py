@@ -25,7 +25,7 @@ def tower_folder(name: str, checkpoint: str | os.PathLike) -> Path | None:
 
 
 def find_sizes(config: InternVLLlavaConfig, shapes: Shapes | None, elsewhere: Path | None) -> None:
-    """Put the sizes of the tower that folder and weights tell in the place of those of its name."""
+    """Replace the tower's sizes known from its name by those of folder and weights."""
     vision, middleware = config.vision_config, None
     if elsewhere is not None and config.middleware_config is not None:
         whole = InternVLDualEncoderConfig.from_pretrained(elsewhere)

@@ -26,7 +26,7 @@ from .configurations import Checkpoint, empty_model, hf_form, open_checkpoint, p
 from .plan import Loading, Plan, Step, part_of
 from .sources import weights_of
 
-# Texts that tell tokenizers apart: spaces, digits, scripts, bytes, special tokens, marks.
+# Texts that distinguish tokenizers: spaces, digits, scripts, bytes, special tokens, marks.
 PROBES = (
     "Hello, world!",
     "  two spaces\tand a tab\n\nand lines ",
@@ -40,7 +40,7 @@ PROBES = (
 _IGNORED = (*BOOKKEEPING, "architectures", "original_config", "authors_config", "model_type")
 SIDE = 96  # of the drawn image
 PIECE = 1 << 22  # numbers that are compared at a time
-DRAWN_IMAGE_TOKEN = 0  # without a tokenizer nobody knows the right one
+DRAWN_IMAGE_TOKEN = 0  # without a tokenizer the right one is unknown
 
 
 @dataclass

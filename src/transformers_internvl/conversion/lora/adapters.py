@@ -1,10 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""LoRA adapters between the original modules and ours: exactly, both ways.
+"""LoRA adapters between the original modules and this package's: exactly, both ways.
 
-The original models have fused layers where ours have three, InternLM2's `wqkv` and the tower's `qkv`. An adapter on a
-fused layer adds `s * B @ A` to its weight `W`, and the rows of `B` are those of `W`. So it is three adapters, each
-with the same `A` and its own rows of `B`. Back again, three adapters with one `A` are one of the same rank; three with
-an `A` of their own become one of the sum of their ranks, its `A` stacked and its `B` block-diagonal:
+The original models have fused layers where this package has three, InternLM2's `wqkv` and the tower's `qkv`. An
+adapter on a fused layer adds `s * B @ A` to its weight `W`, and the rows of `B` are those of `W`. So it is three
+adapters, each with the same `A` and its own rows of `B`. Back again, three adapters with one `A` are one of the same
+rank; three with an `A` of their own become one of the sum of their ranks, its `A` stacked and its `B` block-diagonal:
 
     [Bq       ] [Aq]     [Bq Aq]
     [   Bk    ] [Ak]  =  [Bk Ak]      (rows in the fused layer's order)
@@ -146,7 +146,7 @@ class Adapter:
 def convert_adapter(
     source: str | os.PathLike, target: str | os.PathLike, model: str | os.PathLike, to: str = "hf"
 ) -> None:
-    """Convert an adapter between the original modules and ours, exactly.
+    """Convert an adapter between the original modules and this package's, exactly.
 
     What was trained on the original remote code (whole chat model, or its language model or tower alone) becomes an
     adapter of `InternVLForConditionalGeneration` and `InternVLChatModel`; these have the same modules. And back.
@@ -156,7 +156,7 @@ def convert_adapter(
         target: where the result goes; a new folder.
         model: folder or Hub id of the model it is for; of its files only the config is read. To the original names of
             InternLM2, it has to be in the original layout, which alone says that it is InternLM2.
-        to: `"hf"`: to our modules; `"original"`: to theirs.
+        to: `"hf"`: to the modules of this package; `"original"`: to the original ones.
 
     Raises:
         ValueError: no LoRA adapter, one that does not fit the model, or one on experts.

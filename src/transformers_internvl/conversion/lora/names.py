@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Names of modules in the original chat model and in ours, by the rows that map their weights."""
+"""Names of modules in the original chat model and in this package, by the rows that map their weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,8 @@ from ..weights import mappings
 
 Rows = list[WeightTransform]
 
-# `model_type` of a language model -> the rows of its own; all others bear our names inside `language_model.`.
+# `model_type` of a language model -> the rows of its own; all others have the names of this package inside
+# `language_model.`.
 _LANGUAGE_MODELS: dict[str, Callable[[], Rows]] = {"internlm2": mappings.internlm2}
 
 

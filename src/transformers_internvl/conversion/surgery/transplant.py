@@ -55,7 +55,7 @@ def replace_tower(
 ) -> InternVLForConditionalGeneration:
     """A chat model with the tower of another model. Tiles stay as large as they were, and as many tokens.
 
-    A position table for another image size is interpolated, as ever; [`resize_position_table`] changes it permanently.
+    A position table for another image size is interpolated; [`resize_position_table`] changes it permanently.
 
     Args:
         model: the chat model.

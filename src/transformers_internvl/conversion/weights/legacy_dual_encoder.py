@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""InternVL-C as it first came out, `internvl_c_13b_224px.pth`: one file of weights under names of its own.
+"""InternVL-C as first released, `internvl_c_13b_224px.pth`: one file of weights under names of its own.
 
 It holds both towers and no queries, cross attention or captioning head, so it becomes a folder of two halves:
 `InternVLDualEncoderVisionModel` and `InternVLDualEncoderTextModel` load from it.

@@ -1,5 +1,6 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""How the original weight names map to ours: a list of rows per part, read forwards on loading, backwards on saving.
+"""How the original weight names map to this package's: a list of rows per part, read forwards on loading, backwards on
+saving.
 
 The rows of a part are relative to it: those of the tower serve an InternViT folder and the tower inside a chat model
 alike, those of InternLM2 a chat model and an InternLM2 folder. `registry.py` hands them to transformers, which applies

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Tensor operations between the original weights and ours, each with its inverse.
+"""Tensor operations between the original weights and this package's, each with its inverse.
 
 transformers applies them while a checkpoint is read and, reversed, while a model is written; tensors pass through one
 at a time. Splitting a fused tensor is safe under native tensor parallelism and FSDP2: there the loader hands an

@@ -4,8 +4,8 @@
 Configuration of InternVL-14B, which is InternVL-C and InternVL-G in one (arXiv:2312.14238).
 
 The released folders call it `internvl`, a model type that upstream transformers uses for another architecture;
-`InternVLConfig.from_dict` tells the two apart by the key `qllama_config`. Here it is `internvl_dual_encoder`, and that
-is what is saved; all other keys are read and written as the original code has them.
+`InternVLConfig.from_dict` distinguishes the two by the key `qllama_config`. Here it is `internvl_dual_encoder`, and
+that is what is saved; all other keys are read and written as the original code has them.
 
 Source: `configuration_internvl.py` of the released checkpoints.
 """

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Image against text: the contrastive loss over all ranks, and the captions that are hard to tell apart.
+"""Image against text: the contrastive loss over all ranks, and the captions that are hard to distinguish.
 
 Shape letters: B pairs of this rank, R ranks, E width of the shared space.
 
@@ -25,9 +25,9 @@ def contrastive_loss(
 ) -> torch.Tensor:
     """Which text belongs to which image, and the other way round, among the pairs of all ranks.
 
-    In a process group every rank gets the loss of its own pairs against everybody's. The gradients go back to the rank
-    a vector came from, so that averaging them over the ranks, as DDP and FSDP do, gives those of one process that
-    holds all pairs.
+    In a process group every rank gets the loss of its own pairs against the pairs of all ranks. The gradients go back
+    to the rank a vector came from, so that averaging them over the ranks, as DDP and FSDP do, gives those of one
+    process that holds all pairs.
 
     Args:
         image_embeds, text_embeds: `(B, E)`, normalized; row `i` of one belongs to row `i` of the other.

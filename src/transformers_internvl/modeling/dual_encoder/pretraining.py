@@ -3,7 +3,7 @@
 
 Every pair passes through QLLaMA three times, as queries and text under three masks:
 
-    matching        all see each other      the queries tell whether the text belongs to the image
+    matching        all see each other      the queries decide whether the text belongs to the image
     contrastive     each by themselves      the queries' vector and the text's vector are compared over all ranks
     generation      text sees queries       the text is predicted
 

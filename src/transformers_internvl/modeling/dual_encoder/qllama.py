@@ -62,7 +62,7 @@ def generation_mask(padding_mask: torch.Tensor, num_queries: int, dtype: torch.d
 
 
 def contrastive_mask(padding_mask: torch.Tensor, num_queries: int, dtype: torch.dtype) -> torch.Tensor:
-    """Queries and text each by themselves: neither may tell the other what it holds.
+    """Queries and text do not see each other.
 
             q q t t
         q   x x . .

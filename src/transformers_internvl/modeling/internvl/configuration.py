@@ -43,10 +43,10 @@ class InternVLConfig(UpstreamInternVLConfig):
             QLLaMA behind the tower, whose queries become image tokens, too. With `projector_type="two_mlp"`, and only
             then.
         image_token_id (`int`, *optional*, defaults to 151667):
-            As upstream's; `None` in a folder that was converted without a tokenizer: nobody knows it then.
+            As upstream's; `None` in a folder that was converted without a tokenizer: the id is unknown then.
         original_config (`dict`, *optional*):
             What stood in `config.json` of the original folder that this model was converted from. Without effect
-            here: whoever converts the model back finds what the canonical fields cannot say.
+            here: a conversion back reads from it what the canonical fields cannot hold.
 
     All other fields are upstream's.
     """

@@ -176,7 +176,7 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
 
         use_cache = use_cache_of_packs(kwargs.get("use_cache"), attention_mask, position_ids, cache)
         if self.training and cache is None and use_cache is None:
-            use_cache = False  # nobody reads it
+            use_cache = False  # it would not be read
         if use_cache is not None:
             kwargs["use_cache"] = use_cache
         text_config = self.config.text_config
@@ -309,7 +309,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
             logits_to_keep: compute only the last so many logits (0: all), or those of the given positions.
             loss_weight: `(B, L)` weights of the positions, in place of the config's `loss_reduction`.
             skip_logits: with `labels`, compute logits at supervised positions only and return none. Defaults to True
-                in training, where nobody reads them, and False in evaluation.
+                in training, where they are not used, and False in evaluation.
             loss_reduction: in place of the config's; `"none"`: `loss` `(B, L)` holds the entropy of every label.
             smoothing: the share of every label that is spread over the whole vocabulary. (`Trainer` takes an argument
                 with `label` in its name for a column of labels.)

@@ -1,7 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Calls in the original order of arguments, which begins with the pixels: `model(pixel_values, input_ids, ...)`.
 
-Both orders are taken, and told apart by their first argument: pixels are floating-point numbers, ids are integers.
+Both orders are accepted, and distinguished by their first argument: pixels are floating-point numbers, ids are
+integers.
 
 Source: `forward` and `generate` in `modeling_internvl_chat.py` and `modeling_internvl.py` of the released checkpoints.
 """

@@ -23,7 +23,7 @@ class CanonicalFormMixin:
     """Mixin in front of [`InternVLForConditionalGeneration`] for models with a layout of their own on disk.
 
     Attributes:
-        saves_original_format: which layout `save_pretrained` writes unless it is told.
+        saves_original_format: which layout `save_pretrained` writes by default.
     """
 
     saves_original_format: bool

@@ -52,7 +52,7 @@ LANGUAGE_MODELS = {
 
 TOWER_ARCHITECTURE = "InternVisionModel"
 
-# Rotary scaling by the name of its time -> by today's.
+# Former name of a rotary scaling -> present name.
 _ROPE_NAMES = {"su": "longrope"}
 
 # Canonical field -> the original key.

@@ -172,7 +172,7 @@ class InternVLLlavaConfig(InternVLConfig):
         return self.force_image_size or (LARGE_IMAGE_SIZE if "448" in self.mm_vision_tower else IMAGE_SIZE)
 
     def set_tower(self, vision_config: InternVisionConfig, middleware_config: QLlamaConfig | None = None) -> None:
-        """Replace what the tower's name told by what its folder or its weights tell."""
+        """Replace the sizes known from the tower's name by those of its folder or weights."""
         self.vision_config = vision_config
         if middleware_config is not None:
             self.middleware_config = middleware_config

@@ -69,7 +69,7 @@ class AnswerProcessors(LogitsProcessorList):
         return scores
 
     def _counts_the_prompt(self, processor: Any) -> bool:
-        if _is_one_of(processor, self.given):  # one that was told what to ignore knows of the prompt
+        if _is_one_of(processor, self.given):  # one that was given what to ignore knows the prompt
             return getattr(processor, "prompt_ignore_length", None) is not None
         return isinstance(processor, _COUNT_THE_PROMPT)
 

@@ -179,8 +179,8 @@ class InternVLPreTrainedModel(PreTrainedModel):
     def device(self) -> torch.device:
         """Where inputs go: the device of the first weight that is on one.
 
-        Weights that wait in main memory or on the disk (`device_map`) are on the meta device meanwhile; if all of them
-        do, the processor runs them. Only of a model without weights it is the meta device itself.
+        Weights that wait in main memory or on the disk (`device_map`) are on the meta device in between; if all of
+        them do, the processor runs them. Only of a model without weights it is the meta device itself.
         """
         for parameter in self.parameters():
             if not parameter.is_meta:

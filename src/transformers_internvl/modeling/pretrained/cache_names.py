@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The one name under which a model takes a cache of keys and values.
 
-Forwards hand on what they do not know, as transformers' do, and at the end nobody looks at it. With a cache that would
-be another answer without an error: its tokens are not seen. So a cache under any name but `cache` is refused, after
-`deprecate_kwarg` has taken the former one (`past_key_values`).
+Forwards pass on arguments that they do not know, as those of transformers do, and in the end nothing reads them. With
+a cache that would be another answer without an error: its tokens are not seen. So a cache under any name but `cache`
+is refused, after `deprecate_kwarg` has taken the former one (`past_key_values`).
 """
 
 from collections.abc import Mapping

@@ -180,7 +180,7 @@ class InternVLGenerationMixin(GenerationMixin):
     ) -> CandidateGenerator:
         """As transformers'; refused where candidates that are checked together would not be those of single steps.
 
-        Nobody drafts an image token, which together with the prompt would want features.
+        Image tokens are never drafted: together with the prompt they would need features.
         """
         self._refuse_candidates(generation_config, input_ids, kwargs["model_kwargs"].get("inputs_embeds"))
         unseen, token = has_no_embedding(self.config), getattr(self.config, "image_token_id", None)

@@ -75,7 +75,7 @@ def _can_be_reversed(row: WeightTransform) -> bool:
 
 
 def refuse_missing_integers(model: Any, load_config: Any, loading_info: Any) -> None:
-    """Raise `ValueError` for quantized weights that are missing: nobody can draw them at random."""
+    """Raise `ValueError` for quantized weights that are missing: they cannot be drawn at random."""
     if load_config.hf_quantizer is not None:
         places = model.state_dict()
         lost = [key for key in loading_info.missing_keys if not _is_float(places.get(key))]

@@ -1,12 +1,12 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Arguments of `from_pretrained` that model cards and public scripts pass, under the names of their time.
+"""Arguments of `from_pretrained` that model cards and public scripts pass, under their former names.
 
     load_in_8bit, load_in_4bit      quantization_config=BitsAndBytesConfig(...), with the settings given beside them
     use_flash_attn                  attn_implementation="flash_attention_2" where that is there
     low_cpu_mem_usage               weights are always loaded so
     resume_download                 downloads are always resumed
 
-False of the first three is the default of today. `torch_dtype` and `trust_remote_code` are transformers' own matter.
+False of the first three is the default. `torch_dtype` and `trust_remote_code` are handled by transformers.
 """
 
 import inspect
@@ -22,7 +22,7 @@ _LOAD_IN = ("load_in_8bit", "load_in_4bit")
 
 
 def todays_arguments(model_class: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The same arguments in the names of today; what has no effect is said.
+    """The same arguments under their present names; an argument without effect is reported.
 
     Args:
         model_class: of the model to load.

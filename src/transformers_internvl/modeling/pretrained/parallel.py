@@ -75,7 +75,7 @@ def gather_plans(holder: nn.Module, parts: dict[str, Any]) -> None:
 
 
 def share_ranks(source: Any, target: Any) -> None:
-    """Tell a model that its tensors are spread over ranks as those of `source`, whose tensors they are.
+    """Record that the tensors of a model are spread over ranks as those of `source`, whose tensors they are.
 
     `save_pretrained` asks for it before it gathers them.
     """
@@ -109,7 +109,7 @@ def tied_copies_joined(model: Any, weights: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def scalars_aside(model: nn.Module) -> Iterator[None]:
-    """Take the parameters without dimensions, which FSDP2 refuses, out of the model meanwhile."""
+    """Take the parameters without dimensions, which FSDP2 refuses, out of the model within the context."""
     scalars = _scalars(model)
     for module, name, _ in scalars:
         del module._parameters[name]

@@ -133,7 +133,7 @@ def _with_own_lists(model: PreTrainedModel, config: PreTrainedConfig) -> PreTrai
 
 @contextmanager
 def listed_for_disk(model: PreTrainedModel) -> Iterator[None]:
-    """The model's configuration lists modules by their names on disk meanwhile."""
+    """The model's configuration lists modules by their names on disk within the context."""
     quantization = getattr(model.config, "quantization_config", None)
     # In the original layouts modules are called as the weights are, in the -hf layout as here.
     lists = lists_of(quantization) if getattr(type(model.config), "original_layout", False) else {}

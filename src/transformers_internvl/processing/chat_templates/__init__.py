@@ -285,7 +285,7 @@ def split_thinking(text: str) -> tuple[str, str]:
     """Split an answer of a thinking model into `(thinking, answer)`, both stripped.
 
     `<think>` may be missing at the start (it was part of the prompt). Several blocks before the answer are joined by a
-    line break. A thought that never closes, as when generation was cut short, leaves an empty answer; a text without
+    line break. A thought that never closes, as when generation stopped early, leaves an empty answer; a text without
     any tag is all answer.
     """
     if "<think>" not in text and "</think>" not in text:

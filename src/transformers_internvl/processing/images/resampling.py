@@ -124,7 +124,7 @@ def writable(pixels: np.ndarray) -> torch.Tensor:
 def _resize_bytes(pixels: torch.Tensor, targets: Sequence[Target], affine: Affine | None, resize: Callable) -> None:
     """In Pillow's two passes and their order (torch passes over an axis whose length stays), each cut into parts.
 
-    torch is fast where the channels of a pixel are neighbors in memory, and strides, also of the batch, tell so.
+    torch is fast where the channels of a pixel are neighbors in memory, and strides, also of the batch, show it.
     """
     source = pixels.permute(1, 2, 0).contiguous()[None].permute(0, 3, 1, 2)  # [1, C, H, W], C innermost
     first_pass, second_pass = [], []

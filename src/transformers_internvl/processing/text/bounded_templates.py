@@ -54,7 +54,7 @@ _SPECS = re.compile(r"%(\([^)]*\))?[#0\- +]*(\*|\d{4,}|\d*\.(\*|\d{4,}))|\{[^{}]
 
 
 def renderer_of(template: str) -> Callable[..., Any]:
-    """What renders a template: transformers' `render_jinja_template`, or for one of a stranger, what does the same.
+    """What renders a template: transformers' `render_jinja_template`, or for an untrusted one, what does the same.
 
     That raises jinja's `TemplateError` where the template takes more than it may, or uses what is not there.
 

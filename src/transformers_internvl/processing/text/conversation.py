@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Prompts as the original code writes them: its class of conversations, and the prompt of its `chat()`.
 
-`Conversation` is for scripts that write prompts by hand. Its texts are trusted: special tokens in them count. Prefer
+`Conversation` is for scripts that write their own prompts. Its texts are trusted: special tokens in them count. Prefer
 `chat` and the processor, which do not trust the user's text.
 """
 

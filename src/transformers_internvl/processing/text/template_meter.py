@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""How much a chat template of a stranger has made so far, in bytes and in seconds, and how large its values are.
+"""How much an untrusted chat template has made so far, in bytes and in seconds, and how large its values are.
 
 Sizes are computed before a value is made. What is made is added up, whether it is kept or not, so that the sum bounds
 the memory; the time is that of this thread on its processor.

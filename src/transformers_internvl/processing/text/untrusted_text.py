@@ -2,7 +2,7 @@
 """Text is untrusted: what a user types never becomes a special token, a role marker or an image placeholder.
 
 A chat template joins its own text, which may write tokens, with the user's, which may not. Two characters that the
-conversation does not contain are put around every string of the user before rendering; taken out again, they tell
+conversation does not contain are put around every string of the user before rendering; taken out again, they show
 where in the prompt the user's text stands (`render_prompts`). A control string of which any part is the user's is then
 split behind its first character and the pieces are encoded one by one (`encode`): no tokenizer can see it whole.
 Role names in plain text, such as `ASSISTANT:`, have pieces like any other word, which a split may leave as they are:

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The tokenizer of InternVL-14B (InternVL-C and InternVL-G): Llama pieces, the prefix and the end token of a text.
 
-The original code uses `LlamaTokenizer` with four rules that it applies by hand and that the files do not hold: a text
+The original code uses `LlamaTokenizer` with four rules that its code applies and its files do not hold: a text
 is `summarize:` and itself, it ends with the end token, padding has id 0, 80 tokens are the most. Here the tokenizer
 knows them.
 
@@ -98,7 +98,7 @@ class InternVLDualEncoderTokenizer(LlamaTokenizer):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *inputs: Any, **kwargs: Any) -> Any:
-        """As transformers'. What the original code sets by hand is set, save where `kwargs` say otherwise.
+        """As transformers'. What the original code sets after loading is set, except where `kwargs` say otherwise.
 
         Raises:
             ValueError: `padding_side` is neither `"left"` nor `"right"`.

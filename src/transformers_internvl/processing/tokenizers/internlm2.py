@@ -136,9 +136,9 @@ class InternLM2Tokenizer(SlowDecodingTokenizer):
         spelled = [] if plain or kwargs.get("sanitize_control_tokens") else self._spare_pieces_in(text, text_pair)
         if not spelled:
             return super()._encode_plus(text, text_pair, **kwargs)
-        twin = copy.copy(self)
-        twin._tokenizer = self._with_spare_pieces(spelled, text, text_pair)
-        return super(InternLM2Tokenizer, twin)._encode_plus(text, text_pair, **kwargs)
+        extended = copy.copy(self)
+        extended._tokenizer = self._with_spare_pieces(spelled, text, text_pair)
+        return super(InternLM2Tokenizer, extended)._encode_plus(text, text_pair, **kwargs)
 
     def _spare_pieces_in(self, *texts: Any) -> list[str]:
         joined = "\n".join(_strings(texts))

@@ -32,7 +32,7 @@ def prefixing(backend: Tokenizer, sides: Sequence[bool], special_tokens: bool) -
     """Let `backend` write the prefix in front of a text, as part of its template, for as long as this is open.
 
     Args:
-        backend: its lock is held meanwhile.
+        backend: its lock must be held.
         sides: whether the text, and the second text of a pair, get it.
         special_tokens: whether the rest of the template is written, too. Call it with `add_special_tokens=True`.
     """

@@ -71,7 +71,7 @@ class SentencePieceSplitter:
 
     @contextmanager
     def splitting(self, backend: Tokenizer) -> Iterator[None]:
-        """Let `backend` encode as the library does, for as long as this is open. Hold its lock meanwhile."""
+        """Let `backend` encode as the library does within the context, for which its lock must be held."""
         usual, model = backend.pre_tokenizer, backend.model
         custom = pre_tokenizers.PreTokenizer.custom(self)
         backend.pre_tokenizer = custom if usual is None else pre_tokenizers.Sequence([usual, custom])

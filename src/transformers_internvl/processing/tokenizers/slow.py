@@ -52,7 +52,7 @@ class SlowDecodingTokenizer(TokenizersBackend):
     """A tokenizer on the `tokenizers` backend that decodes as the slow sentencepiece ones of transformers 4.37.
 
     Where pieces of the model share scores (`SentencePieceModel.ties`), every call encodes by the sentencepiece
-    library; `backend_tokenizer` alone, and whoever reads `tokenizer.json` alone, ranks merges instead.
+    library; `backend_tokenizer` alone, and programs that read `tokenizer.json` alone, rank merges instead.
     """
 
     _splitter: SentencePieceSplitter | None = None

@@ -2,9 +2,9 @@
 """Reading chosen frames of an encoded video with PyAV (the extra `video`).
 
 Frames are numbered in the order in which they are shown, as PyAV decodes them. Of files with an index, a first look at
-the packets, without decoding, tells how many there are and where; then only what leads to a chosen frame is decoded,
+the packets, without decoding, shows how many there are and where; then only what leads to a chosen frame is decoded,
 from the nearest key frame before it. All other files are decoded once to count their frames, and again up to the last
-one that is chosen: packets of streams (MPEG-TS, MPEG-PS) and of trimmed clips do not tell which of them are shown.
+one that is chosen: packets of streams (MPEG-TS, MPEG-PS) and of trimmed clips do not say which of them are shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..images.pixels import check_pixels
 from ..sources import open_source
 from .video_timing import TimedVideoMetadata, describe_timing, seconds_of, upright
 
-# Formats (by their names in FFmpeg) whose index tells where the packets are, and when frames are shown.
+# Formats (by their names in FFmpeg) whose index lists where the packets are, and when frames are shown.
 _INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
 _EDGES = 2**26  # pixels beyond the limit that a decoder may hold: those of up to 128 more lines and columns
@@ -48,7 +48,7 @@ def open_container(file: BinaryIO) -> Any:
 class VideoReader:
     """The frames of one encoded video, given as a path, URL, data URI, base64 text, bytes or binary file.
 
-    `metadata` tells their number, rate, size, duration and, where they are spaced unevenly, times; sizes are those of
+    `metadata` holds their number, rate, size, duration and, where they are spaced unevenly, times; sizes are those of
     the frames as they are shown, turned as the file asks for. Use as a context manager, or call `close`.
 
     Args:
@@ -150,21 +150,21 @@ class VideoReader:
     def _index(self) -> tuple[list[Any], list[int], int | None]:
         """Of packets: the time stamps of all frames in order, those of key frames, and the duration of the last.
 
-        No keys if the packets do not tell: their stamps are missing or not unique, the first of them is no key frame,
-        or some of them are not shown.
+        No keys if the packets do not show them: their stamps are missing or not unique, the first of them is no key
+        frame, or some of them are not shown.
         """
         found: dict[Any, Any] = {}
         keys: list[int] = []
-        told = True
+        reliable = True
         for packet in self._container.demux(self._stream):
             if packet.size == 0 or _invisible(packet):
                 continue
-            told &= not packet.is_discard and packet.pts is not None and packet.pts not in found
-            told &= bool(keys) or packet.is_keyframe
+            reliable &= not packet.is_discard and packet.pts is not None and packet.pts not in found
+            reliable &= bool(keys) or packet.is_keyframe
             found[packet.pts] = packet.duration
             if packet.is_keyframe:
                 keys.append(packet.pts)
-        if not told or not found:
+        if not reliable or not found:
             return [], [], None
         return sorted(found), sorted(keys), found[max(found)]
 
