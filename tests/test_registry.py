@@ -14,11 +14,17 @@ from transformers import (
     AutoImageProcessor,
     AutoModel,
     AutoModelForImageTextToText,
+    AutoModelForSemanticSegmentation,
     AutoProcessor,
     AutoTokenizer,
     CLIPImageProcessorPil,
 )
-from transformers.models.auto import image_processing_auto, modeling_auto, processing_auto, tokenization_auto
+from transformers.models.auto import (
+    image_processing_auto,
+    modeling_auto,
+    processing_auto,
+    tokenization_auto,
+)
 from transformers.models.internvl import configuration_internvl as stock_configuration
 from transformers.models.internvl import modeling_internvl as stock_modeling
 from transformers.models.internvl import processing_internvl as stock_processing
@@ -61,20 +67,29 @@ def test_every_row_of_the_table_is_registered(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.config.model_type)
+def test_a_class_of_several_is_found_by_its_name(family):
+    for auto_class in family.models:
+        classes = family.classes(auto_class)
+        for name, wanted in [(model.__name__, model) for model in classes] + [("Unknown", classes[0])]:
+            config = family.config()
+            config.architectures = [name]
+            with torch.device("meta"):
+                assert len(classes) == 1 or type(auto_class.from_config(config)) is wanted
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.config.model_type)
 def test_every_name_that_transformers_looks_up_is_there(family):
     """By the server of transformers, by `Trainer` to smooth labels of next tokens, by the pipeline of masks."""
-    kinds = {auto.__name__: model.__name__ for auto, model in family.models.items()}
-    chat, masks = kinds.get("AutoModelForImageTextToText"), kinds.get("AutoModelForSemanticSegmentation")
+    chats = [model.__name__ for model in family.classes(AutoModelForImageTextToText)]
+    masks = [model.__name__ for model in family.classes(AutoModelForSemanticSegmentation)]
     by_type = (
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
         modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
     )
     for table in by_type:
-        assert table.get(family.config.model_type) == chat
-    if chat is not None:
-        assert chat in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
-    if masks is not None:
-        assert masks in modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values()
+        assert table.get(family.config.model_type) == (chats[0] if chats else None)
+    assert set(chats) <= set(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+    assert set(masks) <= set(modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values())
 
 
 def test_stock_configurations_stay_what_they_are():
@@ -220,13 +235,14 @@ def test_our_processor_stands_in_for_stocks():
     assert all(name in theirs and name in mine for name in names)
 
 
-MODELS = sorted({model for family in FAMILIES for model in family.models.values()}, key=lambda model: model.__name__)
+MODELS = {model: family for family in FAMILIES for auto in family.models for model in family.classes(auto)}
 
 
-@pytest.mark.parametrize("model_class", MODELS, ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model_class", sorted(MODELS, key=lambda model: model.__name__), ids=lambda model: model.__name__
+)
 def test_every_class_builds_on_the_meta_device(model_class):
-    config = next(family.config for family in FAMILIES if model_class in family.models.values())
     with torch.device("meta"):
-        model = model_class(config())
+        model = model_class(MODELS[model_class].config())
     assert all(parameter.is_meta for parameter in model.parameters())
     assert model.all_tied_weights_keys is not None  # `post_init` ran

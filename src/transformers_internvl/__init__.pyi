@@ -2,6 +2,7 @@
 from .hub.model_card import create_model_card
 from .internvl_chat import InternVLChatModel
 from .internvl_llava import InternVLLlavaForConditionalGeneration
+from .internvl_reward import InternVLRewardModel
 from .modeling.dual_encoder.configuration import InternVLDualEncoderConfig, QLlamaConfig
 from .modeling.dual_encoder.model import (
     InternVLDualEncoderModel,
@@ -63,6 +64,7 @@ __all__ = [
     "InternVLLlavaProcessor",
     "InternVLModel",
     "InternVLProcessor",
+    "InternVLRewardModel",
     "InternVLVideoProcessor",
     "InternVLVisionBackbone",
     "InternVLVisionConfig",

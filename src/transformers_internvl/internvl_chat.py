@@ -24,12 +24,11 @@ from transformers.utils import logging
 from .hub.arguments import pinned
 from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
 from .modeling.original.attributes import OriginalAttributesMixin
-from .modeling.original.calls import FORWARD, GENERATE, begins_with_pixels, by_name, encoded_images
+from .modeling.original.calls import FORWARD, GENERATE, begins_with_pixels, by_name, encoded_images, tiles_of_images
 from .modeling.original.canonical import CanonicalFormMixin
 from .modeling.original.configuration_chat import InternVLChatConfig
 from .modeling.pretrained.answer_decoding import AnswerCriteria, AnswerProcessors
 from .modeling.pretrained.older_arguments import todays_arguments
-from .modeling.vision.layers import check_tiles
 from .processing.chat_templates import TEMPLATES, chat_messages, get_chat_template
 from .processing.text.conversation import Conversation, chat_prompt, get_conv_template
 from .processing.text.untrusted_text import Prompt, control_pattern, encode_batch
@@ -270,7 +269,7 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         """
         _refuse_other_tokens(IMG_START_TOKEN, IMG_END_TOKEN, IMG_CONTEXT_TOKEN)
         tokenizer, history = as_trained(tokenizer), list(history or [])
-        tiles = _tiles_of_images(pixel_values, num_patches_list)
+        tiles = tiles_of_images(pixel_values, num_patches_list)
         prompt = self._prompt(tokenizer, question, history, tiles)
         answer = self._answer(tokenizer, [prompt], pixel_values, generation_config or {})[0]
         asked = chat_messages(question, history, with_images=bool(tiles))[-1]["content"]
@@ -318,7 +317,7 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
             raise ValueError(
                 f"`num_patches_list` must have one entry per question: {len(tiles)} for {len(questions)}."
             )
-        _tiles_of_images(pixel_values, num_patches_list)
+        tiles_of_images(pixel_values, num_patches_list)
         prompts = [
             self._prompt(tokenizer, question, [], tiles[index : index + 1] if pixel_values is not None else [])
             for index, question in enumerate(questions)
@@ -354,17 +353,6 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         # The 3.5 code keeps special tokens until it has cut.
         texts = tokenizer.batch_decode(sequences, skip_special_tokens=not self.config.series_3_5)
         return [text.split(stop)[0].strip() for text in texts]
-
-
-def _tiles_of_images(pixel_values: torch.Tensor | None, num_patches_list: Sequence[int] | None) -> list[int]:
-    """Tiles of every image; they must add up to the tiles that are there."""
-    if pixel_values is not None:
-        check_tiles(pixel_values)
-    total = 0 if pixel_values is None else len(pixel_values)
-    tiles = list(num_patches_list) if num_patches_list is not None else [total] * (total > 0)
-    if sum(tiles) != total:
-        raise ValueError(f"`num_patches_list` {tiles} adds up to {sum(tiles)} tiles, but `pixel_values` has {total}.")
-    return tiles
 
 
 def _refuse_other_tokens(*tokens: str) -> None:

@@ -7,7 +7,7 @@ unless `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` is set when the package is imported.
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ from .backend_classes import BackendClasses
 from .conversion.weights import mappings
 from .internvl_chat import InternVLChatModel
 from .internvl_llava import InternVLLlavaForConditionalGeneration
+from .internvl_reward import InternVLRewardModel
 from .modeling.dual_encoder.configuration import InternVLDualEncoderConfig
 from .modeling.dual_encoder.model import InternVLDualEncoderModel
 from .modeling.dual_encoder.pretraining import InternVLDualEncoderForPreTraining
@@ -68,6 +69,10 @@ KEEP_UPSTREAM = "TRANSFORMERS_INTERNVL_KEEP_STOCK"
 
 _GENERATING = (AutoModelForImageTextToText, AutoModelForMultimodalLM)
 
+# What the Auto classes load for a configuration: the class that `architectures` names, else the first.
+ModelClasses = tuple[type[PreTrainedModel], ...]
+CHAT_MODELS: ModelClasses = (InternVLChatModel, InternVLRewardModel)
+
 
 @dataclass(frozen=True)
 class Family:
@@ -75,7 +80,8 @@ class Family:
 
     Attributes:
         config: its configuration class; `config.model_type` is the type in `config.json`.
-        models: Auto class -> model class.
+        models: Auto class -> model class, or several, of which `architectures` in `config.json` names one; the first
+            serves folders that name none of them.
         weights: returns the mapping of its weight names; called for every model.
         tokenizer: its own tokenizer class.
         tokenizer_holds: whether that class is also used for folders whose `tokenizer_config.json` names another one.
@@ -85,7 +91,7 @@ class Family:
     """
 
     config: type[PretrainedConfig]
-    models: dict[type, type[PreTrainedModel]]
+    models: Mapping[type, type[PreTrainedModel] | ModelClasses]
     weights: Callable[[], list[WeightTransform]] | None = None
     tokenizer: type | None = None
     tokenizer_holds: bool = False
@@ -94,12 +100,16 @@ class Family:
     video_processor: type | None = None
     in_upstream: bool = False
 
+    def classes(self, auto_class: type) -> ModelClasses:
+        """The model classes of an Auto class; empty where there is none."""
+        found = self.models.get(auto_class, ())
+        return found if isinstance(found, tuple) else (found,)
+
 
 FAMILIES = (
     Family(
         InternVLChatConfig,
-        {AutoModel: InternVLChatModel, AutoModelForCausalLM: InternVLChatModel}
-        | dict.fromkeys(_GENERATING, InternVLChatModel),
+        dict.fromkeys((AutoModel, AutoModelForCausalLM, *_GENERATING), CHAT_MODELS),
         weights=mappings.internvl_chat,
         processor=InternVLProcessor,
         image_processor=InternVLImageProcessor,
@@ -219,18 +229,17 @@ def _register(family: Family) -> None:
         # it finds the class of that name that is registered here.
         processing_auto.PROCESSOR_MAPPING_NAMES.pop(model_type, None)
         AutoProcessor.register(config, family.processor, exist_ok=True)
-    if AutoModelForImageTextToText in family.models:
+    for place, model in enumerate(family.classes(AutoModelForImageTextToText)):
         # The server of transformers looks a model type up in these dictionaries, which `register` does not fill.
-        name = family.models[AutoModelForImageTextToText].__name__
-        modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[model_type] = name
-        modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[model_type] = name
+        if place == 0:
+            modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES[model_type] = model.__name__
+            modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[model_type] = model.__name__
         # `Trainer` shifts the labels for label smoothing if the class is named here. The key is no model type, so no
         # model is loaded by it.
-        modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[name] = name
-    if AutoModelForSemanticSegmentation in family.models:
+        modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model.__name__] = model.__name__
+    for model in family.classes(AutoModelForSemanticSegmentation):
         # The pipeline for masks reads this table. The key is no model type: for those upstream loads its own class.
-        name = family.models[AutoModelForSemanticSegmentation].__name__
-        modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[name] = name
+        modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[model.__name__] = model.__name__
 
 
 __all__ = ["FAMILIES", "Family", "register"]

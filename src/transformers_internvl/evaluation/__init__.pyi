@@ -5,6 +5,7 @@ from .data import Item, ItemImages, read_class_folder, read_images, read_pairs
 from .embedding import FITS, embed_images, embed_texts, embed_videos, fit_options, in_batches
 from .retrieval import recall_at_k, retrieve, retrieve_videos
 from .segmentation import MeanIoU, SegmentationScore
+from .step_scores import MODES, StepScorer, StepScores, read_tiles
 from .zero_shot import (
     TEMPLATES,
     class_prompts,
@@ -19,8 +20,11 @@ __all__ = [
     "FITS",
     "Item",
     "ItemImages",
+    "MODES",
     "MeanIoU",
     "SegmentationScore",
+    "StepScorer",
+    "StepScores",
     "TEMPLATES",
     "bleu",
     "caption_images",
@@ -38,6 +42,7 @@ __all__ = [
     "read_class_folder",
     "read_images",
     "read_pairs",
+    "read_tiles",
     "recall_at_k",
     "retrieve",
     "retrieve_videos",

@@ -1,6 +1,6 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 from .attributes import OriginalAttributesMixin, as_causal_model
-from .calls import FORWARD, GENERATE, begins_with_pixels, by_name, encoded_images
+from .calls import FORWARD, GENERATE, begins_with_pixels, by_name, encoded_images, tiles_of_images
 from .canonical import CanonicalFormMixin, as_canonical, copy_buffers, warn_beyond_upstream
 from .configuration_chat import (
     CANONICAL_FIELDS,
@@ -31,5 +31,6 @@ __all__ = [
     "canonical_tower_fields",
     "copy_buffers",
     "encoded_images",
+    "tiles_of_images",
     "warn_beyond_upstream",
 ]

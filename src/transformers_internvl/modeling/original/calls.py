@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from ..vision.layers import check_tiles
+
 FORWARD = (
     "pixel_values",
     "input_ids",
@@ -84,4 +86,23 @@ def encoded_images(visual_features: torch.Tensor, tokens_per_tile: int) -> dict[
     return {"image": BaseModelOutputWithPooling(pooler_output=features)}
 
 
-__all__ = ["FORWARD", "GENERATE", "begins_with_pixels", "by_name", "encoded_images"]
+def tiles_of_images(pixel_values: torch.Tensor | None, num_patches_list: Sequence[int] | None) -> list[int]:
+    """Tiles of every image, which add up to the tiles that are there.
+
+    Args:
+        pixel_values: `(T, 3, height, width)`; None: there is no image.
+        num_patches_list: tiles of every image; None: all tiles are one image.
+
+    Raises:
+        ValueError: another shape or sum.
+    """
+    if pixel_values is not None:
+        check_tiles(pixel_values)
+    total = 0 if pixel_values is None else len(pixel_values)
+    tiles = list(num_patches_list) if num_patches_list is not None else [total] * (total > 0)
+    if sum(tiles) != total:
+        raise ValueError(f"`num_patches_list` {tiles} adds up to {sum(tiles)} tiles, but `pixel_values` has {total}.")
+    return tiles
+
+
+__all__ = ["FORWARD", "GENERATE", "begins_with_pixels", "by_name", "encoded_images", "tiles_of_images"]

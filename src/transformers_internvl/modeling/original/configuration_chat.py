@@ -240,13 +240,16 @@ def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
 def canonical_config(config: InternVLConfig) -> InternVLConfig:
     """A configuration in an original layout, as a canonical one: without what is about tiling and prompts.
 
-    All of it is kept aside in `original_config`, for the way back.
+    All of it is kept aside in `original_config`, for the way back, and the name of its class.
     """
+    original = _without_bookkeeping(config.to_diff_dict(), "quantization_config")
+    if config.architectures:
+        original["architectures"] = list(config.architectures)
     return InternVLConfig(
         text_config=canonical_text_fields(config.text_config),
         vision_config={**canonical_tower_fields(config.vision_config), "architectures": ["InternVLVisionModel"]},
         **{key: copy.deepcopy(getattr(config, key)) for key in CANONICAL_FIELDS},
-        original_config=_without_bookkeeping(config.to_diff_dict(), "quantization_config"),
+        original_config=original,
     )
 
 

@@ -13,6 +13,15 @@ from .placeholders import (
     ready_prompts,
     token_id,
 )
+from .solution_steps import (
+    MINUS,
+    PLUS,
+    PRM_SYSTEM_PROMPT,
+    STEP_SEPARATOR,
+    join_steps,
+    split_response,
+    step_questions,
+)
 from .template_meter import BYTES, SECONDS, Meter, meter, metered
 from .untrusted_text import (
     Prompt,
@@ -31,11 +40,15 @@ __all__ = [
     "BYTES",
     "Conversation",
     "LONGEST",
+    "MINUS",
     "Meter",
+    "PLUS",
+    "PRM_SYSTEM_PROMPT",
     "Place",
     "Prompt",
     "SECONDS",
     "STAND_INS",
+    "STEP_SEPARATOR",
     "by_sample",
     "chat_options",
     "chat_prompt",
@@ -53,6 +66,7 @@ __all__ = [
     "forget_without_embedding",
     "format_box",
     "get_conv_template",
+    "join_steps",
     "mask_of",
     "meter",
     "metered",
@@ -67,6 +81,8 @@ __all__ = [
     "replace",
     "split_control_strings",
     "split_options",
+    "split_response",
+    "step_questions",
     "token_id",
     "video_token_of",
 ]

@@ -109,6 +109,7 @@ def chat_prompt(
     question: str,
     history: Sequence[tuple[str, str]] = (),
     *,
+    answer: str | None = None,
     num_patches: Sequence[int] = (),
     num_image_token: int = 256,
     system_message: str | None = None,
@@ -122,8 +123,9 @@ def chat_prompt(
 
     Args:
         name: a key of `TEMPLATES`.
-        question: the user's open turn.
+        question: the user's last turn.
         history: earlier turns, pairs of question and answer.
+        answer: closes the last turn; None leaves it open.
         num_patches: the number of tiles of every image, thumbnail included.
         num_image_token: tokens of one tile.
         system_message: instead of the template's default.
@@ -133,10 +135,12 @@ def chat_prompt(
         ValueError: fewer markers than images, or an unknown template.
     """
     messages = chat_messages(question, history, with_images=bool(num_patches))
+    if answer is not None:
+        messages.append({"role": "assistant", "content": answer})
     template = get_chat_template(name, system_message=system_message)
     pattern = re.compile("(?!)") if tokenizer is None else control_pattern(tokenizer, template)
     (prompt,) = render_prompts(
-        [messages], template, pattern, trusted=tokenizer is None, variables={}, add_generation_prompt=True
+        [messages], template, pattern, trusted=tokenizer is None, variables={}, add_generation_prompt=answer is None
     )
     marks = [match.span() for match in re.finditer(IMAGE, prompt.text)]
     if len(marks) < len(num_patches):
