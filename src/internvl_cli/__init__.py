@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The command `internvl <verb>`. A verb is a row of `VERBS` and a module of `transformers_internvl.cli`.
 
-This package imports nothing heavy, so that `--help`, `--version` and a wrong verb are answered at once: importing
-`transformers_internvl` imports torch and transformers, to register the classes.
+This package imports nothing heavy, so that `--help`, `--version`, a wrong verb and wrong arguments are answered at
+once: importing `transformers_internvl` imports torch and transformers, to register the classes.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
-# Verb -> what it does. The module of the verb's name has `add_arguments` and `run`.
+# Verb -> what it does. What it accepts is in `arguments.py`; a module of `transformers_internvl.cli` runs it.
 VERBS = {
     "caption": "write captions of images, and score them where there are references",
     "chat": "ask a model about images or a video",
@@ -54,14 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = words[0] if words else ""
     if chosen and not chosen.startswith("-") and chosen not in VERBS:
         parser.error(f"unknown verb {chosen!r}{_suggestion(chosen)}")
-    for name, help_text in VERBS.items():
-        verb = verbs.add_parser(name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
-        if name == chosen:
-            module = import_module(f"transformers_internvl.cli.{name}")
-            module.add_arguments(verb)
-            if hasattr(module, "spell_out"):  # options beside those that it declares
-                words[1:] = module.spell_out(words[1:])
+    described = {name: f"{help_text[0].upper()}{help_text[1:]}." for name, help_text in VERBS.items()}
+    each = {name: verbs.add_parser(name, help=VERBS[name], description=described[name]) for name in VERBS}
+    if chosen in VERBS:
+        accepted = import_module(".arguments", __name__)
+        accepted.VERB_ARGUMENTS[chosen](each[chosen])
+        if chosen == "train":  # takes options beside those that it declares
+            words[1:] = accepted.spell_out_fields(words[1:])
     arguments = parser.parse_args(words)
+    if message := accepted.conflict(arguments):
+        print(f"internvl {chosen}: {message}", file=sys.stderr)
+        return 2
     return import_module("transformers_internvl.cli").run(arguments)
 
 

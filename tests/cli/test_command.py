@@ -3,45 +3,73 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
-import pytest
-
-from internvl_cli import VERBS, main
+from internvl_cli import VERBS
+from internvl_cli.arguments import VERB_ARGUMENTS
 
 SCRIPT = """
 import sys
 from internvl_cli import main
-try:
-    main(sys.argv[1:])
-finally:
-    heavy = {"torch", "transformers", "transformers_internvl", "numpy"} & set(sys.modules)
-    if heavy:
-        print("imported:", heavy)
+for line in sys.argv[1:]:
+    try:
+        code = main(line.split())
+    except SystemExit as end:
+        code = end.code
+    print("exit code", code, flush=True)
+print("imported:", sorted({"torch", "transformers", "transformers_internvl", "numpy"} & set(sys.modules)))
 """
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (["--help"], 0, "usage: internvl [-h] [--version] verb"),
-        (["--version"], 0, "internvl 0.1.0"),
-        (["tran"], 2, "unknown verb 'tran', did you mean 'train'?"),
-        ([], 2, "the following arguments are required: verb"),
-    ],
-)
-def test_answers_without_importing_torch(words, code, said):
-    done = subprocess.run([sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, timeout=120)
-    assert done.returncode == code and said in done.stdout + done.stderr and "imported" not in done.stdout
+def answers(*lines):
+    """What the command prints for each of the lines, all in one process, and the heavy modules that it imported."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT, *lines], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
 
 
-def test_a_verb_like_no_other_lists_all(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main(["zzz"])
-    assert f"the verbs are {', '.join(VERBS)}" in capsys.readouterr().err
+def test_help_of_every_verb_imports_no_library():
+    said, _ = answers("--help", "--version", *(f"{verb} --help" for verb in VERBS))
+    assert said.count("exit code 0") == 2 + len(VERBS) and "imported: []" in said
+    assert "internvl 0.1.0" in said and "usage: internvl [-h] [--version] verb" in said
+    words = " ".join(said.split())
+    assert all(f"usage: internvl {verb}" in words and text[1:40] in words for verb, text in VERBS.items())
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help(verb, capsys):
-    with pytest.raises(SystemExit, match="0"):
-        main([verb, "--help"])
-    assert VERBS[verb][1:40] in " ".join(capsys.readouterr().out.split())
+WRONG = [
+    ("tran", "internvl: unknown verb 'tran', did you mean 'train'?"),
+    ("zzz", f"the verbs are {', '.join(VERBS)}"),
+    ("", "the following arguments are required: verb"),
+    ("caption", "internvl caption: the following arguments are required: IMAGE, --model"),
+    ("chat --url here --device cpu", "internvl chat: the server chooses device and dtype"),
+    ("classify folder --model m --num-frames 2", "internvl classify: --num-frames needs --video"),
+    ("convert a b --to c", "internvl convert: argument --to: invalid choice: 'c'"),
+    (
+        "inspect a.png --max-patches 0",
+        "internvl inspect: argument --max-patches: expected a whole number from 1, got '0'",
+    ),
+    ("plan m --dtype int3", "internvl plan: argument --dtype: invalid choice: 'int3'"),
+    ("profile", "internvl profile: give the name of a model, or --study, and not both"),
+    ("profile m --budget 5", "internvl profile: --budget needs --study"),
+    ("retrieve a.jsonl --model m --num-frames 2", "internvl retrieve: --num-frames needs --video"),
+    ("serve --port 70000", "internvl serve: argument --port: expected a number from 0 to 65535, got '70000'"),
+    ("surgery extract-towr a b", "internvl surgery: argument operation: invalid choice: 'extract-towr'"),
+    ("train", "internvl train: give a recipe's name (internvl train --list prints them), or a YAML file"),
+    ("train r --ranks 2", "internvl train: --ranks needs --dry-run"),
+    ("train r --resume --dry-run", "internvl train: --resume and --dry-run exclude each other"),
+    ("train r --set x", "internvl train: --set takes NAME=VALUE, got 'x'"),
+    ("verify a", "internvl verify: the following arguments are required: B"),
+]
+
+
+def test_wrong_arguments_of_every_verb_import_no_library():
+    said, errors = answers(*(line for line, _ in WRONG))
+    assert said.count("exit code 2") == len(WRONG) and "imported: []" in said
+    assert not [message for _, message in WRONG if message not in errors]
+    assert len(errors.splitlines()) == len(WRONG)  # one line each
+    assert {line.split()[0] for line, _ in WRONG if line} >= set(VERBS)
+
+
+def test_every_verb_has_a_module_that_runs_it():
+    assert set(VERBS) == set(VERB_ARGUMENTS)
+    assert all(callable(import_module(f"transformers_internvl.cli.{verb}").run) for verb in VERBS)

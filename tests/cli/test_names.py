@@ -5,9 +5,10 @@ import pytest
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
 
+from internvl_cli.types import dtype_name
 from transformers_internvl.cli import main
 from transformers_internvl.cli.errors import UserError
-from transformers_internvl.cli.names import checkpoint, dtype_name, find_release, server_url
+from transformers_internvl.cli.names import checkpoint, find_release, server_url
 from transformers_internvl.nano import nano_path, sample_images
 
 PICTURE = str(sample_images()["number"])

@@ -4,11 +4,11 @@
 import pytest
 from transformers import AutoConfig, AutoModel
 
+from internvl_cli.arguments import OPERATIONS
 from tests.fused_lora import adapt, fused_model, write_adapter, write_legacy
 from tests.parity.golden import golden_root
 from transformers_internvl import nano_path
 from transformers_internvl.cli import main
-from transformers_internvl.cli.surgery import OPERATIONS
 
 QWEN2, PHI3 = golden_root() / "chat_qwen2", golden_root() / "chat_phi3"
 

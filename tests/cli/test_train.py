@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
+from internvl_cli.arguments import spell_out_fields
 from tests import ranks
 from tests.parity.golden import golden_root
 from tests.training.drawn import short, write_data
 from transformers_internvl import nano_path
 from transformers_internvl.cli import main
-from transformers_internvl.cli.train import spell_out
 from transformers_internvl.profiling.released import released_config
 from transformers_internvl.training.recipes import recipe_names
 from transformers_internvl.training.run.report import RunReport, read_log
@@ -48,7 +48,7 @@ def typed(folder, data="chat.jsonl", **fields):
     ],
 )
 def test_any_option_is_a_field(words, spelled):
-    assert spell_out(words.split()) == spelled.split()
+    assert spell_out_fields(words.split()) == spelled.split()
 
 
 def test_the_list(capsys):

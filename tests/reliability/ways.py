@@ -20,6 +20,7 @@ import torch
 from hypothesis import HealthCheck, given, seed, settings
 from transformers import pipeline
 
+from internvl_cli.arguments import VERB_ARGUMENTS
 from tests.clips import write_clip
 from tests.reliability.families import Family, controls_of, processor_of, tokenizer_of
 from tests.reliability.spelling import typed_texts
@@ -167,7 +168,7 @@ def command_line(family: Family, texts: dict[str, str]) -> Seen:
     # Trusted text: the model says what the tokenizer makes of it, control tokens included.
     said = tokenizer_of(family.tokenizer)(at["answer"], add_special_tokens=False)["input_ids"]
     parser = argparse.ArgumentParser()
-    chat.add_arguments(parser)
+    VERB_ARGUMENTS["chat"](parser)
     with (
         _named_files(image=at["--image"], clip=at["--video"]) as paths,
         mock.patch.object(chat, "load_processor", lambda _: processor_of(family)),

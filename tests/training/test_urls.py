@@ -11,9 +11,10 @@ import pytest
 import torch
 from transformers import AutoProcessor
 
+from internvl_cli.arguments import VERB_ARGUMENTS, spell_out_fields
 from tests.clips import clip_bytes
 from transformers_internvl.cli import main
-from transformers_internvl.cli.train import _options, add_arguments, spell_out
+from transformers_internvl.cli.train import _options
 from transformers_internvl.evaluation.data import read_pairs
 from transformers_internvl.nano import nano_path
 from transformers_internvl.training.data.dataset import ChatDataset
@@ -207,8 +208,9 @@ def parsed(*words):
     import argparse
 
     parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return _options(parser.parse_args(spell_out(["internvl2.5-1b-lora", "--model", "m", "--data", "d.jsonl", *words])))
+    VERB_ARGUMENTS["train"](parser)
+    line = ["internvl2.5-1b-lora", "--model", "m", "--data", "d.jsonl", *words]
+    return _options(parser.parse_args(spell_out_fields(line)))
 
 
 def test_options_of_the_command():

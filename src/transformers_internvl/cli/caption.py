@@ -5,28 +5,10 @@ import argparse
 import json
 
 from .errors import UserError, user_errors
-from .loading import add_dual_encoder_arguments, load_dual_encoder, positive
+from .loading import load_dual_encoder
 from .tables import percent, table
 
 LISTS = (".json", ".jsonl")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    add = parser.add_argument
-    add(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help='images and folders of them, or one .jsonl with a line for every image, {"image": "1.jpg", '
-        '"captions": ["...", ...]}, or a .json list of these: captions are then scored',
-    )
-    add_dual_encoder_arguments(parser, batch_size=8)
-    add("--prompt", metavar="TEXT", help="the beginning that the caption continues (default: English caption:)")
-    add("--num-beams", type=positive, default=5, metavar="N", help="beams of the search (%(default)s)")
-    add("--min-new-tokens", type=positive, default=8, metavar="N", help="minimum tokens of a caption (%(default)s)")
-    add("--max-new-tokens", type=positive, default=30, metavar="N", help="maximum tokens of a caption (%(default)s)")
-    add("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -11,35 +11,13 @@ from typing import Any
 from ..processing.fetching import is_url
 from .errors import UserError, user_errors
 from .loading import (
-    add_model_argument,
-    add_place_arguments,
     load_chat_model,
     load_processor,
     model_name,
     no_bars_without_terminal,
     place,
-    positive,
 )
 from .names import server_url
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    add = parser.add_argument
-    add("question", nargs="?", help="the question; without one, questions are read from stdin, a line each")
-    add_model_argument(parser)
-    add(
-        "--url",
-        metavar="URL",
-        help="ask the server there, such as http://127.0.0.1:8000/v1 of `internvl serve`; --model is then the name of "
-        "one of its models (needs the extra `serve`)",
-    )
-    add("--image", action="append", default=[], metavar="PATH_OR_URL", help="an image; may be given several times")
-    add("--video", action="append", default=[], metavar="PATH_OR_URL", help="a video (needs the extra `video`)")
-    add("--system", metavar="TEXT", help="the system message instead of the template's own")
-    add("--max-new-tokens", type=positive, default=512, metavar="N", help="maximum tokens of an answer (%(default)s)")
-    add("--max-patches", type=positive, metavar="N", help="maximum tiles of an image (default: the checkpoint's)")
-    add_place_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -110,8 +88,6 @@ class RemoteConversation:
     def __init__(self, arguments: argparse.Namespace):
         with user_errors("asking a server needs `pip install 'transformers_internvl[serve]'`"):
             import openai
-        if arguments.device is not None or arguments.dtype != "auto":
-            raise UserError("the server chooses device and dtype: leave out --device and --dtype with --url.")
         self.errors = openai.OpenAIError
         # The client requires a key; a server without keys accepts any.
         key = os.environ.get("OPENAI_API_KEY", "none")

@@ -7,38 +7,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from internvl_cli.arguments import FRAMES
+
 from .errors import user_errors
 from .loading import (
-    add_dual_encoder_arguments,
-    add_mode_argument,
-    add_video_arguments,
     load_dual_encoder,
-    num_frames,
 )
 from .tables import percent, table
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    add = parser.add_argument
-    add("folder", type=Path, help="holds a folder for every class; its name, with _ as space, is the class's name")
-    add_dual_encoder_arguments(parser)
-    add_mode_argument(parser)
-    add("--class-names", type=Path, metavar="JSON", help='names of the folders: {"n02123045": ["tabby", "cat"], ...}')
-    add(
-        "--templates",
-        metavar="NAME_OR_FILE",
-        help="sentences with {} for the name: name, photo or video, or a text file with one a line, in any language "
-        "(default: photo; with --video, video)",
-    )
-    add_video_arguments(parser, "the files are videos")
-    add("--per-class", action="store_true", help="print the accuracy of every class")
-    add("--json", action="store_true", help="print JSON")
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Classify, and print the accuracy."""
-    num_frames(arguments)  # before anything is read
     from ..evaluation.data import read_class_folder
     from ..evaluation.zero_shot import ranks_of_right, top_k_accuracy
 
@@ -76,7 +55,7 @@ def _scores(arguments: argparse.Namespace, items: list[Any], names: list[list[st
         classifier = zero_shot_classifier(model, processor, names, templates)
         if not arguments.video:
             return classify_images(model, processor, ItemImages(items), classifier, **options)
-        frames, paths = num_frames(arguments), [item.path for item in items]
+        frames, paths = arguments.num_frames or FRAMES, [item.path for item in items]
         return classify_videos(model, processor, paths, classifier, num_frames=frames, **options)
 
 

@@ -7,20 +7,10 @@ from typing import Any
 
 from ..processing.images.tiling import grid_tiles, select_grid, tile_boxes
 from .errors import UserError, user_errors
-from .loading import add_model_argument, load_processor, model_name, positive
+from .loading import load_processor, model_name
 
 LINE = (255, 64, 0)  # orange: grid lines, numbers
 MARGIN = 24  # pixels between canvas and thumbnail
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("image", type=Path, help="the image")
-    add_model_argument(parser)
-    parser.add_argument("--max-patches", type=positive, metavar="N", help="maximum tiles (default: the checkpoint's)")
-    parser.add_argument(
-        "--output", type=Path, metavar="PNG", help="where the drawing goes (default: <image>.cut.png beside it)"
-    )
 
 
 def run(arguments: argparse.Namespace) -> None:

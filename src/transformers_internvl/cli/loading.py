@@ -7,21 +7,7 @@ import sys
 from typing import Any
 
 from .errors import UserError, user_errors
-from .names import checkpoint, dtype_name, find_release, hint_at_releases
-
-
-def positive(text: str) -> int:
-    """The type of an argument that is a whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
-    return int(text)
-
-
-def count(text: str) -> int:
-    """The type of an argument that is a whole number from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
-    return int(text)
+from .names import checkpoint, find_release, hint_at_releases
 
 
 def model_config(name: str) -> Any:
@@ -33,15 +19,6 @@ def model_config(name: str) -> Any:
     release = None if "/" in name or os.path.exists(name) else find_release(name)
     with hint_at_releases(name), user_errors(f"cannot read the config of {name}"):
         return AutoConfig.from_pretrained(checkpoint(name)) if release is None else released_config(release)
-
-
-def add_model_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare `--model`."""
-    parser.add_argument(
-        "--model",
-        metavar="ID_OR_FOLDER",
-        help="a checkpoint of any InternVL format (default: the embedded nano model)",
-    )
 
 
 def model_name(arguments: argparse.Namespace) -> str:
@@ -74,14 +51,6 @@ def load_chat_model(name: str, device: Any, dtype: Any) -> Any:
         return AutoModelForImageTextToText.from_pretrained(name, dtype=dtype).to(device).eval()
 
 
-def add_place_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--device` and `--dtype`."""
-    add = parser.add_argument
-    add("--device", help="where the model runs, such as cpu or cuda:0 (default: a GPU if there is one)")
-    help_text = "number format, such as bfloat16, or bf16 for short (default: the checkpoint's)"
-    add("--dtype", type=dtype_name, default="auto", help=help_text)
-
-
 def place(device_name: str | None, dtype_name: str) -> tuple[Any, Any]:
     """The device and the dtype by their names. Raises `ValueError` for one that does not exist here."""
     import torch
@@ -112,38 +81,6 @@ def no_bars_without_terminal() -> None:
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
-
-
-def add_video_arguments(parser: argparse.ArgumentParser, help_text: str) -> None:
-    """Declare `--video` and `--num-frames`."""
-    parser.add_argument("--video", action="store_true", help=f"{help_text} (needs the extra `video`)")
-    frames = "frames of a video; 1 is the centre frame (default: 8)"
-    parser.add_argument("--num-frames", type=positive, metavar="N", help=frames)
-
-
-def num_frames(arguments: argparse.Namespace) -> int:
-    """The number of frames of a video. Raises `UserError` for `--num-frames` without `--video`."""
-    if arguments.num_frames is not None and not arguments.video:
-        raise UserError("--num-frames needs --video.")
-    return arguments.num_frames or 8
-
-
-def add_dual_encoder_arguments(parser: argparse.ArgumentParser, batch_size: int = 32) -> None:
-    """Declare the arguments of verbs that run InternVL-C or InternVL-G."""
-    add = parser.add_argument
-    add("--model", required=True, metavar="ID_OR_FOLDER", help="a dual encoder, such as OpenGVLab/InternVL-14B-224px")
-    add("--batch-size", type=positive, default=batch_size, metavar="N", help="images at a time (%(default)s)")
-    add_place_arguments(parser)
-
-
-def add_mode_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare `--mode`."""
-    parser.add_argument(
-        "--mode",
-        choices=("InternVL-C", "InternVL-G"),
-        default="InternVL-C",
-        help="InternVL-C uses the vision tower alone, InternVL-G adds QLLaMA's queries (%(default)s)",
-    )
 
 
 def load_dual_encoder(arguments: argparse.Namespace) -> tuple[Any, Any]:

@@ -14,21 +14,6 @@ from .errors import UserError
 OWNER = "OpenGVLab"  # of the released checkpoints
 
 # Short names of number formats -> torch's.
-_DTYPES = {
-    "bf16": "bfloat16",
-    "fp16": "float16",
-    "f16": "float16",
-    "half": "float16",
-    "fp32": "float32",
-    "f32": "float32",
-    "float": "float32",
-}
-
-
-def dtype_name(text: str) -> str:
-    """The type of `--dtype`: torch's name of a dtype; short names such as `bf16` are accepted."""
-    name = text.lower().removeprefix("torch.")
-    return _DTYPES.get(name, name)
 
 
 def checkpoint(name: str, *, adapters: bool = False) -> str:
@@ -111,4 +96,4 @@ def server_url(text: str) -> str:
     return match[1] + (path or "/v1")
 
 
-__all__ = ["checkpoint", "dtype_name", "find_release", "hint_at_releases", "is_adapter", "server_url"]
+__all__ = ["checkpoint", "find_release", "hint_at_releases", "is_adapter", "server_url"]

@@ -9,35 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 from .errors import user_errors
-from .loading import count, log_errors_only, model_config, positive
-from .names import dtype_name
+from .loading import log_errors_only, model_config
 from .tables import table
 
-DTYPES = ("bfloat16", "float16", "float32", "int8", "int4")
 # Setting of a change -> the argument that makes it.
 ARGUMENTS = {"batch_size": "batch"}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    add = parser.add_argument
-    add(
-        "model",
-        metavar="MODEL",
-        help="a folder, a config.json, a Hub id, or the name of a released chat model such as InternVL3-78B, whose "
-        "shape is known without a download",
-    )
-    add("--gpus", metavar="NxSIZE", help="such as 4x80GB, or 2x80GB,1x24GB (default: what is free on this machine)")
-    add("--cpu", metavar="SIZE", help="main memory for layers that do not fit on the GPUs, such as 64GB")
-    add("--disk", metavar="SIZE", help="the same on the disk")
-    add("--tiles", type=count, default=12, metavar="N", help="tiles of an image with its thumbnail (%(default)s)")
-    add("--images", type=count, default=1, metavar="N", help="images of a conversation (%(default)s)")
-    add("--context", type=positive, default=8192, metavar="N", help="positions before the answer (%(default)s)")
-    add("--new-tokens", type=count, default=512, metavar="N", help="of the answer, at most (%(default)s)")
-    add("--batch", type=positive, default=1, metavar="N", help="conversations at a time (%(default)s)")
-    help_text = "of the weights; int8 and int4: of the language model's linear layers (%(default)s)"
-    add("--dtype", type=dtype_name, choices=DTYPES, default="bfloat16", help=help_text)
-    add("--json", action="store_true", help="print JSON, the device map in it")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,37 +6,14 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from .errors import UserError, user_errors
-from .loading import count, log_errors_only, model_config, positive
+from .errors import user_errors
+from .loading import log_errors_only, model_config
 from .tables import percent, table
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    add = parser.add_argument
-    add(
-        "model",
-        nargs="?",
-        metavar="MODEL",
-        help="a folder, a config.json, a Hub id, or the name of a released chat model such as InternVL3_5-8B, whose "
-        "shape is known without a download",
-    )
-    add("--tiles", type=count, default=1, metavar="N", help="tiles of a chat model, else images (%(default)s)")
-    add("--image-size", type=positive, metavar="PX", help="their side in pixels (default: the config's)")
-    add("--text-length", type=count, default=80, metavar="N", help="text tokens beside the image's (%(default)s)")
-    add("--mode", default="InternVL-G", help="of the dual encoder: InternVL-C or InternVL-G (%(default)s)")
-    add("--study", action="store_true", help="the search space of the first paper instead of a model")
-    add("--budget", type=positive, metavar="N", help="parameters of a candidate of the study (default: 6000000000)")
-    add("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the table."""
     log_errors_only()
-    if arguments.study == (arguments.model is not None):
-        raise UserError("give the name of a model, or --study, and not both.")
-    if arguments.budget is not None and not arguments.study:
-        raise UserError("--budget needs --study.")
     print(_study(arguments) if arguments.study else _model(arguments))
 
 

@@ -3,34 +3,15 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
+from internvl_cli.arguments import FRAMES
+
 from .errors import user_errors
-from .loading import add_dual_encoder_arguments, add_mode_argument, add_video_arguments, load_dual_encoder, num_frames
+from .loading import load_dual_encoder
 from .tables import percent, table
 
 KS = (1, 5, 10)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    add = parser.add_argument
-    add(
-        "pairs",
-        type=Path,
-        help='a .jsonl with a line for every image, {"image": "1.jpg", "captions": ["...", ...]}, or a .json list '
-        "of these; paths count from its folder",
-    )
-    add_dual_encoder_arguments(parser)
-    add_mode_argument(parser)
-    add_video_arguments(parser, 'the file names videos, as "video"')
-    add(
-        "--truncate",
-        action="store_true",
-        help="truncate texts to 80 tokens, as the original code does (default: an error)",
-    )
-    add("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -38,7 +19,6 @@ def run(arguments: argparse.Namespace) -> None:
     from ..evaluation.data import ItemImages, read_pairs
     from ..evaluation.retrieval import retrieve, retrieve_videos
 
-    frames = num_frames(arguments)
     with user_errors("cannot use what was given"):
         items = read_pairs(arguments.pairs, "video" if arguments.video else "image")
     texts = [text for item in items for text in item.texts]
@@ -48,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     options["truncation"] = arguments.truncate
     with user_errors("cannot retrieve"):
         if arguments.video:
-            paths = [item.path for item in items]
+            paths, frames = [item.path for item in items], arguments.num_frames or FRAMES
             recalls = retrieve_videos(model, processor, paths, texts, owners, num_frames=frames, **options)
         else:
             recalls = retrieve(model, processor, ItemImages(items), texts, owners, **options)

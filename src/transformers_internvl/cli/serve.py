@@ -8,52 +8,9 @@ import sys
 from typing import Any
 
 from .errors import UserError, user_errors
-from .loading import add_place_arguments, load_chat_model, load_processor, log_errors_only, place, positive
+from .loading import load_chat_model, load_processor, log_errors_only, place
 
 _OTHER_FILES = 256  # open files beside connections: models, fetches, preparations
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    add = parser.add_argument
-    add(
-        "--model",
-        action="append",
-        metavar="ID_OR_FOLDER",
-        help="a checkpoint to serve, by its id or its folder's name; may be given several times (default: the "
-        "embedded nano model, as `nano`)",
-    )
-    add("--host", default="127.0.0.1", help="the address to listen at (%(default)s: this machine only)")
-    add("--port", type=_port, default=8000, help="the port; 0 takes a free one (%(default)s)")
-    add(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="HOST",
-        help="also fetch images from this host, although its address is not public; may be given several times",
-    )
-    add(
-        "--allowed-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="also answer requests for this host name (default: at a loopback address only localhost "
-        "and loopback addresses, else any address and this machine's name); * for every name; may be repeated",
-    )
-    add("--max-requests", type=positive, default=256, metavar="N", help="maximum waiting requests (%(default)s)")
-    add(
-        "--max-requests-per-client",
-        type=positive,
-        metavar="N",
-        help="maximum waiting requests of one address (default: half of --max-requests)",
-    )
-    add_place_arguments(parser)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 65535, got {text!r}")
-    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> None:

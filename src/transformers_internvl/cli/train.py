@@ -5,76 +5,11 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
 from typing import Any
 
-from .errors import UserError, user_errors
-from .loading import positive
+from .errors import user_errors
 from .names import checkpoint
 from .tables import table
-
-# The options that this verb declares; any other `--name value` is a field of the recipe or of `TrainingArguments`.
-_VALUES = (
-    "model",
-    "data",
-    "eval-data",
-    "data-root",
-    "output",
-    "config",
-    "set",
-    "on-bad-sample",
-    "text-tokens",
-    "allow-host",
-    "ranks",
-)
-_SWITCHES = ("list", "dry-run", "resume", "allow-urls", "help")
-
-
-def spell_out(argv: Sequence[str]) -> list[str]:
-    """`--learning-rate 1e-4` as `--set learning_rate=1e-4`, `--bf16` as `--set bf16=true`, `--no-bf16` as false."""
-    spelled, words = [], list(argv)
-    while words:
-        word = words.pop(0)
-        name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name in _SWITCHES or not name:
-            spelled.append(word)
-        elif name in _VALUES:
-            spelled += [word] if equals or not words else [word, words.pop(0)]
-        elif equals or (words and not words[0].startswith("--")):
-            spelled += ["--set", f"{name}={value if equals else words.pop(0)}"]
-        else:
-            spelled += ["--set", f"{name.removeprefix('no-')}={'false' if name.startswith('no-') else 'true'}"]
-    return spelled
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.epilog = (
-        "Any field of the recipe or of transformers' TrainingArguments is an option, too: --learning-rate 1e-4, "
-        "--max-steps 100, --gradient-checkpointing, --no-bf16, --deepspeed FILE. Options win over the YAML, the YAML "
-        "over the recipe. On several devices: torchrun --nproc-per-node N -m transformers_internvl.cli train ..."
-    )
-    add = parser.add_argument
-    add("recipe", nargs="?", metavar="RECIPE", help="name of a recipe (see --list), or a YAML file that changes one")
-    add("--model", metavar="ID_OR_FOLDER", help="the checkpoint to train; with --dry-run its config.json is enough")
-    add("--data", metavar="PATH", help="a meta .json, a .jsonl, or a file or folder of a `datasets` table")
-    add("--eval-data", metavar="PATH", help="data to evaluate at every checkpoint and at the end, in the same forms")
-    add("--data-root", metavar="DIR", help="folder that paths in plain data are relative to (default: the data's own)")
-    add("--output", metavar="DIR", help="folder of checkpoints, logs and the trained model (default: runs/RECIPE)")
-    add("--config", metavar="FILE", help="a YAML file with any fields, in place of RECIPE or beside it")
-    add("--set", action="append", default=[], metavar="NAME=VALUE", help="a field; the same as --NAME VALUE")
-    add("--on-bad-sample", metavar="raise|skip:N", help="samples that cannot be used: stop, or leave out at most N")
-    add(
-        "--text-tokens",
-        metavar="WHICH",
-        help="special tokens that data may contain: added, regions, all, or a list A,B",
-    )
-    add("--allow-urls", action="store_true", default=None, help="fetch URLs in the data, from public addresses only")
-    add("--allow-host", action="append", metavar="NAME", help="with --allow-urls: allow this host, too; repeatable")
-    add("--dry-run", action="store_true", help="print trained parameters, data and memory; do not train")
-    add("--ranks", type=positive, metavar="N", help="with --dry-run: devices to plan for (default: torchrun's)")
-    add("--resume", action="store_true", help="continue from the last checkpoint in the output folder")
-    add("--list", action="store_true", help="print the recipes")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -104,25 +39,14 @@ def _options(arguments: argparse.Namespace) -> Any:
     """The options of the run, from recipe, YAML file and arguments."""
     from ..training.run.options import read_options
 
-    if arguments.ranks is not None and not arguments.dry_run:
-        raise UserError("--ranks needs --dry-run; a run has as many devices as torchrun starts.")
-    base = arguments.recipe or arguments.config
-    if base is None:
-        raise UserError("give a recipe's name (internvl train --list prints them), or a YAML file.")
-    assigned: dict[str, Any] = {}
-    for item in arguments.set:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise UserError(f"--set takes NAME=VALUE, got {item!r}.")
-        assigned[name] = value
-    if arguments.resume and arguments.dry_run:
-        raise UserError("--resume and --dry-run exclude each other: a dry run does not train.")
+    assigned: dict[str, Any] = dict(item.split("=", 1) for item in arguments.set)
     for name in ("model", "data", "eval_data", "data_root", "output", "on_bad_sample", "text_tokens", "allow_urls"):
         if getattr(arguments, name) is not None:
             assigned[name] = getattr(arguments, name)
     if arguments.allow_host:
         assigned["allow_hosts"] = arguments.allow_host
-    return read_options(base, assigned, arguments.config if arguments.recipe else None)
+    beside = arguments.config if arguments.recipe else None
+    return read_options(arguments.recipe or arguments.config, assigned, beside)
 
 
 def _recipes() -> str:

@@ -4,21 +4,12 @@
 import argparse
 import sys
 
+from internvl_cli.arguments import SHOWN_DIFFERENCES
+
 from .errors import user_errors
 from .loading import log_errors_only
 from .names import checkpoint
 from .tables import table
-
-MOST = 20  # differences printed without --all
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    add = parser.add_argument
-    add("first", metavar="A", help="a checkpoint of any InternVL format: a folder or a Hub id")
-    add("second", metavar="B", help="the other one")
-    add("--no-forward", action="store_true", help="compare the files only, without loading the models")
-    add("--all", action="store_true", help=f"print every difference (default: the first {MOST})")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\noutputs  they differ by {found.logits[0]:.3g}; the largest is {found.logits[1]:.3g}")
     for note in found.notes:
         print(f"note     {note}")
-    shown = found.differences if arguments.all else found.differences[:MOST]
+    shown = found.differences if arguments.all else found.differences[:SHOWN_DIFFERENCES]
     for line in shown:
         print(f"differs  {line}")
     if len(shown) < len(found.differences):

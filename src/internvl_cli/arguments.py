@@ -1,0 +1,518 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""What each verb of `internvl` accepts: a function a verb, named after it, which declares the arguments.
+
+This module imports nothing heavy, so that help and wrong arguments are answered at once. What the verbs do is in
+`transformers_internvl.cli`.
+"""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .types import count, dtype_name, layout, port, positive
+
+# Names of the layouts of checkpoints, see `internvl convert --help`.
+LAYOUTS = ("original", "hf")
+# Number formats that `internvl plan` knows.
+DTYPES = ("bfloat16", "float16", "float32", "int8", "int4")
+FRAMES = 8  # of a video, for dual encoders
+SHOWN_DIFFERENCES = 20  # that `internvl verify` prints without --all
+
+# An argument: its name or flag, and the options of `add_argument`.
+Argument = tuple[str, dict[str, Any]]
+
+_LAYOUT: dict[str, Any] = {"type": layout, "choices": LAYOUTS}
+_SOURCE: Argument = ("source", {"metavar": "SRC", "help": "the checkpoint, a folder or Hub id"})
+_TARGET: Argument = ("target", {"metavar": "DST", "help": "a new folder for the result"})
+_CAST: Argument = ("--cast", {"action": "store_true", "help": "convert the new part to the model's number format"})
+_SEED: Argument = ("--seed", {"type": int, "default": 0, "help": "of a new projector (%(default)s)"})
+_SHARDS: Argument = (
+    "--max-shard-size",
+    {"default": "5GB", "metavar": "SIZE", "help": "of one weight file (%(default)s)"},
+)
+
+# Operation of `internvl surgery` -> its help, and its arguments, which have the names of the function's parameters.
+OPERATIONS: dict[str, tuple[str, tuple[Argument, ...]]] = {
+    "extract-tower": (
+        "write the vision tower as an InternViT",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--to", {**_LAYOUT, "default": "original", "help": "layout of the result (%(default)s)"}),
+            _SHARDS,
+        ),
+    ),
+    "replace-tower": (
+        "put another vision tower into a chat model",
+        (
+            _SOURCE,
+            ("tower", {"metavar": "TOWER", "help": "an InternViT, or a checkpoint with the tower to take"}),
+            _TARGET,
+            (
+                "--vision-feature-layer",
+                {"type": int, "metavar": "N", "help": "which hidden state the projector reads (default: as before)"},
+            ),
+            ("--reset-projector", {"action": "store_true", "help": "give the model a new projector, to be trained"}),
+            _CAST,
+            _SEED,
+            _SHARDS,
+        ),
+    ),
+    "replace-language-model": (
+        "replace the language model of a chat model; the projector is new",
+        (
+            _SOURCE,
+            ("language_model", {"metavar": "LLM", "help": "a causal language model with its tokenizer"}),
+            _TARGET,
+            (
+                "--template",
+                {"metavar": "NAME", "help": "conversation template (default: the source's, if it names one)"},
+            ),
+            _CAST,
+            _SEED,
+            _SHARDS,
+        ),
+    ),
+    "add-tokens": (
+        "add tokens to tokenizer and model; new rows of the embedding are the mean of the old ones",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--tokens", {"nargs": "+", "required": True, "metavar": "TOKEN", "help": "the new tokens"}),
+            ("--plain", {"action": "store_true", "help": "not special: text of users can become such a token"}),
+            _SHARDS,
+        ),
+    ),
+    "resize-positions": (
+        "resize the tower's position embeddings to another image size",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--image-size", {"type": positive, "required": True, "metavar": "PIXELS", "help": "side of an image"}),
+            _SHARDS,
+        ),
+    ),
+    "truncate-tower": (
+        "keep only the first blocks of the tower",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--num-layers", {"type": positive, "required": True, "metavar": "N", "help": "how many blocks to keep"}),
+            _SHARDS,
+        ),
+    ),
+    "merge-lora": (
+        "merge an adapter into its base, or the adapters inside an original checkpoint",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--base", {"metavar": "ID_OR_FOLDER", "help": "base of the adapter (default: from adapter_config.json)"}),
+            _SHARDS,
+        ),
+    ),
+    "extract-lora": (
+        "split an original checkpoint with adapters inside into a plain checkpoint and a peft adapter",
+        (_SOURCE, _TARGET, ("adapter_target", {"metavar": "ADAPTER", "help": "a new folder for the adapter"})),
+    ),
+    "convert-lora": (
+        "convert a peft adapter between the original remote code and this package",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--model", {"required": True, "metavar": "ID_OR_FOLDER", "help": "the model of the adapter"}),
+            (
+                "--to",
+                {**_LAYOUT, "default": "hf", "help": "layout whose module names are used (%(default)s)"},
+            ),
+        ),
+    ),
+}
+
+
+def _add_model_argument(parser: ArgumentParser) -> None:
+    """Declare `--model`."""
+    parser.add_argument(
+        "--model",
+        metavar="ID_OR_FOLDER",
+        help="a checkpoint of any InternVL format (default: the embedded nano model)",
+    )
+
+
+def _add_place_arguments(parser: ArgumentParser) -> None:
+    """Declare `--device` and `--dtype`."""
+    add = parser.add_argument
+    add("--device", help="where the model runs, such as cpu or cuda:0 (default: a GPU if there is one)")
+    help_text = "number format, such as bfloat16, or bf16 for short (default: the checkpoint's)"
+    add("--dtype", type=dtype_name, default="auto", help=help_text)
+
+
+def _add_video_arguments(parser: ArgumentParser, help_text: str) -> None:
+    """Declare `--video` and `--num-frames`."""
+    parser.add_argument("--video", action="store_true", help=f"{help_text} (needs the extra `video`)")
+    frames = f"frames of a video; 1 is the centre frame (default: {FRAMES})"
+    parser.add_argument("--num-frames", type=positive, metavar="N", help=frames)
+
+
+def _add_dual_encoder_arguments(parser: ArgumentParser, batch_size: int = 32) -> None:
+    """Declare the arguments of verbs that run InternVL-C or InternVL-G."""
+    add = parser.add_argument
+    add("--model", required=True, metavar="ID_OR_FOLDER", help="a dual encoder, such as OpenGVLab/InternVL-14B-224px")
+    add("--batch-size", type=positive, default=batch_size, metavar="N", help="images at a time (%(default)s)")
+    _add_place_arguments(parser)
+
+
+def _add_mode_argument(parser: ArgumentParser) -> None:
+    """Declare `--mode`."""
+    parser.add_argument(
+        "--mode",
+        choices=("InternVL-C", "InternVL-G"),
+        default="InternVL-C",
+        help="InternVL-C uses the vision tower alone, InternVL-G adds QLLaMA's queries (%(default)s)",
+    )
+
+
+def caption(parser: ArgumentParser) -> None:
+    """Arguments of `internvl caption`."""
+    add = parser.add_argument
+    add(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help='images and folders of them, or one .jsonl with a line for every image, {"image": "1.jpg", '
+        '"captions": ["...", ...]}, or a .json list of these: captions are then scored',
+    )
+    _add_dual_encoder_arguments(parser, batch_size=8)
+    add("--prompt", metavar="TEXT", help="the beginning that the caption continues (default: English caption:)")
+    add("--num-beams", type=positive, default=5, metavar="N", help="beams of the search (%(default)s)")
+    add("--min-new-tokens", type=positive, default=8, metavar="N", help="minimum tokens of a caption (%(default)s)")
+    add("--max-new-tokens", type=positive, default=30, metavar="N", help="maximum tokens of a caption (%(default)s)")
+    add("--json", action="store_true", help="print JSON")
+
+
+def chat(parser: ArgumentParser) -> None:
+    """Arguments of `internvl chat`."""
+    add = parser.add_argument
+    add("question", nargs="?", help="the question; without one, questions are read from stdin, a line each")
+    _add_model_argument(parser)
+    add(
+        "--url",
+        metavar="URL",
+        help="ask the server there, such as http://127.0.0.1:8000/v1 of `internvl serve`; --model is then the name of "
+        "one of its models (needs the extra `serve`)",
+    )
+    add("--image", action="append", default=[], metavar="PATH_OR_URL", help="an image; may be given several times")
+    add("--video", action="append", default=[], metavar="PATH_OR_URL", help="a video (needs the extra `video`)")
+    add("--system", metavar="TEXT", help="the system message instead of the template's own")
+    add("--max-new-tokens", type=positive, default=512, metavar="N", help="maximum tokens of an answer (%(default)s)")
+    add("--max-patches", type=positive, metavar="N", help="maximum tiles of an image (default: the checkpoint's)")
+    _add_place_arguments(parser)
+
+
+def classify(parser: ArgumentParser) -> None:
+    """Arguments of `internvl classify`."""
+    add = parser.add_argument
+    add("folder", type=Path, help="holds a folder for every class; its name, with _ as space, is the class's name")
+    _add_dual_encoder_arguments(parser)
+    _add_mode_argument(parser)
+    add("--class-names", type=Path, metavar="JSON", help='names of the folders: {"n02123045": ["tabby", "cat"], ...}')
+    add(
+        "--templates",
+        metavar="NAME_OR_FILE",
+        help="sentences with {} for the name: name, photo or video, or a text file with one a line, in any language "
+        "(default: photo; with --video, video)",
+    )
+    _add_video_arguments(parser, "the files are videos")
+    add("--per-class", action="store_true", help="print the accuracy of every class")
+    add("--json", action="store_true", help="print JSON")
+
+
+def convert(parser: ArgumentParser) -> None:
+    """Arguments of `internvl convert`."""
+    add = parser.add_argument
+    add("source", metavar="SRC", help="a checkpoint of any InternVL format: a folder or a Hub id")
+    add("target", metavar="DST", help="the folder to write; an interrupted run continues where it stopped")
+    add(
+        "--to",
+        required=True,
+        type=layout,
+        choices=LAYOUTS,
+        help="hf: the layout of upstream transformers; original: the original layout, for vLLM, SGLang, LMDeploy",
+    )
+    add(
+        "--like",
+        metavar="ID_OR_FOLDER",
+        help="with --to original: the original checkpoint whose template, tokenizer files, remote code and "
+        "preprocessor_config.json are used, for a model that was saved by training or has never had this layout",
+    )
+    add("--max-shard-size", default="5GB", metavar="SIZE", help="of one weight file, such as 500MB (%(default)s)")
+    add("--overwrite", action="store_true", help="replace DST if it exists")
+    add("--revision", help="branch, tag or commit of a Hub id")
+
+
+def inspect(parser: ArgumentParser) -> None:
+    """Arguments of `internvl inspect`."""
+    parser.add_argument("image", type=Path, help="the image")
+    _add_model_argument(parser)
+    parser.add_argument("--max-patches", type=positive, metavar="N", help="maximum tiles (default: the checkpoint's)")
+    parser.add_argument(
+        "--output", type=Path, metavar="PNG", help="where the drawing goes (default: <image>.cut.png beside it)"
+    )
+
+
+def plan(parser: ArgumentParser) -> None:
+    """Arguments of `internvl plan`."""
+    add = parser.add_argument
+    add(
+        "model",
+        metavar="MODEL",
+        help="a folder, a config.json, a Hub id, or the name of a released chat model such as InternVL3-78B, whose "
+        "shape is known without a download",
+    )
+    add("--gpus", metavar="NxSIZE", help="such as 4x80GB, or 2x80GB,1x24GB (default: what is free on this machine)")
+    add("--cpu", metavar="SIZE", help="main memory for layers that do not fit on the GPUs, such as 64GB")
+    add("--disk", metavar="SIZE", help="the same on the disk")
+    add("--tiles", type=count, default=12, metavar="N", help="tiles of an image with its thumbnail (%(default)s)")
+    add("--images", type=count, default=1, metavar="N", help="images of a conversation (%(default)s)")
+    add("--context", type=positive, default=8192, metavar="N", help="positions before the answer (%(default)s)")
+    add("--new-tokens", type=count, default=512, metavar="N", help="of the answer, at most (%(default)s)")
+    add("--batch", type=positive, default=1, metavar="N", help="conversations at a time (%(default)s)")
+    help_text = "of the weights; int8 and int4: of the language model's linear layers (%(default)s)"
+    add("--dtype", type=dtype_name, choices=DTYPES, default="bfloat16", help=help_text)
+    add("--json", action="store_true", help="print JSON, the device map in it")
+
+
+def profile(parser: ArgumentParser) -> None:
+    """Arguments of `internvl profile`."""
+    add = parser.add_argument
+    add(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a folder, a config.json, a Hub id, or the name of a released chat model such as InternVL3_5-8B, whose "
+        "shape is known without a download",
+    )
+    add("--tiles", type=count, default=1, metavar="N", help="tiles of a chat model, else images (%(default)s)")
+    add("--image-size", type=positive, metavar="PX", help="their side in pixels (default: the config's)")
+    add("--text-length", type=count, default=80, metavar="N", help="text tokens beside the image's (%(default)s)")
+    add("--mode", default="InternVL-G", help="of the dual encoder: InternVL-C or InternVL-G (%(default)s)")
+    add("--study", action="store_true", help="the search space of the first paper instead of a model")
+    add("--budget", type=positive, metavar="N", help="parameters of a candidate of the study (default: 6000000000)")
+    add("--json", action="store_true", help="print JSON")
+
+
+def retrieve(parser: ArgumentParser) -> None:
+    """Arguments of `internvl retrieve`."""
+    add = parser.add_argument
+    add(
+        "pairs",
+        type=Path,
+        help='a .jsonl with a line for every image, {"image": "1.jpg", "captions": ["...", ...]}, or a .json list '
+        "of these; paths count from its folder",
+    )
+    _add_dual_encoder_arguments(parser)
+    _add_mode_argument(parser)
+    _add_video_arguments(parser, 'the file names videos, as "video"')
+    add(
+        "--truncate",
+        action="store_true",
+        help="truncate texts to 80 tokens, as the original code does (default: an error)",
+    )
+    add("--json", action="store_true", help="print JSON")
+
+
+def serve(parser: ArgumentParser) -> None:
+    """Arguments of `internvl serve`."""
+    add = parser.add_argument
+    add(
+        "--model",
+        action="append",
+        metavar="ID_OR_FOLDER",
+        help="a checkpoint to serve, by its id or its folder's name; may be given several times (default: the "
+        "embedded nano model, as `nano`)",
+    )
+    add("--host", default="127.0.0.1", help="the address to listen at (%(default)s: this machine only)")
+    add("--port", type=port, default=8000, help="the port; 0 takes a free one (%(default)s)")
+    add(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="also fetch images from this host, although its address is not public; may be given several times",
+    )
+    add(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also answer requests for this host name (default: at a loopback address only localhost "
+        "and loopback addresses, else any address and this machine's name); * for every name; may be repeated",
+    )
+    add("--max-requests", type=positive, default=256, metavar="N", help="maximum waiting requests (%(default)s)")
+    add(
+        "--max-requests-per-client",
+        type=positive,
+        metavar="N",
+        help="maximum waiting requests of one address (default: half of --max-requests)",
+    )
+    _add_place_arguments(parser)
+
+
+def surgery(parser: ArgumentParser) -> None:
+    """Arguments of `internvl surgery`: of each operation."""
+    operations = parser.add_subparsers(dest="operation", required=True, metavar="operation")
+    for name, (help_text, accepted) in OPERATIONS.items():
+        described = f"{help_text[0].upper()}{help_text[1:]}."
+        each = operations.add_parser(name, help=help_text, description=described)
+        for flag, options in accepted:
+            each.add_argument(flag, **options)
+
+
+def train(parser: ArgumentParser) -> None:
+    """Arguments of `internvl train`."""
+    parser.epilog = (
+        "Any field of the recipe or of transformers' TrainingArguments is an option, too: --learning-rate 1e-4, "
+        "--max-steps 100, --gradient-checkpointing, --no-bf16, --deepspeed FILE. Options win over the YAML, the YAML "
+        "over the recipe. On several devices: torchrun --nproc-per-node N -m transformers_internvl.cli train ..."
+    )
+    add = parser.add_argument
+    add("recipe", nargs="?", metavar="RECIPE", help="name of a recipe (see --list), or a YAML file that changes one")
+    add("--model", metavar="ID_OR_FOLDER", help="the checkpoint to train; with --dry-run its config.json is enough")
+    add("--data", metavar="PATH", help="a meta .json, a .jsonl, or a file or folder of a `datasets` table")
+    add("--eval-data", metavar="PATH", help="data to evaluate at every checkpoint and at the end, in the same forms")
+    add("--data-root", metavar="DIR", help="folder that paths in plain data are relative to (default: the data's own)")
+    add("--output", metavar="DIR", help="folder of checkpoints, logs and the trained model (default: runs/RECIPE)")
+    add("--config", metavar="FILE", help="a YAML file with any fields, in place of RECIPE or beside it")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a field; the same as --NAME VALUE",
+    )
+    add("--on-bad-sample", metavar="raise|skip:N", help="samples that cannot be used: stop, or leave out at most N")
+    add(
+        "--text-tokens",
+        metavar="WHICH",
+        help="special tokens that data may contain: added, regions, all, or a list A,B",
+    )
+    add("--allow-urls", action="store_true", default=None, help="fetch URLs in the data, from public addresses only")
+    add("--allow-host", action="append", metavar="NAME", help="with --allow-urls: allow this host, too; repeatable")
+    add("--dry-run", action="store_true", help="print trained parameters, data and memory; do not train")
+    add("--ranks", type=positive, metavar="N", help="with --dry-run: devices to plan for (default: torchrun's)")
+    add("--resume", action="store_true", help="continue from the last checkpoint in the output folder")
+    add("--list", action="store_true", help="print the recipes")
+
+
+def verify(parser: ArgumentParser) -> None:
+    """Arguments of `internvl verify`."""
+    add = parser.add_argument
+    add("first", metavar="A", help="a checkpoint of any InternVL format: a folder or a Hub id")
+    add("second", metavar="B", help="the other one")
+    add("--no-forward", action="store_true", help="compare the files only, without loading the models")
+    add("--all", action="store_true", help=f"print every difference (default: the first {SHOWN_DIFFERENCES})")
+
+
+# The options that `internvl train` declares. Any other one is a field of the recipe or of `TrainingArguments`.
+_VALUES = (
+    "model",
+    "data",
+    "eval-data",
+    "data-root",
+    "output",
+    "config",
+    "set",
+    "on-bad-sample",
+    "text-tokens",
+    "allow-host",
+    "ranks",
+)
+_SWITCHES = ("list", "dry-run", "resume", "allow-urls", "help")
+
+
+def spell_out_fields(argv: Sequence[str]) -> list[str]:
+    """`--learning-rate 1e-4` as `--set learning_rate=1e-4`, `--bf16` as `--set bf16=true`, `--no-bf16` as false."""
+    spelled, words = [], list(argv)
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name in _SWITCHES or not name:
+            spelled.append(word)
+        elif name in _VALUES:
+            spelled += [word] if equals or not words else [word, words.pop(0)]
+        elif equals or (words and not words[0].startswith("--")):
+            spelled += ["--set", f"{name}={value if equals else words.pop(0)}"]
+        else:
+            spelled += ["--set", f"{name.removeprefix('no-')}={'false' if name.startswith('no-') else 'true'}"]
+    return spelled
+
+
+def conflict(given: Namespace) -> str | None:
+    """Why the arguments of a verb, each of them valid, cannot be used together; None if they can."""
+    return CONFLICTS[given.verb](given) if given.verb in CONFLICTS else None
+
+
+def _frames_without_video(given: Namespace) -> str | None:
+    return "--num-frames needs --video." if given.num_frames is not None and not given.video else None
+
+
+def _conflict_of_chat(given: Namespace) -> str | None:
+    if given.url is not None and (given.device is not None or given.dtype != "auto"):
+        return "the server chooses device and dtype: leave out --device and --dtype with --url."
+    return None
+
+
+def _conflict_of_profile(given: Namespace) -> str | None:
+    if given.study == (given.model is not None):
+        return "give the name of a model, or --study, and not both."
+    return "--budget needs --study." if given.budget is not None and not given.study else None
+
+
+def _conflict_of_train(given: Namespace) -> str | None:
+    if given.list:
+        return None
+    if given.ranks is not None and not given.dry_run:
+        return "--ranks needs --dry-run; a run has as many devices as torchrun starts."
+    if given.recipe is None and given.config is None:
+        return "give a recipe's name (internvl train --list prints them), or a YAML file."
+    unassigned = [item for item in given.set if "=" not in item]
+    if unassigned:
+        return f"--set takes NAME=VALUE, got {unassigned[0]!r}."
+    if given.resume and given.dry_run:
+        return "--resume and --dry-run exclude each other: a dry run does not train."
+    return None
+
+
+# Verb -> what says why its arguments cannot be used together.
+CONFLICTS: dict[str, Callable[[Namespace], str | None]] = {
+    "chat": _conflict_of_chat,
+    "classify": _frames_without_video,
+    "profile": _conflict_of_profile,
+    "retrieve": _frames_without_video,
+    "train": _conflict_of_train,
+}
+VERB_ARGUMENTS: dict[str, Callable[[ArgumentParser], None]] = {
+    "caption": caption,
+    "chat": chat,
+    "classify": classify,
+    "convert": convert,
+    "inspect": inspect,
+    "plan": plan,
+    "profile": profile,
+    "retrieve": retrieve,
+    "serve": serve,
+    "surgery": surgery,
+    "train": train,
+    "verify": verify,
+}
+
+__all__ = [
+    "DTYPES",
+    "FRAMES",
+    "LAYOUTS",
+    "OPERATIONS",
+    "SHOWN_DIFFERENCES",
+    "VERB_ARGUMENTS",
+    "conflict",
+    "spell_out_fields",
+]
