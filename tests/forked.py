@@ -19,8 +19,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 class Parent:
     """A process that has imported `modules`, in an environment with `changes`; None: the variable is not set."""
@@ -48,7 +46,11 @@ class Parent:
         return done
 
     def start(
-        self, argv: Sequence[str], runs: Sequence[tuple[Path, Path, Mapping[str, str]]], seconds: float
+        self,
+        argv: Sequence[str],
+        runs: Sequence[tuple[Path, Path, Mapping[str, str]]],
+        seconds: float,
+        folder: Path | None = None,
     ) -> list[int]:
         """Run `-c CODE` or `-m MODULE` in several processes at once; their exit codes.
 
@@ -58,19 +60,19 @@ class Parent:
             argv: the mode, code or module, and arguments.
             runs: for each process the files for its output and its errors, and what its environment changes.
             seconds: how long they may take.
+            folder: where they run, and what modules are first looked for in; the current folder if None.
         """
         merged = {**os.environ, **self._changes}
         common = {name: value for name, value in merged.items() if value is not None}
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.forked", *self._modules],
+                [sys.executable, __file__, *self._modules],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                cwd=ROOT,
                 env=common,
             )
-        job = {"argv": argv, "cwd": os.getcwd(), "seconds": seconds}
+        job = {"argv": argv, "cwd": str(folder or Path.cwd()), "seconds": seconds}
         job["runs"] = [[str(out), str(err), {**common, **changes}] for out, err, changes in runs]
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
@@ -97,6 +99,7 @@ PACKAGE = Parent(*_UPSTREAM, *_OURS, changes=_ONE_THREAD)
 
 def _serve(modules: list[str]) -> None:
     """The parent: answers each job, a line of JSON, with a line of exit codes."""
+    sys.path.pop(0)  # the folder of this file
     for name in modules:
         importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w")
@@ -132,6 +135,7 @@ def _work(argv: list[str], folder: str, files: tuple[str, str], environment: dic
     """A child: never returns."""
     try:
         os.chdir(folder)
+        sys.path.insert(0, folder)
         os.environ.clear()
         os.environ.update(environment)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

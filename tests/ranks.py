@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tests.forked import PACKAGE
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def run(ranks: int, folder: Path, module: str, *arguments: str, seconds: float = 600) -> list[int]:
     """Run a module's `__main__` once a rank; the exit codes. Ranks log into `folder/log.RANK.txt`.
@@ -22,7 +24,7 @@ def run(ranks: int, folder: Path, module: str, *arguments: str, seconds: float =
         own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)} if ranks > 1 else {}
         log = folder / f"log.{rank}.txt"
         runs.append((log, log, shared | own))
-    return PACKAGE.start(["-m", module, *arguments], runs, seconds)
+    return PACKAGE.start(["-m", module, *arguments], runs, seconds, ROOT)
 
 
 def launch(ranks: int, folder: Path, module: str, *arguments: str, seconds: float = 600) -> None:

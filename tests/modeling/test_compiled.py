@@ -5,6 +5,7 @@ import copy
 
 import pytest
 import torch
+from torch._inductor import config as inductor
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, Phi3Config
 from transformers.exporters import DynamoConfig, DynamoExporter, ExportedModel
 
@@ -35,7 +36,7 @@ def text_only(length: int) -> dict[str, torch.Tensor]:
 # --- torch.compile ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["gpt_oss", "internlm2_dynamic_rope", "phi3_long", "qwen2", "qwen3", "qwen3_moe"])
+@pytest.mark.parametrize("name", ["gpt_oss", "internlm2_dynamic_rope", "phi3_long", "qwen2", "qwen3_moe"])
 def test_every_kind_of_language_model_decodes_in_compiled_steps(name):
     compiled.static_cache(compiled.golden_family(golden_root() / f"chat_{name}"), "eager")
 
@@ -116,7 +117,8 @@ def test_inductor(model):
     """The compiler that users get."""
     batch = tiny_batch([2, 1])
     options = {"cache_implementation": "static", "compile_config": generation_compiled("inductor")}
-    with counted():
+    # Neither processes that help with one small model, nor trials of the compiler, whose failure is a failure here.
+    with counted(), inductor.patch({"compile_threads": 1, "cpp.vec_isa_ok": True}):
         assert torch.equal(model.generate(**batch, **GREEDY, **options), model.generate(**batch, **GREEDY))
 
 

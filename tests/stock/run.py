@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,10 @@ from xml.etree import ElementTree
 from suites import SUITES, Suite
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parents[1]))
+
+from tests.forked import Parent  # noqa: E402
+
 AT_ONCE = 2
 LIMIT_S = 600  # of one suite on one side
 
@@ -87,18 +92,26 @@ def run(folder: Path, side: Side) -> Result:
     """One suite on one side, in a process of its own."""
     began = time.monotonic()
     golden = Path(os.environ.get("INTERNVL_GOLDEN", HERE.parent / "golden")).resolve()
-    environment = {**os.environ, "STOCK_SUITE_CLASSES": side.resolvable(), "INTERNVL_GOLDEN": str(golden)}
-    record = folder / f"{side.package}-{side.suite.name}.xml"
-    command = [sys.executable, "-m", "pytest", f"tests/internvl/{side.suite.driver}", "-q", "--disable-warnings"]
+    environment = {"STOCK_SUITE_CLASSES": side.resolvable(), "INTERNVL_GOLDEN": str(golden)}
+    log, record = (folder / f"{side.package}-{side.suite.name}.{kind}" for kind in ("txt", "xml"))
+    command = ["-m", "pytest", f"tests/internvl/{side.suite.driver}", "-q", "--disable-warnings"]
     command += ["-p", "no:cacheprovider", "--rootdir", str(folder), "-c", os.devnull, f"--junitxml={record}"]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S
-    )
+    (status,) = _parent(side.package).start(command, [(log, log, environment)], LIMIT_S, folder)
     outcomes = _outcomes(record) if record.exists() else {}
     failed = any(outcome.startswith("failed") for outcome in outcomes.values())
-    if done.returncode != failed:  # 0: all passed, 1: some did not, others: pytest itself went wrong
-        outcomes["pytest"] = f"failed: its exit status is {done.returncode}"
-    return Result(outcomes, done.stdout + done.stderr, time.monotonic() - began)
+    if status != failed:  # 0: all passed, 1: some did not, others: pytest itself went wrong
+        outcomes["pytest"] = f"failed: its exit status is {status}"
+    return Result(outcomes, log.read_text(errors="replace"), time.monotonic() - began)
+
+
+_PARENTS = threading.local()  # one that has imported a package, for each suite that runs at the same time
+
+
+def _parent(package: str) -> Parent:
+    modules = ("torch", "transformers.modeling_utils", "transformers.generation", "pytest", package)
+    if not hasattr(_PARENTS, package):
+        setattr(_PARENTS, package, Parent(*modules))
+    return getattr(_PARENTS, package)
 
 
 def _outcomes(record: Path) -> dict[str, str]:

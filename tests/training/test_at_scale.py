@@ -2,6 +2,7 @@
 """Two ranks give one process's curve and weights, whatever engine spreads the work, and whatever they are given."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,12 @@ RUNS = {
 def test_two_ranks_are_one(tmp_path):
     save_models(tmp_path)
     runs = [f"{engine}/{case}" for engine, (_, cases) in RUNS.items() for case in cases]
+    alone = cache(lambda case: train("one", case, tmp_path, 1))
     for run, found in train_on_two(runs, tmp_path).items():
         engine, case = run.split("/")
         assert found["distribution"].endswith(RUNS[engine][0])
         check_sharding(engine, case, found["sharded"])
-        compare(tmp_path, engine, case, found, train("one", case, tmp_path, 1))
+        compare(tmp_path, engine, case, found, alone(case))
 
 
 def test_engine_configurations():
