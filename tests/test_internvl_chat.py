@@ -2,14 +2,17 @@
 """The authors' calling surface; its transcripts are judged in `tests/parity/test_chat_surface.py`."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel
+from transformers import AutoModel, AutoTokenizer
 
 from tests.forked import TRANSFORMERS
 from tests.parity.golden import golden_root
+from transformers_internvl.processing.chat_templates import TEMPLATES
 
 GENERATION = {"max_new_tokens": 4, "do_sample": False}
 
@@ -92,6 +95,114 @@ def test_the_authors_names(chat_setting):
     grid = torch.randn(1, 4, 4, 6)
     assert model.pixel_shuffle(grid).shape == (1, 2, 2, 24)
     assert model.extract_feature(pixels).shape[:2] == (len(pixels), model.num_image_token)
+
+
+# --- from an answer's ids to its text -------------------------------------------------------------------------------
+
+
+def test_ids_that_end_an_answer_are_the_templates_or_the_callers(chat_setting, monkeypatch):
+    model, tokenizer, _ = chat_setting
+    asked = []
+
+    def generate(**kwargs):
+        asked.append(kwargs)
+        return kwargs["input_ids"]
+
+    monkeypatch.setattr(model, "generate", generate)
+    stop = tokenizer.convert_tokens_to_ids(TEMPLATES[model.template].stop)
+    model.chat(tokenizer, None, "Hi", {"max_new_tokens": 3})
+    model.chat(tokenizer, None, "Hi", {"eos_token_id": 7, "temperature": 0.5})
+    model.batch_chat(tokenizer, None, ["Hi", "And now?"])
+    assert [kwargs["eos_token_id"] for kwargs in asked] == [stop, 7, stop]
+    assert asked[0]["max_new_tokens"] == 3 and asked[1]["temperature"] == 0.5
+    assert "pixel_values" not in asked[0] and "max_new_tokens" not in asked[2]
+    lengths = asked[2]["attention_mask"].sum(dim=1)
+    assert lengths[0] < lengths[1] == asked[2]["input_ids"].shape[1]
+    assert asked[2]["attention_mask"][0, -1] == 1 and asked[2]["attention_mask"][0, 0] == 0  # padded on the left
+
+
+@pytest.mark.parametrize("as_object", [False, True])
+def test_an_answer_ends_where_the_template_stops_and_has_no_white_space_around_it(
+    chat_setting, monkeypatch, as_object
+):
+    model, tokenizer, pixels = chat_setting
+    stop = TEMPLATES[model.template].stop
+    said = tokenizer.encode(f"\n Yes. {stop} No. {stop}", add_special_tokens=False)
+
+    def generate(**kwargs):
+        answer = torch.tensor([said] * len(kwargs["input_ids"]))
+        sequences = torch.cat([kwargs["input_ids"], answer], dim=1)
+        return SimpleNamespace(sequences=sequences, scores=()) if as_object else sequences
+
+    monkeypatch.setattr(model, "generate", generate)
+    answer, history = model.chat(
+        tokenizer, pixels[:1], "<image>\nIs it?", history=[("Hi", "Hello")], return_history=True
+    )
+    if model.config.series_3_5 or stop not in tokenizer.all_special_tokens:
+        assert answer == "Yes."
+    else:
+        assert answer == tokenizer.decode(said, skip_special_tokens=True).strip()  # as in the original code
+    assert history == [("Hi", "Hello"), ("<image>\nIs it?", answer)]
+    assert model.batch_chat(tokenizer, None, ["Is it?", "Was it?"]) == [answer, answer]
+
+
+@pytest.mark.parametrize("series_3_5", [True, False])
+def test_special_tokens_stay_until_the_answer_is_cut_in_series_3_5(chat_setting, monkeypatch, series_3_5):
+    """There a stop token that is special ends the answer; before, it is left out of the text."""
+    model, tokenizer, _ = chat_setting
+    stop = TEMPLATES[model.template].stop
+    said = torch.tensor([tokenizer.encode(f"Yes.{stop} No.", add_special_tokens=False)])
+    monkeypatch.setattr(model, "generate", lambda **kwargs: torch.cat([kwargs["input_ids"], said], dim=1))
+    monkeypatch.setattr(type(model.config), "series_3_5", property(lambda config: series_3_5))
+    if series_3_5 or stop not in tokenizer.all_special_tokens:
+        assert model.chat(tokenizer, None, "Is it?") == "Yes."
+    else:
+        text = tokenizer.decode(said[0], skip_special_tokens=True).strip()
+        assert model.chat(tokenizer, None, "Is it?") == text and "No." in text
+
+
+def test_the_id_of_image_tokens_is_the_tokenizers_where_the_config_has_none(chat_setting, prompts):
+    model, tokenizer, pixels = chat_setting
+    known = model.config.image_token_id
+    try:
+        for set_before, expected in ((None, tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")), (known, known)):
+            model.config.image_token_id = set_before
+            model.chat(tokenizer, pixels[:1], "<image>\nWhat?", GENERATION)
+            assert model.config.image_token_id == expected
+    finally:
+        model.config.image_token_id = known
+
+
+@pytest.mark.parametrize("known", [None, 7, [7, 9]])
+def test_ids_that_tokenizer_files_add(tmp_path, known):
+    """The stop token of the template comes first; the image token is the config's, if it has one."""
+    folder = tmp_path / "copy"
+    shutil.copytree(golden_root() / "chat_qwen2", folder)
+    settings = {"eos_token_id": known} if known is not None else {}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder)
+    stop = tokenizer.convert_tokens_to_ids(TEMPLATES[model.template].stop)
+    image = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+    others = [known] if isinstance(known, int) else known or []
+    assert model.generation_config.eos_token_id == [stop, *others] and model.config.image_token_id == image
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "image_token_id": 5}))
+    assert AutoModel.from_pretrained(folder).config.image_token_id == 5
+    loaded, report = AutoModel.from_pretrained(folder, output_loading_info=True)
+    assert loaded.generation_config.eos_token_id == [stop, *others] and not report["missing_keys"]
+
+
+@torch.no_grad()
+def test_arguments_of_generate_in_the_original_order_that_ours_does_not_have(chat_setting):
+    model, tokenizer, pixels = chat_setting
+    ids = torch.tensor([[model.config.image_token_id] * model.num_image_token + [5, 6]])
+    mask = torch.ones_like(ids)
+    expected = model.generate(input_ids=ids, attention_mask=mask, pixel_values=pixels[:1], **GENERATION)
+    features = model.extract_feature(pixels[:1])
+    found = model.generate(pixels[1:2], ids, mask, visual_features=features, return_dict=True, **GENERATION)
+    assert torch.equal(found, expected)
+    assert torch.equal(model.generate(None, ids, mask, features, None, None, True, **GENERATION), expected)
 
 
 @pytest.fixture(scope="module")
