@@ -98,7 +98,7 @@ def second_client(url: str, process: psutil.Process) -> Iterator[Measured]:
 def attack(url: str, process: psutil.Process, body: bytes, times: int) -> tuple[Measured, list[tuple[int, Any]]]:
     """One body several times at once, beside a second client: what that met, and the answers to the bodies."""
     with second_client(url, process) as measured, ThreadPoolExecutor(times) as pool:
-        answers = list(pool.map(lambda _: post(url, body), range(times)))
+        answers = list(pool.map(lambda _: post(url, body, timeout=600), range(times)))
     return measured, answers
 
 

@@ -243,12 +243,12 @@ RUBBISH: dict[str, tuple[Any, int, str]] = {
 }
 
 
-def post(url: str, body: Any, path: str = "/chat/completions") -> tuple[int, Any]:
+def post(url: str, body: Any, path: str = "/chat/completions", timeout: float = 120) -> tuple[int, Any]:
     """Status and JSON of a raw request."""
     import http.client
 
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=120)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
     try:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         connection.request("POST", parts.path + path, data, {"Content-Type": "application/json"})

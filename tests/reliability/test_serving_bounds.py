@@ -19,6 +19,7 @@ from transformers import AutoProcessor
 
 from lab.nano.drawing import draw
 from tests.clips import clip_bytes
+from tests.reliability.hostile import blocks_gif, chunk, chunked_png, segmented_jpeg
 from tests.reliability.serving import data_uri, png
 from transformers_internvl.nano import nano_path
 from transformers_internvl.processing import addresses
@@ -611,22 +612,54 @@ def test_only_small_bodies_are_read_on_the_loop(monkeypatch):
 
 
 def test_what_takes_too_long_ends(processes, monkeypatch):
-    monkeypatch.setattr(preparing, "SECONDS", {"heavy": 1, "text": 10})
+    monkeypatch.setattr(preparing, "SECONDS", {"heavy": 0.3, "video": 0.3, "text": 10})
     heavy = sent(png(Image.new("RGBA", (7900, 8000), (1, 2, 3, 4))))
-    with pytest.raises(RequestError, match="takes too long or too much memory"):
-        having(processes, said(heavy, heavy))
+    for kind in ("heavy", "video"):
+        with pytest.raises(RequestError, match="takes too long or too much memory"):
+            having(processes, said(heavy, heavy), kind=kind)
     assert having(processes, said(), kind="text")["input_ids"].shape[0] == 1
 
 
 def test_what_takes_too_much_memory_ends(processes, monkeypatch):
-    monkeypatch.setattr(preparing, "MEMORY", 64 << 20)
+    monkeypatch.setattr(preparing, "MEMORY", {"heavy": 64 << 20})
     with pytest.raises(RequestError, match="too much memory"):
         having(processes, said(sent(png(Image.new("RGB", (6000, 6000))))))
     assert having(processes, said(sent(png(DRAWING.image))))["pixel_values"].shape[0] == 1
 
 
-def test_pictures_that_take_long_are_told_before_they_are_decoded(processes, processor):
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: chunked_png(chunk(b"teXt", b"") * 1_000_000),
+        lambda: segmented_jpeg(b"\xff\xfe\0\2" * 3_000_000),
+        lambda: blocks_gif(6_000_000),
+        lambda: b"P5 #" + b"x" * 20_000_000 + b"\n1 1 255\n1",
+    ],
+    ids=["PNG", "JPEG", "GIF", "PPM"],
+)
+def test_small_pictures_whose_headers_take_long_are_heavy(processes, monkeypatch, make):
+    """Pillow reads them in Python. They get a moment of time and little memory, then they wait for heavy requests."""
+    monkeypatch.setattr(preparing, "SECONDS", {"image": 0.2, "heavy": 30})
+    messages = said(sent(make()))
+    start = time.monotonic()
+    with pytest.raises(Heavy):
+        having(processes, messages, kind="image")
+    assert time.monotonic() - start < 20
+
+
+def test_what_needs_more_memory_than_a_light_request_is_heavy(processes, monkeypatch):
+    monkeypatch.setattr(preparing, "SECONDS", {"image": 30, "heavy": 30})
+    picture = said(sent(png(Image.new("RGB", (4000, 3900)))))
+    assert having(processes, picture, kind="image")["pixel_values"].shape[0] == 1  # almost 16 million pixels fit
+    monkeypatch.setattr(preparing, "MEMORY", {"image": 48 << 20, "heavy": 768 << 20})
+    with pytest.raises(Heavy):
+        having(processes, picture, kind="image")
+    assert having(processes, picture, kind="heavy")["pixel_values"].shape[0] == 1
+
+
+def test_pictures_that_take_long_are_told_before_they_are_decoded(processes, processor, monkeypatch):
     """16 million pixels, those that are slower to decode as many times as they are slower."""
+    monkeypatch.setattr(preparing, "SECONDS", {"image": 30})
     threads = InThreads({"nano": processor}, Limits())
     half, jpeg = png(Image.new("L", (4000, 2000))), BytesIO()
     Image.new("L", (4000, 2000)).save(jpeg, "JPEG", progressive=True)
@@ -639,7 +672,8 @@ def test_pictures_that_take_long_are_told_before_they_are_decoded(processes, pro
     threads.close()
 
 
-def test_long_texts_are_told_before_they_are_cut_into_tokens(processes, processor):
+def test_long_texts_are_told_before_they_are_cut_into_tokens(processes, processor, monkeypatch):
+    monkeypatch.setattr(preparing, "SECONDS", {"text": 30})
     threads = InThreads({"nano": processor}, Limits())
     whole = "é" * 49_997 + "a"  # and "What?" with it
     for way in (processes, threads):

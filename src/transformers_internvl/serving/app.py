@@ -36,7 +36,7 @@ _FETCHING = 32  # requests that fetch at the same time
 _FETCHING_OF_CLIENT = 8
 _TURNS = 1  # requests of a model that are answered at the same time
 # Requests of a model that are prepared, or keep their inputs, at the same time. Texts are cheap.
-_PREPARED = {"text": 8, "image": 2, "heavy": 1, "video": 1}
+_PREPARED = {"text": 8, "image": 3, "heavy": 1, "video": 1}
 # Maximum size of a body -> how many such bodies are decoded at the same time.
 _READ = {4 << 20: 2, 1 << 62: 1}
 _SHORTEST_BOUND = 256  # bytes a token, at least: unknown characters can become a single token
@@ -167,7 +167,7 @@ class ChatHandler(ChatCompletionHandler):
     async def _prepared(
         self, name: str, messages: list[dict], options: dict[str, Any], asking: Client
     ) -> tuple[dict[str, Any], FairSlots]:
-        """The inputs, and the slots of which one is taken. Heavy images wait for other heavy ones only."""
+        """The inputs, and the slots of which one is taken. Requests that turn out to be heavy wait for each other."""
         served, kind = self.models.models[name], kind_of(messages)
         while True:
             slots = served.prepared[kind]

@@ -73,8 +73,9 @@ def main() -> None:
 
 def _work(connection: socket.socket, processors: dict[str, Any]) -> None:
     """One job: a body to messages, or messages to tensors. Errors are answers, too."""
-    with _Failures(connection):
+    with _Failures(connection) as failures:
         job, data = _receive(connection)
+        failures.light = job.get("light", False)
         os.nice(job["nice"])
         _bound(job["seconds"], job["memory"])
         _end_with(connection)
@@ -88,20 +89,25 @@ def _work(connection: socket.socket, processors: dict[str, Any]) -> None:
 
 
 class _Failures:
-    """Answers errors: too much memory, or a bug, whose traceback is in the server's log only."""
+    """Answers errors: too much memory, or a bug, whose traceback is in the server's log only.
+
+    Attributes:
+        light: whether the job may be done again with more memory.
+    """
 
     def __init__(self, connection: socket.socket):
-        self.connection = connection
+        self.connection, self.light = connection, False
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> "_Failures":
+        return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, ConnectionError):  # the server has closed the connection
             return
         # torch has no own error type for CPU memory.
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-            _answer(self.connection, _refusal("The request takes too much memory.", 413, "messages"))
+            refusal = _refusal("The request takes too much memory.", 413, "messages")
+            _answer(self.connection, {"heavy": True} if self.light else refusal)
             return
         traceback.print_exception(error)
         _answer(self.connection, _refusal(FAILED, 500))
@@ -165,15 +171,16 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def _bound(seconds: float, memory: int) -> None:
-    """Limit this process to `seconds` of CPU time, six times as many seconds in all, and `memory` more bytes."""
+    """Limit this process to `seconds` of CPU time, six times as many in all (or a minute), and `memory` more bytes."""
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     for what, most in (
         (resource.RLIMIT_AS, size + memory),
-        (resource.RLIMIT_CPU, max(int(seconds), 1)),
+        (resource.RLIMIT_CPU, int(seconds) + 1),  # if the signal below were ignored
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (most, most))
-    signal.setitimer(signal.ITIMER_REAL, 6 * seconds)
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # of CPU time; the default action of its signal ends the process
+    signal.setitimer(signal.ITIMER_REAL, max(6 * seconds, 60))
     Path("/proc/self/oom_score_adj").write_text("1000")  # this process is killed before the server
 
 

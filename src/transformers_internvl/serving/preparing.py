@@ -25,14 +25,14 @@ from .requests import RequestError
 NICE = {"heavy": 5, "video": 5, "body": 5}
 """Niceness of the processes of slow requests, by kind: the server and quick requests go first."""
 
-MEMORY = 768 << 20
-"""Maximum number of bytes for the preparation of one request, beyond the shared ones."""
-
-SECONDS = {"text": 10.0, "image": 10.0, "heavy": 20.0, "video": 30.0, "body": 10.0}
-"""Maximum CPU time to prepare a request, by kind."""
-
 LIGHT_KINDS = ("text", "image")
-"""Kinds whose slow requests are prepared as heavy ones, see `Heavy`."""
+"""Kinds whose slow requests are prepared as heavy ones, see `Heavy`: also those that exceed the bounds below."""
+
+MEMORY = {"text": 256 << 20, "image": 256 << 20, "heavy": 768 << 20, "video": 768 << 20, "body": 768 << 20}
+"""Maximum number of bytes for the preparation of one request, beyond the shared ones, by kind."""
+
+SECONDS = {"text": 1.0, "image": 0.5, "heavy": 20.0, "video": 30.0, "body": 10.0}
+"""Maximum CPU time to prepare a request, by kind. Others of its kind wait for it."""
 
 _THREADS = 4
 _LONGEST_ANSWER = 1 << 20  # bytes, without tensors, texts and images
@@ -109,7 +109,7 @@ class InProcesses:
         """The inputs of `model` for `messages`.
 
         Raises:
-            Heavy: the images or texts take long, and `kind` is not `heavy`.
+            Heavy: `kind` is a light one, and the images or texts take long, or it took too much time or memory.
             RequestError: as `prepare`, or it took too much time or memory, or the process crashed.
         """
         import torch
@@ -148,7 +148,7 @@ class InProcesses:
         self, kind: str, job: dict[str, Any], data: list[Any], more: int = 0
     ) -> AsyncIterator[tuple[dict[str, Any], socket.socket]]:
         """Send a job to a process. Yields the answer, up to `more` bytes longer than usual, and the connection."""
-        bounds = {"seconds": SECONDS[kind], "memory": MEMORY, "nice": NICE.get(kind, 0)}
+        bounds = {"seconds": SECONDS[kind], "memory": MEMORY[kind], "nice": NICE.get(kind, 0)}
         head = json.dumps({**job, **bounds, "sizes": [len(item) for item in data]}).encode()
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
@@ -162,6 +162,8 @@ class InProcesses:
             data.clear()
             yield await self._answer(ours, more), ours
         except (ConnectionError, EOFError) as error:
+            if kind in LIGHT_KINDS:
+                raise Heavy from error  # it gets more time and memory, and delays heavy requests only
             raise RequestError(
                 "The request cannot be prepared: it takes too long or too much memory, or an image or video of it is "
                 "broken.",
