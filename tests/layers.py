@@ -20,7 +20,7 @@ INNER_LAYERS = {
         {"pretrained"},
         {"chunked_cross_entropy"},
         {"losses", "language_models", "vision"},
-        {"dual_encoder"},
+        {"dual_encoder", "flash"},
         {"internvl"},
         {"original"},
         {""},

@@ -296,6 +296,7 @@ def profile(parser: ArgumentParser) -> None:
     add("--image-size", type=positive, metavar="PX", help="their side in pixels (default: the config's)")
     add("--text-length", type=count, default=80, metavar="N", help="text tokens beside the image's (%(default)s)")
     add("--mode", default="InternVL-G", help="of the dual encoder: InternVL-C or InternVL-G (%(default)s)")
+    add("--compressed", type=count, metavar="N", help="compressed ones of the tiles (InternVL3.5-Flash)")
     add("--study", action="store_true", help="the search space of the first paper instead of a model")
     add("--budget", type=positive, metavar="N", help="parameters of a candidate of the study (default: 6000000000)")
     add("--json", action="store_true", help="print JSON")

@@ -38,6 +38,14 @@ logger = logging.get_logger(__name__)
 
 IMAGE_MARK, IMAGE_CONTEXT = "<image>", "<IMG_CONTEXT>"
 IMAGE_START, IMAGE_END = "<img>", "</img>"
+# Beginnings of the names of InternVL3.5-Flash's own weights, on disk and here.
+FLASH_WEIGHTS = (
+    "mlp2.",
+    "gating.",
+    "pooling_before_gating.",
+    "model.resolution_router.",
+    "model.compressed_projector.",
+)
 History = list[tuple[str, str]]
 
 
@@ -105,8 +113,16 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
 
     @classmethod
     def _explain_misfit(cls, unexpected: list[str], missing: list[str]) -> str:
-        if any(key.startswith(("mlp2.", "gating.", "pooling_before_gating.")) for key in unexpected):
-            return "They are the resolution router of InternVL3.5-Flash, which this package does not have."
+        if any(key.startswith(FLASH_WEIGHTS) for key in unexpected):
+            return (
+                "They are the resolution router of InternVL3.5-Flash, which `flash_mode` in config.json announces: "
+                "set it there, or pass `flash_mode=False` to `from_pretrained` for whole tiles."
+            )
+        if any(key.startswith(FLASH_WEIGHTS) for key in missing):
+            return (
+                "They are the resolution router of InternVL3.5-Flash, which `flash_mode` in config.json announces: "
+                "complete the folder, or, if the model was never one of them, take `flash_mode` out of config.json."
+            )
         return super()._explain_misfit(unexpected, missing)
 
     def _read_token_ids(self, folder: str, where: dict[str, Any]) -> None:
@@ -350,8 +366,8 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         stops = {"eos_token_id": tokenizer.convert_tokens_to_ids(stop)}
         sequences = self.generate(**inputs, **{**stops, **generation})
         sequences = getattr(sequences, "sequences", sequences)[:, inputs["input_ids"].shape[1] :]
-        # The 3.5 code keeps special tokens until it has cut.
-        texts = tokenizer.batch_decode(sequences, skip_special_tokens=not self.config.series_3_5)
+        skip = not self.config.answers_keep_special_tokens
+        texts = tokenizer.batch_decode(sequences, skip_special_tokens=skip)
         return [text.split(stop)[0].strip() for text in texts]
 
 

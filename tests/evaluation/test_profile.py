@@ -49,6 +49,37 @@ def test_chat_models_as_torch_counts(case):
     assert result.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("compressed", [0, 2])
+def test_compressed_tiles_as_torch_counts(compressed, monkeypatch):
+    config = AutoConfig.from_pretrained(golden_root() / "chat_flash")
+    model = running(config)
+    tiles, length = 3, 11
+    model.config.image_token_id = 5
+    ids = torch.tensor([[5] * (tiles * config.image_seq_length) + [7] * length])
+    result = profile(config, Work(num_tiles=tiles, text_length=length, compressed_tiles=compressed))
+    chosen = torch.arange(tiles) < compressed
+    monkeypatch.setattr("transformers_internvl.modeling.internvl.image_features.compressed_tiles", lambda *_: chosen)
+    pixels = torch.zeros(tiles, 3, result.work.image_size, result.work.image_size)
+    parts = {
+        "vision tower": "vision_tower",
+        "projector": "multi_modal_projector",
+        "resolution router": "resolution_router",
+        "compressed projector": "compressed_projector",
+        "language model": "language_model",
+    }
+    names = [f"{type(model).__name__}.model.{name}" for name in parts.values()]
+    measured = counted(lambda: model(input_ids=ids, pixel_values=pixels, flash_mode=True), names)
+    assert measured == [result.macs, *(result.part(name).macs for name in parts)]
+
+
+def test_compressed_tiles_of_a_model_without_router_and_more_than_there_are():
+    with pytest.raises(ValueError, match="has no `flash_mode`"):
+        profile(tiny_config(), Work(num_tiles=2, compressed_tiles=1))
+    config = AutoConfig.from_pretrained(golden_root() / "chat_flash")
+    with pytest.raises(ValueError, match="from 0 to the 2 tiles, got 3"):
+        profile(config, Work(num_tiles=2, compressed_tiles=3))
+
+
 @pytest.mark.parametrize("form", ["mlp2x_gelu", "two_mlp"])
 def test_internvl_chat_v1_in_llavas_layout_as_torch_counts(form):
     config = InternVLLlavaConfig.from_dict(llava_config(form, force_image_size=56))

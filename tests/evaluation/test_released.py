@@ -63,13 +63,34 @@ PROJECTORS = {
 
 @pytest.fixture(scope="module")
 def profiles():
-    first = {shape: name for name, shape in reversed(RELEASES.items())}
+    shapes = {name: (shape, name.endswith("-Flash")) for name, shape in RELEASES.items()}
+    first = {shape: name for name, shape in reversed(shapes.items())}
     built = {shape: profile(released_config(name)) for shape, name in first.items()}  # many share a shape
-    return {name: built[shape] for name, shape in RELEASES.items()}
+    return {name: built[shape] for name, shape in shapes.items()}
 
 
 def test_sizes(profiles):
-    assert {name: round(result.parameters / 1e9, 2) for name, result in profiles.items()} == SIZES
+    sizes = {name: round(result.parameters / 1e9, 2) for name, result in profiles.items()}
+    assert {name: size for name, size in sizes.items() if not name.endswith("-Flash")} == SIZES
+
+
+def router_parameters(c: int, h: int) -> int:
+    """What InternVL3.5-Flash has more, by the shapes of its weights: a projector of 16C, 2H, 2H, H, and the router."""
+    projector = 2 * 16 * c + (16 * c + 1) * 2 * h + (2 * h + 1) * 2 * h + (2 * h + 1) * h
+    pooling = c + 4 * (3 * c * c + 3 * c + c * c + c + 2 * c)
+    gating = 4 * (c * 4 * c + 4 * c + 4 * c * c + c + 2 * c) + 2 * c + 2 * c + 2
+    return projector + pooling + gating
+
+
+def test_flash_has_a_router_and_a_second_projector(profiles):
+    flash = [name for name in profiles if name.endswith("-Flash")]
+    assert len(flash) == 8
+    for name in flash:
+        config, base = released_config(name), profiles[name.removesuffix("-Flash")]
+        more = router_parameters(config.vision_config.hidden_size, config.text_config.hidden_size)
+        assert profiles[name].parameters == base.parameters + more
+        own = ("resolution router", "compressed projector")
+        assert sum(profiles[name].part(part).parameters for part in own) == more
 
 
 def test_projectors(profiles):
@@ -88,7 +109,7 @@ def test_towers(profiles):
 def test_active_parameters_are_those_in_the_names(profiles):
     active = {name: result.active_parameters / 1e9 for name, result in profiles.items() if "-A" in name}
     names = {name: int(name.split("-A")[1].split("B")[0]) for name in active}
-    assert len(active) == 3
+    assert len(active) == 5
     for name, billions in active.items():
         assert names[name] <= billions < names[name] + 1 or round(billions) == names[name], (name, billions)
 

@@ -9,7 +9,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from .golden import golden_cases
 
-CASES = [path for path in golden_cases("chat_") if (path / "chat.json").exists()]
+FLASH = golden_cases("chat_flash")  # `test_flash.py`
+CASES = [path for path in golden_cases("chat_") if (path / "chat.json").exists() and path not in FLASH]
 GENERATION = {"max_new_tokens": 12, "do_sample": False}
 
 

@@ -22,7 +22,7 @@ def _model(arguments: argparse.Namespace) -> str:
 
     config = model_config(arguments.model)
     with user_errors(f"cannot profile {arguments.model}"):
-        work = Work(arguments.tiles, arguments.image_size, arguments.text_length, arguments.mode)
+        work = Work(arguments.tiles, arguments.image_size, arguments.text_length, arguments.mode, arguments.compressed)
         result = profile(config, work)
     if arguments.json:
         sums = {name: getattr(result, name) for name in ("parameters", "active_parameters", "macs")}
@@ -51,6 +51,8 @@ def _headlines(result: Any) -> list[str]:
     if work.image_size is not None:
         images = "tiles" if "projector" in names else "images"
         passes.append(f"{work.num_tiles} {images} of {work.image_size} x {work.image_size} px")
+    if work.compressed_tiles is not None:
+        passes.append(f"{work.compressed_tiles} of them compressed")
     if "text embeddings" in names:
         passes.append(f"{work.text_length} text tokens")
     if "queries" in names:

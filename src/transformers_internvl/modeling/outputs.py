@@ -22,6 +22,18 @@ class InternVLVisionModelOutputWithPooling(BaseModelOutputWithPooling):
     """The tower's `last_hidden_state` `(T, S, D)`, `pooler_output` `(T, D)`, `hidden_states` and `attentions`."""
 
 
+@dataclass
+class InternVLFlashOutputWithPooling(InternVLVisionModelOutputWithPooling):
+    """The tower's outputs where tiles were compressed: `pooler_output` is a list of T tensors `(n, D)` or `(n/4, D)`.
+
+    `compressed_tiles` `(T,)` says which of them were; `gate` `(T, 2)` holds the router's probabilities that a tile
+    may be compressed and that it is to be kept, None where the caller decided.
+    """
+
+    compressed_tiles: torch.Tensor | None = None
+    gate: torch.Tensor | None = None
+
+
 class _NamesImageTokens:
     """The former name of the image tokens, as long as transformers carries it."""
 
@@ -41,10 +53,13 @@ class _NamesImageTokens:
 class InternVLModelOutputWithPast(_NamesImageTokens, MultimodalBaseModelOutputWithPast):
     """Outputs of [`InternVLModel`]: the language model's, and `image_outputs`, those of the tower.
 
-    `image_outputs.pooler_output` `(T, n, D)` holds the projected image tokens; None where there was no image.
+    `image_outputs.pooler_output` `(T, n, D)` holds the projected image tokens; None where there was no image. Where
+    tiles were compressed, `kept_positions` `(B, K)` are the positions of the rows that the outputs belong to, -1 at
+    padding; None: all of them.
     """
 
     router_logits: tuple[torch.Tensor, ...] | None = None
+    kept_positions: torch.Tensor | None = None
 
 
 @dataclass
@@ -53,15 +68,17 @@ class InternVLCausalLMOutputWithPast(_NamesImageTokens, MultimodalCausalLMOutput
 
     `logits` `(B, L, V)` are None when they were not computed (see `skip_logits`); `aux_loss` is the load-balancing
     loss of a mixture of experts, already part of `loss`: with `num_items_in_batch`, in the share that this batch has
-    in the step.
+    in the step. `kept_positions` are those of [`InternVLModelOutputWithPast`].
     """
 
     aux_loss: torch.Tensor | None = None
     router_logits: tuple[torch.Tensor, ...] | None = None
+    kept_positions: torch.Tensor | None = None
 
 
 __all__ = [
     "InternVLCausalLMOutputWithPast",
+    "InternVLFlashOutputWithPooling",
     "InternVLModelOutputWithPast",
     "InternVLVisionModelOutputWithPooling",
 ]

@@ -16,7 +16,7 @@ Shape letters: M tokens of the tower, N queries, L positions of the language mod
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ from transformers.models.internvl.configuration_internvl import InternVLVisionCo
 from ..hub.config_values import hidden_state_index, tokens_per_tile
 from ..modeling.dual_encoder.base import check_mode
 from ..modeling.dual_encoder.configuration import InternVLDualEncoderConfig
+from ..modeling.flash.router import HEADS, ROUNDS
 
 # The whole of a model rather than a part: with its head where it has one.
 _AUTO_CLASSES = (
@@ -71,12 +72,14 @@ class Work:
         image_size: their side in pixels; None is the config's.
         text_length: text tokens of a chat model, not counting image tokens, or of the dual encoder's one text.
         mode: of the dual encoder: `"InternVL-C"` leaves the queries out.
+        compressed_tiles: of InternVL3.5-Flash: how many of the tiles the router compresses; None: it is not asked.
     """
 
     num_tiles: int = 1
     image_size: int | None = None
     text_length: int = 80
     mode: str = "InternVL-G"
+    compressed_tiles: int | None = None
 
 
 @dataclass(frozen=True)
@@ -143,16 +146,28 @@ def profile(config: PreTrainedConfig, work: Work = Work()) -> Profile:
         raise ValueError(f"Tiles and text cannot be fewer than none, got {work.num_tiles} and {work.text_length}.")
     if work.image_size is not None and work.image_size < 1:
         raise ValueError(f"`image_size` must be at least 1 pixel, got {work.image_size}.")
+    _check_compressed(config, work)
     model = build_on_meta(config)
     for kind, (size_of, parts_of) in _KINDS.items():
         if isinstance(config, kind):
-            work = Work(work.num_tiles, work.image_size or size_of(config), work.text_length, check_mode(work.mode))
+            work = replace(work, image_size=work.image_size or size_of(config), mode=check_mode(work.mode))
             return Profile(type(model).__name__, work, tuple(parts_of(model, work)))
     if not hasattr(model, "lm_head"):
         raise ValueError(
             f"{type(model).__name__} is neither a chat model, an InternViT, the dual encoder nor a language model."
         )
     return Profile(type(model).__name__, work, tuple(_decoder_parts(model, model.model, config, work.text_length)))
+
+
+def _check_compressed(config: PreTrainedConfig, work: Work) -> None:
+    """Raise `ValueError` where so many tiles cannot be compressed."""
+    compressed = work.compressed_tiles
+    if compressed is None:
+        return
+    if getattr(config, "flash_mode", None) is None:
+        raise ValueError("`compressed_tiles` is for InternVL3.5-Flash: this config has no `flash_mode`.")
+    if not 0 <= compressed <= work.num_tiles:
+        raise ValueError(f"`compressed_tiles` must be from 0 to the {work.num_tiles} tiles, got {compressed}.")
 
 
 def _chat_parts(model: Any, work: Work) -> Iterable[Part]:
@@ -176,9 +191,22 @@ def _chat_parts(model: Any, work: Work) -> Iterable[Part]:
         yield _part("queries", [tower.query_tokens], 0)
         yield from _qllama_parts(tower.qllama, middleware, rows * columns + 1, images)
         projected = _products(projector.mlp1) * cells + _products(projector.mlp2) * queries
-    yield _part("projector", projector, images * projected)
-    positions = work.text_length + images * (queries + cells)
+    compressed = work.compressed_tiles or 0
+    yield _part("projector", projector, (images - compressed) * projected)
+    if getattr(config, "flash_mode", None) is not None:
+        yield from _flash_parts(model.model, work, rows * columns, cells // 4)
+    positions = work.text_length + images * (queries + cells) - compressed * (cells - cells // 4)
     yield from _decoder_parts(model, model.model.language_model, config.text_config, positions)
+
+
+def _flash_parts(body: Any, work: Work, patches: int, cells: int) -> Iterable[Part]:
+    """What InternVL3.5-Flash has more: the router, which sees all tiles, and the projector of compressed ones."""
+    router, projector = body.resolution_router, body.compressed_projector
+    width = router.pooling.query_token.shape[-1]
+    rounds = len(ROUNDS) * (4 * width**2 + 2 * HEADS * patches * width)  # one query: neither keys nor values
+    asked = 0 if work.compressed_tiles is None else work.num_tiles
+    yield _part("resolution router", router, asked * (rounds + _products(router.gating)))
+    yield _part("compressed projector", projector, (work.compressed_tiles or 0) * _products(projector) * cells)
 
 
 def _tower_parts(model: Any, work: Work) -> Iterable[Part]:

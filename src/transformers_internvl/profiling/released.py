@@ -163,6 +163,13 @@ RELEASES: dict[str, tuple[str, str]] = {
     "InternVL3_5-30B-A3B": (_300M, "Qwen3-30B-A3B"),
     "InternVL3_5-241B-A28B": (_6B, "Qwen3-235B-A22B"),
 }
+# With a router and a second projector (InternVL3.5-Flash); its code runs no GPT-OSS.
+_FLASH = "-Flash"
+RELEASES |= {
+    f"{name}{_FLASH}": parts
+    for name, parts in RELEASES.items()
+    if name.startswith("InternVL3_5-") and parts[1] != "gpt-oss-20b"
+}
 
 
 def released_config(name: str) -> InternVLChatConfig:
@@ -179,6 +186,7 @@ def released_config(name: str) -> InternVLChatConfig:
         llm_config=LANGUAGE_MODELS[language_model].to_config(),
         force_image_size=448,
         ps_version="v2",
+        **({"flash_mode": True} if name.endswith(_FLASH) else {}),
     )
 
 

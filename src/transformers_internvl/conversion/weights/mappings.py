@@ -70,6 +70,9 @@ def internvl_chat() -> list[WeightTransform]:
         WeightRenaming(r"^mlp1\.0\.", r"^model\.multi_modal_projector\.layer_norm\."),
         WeightRenaming(r"^mlp1\.1\.", r"^model\.multi_modal_projector\.linear_1\."),
         WeightRenaming(r"^mlp1\.3\.", r"^model\.multi_modal_projector\.linear_2\."),
+        WeightRenaming(r"^mlp2\.", r"^model\.compressed_projector\."),  # these three of InternVL3.5-Flash
+        WeightRenaming(r"^pooling_before_gating\.", r"^model\.resolution_router\.pooling\."),
+        WeightRenaming(r"^gating\.", r"^model\.resolution_router\.gating\."),
         WeightRenaming(r"^language_model\.model\.", r"^model\.language_model\."),
         WeightRenaming(r"^language_model\.lm_head\.", r"^lm_head\."),
     ]

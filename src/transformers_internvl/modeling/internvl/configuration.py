@@ -13,6 +13,7 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamInternVLConfig
 
 from ..dual_encoder.configuration import QLlamaConfig
+from ..flash.compression import check_flash
 from ..limits import check_sizes
 from ..vision.configuration import InternVLVisionConfig
 
@@ -44,6 +45,13 @@ class InternVLConfig(UpstreamInternVLConfig):
             then.
         image_token_id (`int`, *optional*, defaults to 151667):
             As upstream's; `None` in a folder that was converted without a tokenizer: the id is unknown then.
+        flash_mode (`bool`, *optional*):
+            Of InternVL3.5-Flash: whether `generate` compresses the tiles that the router chooses. `False`: the router
+            is there and not asked. `None`: the model has none.
+        flash_relative_threshold (`float`, *optional*):
+            Of the tiles of a sample, the share that is certainly not compressed, in [0, 1].
+        flash_absolute_threshold (`float`, *optional*):
+            The least probability, by the router, of a tile that is compressed, in [0, 1].
         original_config (`dict`, *optional*):
             What stood in `config.json` of the original folder that this model was converted from. Without effect
             here: a conversion back reads from it what the canonical fields cannot hold.
@@ -66,6 +74,7 @@ class InternVLConfig(UpstreamInternVLConfig):
         "image_outputs",
         "aux_loss",
         "router_logits",
+        "kept_positions",
     ]
 
     ps_version: str = "v2"
@@ -74,6 +83,9 @@ class InternVLConfig(UpstreamInternVLConfig):
     projector_type: str = "mlp"
     middleware_config: Any = None
     image_token_id: int | None = 151667
+    flash_mode: bool | None = None
+    flash_relative_threshold: float | int | None = None
+    flash_absolute_threshold: float | int | None = None
     original_config: dict | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -106,6 +118,7 @@ class InternVLConfig(UpstreamInternVLConfig):
                 "`downsample_ratio` must be 1 over a whole number (0.5 merges 2 x 2 patches), got "
                 f"{self.downsample_ratio}."
             )
+        check_flash(self)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:

@@ -35,7 +35,9 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 
 from ...hub.config_values import hidden_state_index
 from ..dual_encoder.qllama import QLlamaModel
-from ..outputs import InternVLVisionModelOutputWithPooling
+from ..flash.compression import Compression, take_compression
+from ..flash.router import compressed_ratio, compressed_tiles
+from ..outputs import InternVLFlashOutputWithPooling, InternVLVisionModelOutputWithPooling
 from ..pretrained.parallel import gather_plans, is_sharded
 from ..vision.layers import check_tiles
 from ..vision.model import InternVLVisionModel, build_vision_tower
@@ -172,6 +174,8 @@ class ImageFeatureMixin:
     training: bool
     vision_tower: nn.Module
     multi_modal_projector: nn.Module
+    resolution_router: nn.Module
+    compressed_projector: nn.Module
 
     @merge_with_config_defaults
     @can_return_tuple
@@ -194,13 +198,20 @@ class ImageFeatureMixin:
             image_flags: `(T,)` or `(T, 1)`, 0 marks a dummy tile, which is left out. None: all are real.
             vision_chunk_size: outside training, encode so many tiles at a time. Defaults to the config's. A tower that
                 is sharded over ranks, compiled together with the rest, or exported, takes them all at once.
+            flash_mode, flash_relative_threshold, flash_absolute_threshold, compressed_tiles: of InternVL3.5-Flash,
+                which tiles are compressed (`modeling/flash/compression.py`); without any of them none is. With them
+                the tower's last layer is used.
+            tiles_per_sample: how many tiles every sample has, among which the relative threshold chooses. None: all
+                are one sample's.
 
         Returns:
             `pooler_output` `(T, n, D)`, the image tokens; `last_hidden_state` `(T, S, C)` of the layer that was used;
-            on request `hidden_states` and `attentions` of the tower.
+            on request `hidden_states` and `attentions` of the tower. Where tiles may be compressed,
+            [`InternVLFlashOutputWithPooling`].
         """
         check_tiles(pixel_values)
-        layer = _single_layer(vision_feature_layer)
+        compression = take_compression(self.config, kwargs)
+        layer = _single_layer(vision_feature_layer) if compression is None else -1
         if vision_feature_select_strategy != "default":
             raise ValueError(
                 "`vision_feature_select_strategy` must be 'default': pixel shuffle works on the patch grid, which the "
@@ -216,12 +227,21 @@ class ImageFeatureMixin:
         # would hold the whole tower once a chunk, and be another one for every number of chunks.
         graph = is_torchdynamo_compiling() or torch.jit.is_tracing()
         whole = self.training or graph or is_sharded(self.vision_tower)
-        if whole or chunk is None or len(pixel_values) <= chunk:
-            return self._encode(pixel_values, layer, **kwargs)
-        return _join_chunks([self._encode(part, layer, **kwargs) for part in pixel_values.split(chunk)])
+        at_once = whole or chunk is None or len(pixel_values) <= chunk
+        parts = [pixel_values] if at_once else pixel_values.split(chunk)
+        chunks = [self._encode(part, layer, compression is None, **kwargs) for part in parts]
+        outputs = chunks[0] if at_once else _join_chunks(chunks)
+        return outputs if compression is None else self._compress(outputs, self._grid(pixel_values), compression)
 
-    def _encode(self, pixel_values: torch.Tensor, layer: int, **kwargs: Any) -> BaseModelOutputWithPooling:
-        """One chunk through tower, shuffle and projector."""
+    def _grid(self, pixel_values: torch.Tensor) -> tuple[int, int]:
+        """Rows and columns of patches, h and w."""
+        patch_rows, patch_columns = self.config.vision_config.patch_size
+        return pixel_values.shape[-2] // patch_rows, pixel_values.shape[-1] // patch_columns
+
+    def _encode(
+        self, pixel_values: torch.Tensor, layer: int, project: bool = True, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """One chunk through tower, shuffle and projector, or through the tower alone."""
         depth = self.config.vision_config.num_hidden_layers
         used = hidden_state_index(layer, depth)
         if not 0 <= used <= depth:
@@ -232,13 +252,34 @@ class ImageFeatureMixin:
         features = outputs.last_hidden_state if last or not whole else outputs.hidden_states[used]
         outputs.last_hidden_state = features  # (T, S, C)
 
-        patch_rows, patch_columns = self.config.vision_config.patch_size
-        grid = (pixel_values.shape[-2] // patch_rows, pixel_values.shape[-1] // patch_columns)  # h, w
-        cells = features[:, 1:].reshape(-1, *grid, features.shape[-1])  # (T, h, w, C)
+        if not project:
+            return outputs
+        cells = features[:, 1:].reshape(-1, *self._grid(pixel_values), features.shape[-1])  # (T, h, w, C)
         cells = pixel_shuffle(cells, self.config.downsample_ratio, self.config.ps_version)  # (T, h/f, w/f, C*f*f)
         queries = () if self.config.middleware_config is None else (outputs.query_hidden_states,)
         outputs.pooler_output = self.multi_modal_projector(cells.flatten(1, 2), *queries)  # (T, n, D)
         return outputs
+
+    def _compress(
+        self, outputs: BaseModelOutputWithPooling, grid: tuple[int, int], compression: Compression
+    ) -> InternVLFlashOutputWithPooling:
+        """Every tile through one of the two projectors, after the gate."""
+        patches = outputs.last_hidden_state[:, 1:]  # (T, h*w, C)
+        gate, tiles = None, compression.given_tiles(len(patches))
+        if tiles is None:
+            samples = compression.samples(len(patches))
+            gate = self.resolution_router(patches).softmax(-1)  # (T, 2)
+            tiles = compressed_tiles(gate[:, 0], compression.relative, compression.absolute, samples)  # type: ignore[arg-type]
+        tiles = tiles.to(patches.device)  # (T,)
+        version, cells = self.config.ps_version, patches.unflatten(1, grid)  # (T, h, w, C)
+        wide = pixel_shuffle(cells[~tiles], self.config.downsample_ratio, version).flatten(1, 2)
+        narrow = pixel_shuffle(cells[tiles], compressed_ratio(self.config), version).flatten(1, 2)
+        whole, small = iter(self.multi_modal_projector(wide)), iter(self.compressed_projector(narrow))
+        outputs.pooler_output = None
+        tokens = [next(small if compressed else whole) for compressed in tiles.tolist()]
+        return InternVLFlashOutputWithPooling(
+            **{**outputs, "pooler_output": tokens}, compressed_tiles=tiles, gate=gate
+        )
 
 
 def _single_layer(layer: int | list[int] | None) -> int:

@@ -22,6 +22,10 @@ from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, tor
 from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import can_return_tuple
 
+from ..flash.compression import take_compression
+from ..flash.generation import FlashGenerationMixin, tile_lengths
+from ..flash.router import CompressedProjector, PoolingAttention, ResolutionRouter, TilePooling
+from ..flash.shortening import IGNORED, Shortening, at_kept, shifted_at_kept, tiles_of_samples
 from ..language_models import replace_stateful_rope
 from ..losses import share_of_step, supervised_loss, token_losses
 from ..outputs import InternVLCausalLMOutputWithPast, InternVLModelOutputWithPast
@@ -47,8 +51,9 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
     config: InternVLConfig
     base_model_prefix = "model"
     input_modalities = ("image", "text", "video")
-    modules_to_not_convert = ("vision_tower", "multi_modal_projector")
-    _no_split_modules = ["InternVLTwoMLPProjector"]  # joins two outputs; tower and language model add their own
+    modules_to_not_convert = ("vision_tower", "multi_modal_projector", "resolution_router", "compressed_projector")
+    # The first joins two outputs, the second has parameters of its own; tower and language model add theirs.
+    _no_split_modules = ["InternVLTwoMLPProjector", "ResolutionRouter"]
 
     def __init__(self, config: InternVLConfig):
         if not isinstance(config, UpstreamInternVLConfig):
@@ -59,6 +64,9 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         super().__init__(config)
         self.vision_tower = build_tower(config)
         self.multi_modal_projector = PROJECTORS[config.projector_type](config)
+        if config.flash_mode is not None:  # InternVL3.5-Flash
+            self.resolution_router = ResolutionRouter(config)
+            self.compressed_projector = CompressedProjector(config)
         self.language_model = AutoModel.from_config(config.text_config)
         replace_stateful_rope(self.language_model)
         self.post_init()
@@ -68,6 +76,10 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, InternVLMiddlewareTower):
             init.normal_(module.query_tokens, std=self.config.middleware_config.initializer_range)
+        elif isinstance(module, TilePooling):
+            module.reset(self.config.vision_config.initializer_range)
+        elif isinstance(module, PoolingAttention):
+            module.reset()
 
     def get_placeholder_mask(
         self,
@@ -79,6 +91,7 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         """Where the image tokens go: `(B, L, 1)`, True at placeholders, of which there must be as many as features.
 
         Args:
+            image_features: `(T, n, D)`; or of tiles of several lengths, one after the other, `(N, D)`.
             num_tiles: how many of the features' tiles are meant, `()`. None: all.
         """
         if image_features.shape[-1] != inputs_embeds.shape[-1]:
@@ -86,21 +99,26 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
                 f"Image features are {image_features.shape[-1]} wide, the language model is {inputs_embeds.shape[-1]}"
                 ": they were computed by another model, or are the tower's, not the projector's."
             )
-        mask = self._find_placeholders(input_ids, inputs_embeds)
+        mask = self.find_placeholders(input_ids, inputs_embeds)
         tiles, per_tile = image_features.shape[0] if num_tiles is None else num_tiles, image_features.shape[1]
         features = image_features.numel() // image_features.shape[-1] if num_tiles is None else num_tiles * per_tile
         placeholders = mask.sum()
         torch_compilable_check(
             placeholders == features,
             lambda: (
-                f"Image features and image tokens do not match, tokens: {placeholders}, features: {features} "
-                f"({tiles} tiles of {per_tile}). Every tile needs its own run of "
-                "<IMG_CONTEXT> in the prompt: let the processor expand it, and do not truncate the result."
+                f"Image features and image tokens do not match, tokens: {placeholders}, features: {features}"
+                f"{f' ({tiles} tiles of {per_tile})' if image_features.dim() == 3 else ''}. Every tile needs its "
+                "own run of <IMG_CONTEXT> in the prompt: let the processor expand it, and do not truncate the result."
             ),
         )
         return mask.unsqueeze(-1).to(inputs_embeds.device)
 
-    def _find_placeholders(self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor) -> torch.Tensor:
+    def find_placeholders(self, input_ids: torch.Tensor | None, inputs_embeds: Any = None) -> torch.Tensor:
+        """Where image tokens stand, `(B, L)`, in ids `(B, L)`, or in embeddings `(B, L, D)` without ids.
+
+        Raises:
+            ValueError: nobody knows the id of an image token, or embeddings cannot show it.
+        """
         token = self.config.image_token_id
         if token is None:
             raise ValueError(
@@ -144,6 +162,9 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
                 and stand behind the others in `image_outputs`.
             mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
             image_copies: how often the rows go through all tiles; each is encoded once.
+            flash_mode, flash_relative_threshold, flash_absolute_threshold, compressed_tiles: of InternVL3.5-Flash,
+                which tiles are compressed (`modeling/flash/compression.py`); without any of them none is. The rows
+                become shorter, and outputs are those of `kept_positions`.
             position_ids: `(B, L)`. Where they begin again within a row, and there is neither `attention_mask` nor
                 `cache`, the row is a pack: its samples do not see each other, and no cache is made.
         """
@@ -155,6 +176,12 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = embed_known(self.get_input_embeddings(), input_ids, self.config)  # (B, L, D)
 
+        compression = take_compression(self.config, kwargs)
+        if compression is not None and pixel_values is not None:
+            placeholders = self.find_placeholders(input_ids, inputs_embeds)[: len(inputs_embeds) // image_copies]
+            num_tiles = len(pixel_values) if image_flags is None else int((image_flags == 1).sum())
+            samples = tiles_of_samples(placeholders, num_tiles, attention_mask, position_ids)
+            compression = compression.of_samples(samples)
         image_outputs = (mm_encoder_outputs or {}).get("image")
         compiled = pixel_values is not None and is_torchdynamo_compiling()
         if pixel_values is not None and (compiled or image_flags is None or image_flags.any()):
@@ -164,13 +191,19 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
                 vision_feature_layer=vision_feature_layer,
                 vision_feature_select_strategy=vision_feature_select_strategy,
                 image_flags=None if compiled else image_flags,
+                compression=compression,
                 return_dict=True,
             )
+        shortened = self._shorten(image_outputs, image_copies, input_ids, inputs_embeds, attention_mask)
+        if shortened is not None:
+            input_ids = None if input_ids is None else shortened.apply(input_ids)
+            inputs_embeds, attention_mask = shortened.apply(inputs_embeds), shortened.mask(attention_mask)
+            position_ids = shortened.positions(position_ids)
         if image_outputs is not None:
             inputs_embeds, image_outputs = self._merge_image_tokens(
                 input_ids, inputs_embeds, image_outputs, image_copies, image_flags if compiled else None
             )
-        no_image = image_outputs is None or image_outputs.pooler_output.shape[0] == 0
+        no_image = image_outputs is None or len(image_outputs.pooler_output) == 0
         if no_image and self._needs_dummy_vision_forward(cache, mm_encoder_outputs):
             inputs_embeds = self._dummy_vision_forward(inputs_embeds)
 
@@ -194,7 +227,26 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             attentions=outputs.attentions,
             image_outputs=image_outputs,
             router_logits=getattr(outputs, "router_logits", None),
+            kept_positions=None if shortened is None else shortened.kept,
         )
+
+    def _shorten(
+        self,
+        image_outputs: BaseModelOutputWithPooling | None,
+        image_copies: int,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+    ) -> Shortening | None:
+        """What stays of rows `(B, L)` that were written for whole tiles; None: all of it."""
+        lengths = None if image_outputs is None else tile_lengths(image_outputs)
+        if not lengths:
+            return None
+        placeholders = self.find_placeholders(input_ids, inputs_embeds)
+        lengths = lengths * image_copies
+        if int(placeholders.sum()) == sum(lengths):
+            return None
+        return Shortening.of(placeholders, lengths, attention_mask)
 
     def _merge_image_tokens(
         self,
@@ -209,21 +261,24 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         Args:
             input_ids: `(B, L)`, or None.
             inputs_embeds: `(B, L, D)`.
-            image_outputs: of the tower and projector, features `(T, n, D)` in `pooler_output`.
+            image_outputs: of the tower and projector, features `(T, n, D)` in `pooler_output`, or T tensors `(n, D)`.
             image_copies: how often the rows go through all tiles.
             image_flags: `(T,)`, 0 marks dummy tiles among the features. None: there are none.
 
         Returns:
             The embeddings `(B, L, D)`, and the image outputs with the features that were used, dummy tiles last.
         """
-        features = image_outputs.pooler_output.to(inputs_embeds.device, inputs_embeds.dtype)
+        given = image_outputs.pooler_output
+        features = given if isinstance(given, torch.Tensor) else torch.cat(list(given))  # (T, n, D) or (N, D)
+        features = features.to(inputs_embeds.device, inputs_embeds.dtype)
         if image_copies > 1:
-            features = features.repeat(image_copies, 1, 1)
+            features = features.repeat(image_copies, *[1] * (features.dim() - 1))
         num_tiles = None
         if image_flags is not None:
             features, num_tiles = move_padding_tiles_last(features, image_flags.reshape(-1).repeat(image_copies))
         mask = self.get_placeholder_mask(input_ids, inputs_embeds, features, num_tiles)  # (B, L, 1)
-        outputs = type(image_outputs)(**{**image_outputs, "pooler_output": features})
+        used = features if isinstance(given, torch.Tensor) else given
+        outputs = type(image_outputs)(**{**image_outputs, "pooler_output": used})
         return inputs_embeds.masked_scatter(mask, features), outputs
 
     def _needs_dummy_vision_forward(self, cache: Cache | None, mm_encoder_outputs: dict | None) -> bool:
@@ -252,13 +307,13 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         return inputs_embeds + 0.0 * features.sum().to(inputs_embeds.device, inputs_embeds.dtype)
 
 
-class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerationMixin):
+class InternVLForConditionalGeneration(InternVLPreTrainedModel, FlashGenerationMixin, InternVLGenerationMixin):
     """InternVL with its language modeling head: generates text about images, videos and text."""
 
     config: InternVLConfig
     base_model_prefix = "model"
     input_modalities = ("image", "text", "video")
-    modules_to_not_convert = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
+    modules_to_not_convert = (*(f"model.{name}" for name in InternVLModel.modules_to_not_convert), "lm_head")
     _no_split_modules = InternVLModel._no_split_modules
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
@@ -313,6 +368,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
             loss_reduction: in place of the config's; `"none"`: `loss` `(B, L)` holds the entropy of every label.
             smoothing: the share of every label that is spread over the whole vocabulary. (`Trainer` takes an argument
                 with `label` in its name for a column of labels.)
+            flash_mode and others: as of [`InternVLModel.forward`]; labels and weights go by `kept_positions`, too.
             num_items_in_batch: what the sum is divided by, as `Trainer` passes it; see [`losses.supervised_loss`].
             image_sizes: accepted for upstream's signature; has no effect.
         """
@@ -330,6 +386,8 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
             **kwargs,
         )
         hidden_states = outputs.last_hidden_state  # (B, L, D)
+        if outputs.kept_positions is not None:
+            labels, loss_weight, attention_mask = _at_kept(outputs, labels, loss_weight, attention_mask, kwargs)
         own_loss = getattr(self, "_loss_function", None)  # `model.loss_function` of a user: it is fed logits
         skip = labels is not None and own_loss is None and (self.training if skip_logits is None else skip_logits)
         logits = None if skip else self.lm_head(_keep(hidden_states, logits_to_keep))
@@ -353,6 +411,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
             image_outputs=outputs.image_outputs,
             aux_loss=aux_loss,
             router_logits=outputs.router_logits,
+            kept_positions=outputs.kept_positions,
         )
 
     def _language_modeling_loss(
@@ -400,6 +459,22 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
                 'off. Set `gradient_checkpointing_kwargs={"use_reentrant": False}`.'
             )
         return loss
+
+
+def _at_kept(
+    outputs: InternVLModelOutputWithPast,
+    labels: torch.Tensor | None,
+    loss_weight: torch.Tensor | None,
+    attention_mask: torch.Tensor | None,
+    options: Any,
+) -> tuple[torch.Tensor | None, ...]:
+    """Labels, their weights and the mask, `(B, L)`, of the positions that compression left; so `shift_labels`."""
+    kept: Any = outputs.kept_positions
+    if options.get("shift_labels") is not None:
+        options["shift_labels"] = shifted_at_kept(options["shift_labels"], kept)
+    labels = None if labels is None else at_kept(labels, kept, IGNORED)
+    loss_weight = None if loss_weight is None else at_kept(loss_weight, kept)
+    return labels, loss_weight, None if attention_mask is None else (kept >= 0).long()
 
 
 def _keep(hidden_states: torch.Tensor, logits_to_keep: int | torch.Tensor) -> torch.Tensor:

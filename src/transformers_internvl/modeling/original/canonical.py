@@ -16,7 +16,7 @@ from ..pretrained.quantized import share_quantized
 
 logger = logging.get_logger(__name__)
 
-_UPSTREAM_BEHAVIOUR = {"ps_version": "v2", "projector_type": "mlp"}
+_UPSTREAM_BEHAVIOUR = {"ps_version": ("v2",), "projector_type": ("mlp",), "flash_mode": (None, False)}
 
 
 class CanonicalFormMixin:
@@ -68,7 +68,7 @@ def as_canonical(model: InternVLForConditionalGeneration) -> InternVLForConditio
 def warn_beyond_upstream(config: InternVLConfig) -> None:
     """Warn of fields that upstream does not know: without them it would compute something else."""
     for field, upstream in _UPSTREAM_BEHAVIOUR.items():
-        if getattr(config, field) != upstream:
+        if getattr(config, field) not in upstream:
             logger.warning(
                 f"The canonical folder says `{field}: {getattr(config, field)}`: this package reads that, upstream "
                 "transformers does not know the field and would compute something else."

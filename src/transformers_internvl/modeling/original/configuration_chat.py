@@ -71,6 +71,9 @@ CANONICAL_FIELDS = (
     "loss_reduction",
     "projector_type",
     "middleware_config",
+    "flash_mode",
+    "flash_relative_threshold",
+    "flash_absolute_threshold",
     "dtype",
 )
 
@@ -154,8 +157,8 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
         follow_series = self.loss_reduction is None
         self.loss_reduction = self.loss_reduction or "token"
         super().__post_init__(**kwargs)
-        if follow_series and self.series_3_5:
-            self.loss_reduction = "square"
+        if follow_series:
+            self.loss_reduction = self._series_reduction
         self.vision_config.architectures = [TOWER_ARCHITECTURE]
         self.text_config.architectures = [_architecture(self.text_config.model_type)]
         self.text_config.tie_word_embeddings = self.series_3_5 and bool(self.text_config.tie_word_embeddings)
@@ -167,6 +170,16 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
     def series_3_5(self) -> bool:
         """Whether the language model is one of the 3.5 series, whose code differs in ties, loss and decoding."""
         return LANGUAGE_MODELS[_architecture(self.text_config.model_type)].series_3_5
+
+    @property
+    def answers_keep_special_tokens(self) -> bool:
+        """Whether the original code decodes answers with their special tokens, before it cuts them at the stop."""
+        return self.series_3_5 and self.flash_mode is None
+
+    @property
+    def _series_reduction(self) -> str:
+        """How the original code of the series weighs labelled tokens; that of 3.5-Flash takes the plain mean again."""
+        return "square" if self.series_3_5 and self.flash_mode is None else "token"
 
     def _tokens_per_tile(self) -> int:
         patches = self.tile_size // self.vision_config.patch_size[0]
@@ -212,7 +225,7 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
             fields.pop("image_token_id", None)  # nor this one; it stands in the tokenizer beside the weights
         fields.pop("image_token_of_tokenizer", None)
         derived = {"vision_chunk_size": 16, "projector_type": "mlp", "middleware_config": None}
-        derived["loss_reduction"] = "square" if self.series_3_5 else "token"
+        derived["loss_reduction"] = self._series_reduction
         for key, value in derived.items():
             if fields.get(key) == value:
                 fields.pop(key)
