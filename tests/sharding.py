@@ -17,6 +17,9 @@ FOLDERS = {path.name: path for path in (*CHAT, *TOWERS, *DUAL)}
 
 def batch(path: Path) -> dict[str, torch.Tensor]:
     inputs = load_file(path / "inputs.safetensors")
+    if "tiles.input_ids" in inputs:  # InternVL3.5-Flash
+        ids, tiles = inputs["tiles.input_ids"], inputs["pixel_values"][inputs["tiles.pixel_rows"]]
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": tiles}
     if path in CHAT:
         row = {key: inputs[f"left.{key}"] for key in ("input_ids", "attention_mask")}
         return {**row, "pixel_values": inputs["pixel_values"], "image_flags": inputs["image_flags"]}

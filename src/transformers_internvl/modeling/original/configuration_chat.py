@@ -225,6 +225,7 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
             fields.pop("image_token_id", None)  # nor this one; it stands in the tokenizer beside the weights
         fields.pop("image_token_of_tokenizer", None)
         derived = {"vision_chunk_size": 16, "projector_type": "mlp", "middleware_config": None}
+        derived |= dict.fromkeys(("flash_mode", "flash_relative_threshold", "flash_absolute_threshold"))
         derived["loss_reduction"] = self._series_reduction
         for key, value in derived.items():
             if fields.get(key) == value:
