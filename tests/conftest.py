@@ -1,6 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Every test runs offline, with our classes registered; the files that take longest come first."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -55,6 +56,12 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     seconds = {Path(__file__).parent / name: taken for name, taken in LONG.items()}
     items.sort(key=lambda item: -seconds.get(item.path, 0))
+
+
+def pytest_collection_finish():
+    """Leave out of garbage collections what was imported: `Trainer` collects whenever it begins to train."""
+    gc.collect()
+    gc.freeze()
 
 
 # Golden models of the original layout that answer in chats.

@@ -6,6 +6,7 @@ this package; `PACKAGE` has imported this package, too. A parent starts with its
 """
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -102,6 +103,8 @@ def _serve(modules: list[str]) -> None:
     sys.path.pop(0)  # the folder of this file
     for name in modules:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what was imported is no garbage: collections in the children leave it out
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
