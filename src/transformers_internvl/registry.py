@@ -6,10 +6,8 @@ unless `TRANSFORMERS_INTERNVL_KEEP_STOCK=1` is set when the package is imported.
 """
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from transformers import (
     AutoBackbone,
@@ -47,6 +45,7 @@ from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLM
 from .modeling.language_models import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
 from .modeling.original.configuration_chat import InternVLChatConfig
 from .modeling.original.configuration_llava import InternVLLlavaConfig
+from .modeling.pretrained.upstream import backbone_from_pretrained, list_video_processors
 from .modeling.vision.backbone import InternVisionBackbone, InternVLVisionBackbone
 from .modeling.vision.configuration import InternVisionConfig, InternVLVisionConfig
 from .modeling.vision.heads import (
@@ -181,26 +180,8 @@ def register() -> None:
     for family in FAMILIES:
         if not (family.in_upstream and keep_upstream):
             _register(family)
-    # Without torchvision, transformers has a placeholder here, and its search for classes by name fails with an
-    # AttributeError. The table itself needs no torchvision. The module is looked up here, since importing
-    # `transformers.processing_utils` replaces it.
-    transformers: Any = sys.modules["transformers"]
-    transformers.VIDEO_PROCESSOR_MAPPING = VIDEO_PROCESSOR_MAPPING
-    AutoBackbone.from_pretrained = classmethod(_backbone_from_pretrained)
-
-
-def _backbone_from_pretrained(cls: type, name: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
-    """`AutoBackbone.from_pretrained` for folders and Hub ids, like that of every other Auto class.
-
-    Upstream's method first asks the Hub whether the repository exists, without the caller's token and even offline,
-    and treats a missing one as a model of timm. It still serves timm's own names, which have no slash.
-    """
-    asks_the_hub = AutoBackbone.__base__
-    if not os.path.isdir(name) and "/" not in str(name):
-        return asks_the_hub.from_pretrained.__func__(cls, name, *args, **kwargs)
-    kwargs.pop("use_timm_backbone", None)
-    opener = asks_the_hub.__base__
-    return opener.from_pretrained.__func__(cls, name, *args, **kwargs)
+    list_video_processors()
+    AutoBackbone.from_pretrained = classmethod(backbone_from_pretrained)
 
 
 def _register(family: Family) -> None:

@@ -21,12 +21,8 @@ from transformers import (
 
 from tests.tiny import tiny_batch, tiny_config, tiny_model
 from transformers_internvl.modeling.pretrained.answer_decoding import AnswerCriteria, AnswerProcessors
-from transformers_internvl.modeling.pretrained.generation import (
-    HidesImageTokens,
-    _short_enough,
-    embed_known,
-    has_no_embedding,
-)
+from transformers_internvl.modeling.pretrained.generation import HidesImageTokens, embed_known, has_no_embedding
+from transformers_internvl.modeling.pretrained.upstream import _short_enough
 
 PROMPT = 20
 IDS = torch.full((1, PROMPT), 5)

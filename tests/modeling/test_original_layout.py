@@ -28,7 +28,8 @@ from transformers_internvl.modeling.pretrained.cache_names import refuse_stray_c
 from transformers_internvl.modeling.pretrained.loading import check_indices, describe_misfit, weight_places
 from transformers_internvl.modeling.pretrained.module_names import _lies_in, cover, own_device_map, parts_of
 from transformers_internvl.modeling.pretrained.older_arguments import todays_arguments
-from transformers_internvl.modeling.pretrained.parallel import _scalars, inside_call, with_whole_heads
+from transformers_internvl.modeling.pretrained.parallel import inside_call
+from transformers_internvl.modeling.pretrained.upstream import _scalars, with_whole_heads
 from transformers_internvl.modeling.vision.layers import check_tiles
 from transformers_internvl.processing.text.conversation import _without
 

@@ -9,7 +9,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from transformers.models.phi3.modeling_phi3 import Phi3RotaryEmbedding
 
 from transformers_internvl import InternLM2Config
-from transformers_internvl.modeling.language_models import (
+from transformers_internvl.modeling.pretrained.upstream import (
     InternLM2RotaryEmbedding,
     LongRotaryEmbedding,
     replace_stateful_rope,

@@ -8,7 +8,7 @@ from transformers import AutoConfig
 from tests import llava
 from tests.sharding import CHAT, FOLDERS, TOWERS
 from transformers_internvl import InternVLDualEncoderConfig, InternVLDualEncoderTextModel, InternVLLlavaConfig
-from transformers_internvl.modeling.pretrained.parallel import with_whole_heads
+from transformers_internvl.modeling.pretrained.upstream import with_whole_heads
 from transformers_internvl.profiling.model_profile import build_on_meta
 
 

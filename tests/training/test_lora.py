@@ -156,7 +156,7 @@ def test_a_loaded_adapter_is_not_saved_in_part(adapted, tmp_path):
 
 
 def test_with_that_peft_they_are_transformers_own(adapted, tmp_path, monkeypatch):
-    for module in ("transformers.integrations.peft", "transformers_internvl.modeling.pretrained.native_adapters"):
+    for module in ("transformers.integrations.peft", "transformers_internvl.modeling.pretrained.upstream"):
         monkeypatch.setattr(f"{module}.MIN_PEFT_VERSION", "0.20.0")
     expected = logits(adapted)
     assert adapted.active_adapters() == ["default"] and adapted.get_adapter_state_dict()

@@ -6,26 +6,18 @@ scaling). Only the checkpoints differ: other key names, and query, key and value
 head, which `conversion/weights/mappings.py` undoes at load time. So there is a configuration with its own `model_type`
 and a few subclasses, and next to no model code. This is the pattern for any other language model that is Llama under
 another name.
-
-Rotary positions that depend on the length of a call alone: neither on earlier calls nor on those of other threads.
-
-transformers keeps what the last length made of the table in the module. Under dynamic NTK scaling a long sequence so
-changes the numbers of later, shorter ones; under LongRoPE two threads write the same table between each other's steps.
 """
 
 import os
-from threading import Lock
 from typing import Any, ClassVar
 
-import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-from transformers.models.phi3.modeling_phi3 import Phi3RotaryEmbedding
 
 from .pretrained.loading import refuse_report, without_quantizer_states
 from .pretrained.older_arguments import todays_arguments
+from .pretrained.upstream import InternLM2RotaryEmbedding
 
 
 @strict
@@ -98,65 +90,9 @@ class InternLM2ForCausalLM(_CompleteLoadingMixin, LlamaForCausalLM):
         self.post_init()
 
 
-_WRITING = Lock()  # of the module, since models are copied and locks are not
-
-
-class InternLM2RotaryEmbedding(LlamaRotaryEmbedding):
-    """Rotary positions; under dynamic NTK scaling the base depends on the present length alone.
-
-    Llama's (and the original code's) table stays enlarged after a long sequence, so that a later, shorter one gets
-    other numbers than it would have got first, and it cannot be compiled as one graph. Here nothing is kept.
-    """
-
-    @torch.no_grad()
-    def forward(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosine and sine `(B, L, C)` for positions `(B, L)`, in the dtype of `x`."""
-        inv_freq = self.inv_freq.to(x.device, torch.float32)
-        if self.rope_type == "dynamic":
-            inv_freq = self._scaled(inv_freq, position_ids.max() + 1)
-        freqs = position_ids[..., None].float() * inv_freq  # (B, L, C/2)
-        emb = torch.cat((freqs, freqs), dim=-1)
-        return emb.cos().to(x.dtype), emb.sin().to(x.dtype)
-
-    def _scaled(self, inv_freq: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
-        """The frequencies for sequences of this length: NTK-scaled beyond `max_position_embeddings`."""
-        rope = self.config.rope_parameters
-        limit, dim = self.config.max_position_embeddings, 2 * len(inv_freq)
-        growth = rope["factor"] * length.clamp(min=limit) / limit - (rope["factor"] - 1)
-        base = rope["rope_theta"] * growth ** (dim / (dim - 2))
-        exponents = torch.arange(0, dim, 2, device=inv_freq.device, dtype=torch.float32) / dim
-        return torch.where(length > limit, 1.0 / base**exponents, inv_freq)
-
-
-class LongRotaryEmbedding(Phi3RotaryEmbedding):
-    """LongRoPE of Phi-3, whose table of short or long factors is chosen and used by one thread at a time.
-
-    Compiled graphs hold the table themselves: threads that share a compiled model of this kind must take turns.
-    """
-
-    def forward(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosine and sine `(B, L, C)` for positions `(B, L)`, in the dtype of `x`."""
-        if torch.compiler.is_compiling():
-            return super().forward(x, position_ids)
-        with _WRITING:
-            return super().forward(x, position_ids)
-
-
-def replace_stateful_rope(model: nn.Module) -> None:
-    """Give a language model rotary positions of this file where it has some that keep lengths: Llama under dynamic NTK
-    scaling, which is InternLM2 in the canonical layout, and Phi-3 under LongRoPE."""
-    rotary: Any = getattr(model, "rotary_emb", None)
-    if type(rotary) is LlamaRotaryEmbedding and rotary.rope_type == "dynamic":
-        model.rotary_emb = InternLM2RotaryEmbedding(rotary.config)
-    if type(rotary) is Phi3RotaryEmbedding and rotary.rope_type == "longrope":
-        model.rotary_emb = LongRotaryEmbedding(rotary.config)
-
-
 __all__ = [
     "InternLM2Config",
     "InternLM2ForCausalLM",
     "InternLM2Model",
     "InternLM2RotaryEmbedding",
-    "LongRotaryEmbedding",
-    "replace_stateful_rope",
 ]

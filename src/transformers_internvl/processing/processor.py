@@ -43,7 +43,7 @@ from .text.placeholders import (
 from .text.untrusted_text import Prompt
 from .text.video_token import read_template
 from .threads import lock_of
-from .tokenizers.slow import truncated_on
+from .tokenizers.upstream import truncated_on
 from .videos.video_processing import InternVLVideoProcessor
 
 

@@ -24,7 +24,7 @@ from .images.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
 from .text.placeholders import VIDEO
 from .text.video_token import STAND_INS, forget_without_embedding, video_token_of
 from .tokenizers.loading import load_tokenizer
-from .tokenizers.slow import forget_call_settings
+from .tokenizers.upstream import forget_call_settings
 from .videos.video_processing import InternVLVideoProcessor
 
 logger = logging.get_logger(__name__)

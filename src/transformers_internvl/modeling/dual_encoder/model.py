@@ -21,7 +21,8 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 
-from ..pretrained.parallel import gather_plans, on_every_rank
+from ..pretrained.parallel import gather_plans
+from ..pretrained.upstream import on_every_rank
 from ..vision.layers import AttentionPool
 from ..vision.model import InternVisionModel
 from .base import (

@@ -22,7 +22,7 @@ from torch import nn
 from transformers.modeling_outputs import ModelOutput
 
 from ..losses import IGNORE_INDEX, supervised_loss
-from ..pretrained.parallel import on_every_rank
+from ..pretrained.upstream import on_every_rank
 from .losses import contrastive_loss, draw_hard_negatives, mean_cross_entropy
 from .model import InternVLDualEncoderModel
 from .qllama import contrastive_mask, generation_mask, matching_mask

@@ -26,7 +26,6 @@ from ..flash.compression import take_compression
 from ..flash.generation import FlashGenerationMixin, tile_lengths
 from ..flash.router import CompressedProjector, PoolingAttention, ResolutionRouter, TilePooling
 from ..flash.shortening import IGNORED, Shortening, at_kept, shifted_at_kept, tiles_of_samples
-from ..language_models import replace_stateful_rope
 from ..losses import share_of_step, supervised_loss, token_losses
 from ..outputs import InternVLCausalLMOutputWithPast, InternVLModelOutputWithPast
 from ..pretrained.base import InternVLPreTrainedModel
@@ -34,6 +33,7 @@ from ..pretrained.cache_names import refuse_stray_caches
 from ..pretrained.generation import InternVLGenerationMixin, embed_known, has_no_embedding
 from ..pretrained.packed_masks import packed_masks, use_cache_of_packs
 from ..pretrained.parallel import is_sharded
+from ..pretrained.upstream import replace_stateful_rope
 from .configuration import InternVLConfig
 from .image_features import (
     PROJECTORS,

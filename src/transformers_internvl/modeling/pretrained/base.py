@@ -8,6 +8,7 @@
 | quantization | `quantized.py` |
 | tensors that are spread over ranks | `parallel.py` |
 | transformers' own adapter methods | `native_adapters.py` |
+| workarounds for faults of transformers, torch and accelerate | `upstream.py` |
 | generation | `generation.py` |
 """
 
@@ -32,18 +33,21 @@ from .loading import (
     without_new_head,
     without_quantizer_states,
 )
-from .native_adapters import check_adapter, with_peft_check
+from .native_adapters import check_adapter
 from .older_arguments import todays_arguments
-from .parallel import (
-    register_fsdp_methods,
+from .parallel import register_fsdp_methods
+from .quantized import listed_for_disk, refuse_to_join, with_unconverted_modules
+from .upstream import (
+    existing_blocks,
+    first_loaded_device,
     replicate_scalars,
     scalars_aside,
     split_summed,
     sum_shared_gradients,
     tied_copies_joined,
+    with_peft_check,
     with_whole_heads,
 )
-from .quantized import listed_for_disk, refuse_to_join, with_unconverted_modules
 
 
 class InternVLPreTrainedModel(PreTrainedModel):
@@ -171,21 +175,14 @@ class InternVLPreTrainedModel(PreTrainedModel):
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
 
     def post_init(self) -> None:
-        """As transformers'. `_no_split_modules` names only what the model has: accelerate refuses other names."""
+        """As transformers'. `_no_split_modules` names only what the model has."""
         super().post_init()
-        self._no_split_modules &= {type(module).__name__ for module in self.modules()}
+        self._no_split_modules &= existing_blocks(self)
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go: the device of the first weight that is on one.
-
-        Weights that wait in main memory or on the disk (`device_map`) are on the meta device in between; if all of
-        them do, the processor runs them. Only of a model without weights it is the meta device itself.
-        """
-        for parameter in self.parameters():
-            if not parameter.is_meta:
-                return parameter.device
-        return torch.device("cpu" if getattr(self, "hf_device_map", None) else "meta")
+        """Where inputs go: the device of the first weight that is on one."""
+        return first_loaded_device(self)
 
     @classmethod
     def maybe_distribute_model(cls, model: Any, distributed_config: Any, mesh_manager: Any) -> Any:
@@ -196,7 +193,7 @@ class InternVLPreTrainedModel(PreTrainedModel):
         return model
 
     def _resolve_parallel_plans(self, distributed_config: Any) -> Any:
-        """As transformers', where the heads divide by the ranks; see `parallel.py`."""
+        """As transformers', where the heads divide by the ranks; see `upstream.py`."""
         if distributed_config.tp_size > 1:
             self.tp_plan = with_whole_heads(self, self.tp_plan, distributed_config.tp_size)
         tp_plan, *others = super()._resolve_parallel_plans(distributed_config)

@@ -13,9 +13,6 @@ length from which it does:
 
 And transformers (5.24) splits and drafts by ids, which a prompt of embeddings does not have.
 
-Drafts end one token before the longest answer: the model adds that one. transformers (5.24) lets those of prompt
-lookup and of assistants with another tokenizer go beyond, which is an `IndexError` where a static cache ends.
-
 Vicuna's vocabulary is full: in InternVL-Chat v1 the first id behind it stands for an image token (the original code
 writes a single -200 for an image). No output has such an id, it can only come from a prompt. Its embedding is never
 read: the features take its place. Logits processors, some of which index scores by a prompt's ids, must not see it.
@@ -23,8 +20,6 @@ read: the features take its place. Logits processors, some of which index scores
 Shape letters: B rows, L positions, V vocabulary, D width.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -37,6 +32,8 @@ from transformers import (
     SuppressTokensLogitsProcessor,
 )
 from transformers.generation.candidate_generator import CandidateGenerator, PromptLookupCandidateGenerator
+
+from .upstream import short_drafts, without_padding
 
 # What a processor says about its inputs on request, for who called it; no model needs it.
 _DESCRIPTIONS = (
@@ -156,16 +153,11 @@ class InternVLGenerationMixin(GenerationMixin):
     ) -> LogitsProcessorList:
         """As transformers'; an image token without an embedding is hidden, and behind embeddings alone the padding in
         front of a prompt is not taken for answer.
-
-        transformers (5.24) lets a `repetition_penalty` pass over as many ids as a row has padding, and behind
-        embeddings the ids begin with the answer.
         """
-        if not input_ids_seq_length:
-            model_kwargs = {key: value for key, value in (model_kwargs or {}).items() if key != "attention_mask"}
         processors = super()._get_logits_processor(
             generation_config=generation_config,
             input_ids_seq_length=input_ids_seq_length,
-            model_kwargs=model_kwargs,
+            model_kwargs=without_padding(model_kwargs, input_ids_seq_length),
             **kwargs,
         )
         return HidesImageTokens(processors, self.config) if has_no_embedding(self.config) else processors
@@ -194,8 +186,7 @@ class InternVLGenerationMixin(GenerationMixin):
         )
         if unseen and isinstance(generator, PromptLookupCandidateGenerator):
             generator.vocab_size = (token or 0) + 1  # of the scores by which it asks what is suppressed
-        generator.get_candidates = partial(_short_enough, generator.get_candidates, generation_config.max_length)
-        return generator
+        return short_drafts(generator, generation_config.max_length)
 
     def _refuse_candidates(
         self, generation_config: GenerationConfig, input_ids: torch.Tensor, embeds: torch.Tensor | None
@@ -218,19 +209,6 @@ class InternVLGenerationMixin(GenerationMixin):
                 f"checking several tokens at once (assistant, prompt lookup) could change the answer of up to "
                 f"{generation_config.max_length}: leave them out, or keep prompt and `max_new_tokens` within {limit}."
             )
-
-
-def _short_enough(
-    draft: Callable[..., tuple[torch.Tensor, torch.Tensor | None]],
-    max_length: int,
-    input_ids: torch.Tensor,
-    *args: Any,
-    **kwargs: Any,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Ids with candidates behind them `(1, L)`, and the candidates' scores if there are any, within the length."""
-    candidates, scores = draft(input_ids, *args, **kwargs)
-    longest = max(max_length - 1, input_ids.shape[1])
-    return candidates[:, :longest], None if scores is None else scores[:, : longest - input_ids.shape[1]]
 
 
 __all__ = ["InternVLGenerationMixin", "embed_known", "has_no_embedding"]

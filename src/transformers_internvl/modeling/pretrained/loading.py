@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 from transformers.core_model_loading import WeightTransform
 
+from .upstream import keep_used_rows
+
 _LARGEST_INDEX = 1 << 26  # bytes; that of a model with 36,000 weights has 4 million
 _MOST_FILES = 10_000
 
@@ -45,16 +47,14 @@ def damaged_files_named(folder: Any, subfolder: str) -> Iterator[None]:
 def remembered_conversions(model: Any, load_config: Any) -> Iterator[Any]:
     """The configuration to load weights with; afterwards the model remembers only the rows that weights came by.
 
-    Saving goes back by what is remembered. transformers (5.24) notes all rows under ZeRO-3, those of older layouts
-    included, which would lead to names that no loader knows.
+    Saving goes back by what is remembered.
     """
     quantizer = load_config.hf_quantizer
     if quantizer is not None and quantizer.pre_quantized:
         load_config = replace(load_config, weight_mapping=rows_for(quantizer, load_config.weight_mapping))
     yield load_config
+    keep_used_rows(model, load_config)
     rows = getattr(model, "_weight_conversions", None)
-    if rows is not None and rows is load_config.weight_mapping:
-        rows = model._weight_conversions = [row for row in rows if row.was_used()]
     if rows is not None and quantizer is not None:
         model._weight_conversions = [row for row in rows_for(quantizer, rows) if _can_be_reversed(row)]
 

@@ -1,50 +1,15 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Adapters by transformers' own methods: hostile ones, and an installed peft that is older than these ask for.
-
-transformers 5.24 asks for peft 0.22 in all of them but `load_adapter`, and 0.21.2 is the newest that there is. Its
-error says to install what cannot be had; the one here says what does the same. `load_adapter` takes any
-`adapter_config.json`; the one here looks at it first.
-"""
+"""Adapters that transformers' own `load_adapter` would load: `adapter_config.json` is checked first."""
 
 import os
-from collections.abc import Callable
-from functools import wraps
-from importlib.metadata import version
 from typing import Any
 
-from packaging.version import Version
-from transformers import PreTrainedModel
-from transformers import __version__ as transformers_version
-from transformers.integrations.peft import MIN_PEFT_VERSION
 from transformers.utils import find_adapter_config_file
 
 from ...hub.adapter_settings import check_patterns, check_room, read_adapter_settings
 from ...hub.arguments import find_file
 
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-
-
-def with_peft_check(method: str) -> Callable[..., Any]:
-    """A method of `PreTrainedModel` with an error that leads on.
-
-    Raises:
-        ValueError: by the method, if peft is older than transformers asks for.
-    """
-    upstream = getattr(PreTrainedModel, method)
-
-    @wraps(upstream)
-    def checked(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
-        installed = version("peft")
-        if Version(installed) < Version(MIN_PEFT_VERSION):
-            raise ValueError(
-                f"`{method}` of transformers {transformers_version} needs peft {MIN_PEFT_VERSION} or newer, and peft "
-                f"{installed} is installed. Use peft's own classes: `get_peft_model(model, config)` for a new "
-                "adapter, `PeftModel.from_pretrained(model, folder)` for one that was saved; they train, switch, save "
-                "and merge."
-            )
-        return upstream(self, *args, **kwargs)
-
-    return checked
 
 
 def check_adapter(name: str | os.PathLike, model: Any, hub: dict[str, Any]) -> None:
@@ -85,4 +50,4 @@ def _targets(fields: dict[str, Any], modules: dict[str, Any]) -> dict[str, tuple
     return {name: sides for name, sides in linear.items() if check_target_module_exists(config, name)}
 
 
-__all__ = ["check_adapter", "with_peft_check"]
+__all__ = ["check_adapter"]

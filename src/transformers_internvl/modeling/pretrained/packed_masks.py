@@ -26,18 +26,12 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._pytree import tree_map_only
 from transformers import PreTrainedConfig
-from transformers.masking_utils import (
-    create_causal_mask,
-    create_sliding_window_causal_mask,
-    find_packed_sequence_indices,
-)
+from transformers.masking_utils import find_packed_sequence_indices
 from transformers.utils import is_tracing, logging
 
-logger = logging.get_logger(__name__)
+from .upstream import IGNORE_POSITIONS, MASKS, masks_by_layer_type
 
-# Model types whose forward does not hand positions to the mask functions (transformers 5.24).
-IGNORE_POSITIONS = ("gpt_oss",)
-_MASKS = {"full_attention": create_causal_mask, "sliding_attention": create_sliding_window_causal_mask}
+logger = logging.get_logger(__name__)
 
 
 class PackedCausalMask(torch.Tensor):
@@ -162,8 +156,8 @@ def packed_masks(
     _refuse_rows_of_packs(config, inputs_embeds, position_ids)
     if config.model_type not in IGNORE_POSITIONS:
         return _by_sample(config, inputs_embeds, position_ids, options)
-    common = {"config": config, "inputs_embeds": inputs_embeds, "attention_mask": None, "cache": None}
-    return {kind: _MASKS[kind](**common, position_ids=position_ids) for kind in set(config.layer_types)}
+    inputs = {"inputs_embeds": inputs_embeds, "attention_mask": None, "cache": None, "position_ids": position_ids}
+    return masks_by_layer_type(config, **inputs)
 
 
 def _refuse_rows_of_packs(config: PreTrainedConfig, inputs_embeds: torch.Tensor, position_ids: torch.Tensor) -> None:
@@ -183,12 +177,12 @@ def _by_sample(
     """The mask of one packed row if it is that of every layer, else None: the language model makes its own."""
     given = {name: options.get(name) for name in ("use_cache", "is_causal")}
     given = {name: getattr(config, name, None) if value is None else value for name, value in given.items()}
-    kinds = getattr(config, "layer_types", None) or _MASKS
+    kinds = getattr(config, "layer_types", None) or MASKS
     if (
         config._attn_implementation != "sdpa"
         or given["use_cache"]
         or given["is_causal"] is False
-        or not set(kinds) <= set(_MASKS)
+        or not set(kinds) <= set(MASKS)
         or is_tracing(inputs_embeds)
         or len(inputs_embeds) != 1
     ):

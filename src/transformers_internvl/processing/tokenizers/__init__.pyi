@@ -7,7 +7,8 @@ from .loading import added_token_ids, as_trained, load_tokenizer, stop_first
 from .released_tokens import user_tokens
 from .sentencepiece_library import SentencePieceSplitter
 from .sentencepiece_model import SentencePieceModel, decode_pieces, pipeline, template_ends
-from .slow import SlowDecodingTokenizer, forget_call_settings
+from .slow import SlowDecodingTokenizer
+from .upstream import forget_call_settings, keep_legacy, truncated_on
 
 __all__ = [
     "CAPTION_PROMPT",
@@ -24,11 +25,13 @@ __all__ = [
     "begins_with_unlisted",
     "decode_pieces",
     "forget_call_settings",
+    "keep_legacy",
     "load_tokenizer",
     "pad_rows",
     "pipeline",
     "prefixing",
     "stop_first",
     "template_ends",
+    "truncated_on",
     "user_tokens",
 ]

@@ -21,6 +21,7 @@ from ..threads import lock_of
 from .leading_prefix import begins_with_unlisted, pad_rows, prefixing
 from .sentencepiece_model import SPACE, PrependScheme, SentencePieceModel, decode_pieces, pipeline
 from .slow import SlowDecodingTokenizer
+from .upstream import keep_legacy
 
 _LOGGER = logging.getLogger(__name__)
 _RETURNED = ("token_type_ids", "attention_mask", "special_tokens_mask", "offsets_mapping", "length")
@@ -46,8 +47,7 @@ class LlamaTokenizer(SlowDecodingTokenizer, transformers.LlamaTokenizer):
         """
         # The class adds behaviour and no state; loading a second time would double the time of converting the model.
         tokenizer.__class__ = cls
-        # transformers 5.24 does not write the field when it saves; as an init argument it is written.
-        tokenizer.legacy = tokenizer.init_kwargs["legacy"] = legacy
+        keep_legacy(tokenizer, legacy)
         path: str = getattr(tokenizer, "vocab_file", None) or ""
         model = SentencePieceModel.from_file(path) if os.path.isfile(path) else None
         tokenizer._take_merges(model)

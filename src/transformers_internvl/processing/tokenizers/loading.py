@@ -20,7 +20,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from ...hub.arguments import find_file
 from .internlm2 import InternLM2Tokenizer
 from .llama import LlamaTokenizer
-from .slow import forget_call_settings
+from .upstream import forget_call_settings
 
 # File -> how to read the added tokens from its content.
 _TOKEN_FILES = {

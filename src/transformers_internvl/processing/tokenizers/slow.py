@@ -2,50 +2,16 @@
 """What tokenizers of sentencepiece models share: the library's ids, and the text of transformers' slow classes."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers.tokenization_utils_base import BatchEncoding, PreTrainedTokenizerBase
+from transformers.tokenization_utils_base import BatchEncoding
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from ..threads import lock_of
 from .sentencepiece_library import SentencePieceSplitter
 from .sentencepiece_model import SentencePieceModel, decode_pieces
-
-# What transformers takes from a saved tokenizer.json for a tokenizer's own settings, and from these for a call's.
-_CALL_SETTINGS = (
-    *("truncation", "truncation_strategy", "max_length", "stride", "padding", "pad_to_multiple_of"),
-    *("tokenizer_truncation", "tokenizer_padding", "_json_truncation", "_json_padding"),
-)
-
-
-def forget_call_settings(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Take out of a tokenizer what a call was padded and truncated to, so that it is neither saved nor used again."""
-    with lock_of(tokenizer):  # not in the middle of another thread's call
-        if tokenizer.is_fast:
-            tokenizer.backend_tokenizer.no_truncation()
-            tokenizer.backend_tokenizer.no_padding()
-        for name in _CALL_SETTINGS:
-            tokenizer.init_kwargs.pop(name, None)
-
-
-@contextmanager
-def truncated_on(tokenizer: PreTrainedTokenizerBase, side: str | None) -> Iterator[None]:
-    """Let a tokenizer truncate on this side, "left" or "right", within the block; None leaves its own.
-
-    Tokenizers read an attribute, and ignore the option of a call. Other threads that encode wait for the block's end.
-    """
-    if side not in (None, "left", "right"):
-        raise ValueError(f"`truncation_side` is 'left' or 'right', got {side!r:.80}.")
-    with lock_of(tokenizer):
-        own = tokenizer.truncation_side
-        tokenizer.truncation_side = side or own
-        try:
-            yield
-        finally:
-            tokenizer.truncation_side = own
+from .upstream import forget_call_settings
 
 
 class SlowDecodingTokenizer(TokenizersBackend):
