@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from transformers import GenerationMixin
-from transformers.utils import ModelOutput
+from transformers.modeling_outputs import ModelOutput
 
 from .compression import ARGUMENTS, Compression, take_compression
 from .shortening import Shortening, tiles_of_samples, tokens_per_tile
