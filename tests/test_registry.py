@@ -70,9 +70,10 @@ def test_every_row_of_the_table_is_registered(family):
 def test_a_class_of_several_is_found_by_its_name(family):
     for auto_class in family.models:
         classes = family.classes(auto_class)
-        for name, wanted in [(model.__name__, model) for model in classes] + [("Unknown", classes[0])]:
+        named = [([model.__name__], model) for model in classes]
+        for names, wanted in [*named, (["Unknown"], classes[0]), (family.config().architectures, classes[0])]:
             config = family.config()
-            config.architectures = [name]
+            config.architectures = names
             with torch.device("meta"):
                 assert len(classes) == 1 or type(auto_class.from_config(config)) is wanted
 

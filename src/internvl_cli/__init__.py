@@ -23,6 +23,7 @@ VERBS = {
     "plan": "show which part of a chat model goes on which device, and whether it fits",
     "profile": "show what a model costs: parameters and multiply-accumulates of its parts",
     "retrieve": "measure retrieval between images or videos and their texts",
+    "score": "judge solutions step by step with a reward model such as VisualPRM, and rank them",
     "serve": "answer requests in the form of OpenAI's API",
     "surgery": "take checkpoints apart and put them together: towers, language models, tokens, adapters",
     "train": "train a model by one of the papers' recipes, or show what that takes",

@@ -67,7 +67,7 @@ def test_a_converted_checkpoint_scores_alike_and_comes_back(model, processor, pi
     tiles = read_tiles(processor, picture)
     found, wanted = (one.score(QUESTION, RESPONSES, *tiles) for one in (scorer, StepScorer(model, processor)))
     assert numbers(found) == pytest.approx(numbers(wanted), abs=1e-5)
-    convert_checkpoint(tmp_path / "hf", tmp_path / "back", to="authors")
+    convert_checkpoint(tmp_path / "hf", tmp_path / "back", to="original")
     assert type(AutoModel.from_pretrained(tmp_path / "back")) is type(model)
 
 

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 from .caption_metrics import bleu, caption_words, cider
 from .captioning import caption_images
-from .data import Item, ItemImages, read_class_folder, read_images, read_pairs
+from .data import Item, ItemImages, read_class_folder, read_entries, read_images, read_pairs
 from .embedding import FITS, embed_images, embed_texts, embed_videos, fit_options, in_batches
 from .retrieval import recall_at_k, retrieve, retrieve_videos
 from .segmentation import MeanIoU, SegmentationScore
@@ -40,6 +40,7 @@ __all__ = [
     "in_batches",
     "ranks_of_right",
     "read_class_folder",
+    "read_entries",
     "read_images",
     "read_pairs",
     "read_tiles",

@@ -97,7 +97,7 @@ def read_pairs(file: str | Path, kind: str = "image", *, needs_text: bool = True
         ValueError: the file is missing, empty or no JSON, or an item has another form; with file and line.
     """
     source = Path(file)
-    items = [_item(fields, where, source, kind, needs_text) for where, fields in _entries(source)]
+    items = [_item(fields, where, source, kind, needs_text) for where, fields in read_entries(source)]
     if not items:
         raise ValueError(f"{source} holds nothing.")
     return items
@@ -128,8 +128,12 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _entries(source: Path) -> Iterator[tuple[str, Any]]:
-    """The place and the content of each entry."""
+def read_entries(source: Path) -> Iterator[tuple[str, Any]]:
+    """The place and the content of each entry of a `.jsonl` or `.json` file.
+
+    Raises:
+        ValueError: the file cannot be read, or is no JSON; with file and line.
+    """
     try:
         require_regular_file(source)
         text = source.read_text(encoding="utf-8-sig")  # with or without a byte order mark
@@ -175,4 +179,4 @@ def _item(fields: Any, where: str, source: Path, kind: str, needs_text: bool) ->
 
 alias_former_names(__name__, Pictures="ItemImages", read_pictures="read_images")
 
-__all__ = ["Item", "ItemImages", "read_class_folder", "read_pairs", "read_images"]
+__all__ = ["Item", "ItemImages", "read_class_folder", "read_entries", "read_images", "read_pairs"]

@@ -184,7 +184,8 @@ class Recipe:
         packed_tokens, packed_tiles: limits of a packed sequence; None: not packed.
         loss_reduction: weight of a token in its sample, see `modeling.losses`.
         lora_rank: rank of the language model's adapters; None: no adapters.
-        objective: `"sft"`, `"mpo"`, `"contrastive"`, `"generative"` (contrast, matching, caption) or `"retrieval"`.
+        objective: `"sft"`, `"prm"` (judgements of the steps of solutions), `"mpo"`, `"contrastive"`, `"generative"`
+            (contrast, matching, caption) or `"retrieval"`.
         image_size: side of a tile in pixels.
         scheduler: learning rate schedule, as transformers names it.
         adam_betas: of AdamW.

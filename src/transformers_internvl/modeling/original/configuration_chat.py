@@ -51,6 +51,7 @@ LANGUAGE_MODELS = {
 }
 
 TOWER_ARCHITECTURE = "InternVisionModel"
+CHAT_ARCHITECTURE = "InternVLChatModel"  # of a configuration that names no class
 
 # Former name of a rotary scaling -> present name.
 _ROPE_NAMES = {"su": "longrope"}
@@ -159,6 +160,7 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
         super().__post_init__(**kwargs)
         if follow_series:
             self.loss_reduction = self._series_reduction
+        self.architectures = self.architectures or [CHAT_ARCHITECTURE]
         self.vision_config.architectures = [TOWER_ARCHITECTURE]
         self.text_config.architectures = [_architecture(self.text_config.model_type)]
         self.text_config.tie_word_embeddings = self.series_3_5 and bool(self.text_config.tie_word_embeddings)

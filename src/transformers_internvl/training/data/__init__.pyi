@@ -6,9 +6,10 @@ from .dataset import ChatDataset, PackedDataset
 from .packing import Image, Pack, Packer, Piece, split_piece
 from .pairs import ContrastiveCollator, PretrainingCollator, show_whole_images
 from .records import MAX_REPEAT, DataSet, JsonlRows, Rows, SkipPolicy, TableRows, read_meta
-from .rows import ConversationRow, MessagesRow, PreferenceRow, Row, UnusableSample, parse_row, read_medium
+from .rows import ConversationRow, MessagesRow, PreferenceRow, Row, StepsRow, UnusableSample, parse_row, read_medium
 from .samples import SampleEncoder
 from .sampling import MIXINGS, Mixture, MixtureStream, refuse_changes
+from .step_labels import StepLabels
 from .urls import Fetched, UrlRules, url_rules
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "Rows",
     "SampleEncoder",
     "SkipPolicy",
+    "StepLabels",
+    "StepsRow",
     "TableRows",
     "TrainingLoader",
     "UnusableSample",

@@ -27,9 +27,10 @@ from .augmentation import RandomJpeg
 from .collation import as_piece, take_piece
 from .packing import Pack, Packer, Piece
 from .records import DataSet, SkipPolicy
-from .rows import ConversationRow, MessagesRow, PreferenceRow, UnusableSample
+from .rows import MessagesRow, ParsedRow, PreferenceRow, StepsRow, UnusableSample
 from .samples import Sample, SampleEncoder
 from .sampling import Mixing, Mixture, MixtureStream, refuse_changes
+from .step_labels import StepLabels
 from .urls import Fetched, UrlRules, url_rules
 
 # What a file, an image or a template can be wrong with. Anything else is a fault of the program and stops it.
@@ -50,6 +51,7 @@ class ChatDataset(Dataset):
             collators pass over.
         allow_urls: whether `http(s)` URLs that rows name are fetched, from public addresses; or by which
             [`UrlRules`]. Else they are samples that cannot be used.
+        step_labels: how rows of scored steps become conversations. None: they are samples that cannot be used.
 
     `dataset[i]` is what `SampleEncoder` returns. Of a preference row it is `chosen_input_ids`, `chosen_labels`,
     `chosen_attention_mask`, the same of `rejected_`, and `pixel_values` and `num_patches` once.
@@ -68,13 +70,14 @@ class ChatDataset(Dataset):
         num_frames: tuple[int, int] = (8, 32),
         policy: SkipPolicy | None = None,
         allow_urls: bool | UrlRules = False,
+        step_labels: StepLabels | None = None,
     ):
         if not 1 <= num_frames[0] <= num_frames[1]:
             raise ValueError(f"`num_frames` is the fewest and the most frames of a video, got {num_frames}.")
         self.sets, self.encoder, self.num_frames = list(sets), encoder, num_frames
         self.mixture = Mixture([len(part.rows) for part in sets], [part.repeat for part in sets], mixing, seed)
         self.policy = SkipPolicy() if policy is None else policy
-        self.url_rules = url_rules(allow_urls)
+        self.url_rules, self.step_labels = url_rules(allow_urls), step_labels
         self.features: FeatureStore | None = None
         self.epoch = 0
         self._entries: tuple[int, np.ndarray, np.ndarray] | None = None
@@ -125,7 +128,8 @@ class ChatDataset(Dataset):
         try:
             encoder = self._encoder_of(seed, part.augment)
             with_new_tiles = name_tiles(encoder.processor, self.features) if self.features else None
-            encoded = _encode(Fetched(self.url_rules).row(row), encoder, part.max_patches, self.num_frames)
+            fetched = Fetched(self.url_rules).row(row)
+            encoded = _encode(fetched, encoder, part.max_patches, self.num_frames, self.step_labels)
             encoded = with_new_tiles(encoded) if with_new_tiles else encoded
         except _DATA_ERRORS as error:
             raise UnusableSample(row.where, str(error)) from error
@@ -145,10 +149,11 @@ class ChatDataset(Dataset):
 
 
 def _encode(
-    row: ConversationRow | MessagesRow | PreferenceRow,
+    row: ParsedRow,
     encoder: SampleEncoder,
     max_patches: int | None,
     num_frames: tuple[int, int],
+    step_labels: StepLabels | None,
 ) -> Sample:
     options: dict[str, Any] = {"images_kwargs": {} if max_patches is None else {"max_patches": max_patches}}
     if any(isinstance(video, (str, os.PathLike, bytes)) for video in row.videos):  # frames in a list stay as they are
@@ -165,6 +170,12 @@ def _encode(
         kinds = {"chosen": chosen, "rejected": without_pixels}
         texts = ("input_ids", "labels", "attention_mask")
         return {**{f"{kind}_{name}": data[name] for kind, data in kinds.items() for name in texts}, **shared}
+    if isinstance(row, StepsRow):
+        if step_labels is None:
+            raise ValueError(
+                "the row has scored steps, which objective 'prm' trains on (`ChatDataset(step_labels=...)`)"
+            )
+        return encoder.turns(step_labels.turns_of(row), row.images, **options)
     encode = encoder.pretraining if row.kind == "pretraining" else encoder.turns
     return encode(row.turns, row.images, row.videos, **options)
 

@@ -22,7 +22,7 @@ import numpy as np
 from transformers.utils import logging
 
 from ...processing.sources import DECODING_ERRORS, require_regular_file
-from .rows import ConversationRow, MessagesRow, PreferenceRow, UnusableSample, parse_row
+from .rows import ParsedRow, UnusableSample, parse_row
 
 logger = logging.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Rows(Protocol):
     """Rows by number: `len(rows)`, and `rows[i]`, which raises `UnusableSample`."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> ConversationRow | MessagesRow | PreferenceRow: ...
+    def __getitem__(self, index: int) -> ParsedRow: ...
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class JsonlRows:
     def __len__(self) -> int:
         return len(self._begins)
 
-    def __getitem__(self, index: int) -> ConversationRow | MessagesRow | PreferenceRow:
+    def __getitem__(self, index: int) -> ParsedRow:
         return parse_row(self.fields(index), self.where(index), self.root)
 
     def where(self, index: int) -> str:
@@ -168,7 +168,7 @@ class TableRows:
     def __len__(self) -> int:
         return len(self.table)
 
-    def __getitem__(self, index: int) -> ConversationRow | MessagesRow | PreferenceRow:
+    def __getitem__(self, index: int) -> ParsedRow:
         return parse_row(self.fields(index), self.where(index), self.root)
 
     def where(self, index: int) -> str:

@@ -13,6 +13,7 @@ columns of `datasets` that trainers know:
 | grounding    | an image, and `<box>[[x1, y1, x2, y2], ...]</box>` (or points) in a turn, 0 to 1000        |
 | pretraining  | turns from `pretrain`: a text without roles                                               |
 | preference   | `question`, `chosen`, `rejected`; `image`, `system_prompt`                                 |
+| scored steps | `question`, `steps_with_score`: `[{"step": ..., "score": 0 to 1}, ...]`; `image`, `response` |
 | messages     | `messages` as for `apply_chat_template`; `images`, `videos`                                |
 
 In place of a path there may be an image, the bytes of a file, or the cell of a table, `{"bytes": ..., "path": ...}`.
@@ -41,6 +42,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "chosen": (str,),
     "rejected": (str,),
     "system_prompt": (str,),
+    "steps_with_score": (list,),
+    "response": (str,),
     "clip": (list, tuple),
 }
 # What an image, a video or a frame may be, beside lists of frames.
@@ -125,7 +128,20 @@ class PreferenceRow(Row):
         return [*system, {"from": "human", "value": self.question}, {"from": "gpt", "value": answer}]
 
 
-def parse_row(data: Any, where: str, root: str = "") -> ConversationRow | MessagesRow | PreferenceRow:
+@dataclass(frozen=True)
+class StepsRow(Row):
+    """A solution whose steps have scores: texts, and shares of continuations that end in the right answer."""
+
+    question: str = ""
+    steps: tuple[tuple[str, float], ...] = ()
+    response: str | None = None
+    kind = "scored steps"
+
+
+ParsedRow = ConversationRow | MessagesRow | PreferenceRow | StepsRow
+
+
+def parse_row(data: Any, where: str, root: str = "") -> ParsedRow:
     """Check a row and give it its type.
 
     Args:
@@ -154,6 +170,8 @@ def parse_row(data: Any, where: str, root: str = "") -> ConversationRow | Messag
     if forms == ["messages"]:
         check(data["messages"], "`messages` is empty")
         return MessagesRow(messages=_messages(data["messages"], root, check), **shared)
+    if forms == ["question"] and "steps_with_score" in data:
+        return _scored_steps(data, shared, blank, check)
     if forms == ["question"]:
         for name in ("chosen", "rejected"):
             check(name in data, f"a preference needs `{name}`")
@@ -166,6 +184,25 @@ def parse_row(data: Any, where: str, root: str = "") -> ConversationRow | Messag
     conversation = ConversationRow(turns=data["conversations"], **shared)
     _check_turns(conversation.turns, conversation, check, blank)
     return conversation
+
+
+def _scored_steps(data: dict[str, Any], shared: dict[str, Any], blank: Collection[str], check: Any) -> StepsRow:
+    """A row of a solution whose steps have scores."""
+    other = sorted(data.keys() & {"chosen", "rejected", "system_prompt"})
+    check(not other, f"`steps_with_score` excludes {', '.join(other)}")
+    check(data["steps_with_score"], "`steps_with_score` is empty")
+    for number, step in enumerate(data["steps_with_score"], start=1):
+        right = isinstance(step, dict) and _is_text(step.get("step")) and type(step.get("score")) in (int, float)
+        right = right and 0 <= step["score"] <= 1
+        check(right, f"step {number} should be {{'step': text, 'score': number from 0 to 1}}, got {step!a:.80}")
+    for name in data.keys() & {"question", "response"}:
+        check(_is_text(data[name]), f"`{name}` should be Unicode text, got {data[name]!a:.80}")
+    steps = tuple((step["step"], float(step["score"])) for step in data["steps_with_score"])
+    row = StepsRow(question=data["question"], steps=steps, response=data.get("response"), **shared)
+    check(not row.videos, "a solution is about images, and the row has a video")
+    turns = [{"from": "human", "value": row.question}, {"from": "gpt", "value": "+"}]
+    _check_turns(turns, row, check, blank)
+    return row
 
 
 def _media(data: dict[str, Any], check: Any, root: str) -> dict[str, Any]:
@@ -327,4 +364,14 @@ def _is_format(text: str) -> bool:
     return not text.strip() or any(sign.isalpha() or sign in "…{_" for sign in text) or "..." in text
 
 
-__all__ = ["ConversationRow", "MessagesRow", "PreferenceRow", "Row", "UnusableSample", "parse_row", "read_medium"]
+__all__ = [
+    "ConversationRow",
+    "MessagesRow",
+    "ParsedRow",
+    "PreferenceRow",
+    "Row",
+    "StepsRow",
+    "UnusableSample",
+    "parse_row",
+    "read_medium",
+]

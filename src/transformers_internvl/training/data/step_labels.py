@@ -10,7 +10,9 @@ Source: `tools/reasoning_data_pipeline/visualprm_data_pipeline_postprocess.py` o
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...processing.text.placeholders import IMAGE
 from ...processing.text.solution_steps import MINUS, PLUS, PRM_SYSTEM_PROMPT, join_steps, step_questions
+from .rows import StepsRow
 
 ScoredSteps = Sequence[tuple[str, float]]
 
@@ -35,6 +37,12 @@ class StepLabels:
     def __post_init__(self) -> None:
         if not 0 <= self.threshold < 1:
             raise ValueError(f"The threshold of steps is a share in [0, 1), got {self.threshold}.")
+
+    def turns_of(self, row: StepsRow) -> list[dict[str, str]]:
+        """The conversation of a row. One image without a mark gets it in front of the question, where scores
+        are made with it, too."""
+        marked = row.images and IMAGE not in row.question
+        return self.turns(f"{IMAGE}\n{row.question}" if marked else row.question, row.steps, row.response)
 
     def turns(self, question: str, steps: ScoredSteps, response: str | None = None) -> list[dict[str, str]]:
         """The conversation, in the original form of training data.

@@ -106,8 +106,10 @@ def _evaluated_pairs(options: RunOptions, processor: Any, seed: int) -> PairRows
 def _samples_of(sets: list[DataSet], options: RunOptions, processor: Any, seed: int) -> ChatDataset:
     limits = {"max_length": options.recipe.max_length, "too_long": options.too_long}
     encoder = SampleEncoder(processor, text_tokens=options.writable_tokens(), **limits)  # type: ignore[arg-type]
-    own = {"policy": options.policy(), "allow_urls": options.url_rules()}
-    return ChatDataset(sets, encoder, mixing=options.mixing, seed=seed, **own)  # type: ignore[arg-type]
+    own: dict[str, Any] = {"policy": options.policy(), "allow_urls": options.url_rules()}
+    if options.recipe.objective == "prm":
+        own["step_labels"] = options.step_labels()
+    return ChatDataset(sets, encoder, mixing=options.mixing, seed=seed, **own)
 
 
 def _read_chats(options: RunOptions, processor: Any, seed: int) -> Data:
@@ -140,6 +142,7 @@ def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, An
 
 OBJECTIVES = {
     "sft": Objective(AutoModelForImageTextToText, _read_chats, _evaluated_chats, InternVLTrainer, True),
+    "prm": Objective(AutoModelForImageTextToText, _read_chats, _evaluated_chats, InternVLTrainer, True),
     "mpo": Objective(AutoModelForImageTextToText, _read_preferences, _evaluated_chats, MPOTrainer, True),
     "contrastive": Objective(AutoModel, _pairs_with(ContrastiveCollator), _evaluated_pairs, DualEncoderTrainer, False),
     "generative": Objective(
@@ -167,7 +170,7 @@ def objective_of(options: RunOptions) -> Objective:
             f"Objective {recipe.objective!r} trains all parts at one rate: leave out `part_learning_rates` and "
             "`layer_decay`."
         )
-    if recipe.packed_tokens is not None and recipe.objective != "sft":
+    if recipe.packed_tokens is not None and row.read is not _read_chats:
         raise ValueError(f"Objective {recipe.objective!r} cannot be packed: leave out `packed_tokens`.")
     return row
 

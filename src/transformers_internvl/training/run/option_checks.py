@@ -13,7 +13,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 from ..recipes import get_recipe
 from .options import UNUSED, RunOptions
 
-CHATS = ("sft", "mpo")
+CHATS = ("sft", "prm", "mpo")
 _COLLATOR = "what a row becomes is the collator's to say"
 _LOSS_ONLY = "of an evaluation the loss is kept, and a few answers"
 

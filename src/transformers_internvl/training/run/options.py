@@ -32,6 +32,7 @@ from ...renamed_modules import former_value
 from ..data.records import SkipPolicy
 from ..data.samples import FORMER_TOO_LONG
 from ..data.sampling import Mixing
+from ..data.step_labels import StepLabels
 from ..data.urls import UrlRules
 from ..recipes import Recipe, get_recipe
 from ..trainers.checkpoints import write_text
@@ -58,6 +59,9 @@ class RunOptions:
         allow_urls: whether `http(s)` URLs that the data name are fetched, from public addresses.
         allow_hosts: hosts that are fetched from whatever their address is, separated by commas.
         eval_data: what is evaluated on the way and at the end, of the forms of `data`; None: nothing.
+        step_threshold: objective `"prm"`: the score above which a step is right, see `StepLabels`.
+        step_early_stop: the same: leave out the steps behind the first wrong one.
+        whole_response: the same: one judgement of the whole response, not one of every step.
         eval_answers: of how many of its samples answers are generated and logged, for chat models.
         arguments: further fields of `TrainingArguments`.
         given: the fields that were given, and did not come with the recipe.
@@ -77,18 +81,26 @@ class RunOptions:
     allow_hosts: str | None = None
     eval_data: str | None = None
     eval_answers: int = 4
+    step_threshold: float = 0.0
+    step_early_stop: bool = False
+    whole_response: bool = False
     arguments: dict[str, Any] = field(default_factory=dict)
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "too_long", former_value("too_long", self.too_long, FORMER_TOO_LONG))
         self.policy()
+        self.step_labels()
         if self.eval_answers < 0:
             raise ValueError(f"`eval_answers` is a number of samples from 0, got {self.eval_answers}.")
         for name, kind in typing.get_type_hints(RunOptions).items():
             choices = _choices(kind)
             if choices and getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` is one of {', '.join(map(str, choices))}; got {getattr(self, name)!r}.")
+
+    def step_labels(self) -> StepLabels:
+        """How scores of steps become answers."""
+        return StepLabels(self.step_threshold, self.step_early_stop, self.whole_response)
 
     def policy(self) -> SkipPolicy:
         """A fresh policy for samples that cannot be used."""
@@ -143,8 +155,17 @@ OWN_FIELDS = (
     "allow_hosts",
     "eval_data",
     "eval_answers",
+    "step_threshold",
+    "step_early_stop",
+    "whole_response",
 )
-_TYPED = {"eval_answers": int, "allow_urls": bool}  # the own fields that are no texts
+_TYPED = {
+    "eval_answers": int,
+    "allow_urls": bool,
+    "step_threshold": float,
+    "step_early_stop": bool,
+    "whole_response": bool,
+}  # the own fields that are no texts
 _ALIASES = {
     "output_dir": "output",
     "warmup_steps": "warmup",
@@ -157,7 +178,9 @@ _EQUIVALENTS = {"num_train_epochs": "epochs", "gradient_accumulation_steps": "ba
 # Objective -> field that it has no use for -> why.
 _PATCHES = {"patch_dropout": "the projector of a chat model needs all patches"}
 _SIZE = {"image_size": "the tiles of a chat model have a size of their own"}
+_STEPS = dict.fromkeys(("step_threshold", "step_early_stop", "whole_response"), "only rows of `prm` have scored steps")
 _PAIRS = {
+    **_STEPS,
     "max_tiles": "images of pairs are not split",
     "loss_reduction": "a loss of pairs has no weights of tokens",
     "mixing": "pairs are not drawn by sets",
@@ -165,8 +188,9 @@ _PAIRS = {
     "eval_answers": "dual encoders give no answers",
 }
 UNUSED: dict[str, dict[str, str]] = {
-    "sft": {**_PATCHES, **_SIZE},
-    "mpo": {**_PATCHES, **_SIZE, "loss_reduction": "answers are weighed by their pairs"},
+    "sft": {**_PATCHES, **_SIZE, **_STEPS},
+    "prm": {**_PATCHES, **_SIZE},
+    "mpo": {**_PATCHES, **_SIZE, **_STEPS, "loss_reduction": "answers are weighed by their pairs"},
     "contrastive": _PAIRS,
     "generative": _PAIRS,
 }
