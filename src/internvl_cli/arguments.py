@@ -16,6 +16,13 @@ from .types import count, dtype_name, layout, port, positive
 LAYOUTS = ("original", "hf")
 # Number formats that `internvl plan` knows.
 DTYPES = ("bfloat16", "float16", "float32", "int8", "int4")
+# How `internvl score` judges steps -> what that is.
+STEP_MODES = {
+    "soft_v2": "all steps in one prompt, in one pass",
+    "soft": "a pass for every step; the same numbers",
+    "orm": "the whole response as one step",
+    "hard": "the answer to every step is generated, and looked up in a table",
+}
 FRAMES = 8  # of a video, for dual encoders
 SHOWN_DIFFERENCES = 20  # that `internvl verify` prints without --all
 
@@ -322,6 +329,26 @@ def retrieve(parser: ArgumentParser) -> None:
     add("--json", action="store_true", help="print JSON")
 
 
+def score(parser: ArgumentParser) -> None:
+    """Arguments of `internvl score`."""
+    add = parser.add_argument
+    add(
+        "solutions",
+        type=Path,
+        metavar="JSONL",
+        help='a .jsonl file with a line for every question, {"question": "...", "image": "1.jpg", "responses": '
+        '["...", ...]}; steps are separated by blank lines',
+    )
+    _add_model_argument(parser)
+    add("--output", type=Path, metavar="JSONL", help="where the scores go (default: <solutions>.scores.jsonl)")
+    modes = "; ".join(f"{name}: {what}" for name, what in STEP_MODES.items())
+    add("--mode", choices=tuple(STEP_MODES), default="soft_v2", help=f"how steps are judged (%(default)s). {modes}")
+    add("--max-steps", type=positive, metavar="N", help="maximum steps of a response (public evaluations take 12)")
+    add("--system-message", metavar="TEXT", help="in place of the checkpoint's; `prm`: that of VisualPRM's training")
+    add("--batch-size", type=positive, default=8, metavar="N", help="prompts at a time (%(default)s)")
+    _add_place_arguments(parser)
+
+
 def serve(parser: ArgumentParser) -> None:
     """Arguments of `internvl serve`."""
     add = parser.add_argument
@@ -469,6 +496,11 @@ def _conflict_of_profile(given: Namespace) -> str | None:
     return "--budget needs --study." if given.budget is not None and not given.study else None
 
 
+def _steps_of_one(given: Namespace) -> str | None:
+    one = given.mode == "orm" and given.max_steps is not None
+    return "--max-steps does nothing with --mode orm, which takes a response as one step." if one else None
+
+
 def _conflict_of_train(given: Namespace) -> str | None:
     if given.list:
         return None
@@ -490,6 +522,7 @@ CONFLICTS: dict[str, Callable[[Namespace], str | None]] = {
     "classify": _frames_without_video,
     "profile": _conflict_of_profile,
     "retrieve": _frames_without_video,
+    "score": _steps_of_one,
     "train": _conflict_of_train,
 }
 VERB_ARGUMENTS: dict[str, Callable[[ArgumentParser], None]] = {
@@ -501,6 +534,7 @@ VERB_ARGUMENTS: dict[str, Callable[[ArgumentParser], None]] = {
     "plan": plan,
     "profile": profile,
     "retrieve": retrieve,
+    "score": score,
     "serve": serve,
     "surgery": surgery,
     "train": train,
@@ -513,6 +547,7 @@ __all__ = [
     "LAYOUTS",
     "OPERATIONS",
     "SHOWN_DIFFERENCES",
+    "STEP_MODES",
     "VERB_ARGUMENTS",
     "conflict",
     "spell_out_fields",

@@ -52,6 +52,7 @@ WRONG = [
     ("profile", "internvl profile: give the name of a model, or --study, and not both"),
     ("profile m --budget 5", "internvl profile: --budget needs --study"),
     ("retrieve a.jsonl --model m --num-frames 2", "internvl retrieve: --num-frames needs --video"),
+    ("score a.jsonl --mode orm --max-steps 2", "internvl score: --max-steps does nothing with --mode orm"),
     ("serve --port 70000", "internvl serve: argument --port: expected a number from 0 to 65535, got '70000'"),
     ("surgery extract-towr a b", "internvl surgery: argument operation: invalid choice: 'extract-towr'"),
     ("train", "internvl train: give a recipe's name (internvl train --list prints them), or a YAML file"),

@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 from transformers import AutoProcessor
 
+from internvl_cli.arguments import STEP_MODES
 from tests.parity.golden import golden_root
 from transformers_internvl import InternVLRewardModel
 from transformers_internvl.cli import main
+from transformers_internvl.evaluation.step_scores import MODES
 from transformers_internvl.processing.text.solution_steps import PRM_SYSTEM_PROMPT
 
 MODEL = golden_root() / "visual_prm"
@@ -18,6 +20,10 @@ LINES = [
     {"question": "<image> or <image>?", "images": ["1.png", "1.png"], "response": "d\n\ne\n\nf"},
     {"question": "求和", "responses": ["a", "b", "c"]},
 ]
+
+
+def test_the_modes_are_those_of_the_scorer():
+    assert STEP_MODES == MODES
 
 
 def write(folder, lines):
@@ -80,7 +86,6 @@ def test_wrong_files(tmp_path, capsys):
         ((tmp_path / "none.jsonl",), "Cannot read"),
         ((path, "--output", path), "is the input"),
         ((path, "--output", tmp_path / "no" / "scores.jsonl"), "does not exist"),
-        ((path, "--mode", "orm", "--max-steps", 2), "does nothing in mode"),
     ):
         code, _, err = run(capsys, *arguments)
         assert code == 2 and reason in err and len(err.splitlines()) == 1

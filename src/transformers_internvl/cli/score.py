@@ -16,16 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError, user_errors
-from .loading import (
-    add_model_argument,
-    add_place_arguments,
-    load_chat_model,
-    load_processor,
-    log_errors_only,
-    model_name,
-    place,
-    positive,
-)
+from .loading import load_chat_model, load_processor, log_errors_only, model_name, place
 from .tables import table
 
 
@@ -44,28 +35,6 @@ class Solutions:
     fields: dict[str, Any]
     images: list[Path]
     responses: list[str]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    from ..evaluation.step_scores import MODES
-
-    add = parser.add_argument
-    add(
-        "solutions",
-        type=Path,
-        metavar="JSONL",
-        help='a .jsonl file with a line for every question, {"question": "...", "image": "1.jpg", "responses": '
-        '["...", ...]}; steps are separated by blank lines',
-    )
-    add_model_argument(parser)
-    add("--output", type=Path, metavar="JSONL", help="where the scores go (default: <solutions>.scores.jsonl)")
-    modes = "; ".join(f"{name}: {what}" for name, what in MODES.items())
-    add("--mode", choices=tuple(MODES), default="soft_v2", help=f"how steps are judged (%(default)s). {modes}")
-    add("--max-steps", type=positive, metavar="N", help="maximum steps of a response (public evaluations take 12)")
-    add("--system-message", metavar="TEXT", help="in place of the checkpoint's; `prm`: that of VisualPRM's training")
-    add("--batch-size", type=positive, default=8, metavar="N", help="prompts at a time (%(default)s)")
-    add_place_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
