@@ -18,24 +18,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import AutoModel
 
-from tests.parity.golden import golden_root
+from tests.parity.golden import golden_root, weights
 from transformers_internvl.conversion.layouts.convert import convert_checkpoint
 
 INTERNLM2 = golden_root() / "chat_internlm2"
 SHARDS = {"max_shard_size": "150KB", "progress": False}
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        if path.name.startswith("model"):
-            found.update(load_file(path))
-    for path in sorted(folder.glob("pytorch_model*.bin")):
-        found.update(torch.load(path, weights_only=True))
-    return found
 
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

@@ -7,6 +7,9 @@
 import os
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file
+
 
 def golden_root() -> Path:
     """The folder with the reference data: `$INTERNVL_GOLDEN`, else the copy in `tests/golden`."""
@@ -26,3 +29,13 @@ def golden_cases(prefix: str) -> list[Path]:
     if not cases:
         raise FileNotFoundError(f"No folder in {golden_root()} starts with {prefix!r}.")
     return cases
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a checkpoint by their names on disk, in one file or in shards, safetensors or `.bin`."""
+    found: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("model*.safetensors")):
+        found.update(load_file(path))
+    for path in sorted(folder.glob("pytorch_model*.bin")):
+        found.update(torch.load(path, weights_only=True))
+    return found

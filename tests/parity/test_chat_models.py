@@ -5,14 +5,13 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForImageTextToText
 from transformers.core_model_loading import revert_weight_conversion
 
 from tests.closeness import assert_same_results
 
 from .cases import Case
-from .golden import golden_cases
+from .golden import golden_cases, weights
 
 ALL = golden_cases("chat_")
 CASES = [path for path in ALL if path not in golden_cases("chat_flash")]  # those: `test_flash.py`
@@ -20,16 +19,22 @@ WITH_TOKENIZER = [path for path in ALL if (path / "tokenizer_config.json").exist
 GRADIENT = {"rtol": 1e-4, "atol": 5e-6}
 
 
-@pytest.fixture(params=["eager", "sdpa"])
+@pytest.fixture(scope="module", params=["eager", "sdpa"])
 def attention(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=CASES, ids=lambda path: path.name)
-def case(request, attention) -> Case:
+@pytest.fixture(scope="module", params=CASES, ids=lambda path: path.name)
+def loaded(request, attention) -> Case:
     if attention == "sdpa" and "gpt_oss" in request.param.name:
         attention = {"vision_config": "sdpa", "text_config": "eager"}  # attention sinks are an eager or kernel affair
     return Case(request.param, attention)
+
+
+@pytest.fixture
+def case(loaded) -> Case:
+    loaded.model.eval().zero_grad()
+    return loaded
 
 
 @pytest.mark.parametrize("path", WITH_TOKENIZER, ids=lambda path: path.name)
@@ -110,7 +115,7 @@ def test_greedy_generation(case):
 def test_saved_again_is_bit_identical(path, tmp_path):
     model = AutoModel.from_pretrained(path)
     model.save_pretrained(tmp_path)
-    before, after = load_file(path / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    before, after = weights(path), weights(tmp_path)
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         assert tensor.dtype == after[name].dtype and torch.equal(tensor, after[name]), name

@@ -11,7 +11,7 @@ from transformers.core_model_loading import revert_weight_conversion
 
 import transformers_internvl as ours
 
-from .golden import golden_cases
+from .golden import golden_cases, weights
 
 CASES = golden_cases("internvl_14b")
 MODES = ("InternVL-C", "InternVL-G")
@@ -27,9 +27,14 @@ class Case:
         self.inputs = load_file(path / "inputs.safetensors")
         self.outputs = load_file(path / "outputs.safetensors")
         self.seen: set[str] = set()
+        self.loaded: dict[type, torch.nn.Module] = {}
 
     def load(self, auto_class=AutoModel):
-        return auto_class.from_pretrained(self.path, attn_implementation=self.attention).eval()
+        """A model of the folder, the same one each time, without gradients."""
+        if auto_class not in self.loaded:
+            self.loaded[auto_class] = auto_class.from_pretrained(self.path, attn_implementation=self.attention)
+        self.loaded[auto_class].zero_grad()
+        return self.loaded[auto_class].eval()
 
     def check(self, name: str, value: torch.Tensor, where: torch.Tensor | None = None, **tolerance: float) -> None:
         self.seen.add(name)
@@ -40,12 +45,12 @@ class Case:
         torch.testing.assert_close(value, expected, **tolerance, msg=lambda text: f"{name}: {text}")
 
 
-@pytest.fixture(params=["eager", "sdpa"])
+@pytest.fixture(scope="module", params=["eager", "sdpa"])
 def attention(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=CASES, ids=lambda path: path.name)
+@pytest.fixture(scope="module", params=CASES, ids=lambda path: path.name)
 def case(request, attention) -> Case:
     return Case(request.param, attention)
 
@@ -170,9 +175,7 @@ def test_every_output_is_judged(path):
 @pytest.mark.parametrize("shards", ["50GB", "100KB"])
 def test_saved_again_is_bit_identical(path, tmp_path, shards):
     AutoModel.from_pretrained(path).save_pretrained(tmp_path, max_shard_size=shards)
-    before, after = load_file(path / "model.safetensors"), {}
-    for file in tmp_path.glob("*.safetensors"):
-        after.update(load_file(file))
+    before, after = weights(path), weights(tmp_path)
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         assert tensor.dtype == after[name].dtype and torch.equal(tensor, after[name]), name
@@ -187,8 +190,9 @@ def test_saved_again_is_bit_identical(path, tmp_path, shards):
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
 def test_bin_files_are_read_as_weights_only(path, tmp_path):
     (tmp_path / "config.json").write_text((path / "config.json").read_text())
-    weights = load_file(path / "model.safetensors")
-    torch.save({**weights, "qllama.model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(5)}, tmp_path / "w.bin")
+    torch.save(
+        {**weights(path), "qllama.model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(5)}, tmp_path / "w.bin"
+    )
     (tmp_path / "w.bin").rename(tmp_path / "pytorch_model.bin")
     loaded, expected = AutoModel.from_pretrained(tmp_path), AutoModel.from_pretrained(path)
     for (name, one), (_, other) in zip(loaded.state_dict().items(), expected.state_dict().items(), strict=True):

@@ -34,18 +34,22 @@ def samples_of(case: Case) -> list[dict[str, torch.Tensor]]:
     return samples
 
 
-@pytest.fixture(params=["eager", "sdpa"])
+@pytest.fixture(scope="module", params=["eager", "sdpa"])
 def attention(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=CASES, ids=lambda path: path.name)
-def case(request, attention) -> Case:
+@pytest.fixture(scope="module", params=CASES, ids=lambda path: path.name)
+def loaded(request, attention) -> Case:
     if attention == "sdpa" and "gpt_oss" in request.param.name:
         attention = {"vision_config": "sdpa", "text_config": "eager"}
-    case = Case(request.param, attention)
-    case.model.train()  # where no cache is made by itself
-    return case
+    return Case(request.param, attention)
+
+
+@pytest.fixture
+def case(loaded) -> Case:
+    loaded.model.train()  # where no cache is made by itself
+    return loaded
 
 
 def run(case, packs):
@@ -101,10 +105,10 @@ def test_a_sample_does_not_see_the_others(case):
 
 
 @pytest.mark.parametrize("use_cache", ["by the config", True])
-def test_samples_stay_apart_in_evaluation(case, use_cache):
+def test_samples_stay_apart_in_evaluation(case, use_cache, monkeypatch):
     """With a cache of the model's own making, too: each sample of a pack has the logits that it has alone."""
     case.model.eval()
-    case.model.config.text_config.use_cache = True
+    monkeypatch.setattr(case.model.config.text_config, "use_cache", True)
     options = {"use_cache": True} if use_cache is True else {}
     samples = samples_of(case)
     if case.path.name in BY_LENGTH:

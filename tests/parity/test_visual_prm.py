@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-from tests.parity.golden import golden_cases, golden_root
+from tests.parity.golden import golden_cases, golden_root, weights
 from transformers_internvl import InternVLRewardModel
 from transformers_internvl.evaluation.step_scores import StepScorer
 from transformers_internvl.processing.text.solution_steps import PRM_SYSTEM_PROMPT, split_response, step_questions
@@ -114,7 +114,7 @@ def test_the_one_prompt_and_the_logits_of_its_answers(folder):
 def test_a_checkpoint_is_saved_as_it_was(folder, tmp_path):
     model, tokenizer = loaded(folder, "eager")
     model.save_pretrained(tmp_path)
-    before, after = load_file(folder / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    before, after = weights(folder), weights(tmp_path)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
     written = json.loads((tmp_path / "config.json").read_text())
