@@ -25,8 +25,8 @@ from transformers.exporters import DynamoConfig, DynamoExporter
 
 import transformers_internvl  # noqa: F401  (registers)
 from tests import llava
-from tests.parity.cases import Case
-from tests.parity.golden import golden_cases, golden_root
+from tests.parity.cases import CHATS, Case
+from tests.parity.golden import golden_root
 
 TOLERANCE = {"rtol": 1e-4, "atol": 2e-5}
 NEW_TOKENS = 12
@@ -280,7 +280,7 @@ OTHERS = (
 
 def families(scratch: Path) -> Iterator[tuple[str, Callable[[], Family]]]:
     """Every language model in both layouts, and InternVL-Chat v1: names, and what loads them."""
-    for path in golden_cases("chat_"):
+    for path in CHATS:
         yield path.name, partial(golden_family, path)
         yield f"{path.name} canonical", partial(canonical, path, scratch / path.name)
     for projector in llava.NAMES:

@@ -11,7 +11,8 @@ from transformers.exporters import DynamoConfig, DynamoExporter, ExportedModel
 
 from tests.modeling import compiled
 from tests.modeling.compiled import ANY_BATCH, TOLERANCE, Family, compare, counted, generation_compiled
-from tests.parity.golden import golden_cases, golden_root
+from tests.parity.cases import CHATS
+from tests.parity.golden import golden_root
 from tests.tiny import IMAGE_TOKEN, tiny_batch, tiny_model
 from tests.tiny_dual_encoder import images, texts, tiny_dual_encoder
 from transformers_internvl.nano import nano_path, sample_images
@@ -180,7 +181,7 @@ def test_the_dual_encoder_is_exported_for_any_number_of_pictures_and_texts():
 # --- ways of decoding ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", golden_cases("chat_"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", CHATS, ids=lambda path: path.name)
 def test_chunks_and_speculation_give_the_same_ids_or_are_refused(path):
     family = compiled.golden_family(path)
     compiled.chunked_prefill(family, "eager")

@@ -10,11 +10,10 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from tests.closeness import assert_same_results
 
-from .cases import Case
+from .cases import CHATS, Case
 from .golden import golden_cases, weights
 
 ALL = golden_cases("chat_")
-CASES = [path for path in ALL if path not in golden_cases("chat_flash")]  # those: `test_flash.py`
 WITH_TOKENIZER = [path for path in ALL if (path / "tokenizer_config.json").exists()]
 GRADIENT = {"rtol": 1e-4, "atol": 5e-6}
 
@@ -24,7 +23,7 @@ def attention(request) -> str:
     return request.param
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda path: path.name)
+@pytest.fixture(scope="module", params=CHATS, ids=lambda path: path.name)
 def loaded(request, attention) -> Case:
     if attention == "sdpa" and "gpt_oss" in request.param.name:
         attention = {"vision_config": "sdpa", "text_config": "eager"}  # attention sinks are an eager or kernel affair
@@ -130,7 +129,7 @@ def test_config_saved_again_has_every_key(path, tmp_path):
     assert {key: after.get(key) for key in before} == before
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", CHATS, ids=lambda path: path.name)
 def test_canonical_layout_gives_the_same_logits(path, tmp_path):
     case = Case(path, "eager")
     case.model.save_pretrained(tmp_path, save_original_format=False)

@@ -7,10 +7,8 @@ import torch
 from transformers_internvl.modeling.losses import IGNORE_INDEX
 from transformers_internvl.training.data.collation import PackingCollator
 
-from .cases import Case
-from .golden import golden_cases
+from .cases import CHATS, Case
 
-CASES = golden_cases("chat_")
 # Their rope turns with the longest position of the batch, which a sample alone does not know of.
 BY_LENGTH = ("chat_internlm2_dynamic_rope", "chat_phi3_long")
 
@@ -39,7 +37,7 @@ def attention(request) -> str:
     return request.param
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda path: path.name)
+@pytest.fixture(scope="module", params=CHATS, ids=lambda path: path.name)
 def loaded(request, attention) -> Case:
     if attention == "sdpa" and "gpt_oss" in request.param.name:
         attention = {"vision_config": "sdpa", "text_config": "eager"}
