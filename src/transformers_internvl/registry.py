@@ -47,14 +47,21 @@ from .modeling.original.configuration_chat import InternVLChatConfig
 from .modeling.original.configuration_llava import InternVLLlavaConfig
 from .modeling.pretrained.upstream import backbone_from_pretrained, list_video_processors
 from .modeling.vision.backbone import InternVisionBackbone, InternVLVisionBackbone
-from .modeling.vision.configuration import InternVisionConfig, InternVLVisionConfig
+from .modeling.vision.configuration import InternVisionConfig, InternVisionPatchConfig, InternVLVisionConfig
 from .modeling.vision.heads import (
     InternVisionForImageClassification,
     InternVisionForSemanticSegmentation,
     InternVLVisionForImageClassification,
     InternVLVisionForSemanticSegmentation,
 )
-from .modeling.vision.model import InternVisionModel, InternVLVisionModel
+from .modeling.vision.model import InternVisionModel, InternVisionPatchModel, InternVLVisionModel
+from .modeling.visual_experts import (
+    InternLM2VEConfig,
+    InternLM2VEForCausalLM,
+    InternLM2VEModel,
+    LlamaVEConfig,
+    LlamaVEModel,
+)
 from .processing.images.image_processing import InternVLImageProcessor
 from .processing.images.image_processing_llava import InternVLLlavaImageProcessor
 from .processing.processor import InternVLProcessor
@@ -132,6 +139,7 @@ FAMILIES = (
         },
         weights=mappings.intern_vit,
     ),
+    Family(InternVisionPatchConfig, {AutoModel: InternVisionPatchModel}, weights=mappings.intern_vit),
     # The mapping of its tower is a row of its own; all other names are the original ones. Original folders also have
     # the type `internvl`: `InternVLConfig.from_dict` distinguishes them.
     Family(
@@ -152,6 +160,13 @@ FAMILIES = (
         weights=mappings.internlm2,
         tokenizer=InternLM2Tokenizer,
     ),
+    Family(
+        InternLM2VEConfig,
+        {AutoModel: InternLM2VEModel, AutoModelForCausalLM: InternLM2VEForCausalLM},
+        weights=mappings.internlm2_ve,
+        tokenizer=InternLM2Tokenizer,
+    ),
+    Family(LlamaVEConfig, {AutoModel: LlamaVEModel}),
     Family(
         InternVLConfig,
         {AutoModel: InternVLModel} | dict.fromkeys(_GENERATING, InternVLForConditionalGeneration),

@@ -37,7 +37,8 @@ class Case:
 
     def batch(self, side: str) -> dict[str, torch.Tensor]:
         batch = {key: self.inputs[f"{side}.{key}"] for key in ("input_ids", "attention_mask", "labels")}
-        return {**batch, "pixel_values": self.inputs["pixel_values"], "image_flags": self.inputs["image_flags"]}
+        flags = self.inputs["image_flags"]
+        return {**batch, "pixel_values": self.inputs["pixel_values"][: len(flags)], "image_flags": flags}
 
     def check(self, name: str, value: torch.Tensor, where: torch.Tensor | None = None) -> None:
         """Compare with the authors' tensor of that name, which a case need not have."""

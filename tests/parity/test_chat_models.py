@@ -13,7 +13,7 @@ from tests.closeness import assert_same_results
 from .cases import CHATS, Case
 from .golden import golden_cases, weights
 
-ALL = golden_cases("chat_")
+ALL = [*golden_cases("chat_"), *golden_cases("mono_internvl")]
 WITH_TOKENIZER = [path for path in ALL if (path / "tokenizer_config.json").exists()]
 GRADIENT = {"rtol": 1e-4, "atol": 5e-6}
 

@@ -81,10 +81,11 @@ class InternLM2ForCausalLM(_CompleteLoadingMixin, LlamaForCausalLM):
 
     config_class = InternLM2Config
     config: InternLM2Config
+    body_class: ClassVar[type[InternLM2Model]] = InternLM2Model
 
     def __init__(self, config: InternLM2Config):
         super(LlamaForCausalLM, self).__init__(config)  # not Llama's own: it would build the body twice
-        self.model = InternLM2Model(config)
+        self.model = self.body_class(config)
         self.vocab_size = config.vocab_size
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()

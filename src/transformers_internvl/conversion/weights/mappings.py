@@ -63,6 +63,16 @@ def internlm2() -> list[WeightTransform]:
     ]
 
 
+def internlm2_ve() -> list[WeightTransform]:
+    """InternLM2 with visual experts (`model_type: internlm2_ve`), the language model of Mono-InternVL."""
+    return [
+        WeightRenaming(r"\.feed_forward_ve\.w1\.", r"\.mlp_ve\.gate_proj\."),
+        WeightRenaming(r"\.feed_forward_ve\.w3\.", r"\.mlp_ve\.up_proj\."),
+        WeightRenaming(r"\.feed_forward_ve\.w2\.", r"\.mlp_ve\.down_proj\."),
+        *internlm2(),
+    ]
+
+
 def internvl_chat() -> list[WeightTransform]:
     """A chat model in the original layout (`model_type: internvl_chat`); its parts bring their own rows."""
     return [
@@ -100,4 +110,4 @@ def internvl() -> list[WeightTransform]:
     return get_checkpoint_conversion_mapping("internvl")
 
 
-__all__ = ["intern_vit", "internlm2", "internvl", "internvl_chat", "internvl_llava"]
+__all__ = ["intern_vit", "internlm2", "internlm2_ve", "internvl", "internvl_chat", "internvl_llava"]

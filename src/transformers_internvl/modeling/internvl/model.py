@@ -176,6 +176,8 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = embed_known(self.get_input_embeddings(), input_ids, self.config)  # (B, L, D)
 
+        if getattr(self.language_model, "routes_image_tokens", False) and "image_token_mask" not in kwargs:
+            kwargs["image_token_mask"] = self._image_token_mask(input_ids, inputs_embeds, cache)
         compression = take_compression(self.config, kwargs)
         if compression is not None and pixel_values is not None:
             placeholders = self.find_placeholders(input_ids, inputs_embeds)[: len(inputs_embeds) // image_copies]
@@ -247,6 +249,17 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         if int(placeholders.sum()) == sum(lengths):
             return None
         return Shortening.of(placeholders, lengths, attention_mask)
+
+    def _image_token_mask(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, cache: Cache | None
+    ) -> torch.Tensor | None:
+        """Where the prompt has image tokens: `(B, L)`, for language models with experts for them.
+
+        A single position behind others is a token of the answer, which is text whatever its id is.
+        """
+        if cache is not None and inputs_embeds.shape[1] == 1:
+            return None
+        return self.find_placeholders(input_ids, inputs_embeds)
 
     def _merge_image_tokens(
         self,

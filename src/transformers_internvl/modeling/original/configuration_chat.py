@@ -22,7 +22,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from ...hub.config_values import tokens_per_tile
 from ..internvl.configuration import InternVLConfig, InternVLVisionConfig
 from ..original_keys import BOOKKEEPING, VISION_KEYS, OriginalKeysMixin, as_source
-from ..vision.configuration import InternVisionConfig
+from ..vision.configuration import TOWER_CONFIGS, InternVisionConfig
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,19 @@ class LanguageModel:
     `series_3_5`: the 3.5 code obeys `llm_config.tie_word_embeddings` and weighs labelled tokens by the square rule,
         while
     the code of 1.1 to 3.0 forces the embeddings apart and takes the plain mean.
+    `saved_as`: the `model_type` in original files, if it is another one.
     """
 
     model_type: str
     series_3_5: bool = False
+    saved_as: str | None = None
 
 
 # `llm_config.architectures[0]`, which the original code dispatches on -> what it is here. A language model is a row.
 LANGUAGE_MODELS = {
     "LlamaForCausalLM": LanguageModel("llama"),
     "InternLM2ForCausalLM": LanguageModel("internlm2"),
+    "InternLM2VEForCausalLM": LanguageModel("internlm2_ve", saved_as="internlm2"),  # Mono-InternVL
     "InternLM3ForCausalLM": LanguageModel("internlm3"),
     "Phi3ForCausalLM": LanguageModel("phi3"),
     "Qwen2ForCausalLM": LanguageModel("qwen2"),
@@ -50,11 +53,15 @@ LANGUAGE_MODELS = {
     "GptOssForCausalLM": LanguageModel("gpt_oss", series_3_5=True),
 }
 
-TOWER_ARCHITECTURE = "InternVisionModel"
+# `model_type` of a tower in the original format -> the name of its class there.
+TOWER_ARCHITECTURES = {"intern_vit_6b": "InternVisionModel", "intern_vit_patch": "InternVisionPatchModel"}
 CHAT_ARCHITECTURE = "InternVLChatModel"  # of a configuration that names no class
 
 # Former name of a rotary scaling -> present name.
 _ROPE_NAMES = {"su": "longrope"}
+
+# Language models that are Llama under another name -> their type where the weights have Llama's names.
+_CANONICAL_TYPES = {"internlm2": "llama", "internlm2_ve": "llama_ve"}
 
 # Canonical field -> the original key.
 _CHAT_KEYS = {"vision_feature_layer": "select_layer"}
@@ -153,7 +160,9 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
         if "select_layer" in kwargs:
             self.vision_feature_layer = kwargs.pop("select_layer")
         if isinstance(self.vision_config, dict):
-            self.vision_config = {k: v for k, v in self.vision_config.items() if k not in BOOKKEEPING}
+            fields = {k: v for k, v in self.vision_config.items() if k not in BOOKKEEPING}
+            tower = TOWER_CONFIGS.get(str(fields.get("model_type")), InternVisionConfig)
+            self.vision_config = tower(**fields)
         kwargs.pop("hidden_size", None)  # the language model's, written again on saving
         follow_series = self.loss_reduction is None
         self.loss_reduction = self.loss_reduction or "token"
@@ -161,7 +170,7 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
         if follow_series:
             self.loss_reduction = self._series_reduction
         self.architectures = self.architectures or [CHAT_ARCHITECTURE]
-        self.vision_config.architectures = [TOWER_ARCHITECTURE]
+        self.vision_config.architectures = [TOWER_ARCHITECTURES[self.vision_config.model_type]]
         self.text_config.architectures = [_architecture(self.text_config.model_type)]
         self.text_config.tie_word_embeddings = self.series_3_5 and bool(self.text_config.tie_word_embeddings)
         self.tie_word_embeddings = self.text_config.tie_word_embeddings
@@ -219,8 +228,11 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
         """What `save_pretrained` writes: the original keys, `llm_config` and `vision_config` as they were read."""
         fields = super().to_diff_dict()
         fields["llm_config"] = fields.pop("text_config")
-        fields["llm_config"]["architectures"] = [_architecture(self.text_config.model_type)]
-        fields["vision_config"]["architectures"] = [TOWER_ARCHITECTURE]
+        architecture = _architecture(self.text_config.model_type)
+        fields["llm_config"]["architectures"] = [architecture]
+        if LANGUAGE_MODELS[architecture].saved_as is not None:
+            fields["llm_config"]["model_type"] = LANGUAGE_MODELS[architecture].saved_as
+        fields["vision_config"]["architectures"] = list(self.vision_config.architectures)
         for key in ("image_seq_length", "vision_feature_select_strategy", "projector_hidden_act"):
             fields.pop(key, None)  # the original code has no such key: it derives them
         if self.image_token_id == self.image_token_of_tokenizer:
@@ -278,8 +290,7 @@ def canonical_tower_fields(config: InternVLVisionConfig) -> dict[str, Any]:
 def canonical_text_fields(config: PreTrainedConfig) -> dict[str, Any]:
     """What a language model's configuration says in a canonical one."""
     fields = _without_bookkeeping(config.to_dict())
-    if fields["model_type"] == "internlm2":  # Llama under another name, which upstream does not know
-        fields["model_type"] = "llama"
+    fields["model_type"] = _CANONICAL_TYPES.get(fields["model_type"], fields["model_type"])
     architecture = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(fields["model_type"])
     return fields if architecture is None else {**fields, "architectures": [architecture]}  # exporters go by it
 

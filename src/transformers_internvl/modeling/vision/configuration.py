@@ -205,4 +205,29 @@ class InternVisionConfig(InternVLVisionConfig):
         return fields
 
 
-__all__ = ["CLASSIFIER_POOLINGS", "InternVLVisionConfig", "InternVisionConfig"]
+@strict
+class InternVisionPatchConfig(InternVisionConfig):
+    """The tower of Mono-InternVL in the original format (`model_type: intern_vit_patch`): an InternViT without blocks.
+
+    Only the embeddings of InternViT exist: `hidden_size`, `image_size`, `patch_size` and `num_channels` have a
+    meaning. The released files carry the other fields of an InternViT along; they are kept on disk and ignored here.
+    """
+
+    model_type = "intern_vit_patch"
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.num_hidden_layers, self.num_attention_heads = 0, 1
+        super().__post_init__(**kwargs)
+
+
+# `vision_config.model_type` of a chat model in the original format -> its tower; all other names mean InternViT.
+TOWER_CONFIGS: dict[str, type[InternVisionConfig]] = {"intern_vit_patch": InternVisionPatchConfig}
+
+
+__all__ = [
+    "CLASSIFIER_POOLINGS",
+    "InternVLVisionConfig",
+    "InternVisionConfig",
+    "InternVisionPatchConfig",
+    "TOWER_CONFIGS",
+]

@@ -26,7 +26,7 @@ from transformers.utils.output_capturing import capture_outputs
 from ..outputs import InternVLVisionModelOutputWithPooling
 from ..pretrained.base import InternVLPreTrainedModel
 from ..pretrained.cache_names import refuse_stray_caches
-from .configuration import InternVisionConfig, InternVLVisionConfig
+from .configuration import InternVisionConfig, InternVisionPatchConfig, InternVLVisionConfig
 from .layers import NORMS, InternVLVisionRMSNorm, PatchDropout, StochasticDepth, check_tiles, eager_attention_forward
 
 
@@ -318,15 +318,33 @@ class InternVisionModel(InternVLVisionModel):
         self.resize_positions(new_size)
 
 
+class InternVisionPatchModel(InternVisionModel):
+    """The tower of Mono-InternVL in the original format (`model_type: intern_vit_patch`): embeddings without blocks.
+
+    `last_hidden_state` is the embeddings, class token first, which the original model leaves out.
+    """
+
+    config: InternVisionPatchConfig
+
+
+# Configuration -> tower, the more special ones first.
+_TOWERS: dict[type[InternVLVisionConfig], type[InternVLVisionModel]] = {
+    InternVisionPatchConfig: InternVisionPatchModel,
+    InternVisionConfig: InternVisionModel,
+    InternVLVisionConfig: InternVLVisionModel,
+}
+
+
 def build_vision_tower(config: InternVLVisionConfig) -> InternVLVisionModel:
     """The tower for a configuration: the original class for the original configuration, else the canonical one."""
-    return InternVisionModel(config) if isinstance(config, InternVisionConfig) else InternVLVisionModel(config)
+    return next((tower for kind, tower in _TOWERS.items() if isinstance(config, kind)), InternVLVisionModel)(config)
 
 
 __all__ = [
     "InternVLVisionModel",
     "InternVLVisionPreTrainedModel",
     "InternVisionModel",
+    "InternVisionPatchModel",
     "build_vision_tower",
     "drop_path_rates",
     "interpolate_positions",
