@@ -65,6 +65,12 @@ CHECKS = [
         short="--quick",
     ),
     Check(
+        "visual-experts",
+        "python benchmarks/visual_experts.py",
+        "Mono-InternVL's feed-forward networks, each on its own positions, compared with both on all positions",
+        short="--quick",
+    ),
+    Check(
         "loss-memory",
         "python benchmarks/loss_memory.py",
         "memory and time of a training step with a large vocabulary, compared with upstream",

@@ -112,7 +112,9 @@ RELIED_ON: dict[str, str] = {
     "transformers.models.auto.tokenization_auto": "get_tokenizer_config",
     "transformers.models.auto.video_processing_auto": "VIDEO_PROCESSOR_MAPPING",
     "transformers.models.internvl.configuration_internvl": "InternVLConfig InternVLVisionConfig",
-    "transformers.models.llama.modeling_llama": "LlamaAttention LlamaDecoderLayer LlamaRMSNorm LlamaRotaryEmbedding",
+    "transformers.models.llama.modeling_llama": (
+        "LlamaAttention LlamaDecoderLayer LlamaMLP LlamaRMSNorm LlamaRotaryEmbedding"
+    ),
     "transformers.models.llava.image_processing_pil_llava": "LlavaImageProcessorPil._preprocess",
     "transformers.models.phi3.modeling_phi3": "Phi3RotaryEmbedding",
     "transformers.models.qwen3_moe.modeling_qwen3_moe": "load_balancing_loss_func",

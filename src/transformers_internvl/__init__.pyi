@@ -16,14 +16,15 @@ from .modeling.language_models import InternLM2Config, InternLM2ForCausalLM, Int
 from .modeling.original.configuration_chat import InternVLChatConfig
 from .modeling.original.configuration_llava import InternVLLlavaConfig
 from .modeling.vision.backbone import InternVisionBackbone, InternVLVisionBackbone
-from .modeling.vision.configuration import InternVisionConfig, InternVLVisionConfig
+from .modeling.vision.configuration import InternVisionConfig, InternVisionPatchConfig, InternVLVisionConfig
 from .modeling.vision.heads import (
     InternVisionForImageClassification,
     InternVisionForSemanticSegmentation,
     InternVLVisionForImageClassification,
     InternVLVisionForSemanticSegmentation,
 )
-from .modeling.vision.model import InternVisionModel, InternVLVisionModel
+from .modeling.vision.model import InternVisionModel, InternVisionPatchModel, InternVLVisionModel
+from .modeling.visual_experts import InternLM2VEConfig, InternLM2VEForCausalLM, InternLM2VEModel
 from .nano import nano_path
 from .processing.chat_templates import get_chat_template, split_thinking
 from .processing.images.image_processing import InternVLImageProcessor
@@ -46,6 +47,9 @@ __all__ = [
     "InternLM2ForCausalLM",
     "InternLM2Model",
     "InternLM2Tokenizer",
+    "InternLM2VEConfig",
+    "InternLM2VEForCausalLM",
+    "InternLM2VEModel",
     "InternVLChatConfig",
     "InternVLChatModel",
     "InternVLConfig",
@@ -76,6 +80,8 @@ __all__ = [
     "InternVisionForImageClassification",
     "InternVisionForSemanticSegmentation",
     "InternVisionModel",
+    "InternVisionPatchConfig",
+    "InternVisionPatchModel",
     "QLlamaConfig",
     "create_model_card",
     "format_box",

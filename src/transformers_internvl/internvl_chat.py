@@ -291,6 +291,33 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         asked = chat_messages(question, history, with_images=bool(tiles))[-1]["content"]
         return (answer, [*history, (asked, answer)]) if return_history else answer
 
+    def multi_image_chat(
+        self,
+        tokenizer: Any,
+        pixel_values: torch.Tensor,
+        image_counts: Sequence[int],
+        question: str,
+        generation_config: dict[str, Any] | None = None,
+        history: History | None = None,
+        return_history: bool = False,
+        **kwargs: Any,
+    ) -> str | tuple[str, History]:
+        """Answer a question about several numbered images: the method of that name of Mono-InternVL's repository.
+
+        It is [`chat`](Self.chat) with every image announced as `<image 1> (图1):` in front of the first question.
+
+        Args:
+            pixel_values: `(T, 3, height, width)`, the tiles of every image one after the other.
+            image_counts: tiles of every image.
+            tokenizer, generation_config, history, return_history, **kwargs: as of `chat`.
+        """
+        if not history:
+            images = (f"<image {number}> (图{number}):{IMAGE_MARK}" for number in range(1, len(image_counts) + 1))
+            question = "".join(images) + "\n" + question
+        return self.chat(
+            tokenizer, pixel_values, question, generation_config, history, return_history, image_counts, **kwargs
+        )
+
     @torch.no_grad()
     def batch_chat(
         self,

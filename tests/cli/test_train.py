@@ -55,7 +55,7 @@ def test_the_list(capsys):
     code, out, _ = train(capsys, "--list")
     rows = [line.split()[0] for line in out.splitlines()[2:-2]]
     assert code == 0 and rows == recipe_names() and max(map(len, out.splitlines())) < 150
-    assert "internvl2.5-8b-lora" in out and out.splitlines()[-1].startswith("126 recipes.")
+    assert "internvl2.5-8b-lora" in out and out.splitlines()[-1].startswith("127 recipes.")
 
 
 def test_a_dry_run_of_the_embedded_model(folder, capsys):

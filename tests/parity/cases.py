@@ -16,6 +16,7 @@ from .golden import golden_cases
 OUTPUT = {"rtol": 1e-4, "atol": 2e-5}
 # Chat models with the two batches and the prompt that `Case` reads; those with a router: `test_flash.py`.
 CHATS = [path for path in golden_cases("chat_") if not path.name.startswith("chat_flash")]
+CHATS += golden_cases("mono_internvl")
 RECORDS = [
     (case, record)
     for case in golden_cases("labels")

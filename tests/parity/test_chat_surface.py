@@ -2,6 +2,7 @@
 """`chat` and `batch_chat` against the authors' transcripts: `golden/chat_*/chat.json`."""
 
 import json
+import re
 
 import pytest
 from safetensors.torch import load_file
@@ -11,6 +12,7 @@ from .golden import golden_cases
 
 FLASH = golden_cases("chat_flash")  # `test_flash.py`
 CASES = [path for path in golden_cases("chat_") if (path / "chat.json").exists() and path not in FLASH]
+MONO = golden_cases("mono_internvl")
 GENERATION = {"max_new_tokens": 12, "do_sample": False}
 
 
@@ -66,3 +68,44 @@ def test_transcripts(setting, monkeypatch):
         ids, mask = prompts.pop()
         assert ids.tolist() == expected["input_ids"]
         assert mask.tolist() == expected["attention_mask"]
+
+
+@pytest.mark.parametrize("path", MONO, ids=lambda path: path.name)
+def test_transcripts_of_mono_internvl(path, monkeypatch):
+    """Its repository keeps expanded images in the history, as text; ours keeps `<image>`, as all other releases do."""
+    model = AutoModel.from_pretrained(path, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    pixels = load_file(path / "inputs.safetensors")["pixel_values"]
+    prompts, generate = [], model.generate
+
+    def spy(**kwargs):
+        prompts.append((kwargs["input_ids"], kwargs["attention_mask"]))
+        return generate(**kwargs)
+
+    monkeypatch.setattr(model, "generate", spy)
+    chats = json.loads((path / "chat.json").read_text())["chats"]
+    assert {chat["request"]["kind"] for chat in chats} >= {"chat", "multi_image_chat", "batch_chat"}
+    for chat in chats:
+        request, expected = chat["request"], chat["result"]
+        rows, counts, kind = request.get("pixel_rows"), request.get("image_counts"), request["kind"]
+        tiles = None if rows is None else pixels[rows]
+        history = [(_with_marks(question), answer) for question, answer in request.get("history") or []] or None
+        if kind == "batch_chat":
+            questions = request["question"]
+            answers = model.batch_chat(tokenizer, tiles, questions, dict(GENERATION), num_patches_list=counts)
+            assert answers == expected["responses"]
+        else:
+            chat_with = model.chat if kind == "chat" else model.multi_image_chat
+            given = () if kind == "chat" else (counts,)
+            answer, after = chat_with(
+                tokenizer, tiles, *given, request["question"], dict(GENERATION), history=history, return_history=True
+            )
+            assert answer == expected["response"]
+            assert after == [(_with_marks(question), answer) for question, answer in expected["history_after"]]
+        ids, mask = prompts.pop()
+        assert ids.tolist() == expected["input_ids"]
+        assert mask.tolist() == expected["attention_mask"]
+
+
+def _with_marks(text: str) -> str:
+    return re.sub("<img>(<IMG_CONTEXT>)+</img>", "<image>", text)

@@ -73,7 +73,9 @@ def test_experts_on_request(name):
 
 def test_mistakes():
     model = tiny_model()
-    with pytest.raises(ValueError, match="one of 'llm', 'vision', 'all', got 'llms'"):
+    with pytest.raises(
+        ValueError, match="one of 'llm', 'vision', 'all', 'feed_forward', 'feed_forward_ve', got 'llms'"
+    ):
         lora_config("llms")
     with pytest.raises(ValueError, match="one of 'llm'"):
         lora_targets(model, "everything")

@@ -9,20 +9,24 @@ from .language_models import InternLM2Config, InternLM2ForCausalLM, InternLM2Mod
 from .original.configuration_chat import InternVLChatConfig
 from .original.configuration_llava import InternVLLlavaConfig
 from .vision.backbone import InternVisionBackbone, InternVLVisionBackbone, InternVLVisionPyramid
-from .vision.configuration import InternVisionConfig, InternVLVisionConfig
+from .vision.configuration import InternVisionConfig, InternVisionPatchConfig, InternVLVisionConfig
 from .vision.heads import (
     InternVisionForImageClassification,
     InternVisionForSemanticSegmentation,
     InternVLVisionForImageClassification,
     InternVLVisionForSemanticSegmentation,
 )
-from .vision.model import InternVisionModel, InternVLVisionModel
+from .vision.model import InternVisionModel, InternVisionPatchModel, InternVLVisionModel
+from .visual_experts import InternLM2VEConfig, InternLM2VEForCausalLM, InternLM2VEModel
 
 __all__ = [
     "InternLM2Config",
     "InternLM2ForCausalLM",
     "InternLM2Model",
     "InternLM2RotaryEmbedding",
+    "InternLM2VEConfig",
+    "InternLM2VEForCausalLM",
+    "InternLM2VEModel",
     "InternVLChatConfig",
     "InternVLConfig",
     "InternVLDualEncoderConfig",
@@ -45,6 +49,8 @@ __all__ = [
     "InternVisionForImageClassification",
     "InternVisionForSemanticSegmentation",
     "InternVisionModel",
+    "InternVisionPatchConfig",
+    "InternVisionPatchModel",
     "QLlamaConfig",
     "QLlamaForCausalLM",
     "QLlamaModel",

@@ -52,7 +52,7 @@ class InternLM2VEDecoderLayer(LlamaDecoderLayer):
         self.mlp_ve = LlamaMLP(config)
 
     def forward(
-        self, hidden_states: torch.Tensor, image_token_mask: torch.Tensor | None = None, **kwargs: Any
+        self, hidden_states: torch.Tensor, *, image_token_mask: torch.Tensor | None = None, **kwargs: Any
     ) -> torch.Tensor:
         """`hidden_states` `(B, L, D)`; `image_token_mask` `(B, L)`, True at image tokens. None: there are none."""
         attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **kwargs)
@@ -94,7 +94,9 @@ class InternLM2VEModel(InternLM2Model):
 
     def __init__(self, config: InternLM2VEConfig):
         super().__init__(config)
-        self.layers = nn.ModuleList(InternLM2VEDecoderLayer(config, index) for index in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(
+            InternLM2VEDecoderLayer(config, index) for index in range(config.num_hidden_layers)
+        )
         self.post_init()
 
 

@@ -226,7 +226,11 @@ def _keep_one_of_each(model: Any) -> dict[str, str]:
     """Shorten every stack of layers to its first ones, until every kind has come; returns who stands for whom."""
     alike = {}
     for path, module in list(model.named_modules()):
-        if not isinstance(module, nn.ModuleList) or type(module[0]).__name__ not in model._no_split_modules:
+        if (
+            not isinstance(module, nn.ModuleList)
+            or not len(module)
+            or type(module[0]).__name__ not in model._no_split_modules
+        ):
             continue
         types = getattr(model.config.text_config, "layer_types", None) if "language_model" in path else None
         kinds = [

@@ -250,8 +250,10 @@ def _decoder_parts(model: Any, body: Any, config: Any, length: int) -> Iterable[
     tied = model.lm_head.weight is embeddings.weight
     chosen = getattr(config, "num_experts_per_tok", None)
     yield _part("text embeddings", embeddings, 0)
-    macs = _products(body.layers, chosen) * length + _attention(config, length)
-    active = _active(body.layers, chosen) + sum(p.numel() for p in body.norm.parameters())
+    # Of the two networks of a layer with visual experts, which have the same shape, a position meets one.
+    spared = _products(nn.ModuleList(layer.mlp_ve for layer in body.layers if hasattr(layer, "mlp_ve")))
+    macs = (_products(body.layers, chosen) - spared) * length + _attention(config, length)
+    active = _active(body.layers, chosen) - spared + sum(p.numel() for p in body.norm.parameters())
     yield Part("language model", sum(p.numel() for p in _decoder_body(body)), active, macs)
     head = model.lm_head
     if tied:

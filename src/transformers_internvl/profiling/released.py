@@ -25,6 +25,11 @@ TOWERS: dict[str, dict[str, Any]] = {
         "norm_type": "layer_norm",
         "image_size": 448,
     },
+    "InternViT-300M-448px embeddings": {  # Mono-InternVL: no blocks
+        "model_type": "intern_vit_patch",
+        "hidden_size": 1024,
+        "image_size": 448,
+    },
     "InternViT-6B-448px": {
         "hidden_size": 3200,
         "num_hidden_layers": 45,
@@ -104,6 +109,7 @@ LANGUAGE_MODELS: dict[str, LanguageModelShape] = {
     "InternLM2-1.8B": _internlm2(2048, 8192, 24, 16, 8),
     "InternLM2-7B": _internlm2(4096, 14336, 32, 32, 8),
     "InternLM2-20B": _internlm2(6144, 16384, 48, 48, 8),
+    "InternLM2-1.8B with visual experts": LanguageModelShape("InternLM2VEForCausalLM", 92553, (2048, 8192, 24, 16, 8)),
     "InternLM3-8B": LanguageModelShape("InternLM3ForCausalLM", 128512, (4096, 10240, 48, 32, 2), {"head_dim": 128}),
     "Qwen2-0.5B": _qwen2(896, 4864, 24, 14, 2, vocab_size=151655),
     "Qwen2.5-0.5B": _qwen2(896, 4864, 24, 14, 2),
@@ -124,7 +130,7 @@ LANGUAGE_MODELS: dict[str, LanguageModelShape] = {
     "gpt-oss-20b": _gpt_oss(2880, 2880, 24, 64, 8),
 }
 
-_300M, _6B = TOWERS
+_300M, _EMBEDDINGS, _6B = TOWERS
 # Release -> tower, language model.
 RELEASES: dict[str, tuple[str, str]] = {
     "InternVL-Chat-V1-2": (_6B, "Yi-34B"),
@@ -139,6 +145,7 @@ RELEASES: dict[str, tuple[str, str]] = {
     "InternVL2-26B": (_6B, "InternLM2-20B"),
     "InternVL2-40B": (_6B, "Yi-34B"),
     "InternVL2-Llama3-76B": (_6B, "Llama-3-70B"),
+    "Mono-InternVL-2B": (_EMBEDDINGS, "InternLM2-1.8B with visual experts"),
     "InternVL2_5-1B": (_300M, "Qwen2.5-0.5B"),
     "InternVL2_5-2B": (_300M, "InternLM2-1.8B"),
     "InternVL2_5-4B": (_300M, "Qwen2.5-3B"),

@@ -284,7 +284,7 @@ def _stacks(model: nn.Module) -> list[tuple[nn.ModuleList, int]]:
     chat = _chat(model)
     found = []
     for module in chat.model.vision_tower.modules():
-        if isinstance(module, InternVLVisionEncoder):
+        if isinstance(module, InternVLVisionEncoder) and len(module.layer):
             found.append((module.layer, hidden_state_index(chat.config.vision_feature_layer, len(module.layer))))
     layers = chat.model.language_model.layers
     return [*found, (layers, len(layers))]

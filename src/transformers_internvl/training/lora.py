@@ -34,7 +34,19 @@ _VISION = (
     r"(attention\.(q_proj|k_proj|v_proj|projection_layer)|mlp\.(fc1|fc2))"
 )
 
-PRESETS = {"llm": (_LLM,), "vision": (_VISION,), "all": (_LLM, _VISION)}
+# The two feed-forward networks of Mono-InternVL's layers, by their original names: for text and for image tokens.
+_FEED_FORWARD, _FEED_FORWARD_VE = (
+    rf"(.*\.)?language_model\.layers\.\d+\.{network}\.(gate_proj|up_proj|down_proj|gate_up_proj)"
+    for network in ("mlp", "mlp_ve")
+)
+
+PRESETS = {
+    "llm": (_LLM,),
+    "vision": (_VISION,),
+    "all": (_LLM, _VISION),
+    "feed_forward": (_FEED_FORWARD,),
+    "feed_forward_ve": (_FEED_FORWARD_VE,),
+}
 
 # What lists modules in a peft configuration -> whether it means the layers inside of them.
 _LISTS = {"target_modules": True, "exclude_modules": True, "modules_to_save": False}
@@ -56,8 +68,9 @@ def lora_config(
 
     Args:
         preset: `"llm"`: attention and MLP of every block of the language model. `"vision"`: the same of the tower.
-            `"all"`: both. The projector and the head are never adapted; `modules_to_save=["multi_modal_projector"]`
-            trains the projector whole.
+            `"all"`: both. `"feed_forward"`: the MLPs of the language model alone. `"feed_forward_ve"`: the visual
+            experts of Mono-InternVL, which `"llm"` leaves as they are. The projector and the head are never adapted;
+            `modules_to_save=["multi_modal_projector"]` trains the projector whole.
         model: the model that the adapters are for; with it, a preset that would adapt nothing, or a name in
             `modules_to_save` that is no module's, is an error at once.
         r: rank. The original runs take 16, and 128 to learn a task's style.

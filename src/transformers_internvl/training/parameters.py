@@ -47,6 +47,7 @@ PARTS = {
     "vision": r"(^|\.)(vision_tower|vision_model|internvl_vision|clip_projector)\."
     r"|^(backbone\.)?(embeddings|encoder|layernorm)\.",  # inside another model, and a tower alone
     "projector": r"(^|\.)multi_modal_projector\.",
+    "visual_experts": r"(^|\.)language_model\..*\.mlp_ve\.",  # Mono-InternVL's
     "language": r"(^|\.)language_model\.",
     "text": r"(^|\.)(qllama\.|text_projection$)",
 }

@@ -32,6 +32,7 @@ PROJECTOR = ("projector",)
 TOWER = ("vision", "projector")
 LLM = ("projector", "language", "head")  # the tower is frozen
 ALL = ("vision", "projector", "language", "head")
+MONO = (*ALL, "visual_experts")
 ADAPTERS: tuple[str, ...] = ()
 
 _PACKED = {"packed_tokens": 16384, "packed_tiles": 48, "loss_reduction": "square"}
@@ -98,6 +99,9 @@ _TABLE: list[tuple[str, str, str, tuple[str, ...], float, float, float, float, i
     ("mini-internvl", "1b 2b 4b", "drivelm", ALL, 1e-5, .01, .03, .1, 8192, 12, 8, {**_PACKED, **_steps(15100)}),
     ("mini-internvl", "1b 2b 4b", "medical", ALL, 1e-5, .01, .03, .1, 8192, 12, 64, {**_PACKED, **_steps(2200)}),
     ("mini-internvl", "1b 2b 4b", "remote", ALL, 1e-5, .01, .03, .1, 8192, 12, 64, {**_PACKED, **_steps(2500)}),
+
+    # Mono-InternVL (arXiv:2410.08202): S2, the only stage with a shell.
+    ("mono-internvl", "2b", "finetune", MONO, 4e-5, .01, .03, .1, 2048, 6, 128, {}),
 
     # InternVL 2.5 (arXiv:2412.05271, table 3). 100000 steps are the maximum: original runs were stopped by hand.
     ("internvl2.5", "1b 2b 4b", "stage1", PROJECTOR, 2e-4, .01, 100, 0., 16384, 12, 512,

@@ -13,7 +13,10 @@ Rows = list[WeightTransform]
 
 # `model_type` of a language model -> the rows of its own; all others have the names of this package inside
 # `language_model.`.
-_LANGUAGE_MODELS: dict[str, Callable[[], Rows]] = {"internlm2": mappings.internlm2}
+_LANGUAGE_MODELS: dict[str, Callable[[], Rows]] = {
+    "internlm2": mappings.internlm2,
+    "internlm2_ve": mappings.internlm2_ve,
+}
 
 
 def canonical_names(module: str) -> tuple[list[str], Any]:

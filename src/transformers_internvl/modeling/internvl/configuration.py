@@ -12,6 +12,7 @@ from transformers import AutoConfig
 from transformers.configuration_utils import SubConfigSpec
 from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamInternVLConfig
 
+from ...hub.config_values import hidden_state_index
 from ..dual_encoder.configuration import QLlamaConfig
 from ..flash.compression import check_flash
 from ..limits import check_sizes
@@ -106,6 +107,12 @@ class InternVLConfig(UpstreamInternVLConfig):
             self.middleware_config.vision_hidden_size = self.vision_config.hidden_size
         if self.vision_chunk_size is not None and self.vision_chunk_size < 1:
             raise ValueError(f"`vision_chunk_size` must be at least 1 or None, got {self.vision_chunk_size}.")
+        blocks = self.vision_config.num_hidden_layers
+        if blocks == 0 and hidden_state_index(self.vision_feature_layer, blocks) != 0:
+            raise ValueError(
+                "A tower without blocks (Mono-InternVL) has one hidden state, its embeddings: `select_layer` "
+                f"(`vision_feature_layer`) must be -1, got {self.vision_feature_layer}."
+            )
         if getattr(self.vision_config, "patch_dropout", 0.0):
             raise ValueError(
                 "`vision_config.patch_dropout` must be 0 in a chat model, whose projector merges neighbouring patches "

@@ -176,8 +176,6 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = embed_known(self.get_input_embeddings(), input_ids, self.config)  # (B, L, D)
 
-        if getattr(self.language_model, "routes_image_tokens", False) and "image_token_mask" not in kwargs:
-            kwargs["image_token_mask"] = self._image_token_mask(input_ids, inputs_embeds, cache)
         compression = take_compression(self.config, kwargs)
         if compression is not None and pixel_values is not None:
             placeholders = self.find_placeholders(input_ids, inputs_embeds)[: len(inputs_embeds) // image_copies]
@@ -201,6 +199,8 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             input_ids = None if input_ids is None else shortened.apply(input_ids)
             inputs_embeds, attention_mask = shortened.apply(inputs_embeds), shortened.mask(attention_mask)
             position_ids = shortened.positions(position_ids)
+        if getattr(self.language_model, "routes_image_tokens", False) and "image_token_mask" not in kwargs:
+            kwargs["image_token_mask"] = self._image_token_mask(input_ids, inputs_embeds, cache)
         if image_outputs is not None:
             inputs_embeds, image_outputs = self._merge_image_tokens(
                 input_ids, inputs_embeds, image_outputs, image_copies, image_flags if compiled else None

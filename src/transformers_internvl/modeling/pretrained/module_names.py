@@ -199,7 +199,10 @@ def _vocabularies(model: PreTrainedModel) -> list[dict[str, str]]:
     return found
 
 
-_ROWS_OF_PARTS = {"vision_tower": "intern_vit_6b", "language_model": "internlm2"}
+_ROWS_OF_PARTS = {
+    "vision_tower": "intern_vit_6b",
+    "language_model": "internlm2_ve",
+}  # which are all of InternLM2, and the experts
 
 
 def _original_rows(parts: Iterable[str]) -> list[WeightTransform]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 from .backbone import InternVisionBackbone, InternVLVisionBackbone, InternVLVisionPyramid
-from .configuration import CLASSIFIER_POOLINGS, InternVisionConfig, InternVLVisionConfig
+from .configuration import CLASSIFIER_POOLINGS, InternVisionConfig, InternVisionPatchConfig, InternVLVisionConfig
 from .heads import (
     InternVisionForImageClassification,
     InternVisionForSemanticSegmentation,
@@ -10,6 +10,7 @@ from .heads import (
 from .layers import AttentionPool, AttentionPoolAttention, PatchDropout, check_tiles, num_patches_kept
 from .model import (
     InternVisionModel,
+    InternVisionPatchModel,
     InternVLVisionModel,
     InternVLVisionPreTrainedModel,
     build_vision_tower,
@@ -33,6 +34,8 @@ __all__ = [
     "InternVisionForImageClassification",
     "InternVisionForSemanticSegmentation",
     "InternVisionModel",
+    "InternVisionPatchConfig",
+    "InternVisionPatchModel",
     "PatchDropout",
     "build_vision_tower",
     "check_tiles",
