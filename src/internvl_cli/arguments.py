@@ -265,6 +265,10 @@ def inspect(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="PNG", help="where the drawing goes (default: <image>.cut.png beside it)"
     )
+    flash = parser.add_argument_group("InternVL3.5-Flash", "which tiles the model compresses: it is loaded and asked")
+    flash.add_argument("--no-model", action="store_true", help="do not load it: bounds of the tokens alone")
+    flash.add_argument("--relative-threshold", type=float, metavar="Q", help="in place of the config's")
+    flash.add_argument("--absolute-threshold", type=float, metavar="P", help="in place of the config's")
 
 
 def plan(parser: ArgumentParser) -> None:

@@ -1,12 +1,14 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """`internvl inspect`: figures, drawing, and errors in one line."""
 
+import re
+
 import pytest
 from PIL import Image
 
 from tests.parity.golden import golden_root
 from transformers_internvl.cli import main
-from transformers_internvl.cli.inspect import LINE, MARGIN, draw_tiles
+from transformers_internvl.cli.inspect import COMPRESSED, LINE, MARGIN, draw_tiles
 
 MODEL = str(golden_root() / "chat_qwen2")  # tiles of 56 px, 4 tokens each
 
@@ -87,3 +89,35 @@ def test_a_giant_picture_is_refused(picture, capsys, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     code, _, err = run(capsys, picture, "--model", MODEL)
     assert code == 2 and "too large" in err
+
+
+FLASH = str(golden_root() / "chat_flash")  # tiles of 64 px: 256 tokens, 64 of a compressed one
+
+
+def test_tiles_that_the_router_compresses(picture, tmp_path, capsys):
+    output = tmp_path / "cut.png"
+    thresholds = ("--relative-threshold", 0.5, "--absolute-threshold", 0)
+    code, out, err = run(capsys, picture, "--model", FLASH, "--max-patches", 6, "--output", output, *thresholds)
+    assert (code, err) == (0, "")
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert lines["tokens"] == "7 x 256 = 1792 at most, 640 at least: the router decides by pixels"
+    found = re.fullmatch(r"3 of 7 compressed to 64 tokens \((.*)\): 1216 tokens", lines["router"])
+    compressed = {int(number) for number in found[1].split(", ")}
+    drawing = Image.open(output)
+    for number in range(6):
+        row, column = divmod(number, 3)
+        colour = COMPRESSED if number in compressed else LINE
+        assert drawing.getpixel((column * 64 + 63, row * 64 + 63)) == colour
+    code, out, _ = run(capsys, picture, "--model", FLASH, "--no-model", "--output", output)
+    assert code == 0 and "compressed to" not in out and "at most" in out
+
+
+@pytest.mark.parametrize("options", [("--no-model",), ("--relative-threshold", 0.5), ("--absolute-threshold", 0)])
+def test_options_of_flash_for_another_model(picture, capsys, options):
+    code, _, err = run(capsys, picture, "--model", MODEL, *options)
+    assert code == 2 and f"{options[0]} is for InternVL3.5-Flash" in err
+
+
+def test_a_threshold_outside_of_0_and_1(picture, capsys):
+    code, _, err = run(capsys, picture, "--model", FLASH, "--relative-threshold", 2)
+    assert code == 2 and "must be a number in [0, 1], got 2.0" in err

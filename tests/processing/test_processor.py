@@ -678,3 +678,18 @@ def test_what_a_processor_says_on_request_goes_through_generate(videos):
     expected = model.generate(**plain, max_new_tokens=4, do_sample=False)
     assert torch.equal(model.generate(**described, max_new_tokens=4, do_sample=False), expected)
     assert model.generate(**described, max_new_tokens=4, num_beams=2).shape[0] == 1
+
+
+def test_bounds_of_tokens_before_there_are_pixels(tmp_path):
+    processor = InternVLProcessor.from_pretrained(golden_root() / "chat_flash")
+    assert processor.compressed_image_seq_length == 64
+    sizes, options = [(64, 64), (64, 192)], {"max_patches": 6}  # one tile; three and a thumbnail
+    assert processor.count_tokens(sizes, **options) == [2 + 256, 2 + 4 * 256]
+    assert processor.count_token_bounds(sizes, **options) == (4 + 4 * 64 + 256, 4 + 5 * 256)
+    assert processor.count_token_bounds(sizes[:1], **options) == (258, 258)
+    processor.save_pretrained(tmp_path)
+    assert InternVLProcessor.from_pretrained(tmp_path).compressed_image_seq_length == 64
+    plain = InternVLProcessor.from_pretrained(QWEN2)
+    assert plain.compressed_image_seq_length is None and "compressed_image_seq_length" not in plain.to_dict()
+    low, high = plain.count_token_bounds([(64, 192)])
+    assert low == high == plain.count_tokens([(64, 192)])[0]

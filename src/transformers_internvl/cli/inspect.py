@@ -1,15 +1,20 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`internvl inspect`: grid, tiles and tokens of an image, and a drawing of the tiles."""
+"""`internvl inspect`: grid, tiles and tokens of an image, and a drawing of the tiles.
+
+Of InternVL3.5-Flash the model is asked, too: which tiles it compresses, in the drawing those in blue.
+"""
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from ..processing.images.tiling import grid_tiles, select_grid, tile_boxes
 from .errors import UserError, user_errors
-from .loading import load_processor, model_name
+from .loading import load_chat_model, load_processor, log_errors_only, model_name, place
 
 LINE = (255, 64, 0)  # orange: grid lines, numbers
+COMPRESSED = (0, 96, 255)  # blue: those of compressed tiles
 MARGIN = 24  # pixels between canvas and thumbnail
 
 
@@ -31,11 +36,51 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"image    {image.width} x {image.height} px")
     print(f"grid     {columns} x {rows} (columns x rows), a canvas of {columns * size} x {rows * size} px")
     print(f"tiles    {columns * rows}{thumbnail} = {tiles}, {size} x {size} px each")
-    print(f"tokens   {tiles} x {tokens} = {tiles * tokens}")
+    compressed: list[int] = []
+    small = getattr(processor, "compressed_image_seq_length", None)
+    if small is None:
+        _refuse_flash_options(arguments)
+        print(f"tokens   {tiles} x {tokens} = {tiles * tokens}")
+    else:
+        least = (tiles - 1) * small + tokens
+        print(
+            f"tokens   {tiles} x {tokens} = {tiles * tokens} at most, {least} at least: the router decides by pixels"
+        )
+        if not arguments.no_model:
+            compressed = _compressed_tiles(arguments, processor, image)
+            numbers = f" ({', '.join(map(str, compressed))})" if compressed else ""
+            left = tiles * tokens - len(compressed) * (tokens - small)
+            print(f"router   {len(compressed)} of {tiles} compressed to {small} tokens{numbers}: {left} tokens")
     output = arguments.output or arguments.image.with_suffix(".cut.png")
     with user_errors(f"cannot write {output}"):
-        draw_tiles(image, columns, rows, size, thumbnail=bool(thumbnail)).save(output, format="PNG")
+        drawing = draw_tiles(image, columns, rows, size, thumbnail=bool(thumbnail), compressed=compressed)
+        drawing.save(output, format="PNG")
     print(f"drawing  {output}")
+
+
+def _refuse_flash_options(arguments: argparse.Namespace) -> None:
+    for name in ("no_model", "relative_threshold", "absolute_threshold"):
+        given = getattr(arguments, name)
+        if given is not None and given is not False:
+            raise UserError(
+                f"--{name.replace('_', '-')} is for InternVL3.5-Flash, whose config.json has `flash_mode`."
+            )
+
+
+def _compressed_tiles(arguments: argparse.Namespace, processor: Any, image: Any) -> list[int]:
+    """The numbers of the tiles that the model compresses, from 0."""
+    import torch
+
+    log_errors_only()
+    name = model_name(arguments)
+    model = load_chat_model(name, *place(None, "auto"))
+    limit = {} if arguments.max_patches is None else {"max_patches": arguments.max_patches}
+    pixels = processor.image_processor([image], return_tensors="pt", **limit)["pixel_values"].to(model.device)
+    kinds = ("relative_threshold", "absolute_threshold")
+    with user_errors(f"cannot ask the router of {name}"), torch.no_grad():
+        thresholds = {f"flash_{kind}": getattr(arguments, kind) for kind in kinds}
+        features = model.get_image_features(pixels, flash_mode=True, **thresholds)
+    return features.compressed_tiles.nonzero().flatten().tolist()
 
 
 def _open(path: Path) -> Any:
@@ -51,7 +96,9 @@ def _open(path: Path) -> Any:
             raise UserError(f"{path} is too large: {error}") from error
 
 
-def draw_tiles(image: Any, columns: int, rows: int, size: int, *, thumbnail: bool) -> Any:
+def draw_tiles(
+    image: Any, columns: int, rows: int, size: int, *, thumbnail: bool, compressed: Collection[int] = ()
+) -> Any:
     """Draw the canvas with its grid and tile numbers, and the thumbnail beside it.
 
     Args:
@@ -59,6 +106,7 @@ def draw_tiles(image: Any, columns: int, rows: int, size: int, *, thumbnail: boo
         columns, rows: the grid.
         size: the side of a tile in pixels.
         thumbnail: whether a thumbnail follows the tiles; it gets the number after the last tile's.
+        compressed: numbers of tiles to draw in the other colour.
     """
     from PIL import Image, ImageDraw
 
@@ -72,7 +120,8 @@ def draw_tiles(image: Any, columns: int, rows: int, size: int, *, thumbnail: boo
     pen = ImageDraw.Draw(drawing)
     stroke = max(1, size // 112)
     for number, (left, top, right, bottom) in enumerate(boxes):
-        pen.rectangle((left, top, right - 1, bottom - 1), outline=LINE, width=stroke)
+        line = COMPRESSED if number in compressed else LINE
+        pen.rectangle((left, top, right - 1, bottom - 1), outline=line, width=stroke)
         at = (left + 3 * stroke, top + 2 * stroke)
-        pen.text(at, str(number), fill=LINE, font_size=max(10, size // 8), stroke_width=stroke, stroke_fill="white")
+        pen.text(at, str(number), fill=line, font_size=max(10, size // 8), stroke_width=stroke, stroke_fill="white")
     return drawing

@@ -62,6 +62,8 @@ class InternVLProcessor(ProcessorFiles):
         chat_template: text of the template, or texts by name; None takes the tokenizer's.
         frame_label: what stands before each frame of a video, with the number of the frame, from 1, in place of `{}`.
             The original cards write `Frame1: `; their fine-tuning code wrote `Frame-1: `, that is `"Frame-{}: "`.
+        compressed_image_seq_length: of InternVL3.5-Flash: tokens of a tile that the model compresses. Prompts are
+            written for whole tiles; which of them it compresses, the model decides by their pixels. None: none.
 
     Raises:
         ValueError: the tokenizer lacks one of the tokens.
@@ -81,6 +83,7 @@ class InternVLProcessor(ProcessorFiles):
         image_seq_length: int = 256,
         chat_template=None,
         frame_label: str = FRAME_LABEL,
+        compressed_image_seq_length: int | None = None,
         **kwargs,
     ):
         if video_processor is None and image_processor is not None:
@@ -93,6 +96,8 @@ class InternVLProcessor(ProcessorFiles):
         self.images_kwargs = {} if isinstance(image_processor, InternVLImageProcessor) else {"crop_to_patches": True}
         self.image_seq_length = checked_length(image_seq_length)
         self.frame_label = frame_label
+        small = compressed_image_seq_length
+        self.compressed_image_seq_length = None if small is None else checked_length(small)
         self.start_image_token, self.end_image_token, self.image_token = START_IMAGE, END_IMAGE, IMAGE_CONTEXT
         self.start_image_token_id = token_id(tokenizer, START_IMAGE)
         self.end_image_token_id = token_id(tokenizer, END_IMAGE)
@@ -253,11 +258,27 @@ class InternVLProcessor(ProcessorFiles):
     def count_tokens(self, image_sizes: Sequence[tuple[int, int]], **kwargs) -> list[int]:
         """Tokens that each image of a sample takes in a prompt, `<img>` and `</img>` included.
 
+        Of InternVL3.5-Flash these are upper bounds, those of whole tiles: see [`count_token_bounds`].
+
         Args:
             image_sizes: `(height, width)` of the images of one sample.
             kwargs: options of the image processor, such as `max_patches`.
         """
         return list(self._get_num_multimodal_tokens(image_sizes, **kwargs)["num_image_tokens"])
+
+    def count_token_bounds(self, image_sizes: Sequence[tuple[int, int]], **kwargs) -> tuple[int, int]:
+        """Tokens that all images of a sample take together when the model answers: at least, and at most.
+
+        InternVL3.5-Flash compresses tiles by their pixels, and at least one tile of a sample never. The two numbers
+        are equal for other models, and for a sample of one tile.
+
+        Args:
+            image_sizes, kwargs: as of [`count_tokens`].
+        """
+        counted = self._get_num_multimodal_tokens(image_sizes, **kwargs)
+        most, tiles = sum(counted["num_image_tokens"]), sum(counted["num_image_patches"])
+        saved = self.image_seq_length - (self.compressed_image_seq_length or self.image_seq_length)
+        return most - max(tiles - 1, 0) * saved, most
 
     # Conversations ------------------------------------------------------------------------------------------------
 

@@ -145,6 +145,8 @@ class ProcessorFiles(ProcessorBase):
         settings = super().to_dict()
         if settings.get("frame_label") == FRAME_LABEL:
             del settings["frame_label"]
+        if settings.get("compressed_image_seq_length") is None:
+            settings.pop("compressed_image_seq_length", None)
         settings["image_processor"] = as_upstream_writes(settings["image_processor"])
         settings["video_processor"] = as_upstream_writes(settings["video_processor"])
         return settings
@@ -180,6 +182,8 @@ def chat_settings(name_or_path: str | os.PathLike, **hub_options: Any) -> dict[s
     if config.get("model_type") != "internvl_chat":
         return None
     settings: dict[str, Any] = {"image_seq_length": _tokens_per_tile(config)}
+    if config.get("flash_mode"):  # a quarter of the tokens of other tiles
+        settings["compressed_image_seq_length"] = settings["image_seq_length"] // 4
     if config.get("template") is not None:
         settings["chat_template"] = get_chat_template(config["template"], system_message=config.get("system_message"))
     mean, std = NORMALIZE_TYPES["imagenet"]
