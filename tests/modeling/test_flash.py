@@ -1,15 +1,24 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """InternVL3.5-Flash on a tiny model: tiles of four image tokens, of one where they are compressed."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassFieldValidationError
-from transformers import AutoModelForImageTextToText, DynamicCache
+from peft import PeftModel, get_peft_model
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache, pipeline
 
 from tests.closeness import assert_same_results
-from tests.tiny import IMAGE_TOKEN, tiny_config, tiny_model
+from tests.parity.golden import golden_root
+from tests.tiny import IMAGE_TOKEN, shaken, tiny_config, tiny_model
 from transformers_internvl import InternVLForConditionalGeneration
+from transformers_internvl.conversion.surgery.transplant import replace_language_model, replace_tower
 from transformers_internvl.modeling.flash import Shortening, at_kept, compressed_tiles, shifted_at_kept
+from transformers_internvl.training.lora import lora_config
 
 FLASH = {"flash_mode": True, "flash_relative_threshold": 0.3, "flash_absolute_threshold": 0.1}
 GREEDY = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
@@ -385,6 +394,106 @@ def test_fresh_weights_are_finite():
     router = empty.model.resolution_router.state_dict()
     assert all(tensor.isfinite().all() for tensor in router.values())
     assert router["pooling.query_token"].std() > 0 and router["pooling.attn1.in_proj_weight"].std() > 0
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return shutil.copytree(golden_root() / "chat_flash", tmp_path / "checkpoint")
+
+
+def edit_weights(folder, change) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def edit_config(folder, **changes) -> None:
+    config = json.loads((folder / "config.json").read_text()) | changes
+    kept = {key: value for key, value in config.items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(kept))
+
+
+def test_the_mode_in_config_json(folder):
+    """`false`: the router is there and not asked; missing, with weights: said; missing without weights: plain."""
+    edit_config(folder, flash_mode=False)
+    model = AutoModel.from_pretrained(folder)
+    assert model.model.resolution_router is not None and model.config.flash_mode is False
+    assert model.config.loss_reduction == "token"
+    edit_config(folder, flash_mode=None)
+    with pytest.raises(ValueError, match="resolution router of InternVL3.5-Flash.*`flash_mode=False`"):
+        AutoModel.from_pretrained(folder)
+    assert AutoModel.from_pretrained(folder, flash_mode=False).config.flash_mode is False
+    own = ("mlp2.", "gating.", "pooling_before_gating.")
+    edit_weights(folder, lambda weights: [weights.pop(key) for key in list(weights) if key.startswith(own)])
+    assert not hasattr(AutoModel.from_pretrained(folder).model, "resolution_router")
+
+
+@pytest.mark.parametrize("part", ["mlp2.", "gating.", "pooling_before_gating.", "mlp2.7.bias"])
+def test_a_folder_without_weights_of_the_router(folder, part):
+    edit_weights(folder, lambda weights: [weights.pop(key) for key in list(weights) if key.startswith(part)])
+    with pytest.raises(
+        ValueError, match="no weights for .*resolution router of InternVL3.5-Flash.*complete the folder"
+    ):
+        AutoModel.from_pretrained(folder)
+
+
+def test_the_pipeline_answers_as_chat_does():
+    path = golden_root() / "chat_flash"
+    pipe = pipeline("image-text-to-text", model=str(path), device="cpu")
+    image = Image.linear_gradient("L").resize((150, 90)).convert("RGB")
+    content = [{"type": "image", "image": image}, {"type": "text", "text": "Describe it."}]
+    messages = [{"role": "user", "content": content}]
+    options = {"generate_kwargs": {**GREEDY, "eos_token_id": 368}, "return_full_text": False}
+    answer = pipe(text=messages, images_kwargs={"max_patches": 2}, **options)[0]["generated_text"]
+    pixels = pipe.processor.image_processor([image], max_patches=2, return_tensors="pt")["pixel_values"]
+    pipe.model.eval()
+    assert answer == pipe.model.chat(pipe.tokenizer, pixels, "Describe it.", {"max_new_tokens": 5, "do_sample": False})
+
+
+def test_modules_on_other_devices_by_their_original_names(tmp_path):
+    path = golden_root() / "chat_flash"
+    whole = AutoModel.from_pretrained(path).eval()
+    places = {"vision_model": "cpu", "mlp1": "cpu", "language_model": "cpu"}
+    places |= {"mlp2": "disk", "gating": "disk", "pooling_before_gating": "disk"}
+    spread = AutoModel.from_pretrained(path, device_map=places, offload_folder=tmp_path).eval()
+    assert (
+        spread.model.compressed_projector[1].weight.is_meta
+        and spread.model.resolution_router.pooling.query_token.is_meta
+    )
+    inputs = load_file(path / "inputs.safetensors")
+    batch = {
+        "input_ids": inputs["tiles.input_ids"],
+        "pixel_values": inputs["pixel_values"][inputs["tiles.pixel_rows"]],
+    }
+    options = {**GREEDY, "max_new_tokens": 2}
+    assert torch.equal(spread.generate(**batch, **options), whole.generate(**batch, **options))
+
+
+def test_adapters_of_the_language_model(samples, tmp_path):
+    model = tiny_model(vision={"hidden_size": 32}, **FLASH)
+    wrapped = shaken(get_peft_model(model, lora_config("llm", model, r=2)))
+    expected = generate(wrapped, samples, 0)
+    assert not any("router" in name or "compressed" in name for name in wrapped.state_dict() if "lora_" in name)
+    wrapped.save_pretrained(tmp_path)
+    again = PeftModel.from_pretrained(tiny_model(vision={"hidden_size": 32}, **FLASH), tmp_path).eval()
+    assert torch.equal(generate(again, samples, 0), expected)
+
+
+def test_another_tower_and_another_language_model(model):
+    wide = tiny_model(vision={"hidden_size": 48, "num_attention_heads": 4}, **FLASH)
+    same = replace_tower(model, tiny_model(seed=3, vision={"hidden_size": 32}, **FLASH))
+    for name in ("resolution_router", "compressed_projector"):
+        for key, tensor in getattr(model.model, name).state_dict().items():
+            assert torch.equal(getattr(same.model, name).state_dict()[key], tensor), key
+    fresh = replace_tower(model, wide, reset_projector=True)
+    assert fresh.model.compressed_projector[0].weight.shape == (16 * 48,)
+    assert fresh.model.resolution_router.pooling.attn1.in_proj_weight.std() > 0
+    text = AutoModelForCausalLM.from_config(tiny_config(text={"hidden_size": 64}).text_config)
+    joined = replace_language_model(model, text, IMAGE_TOKEN)
+    assert joined.model.compressed_projector[7].weight.shape == (64, 64 * 2)
+    assert torch.equal(
+        joined.model.resolution_router.gating.gate[1].weight, model.model.resolution_router.gating.gate[1].weight
+    )
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

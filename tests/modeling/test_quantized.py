@@ -17,6 +17,7 @@ from transformers_internvl.profiling.model_profile import build_on_meta
 CONFIGS = {
     "authors": lambda: AutoConfig.from_pretrained(golden_root() / "chat_internlm2"),
     "canonical": tiny_config,
+    "Flash": lambda: AutoConfig.from_pretrained(golden_root() / "chat_flash"),
     "llava": lambda: ours.InternVLLlavaConfig.from_dict(llava.llava_config()),
     "llava with QLLaMA": lambda: ours.InternVLLlavaConfig.from_dict(llava.llava_config("two_mlp")),
     "dual encoder": lambda: AutoConfig.from_pretrained(golden_root() / "internvl_14b"),

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ...modeling.flash.router import CompressedProjector, ResolutionRouter
 from ...modeling.internvl.configuration import InternVLConfig
 from ...modeling.internvl.image_features import PROJECTORS
 from ...modeling.internvl.model import InternVLForConditionalGeneration
@@ -27,6 +28,14 @@ from ...renamed_modules import present_layout
 from .towers import find_tower
 
 _TOWER_CONFIGS = {"original": InternVisionConfig, "hf": InternVLVisionConfig}
+# Parts that stand beside the tower and the language model -> how a new one is built.
+_BUILDERS = {
+    "multi_modal_projector": lambda config: PROJECTORS[config.projector_type](config),
+    "compressed_projector": CompressedProjector,
+    "resolution_router": ResolutionRouter,
+}
+_BEHIND_TOWER = tuple(_BUILDERS)  # what another width of the tower changes
+_BEFORE_LANGUAGE_MODEL = ("multi_modal_projector", "compressed_projector")
 
 
 def extract_tower(model: PreTrainedModel, to: str = "original") -> InternVLVisionModel:
@@ -62,8 +71,8 @@ def replace_tower(
         tower: the new tower, or a model that holds it.
         vision_feature_layer: which hidden state of the new tower the projector reads. None: as before, which for
             another than the last one needs a tower of the same depth.
-        reset_projector: give the model a new projector, as the original code does (PyTorch's default). Needed where
-            the new tower is of another width.
+        reset_projector: give the model a new projector, as the original code does (PyTorch's default), and
+            InternVL3.5-Flash a new router, too. Needed where the new tower is of another width.
 
     Returns:
         A new model, which shares the tensors of both.
@@ -102,9 +111,8 @@ def replace_tower(
     config.vision_feature_layer = vision_feature_layer
     if tile_size is not None and config.tile_size != tile_size:
         config.force_image_size = tile_size
-    projector = model.model.multi_modal_projector
-    projector = _new_projector(config, projector) if reset_projector else projector
-    return _assembled(model, config, new, projector, model.model.language_model, model.lm_head.weight)
+    parts = _new_parts(config, model, _BEHIND_TOWER) if reset_projector else {}
+    return _assembled(model, config, {**parts, "vision_tower": new}, model.lm_head.weight)
 
 
 def replace_language_model(
@@ -140,9 +148,9 @@ def replace_language_model(
     config.image_token_id = image_token_id
     apart = not config.tie_word_embeddings and head.weight is language_model.get_input_embeddings().weight
     head_weight = head.weight.detach().clone() if apart else head.weight
-    projector = _new_projector(config, model.model.multi_modal_projector)
-    body = getattr(language_model, language_model.base_model_prefix)
-    joined = _assembled(model, config, model.model.vision_tower, projector, body, head_weight)
+    parts = _new_parts(config, model, _BEFORE_LANGUAGE_MODEL)
+    parts["language_model"] = getattr(language_model, language_model.base_model_prefix)
+    joined = _assembled(model, config, parts, head_weight)
     joined.generation_config = language_model.generation_config
     return joined
 
@@ -150,18 +158,16 @@ def replace_language_model(
 def _assembled(
     model: InternVLForConditionalGeneration,
     config: InternVLConfig,
-    tower: nn.Module,
-    projector: nn.Module,
-    language_model: nn.Module,
+    changed: dict[str, nn.Module],
     head: torch.Tensor,
 ) -> InternVLForConditionalGeneration:
-    """A new model of the class of `model`, out of parts, whose tensors and buffers it shares.
+    """A new model of the class of `model`, out of its parts and `changed` ones, whose tensors and buffers it shares.
 
     A new one, because a loaded model remembers which names its files had, and those of other parts may differ.
     """
     with torch.device("meta"):
         joined = type(model)(config)
-    parts = {"vision_tower": tower, "multi_modal_projector": projector, "language_model": language_model}
+    parts = {**dict(model.model.named_children()), **changed}
     weights = {f"model.{part}.{key}": t for part, module in parts.items() for key, t in module.state_dict().items()}
     joined.load_state_dict({**weights, "lm_head.weight": head}, assign=True)
     joined.tie_weights()
@@ -205,10 +211,16 @@ def _rebuilt(tower: InternVLVisionModel, config: InternVLVisionConfig) -> Intern
     return built.train(tower.training)
 
 
-def _new_projector(config: InternVLConfig, like: nn.Module) -> nn.Module:
-    """A projector with PyTorch's default initialisation, where the old one is."""
-    old = next(like.parameters())
-    return PROJECTORS[config.projector_type](config).to(old.device, old.dtype).train(like.training)
+def _new_parts(
+    config: InternVLConfig, model: InternVLForConditionalGeneration, names: tuple[str, ...]
+) -> dict[str, nn.Module]:
+    """Those parts of the names that a model has, with PyTorch's default initialisation, where the old ones are."""
+    parts = {}
+    for name, old in model.model.named_children():
+        if name in names:
+            first = next(old.parameters())
+            parts[name] = _BUILDERS[name](config).to(first.device, first.dtype).train(old.training)
+    return parts
 
 
 __all__ = ["extract_tower", "replace_language_model", "replace_tower"]

@@ -33,8 +33,8 @@ class PoolingAttention(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.in_proj_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(3 * width, width)))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, query: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
@@ -60,7 +60,7 @@ class TilePooling(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.query_token = nn.Parameter(torch.zeros(1, width))
+        self.query_token = nn.Parameter(nn.init.normal_(torch.empty(1, width), std=0.02))
         for index in range(1, 5):
             setattr(self, f"attn{index}", PoolingAttention(width))
             setattr(self, f"norm{index}", nn.LayerNorm(width))
