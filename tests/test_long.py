@@ -12,6 +12,7 @@ from tests.long import CHECKS, ROOT, Check
 # Scripts that are not checks by themselves: ranks and children of tests, libraries of files.
 NO_CHECKS = {
     "lab/nano/checkpoint.py",
+    "tests/forked.py",
     "tests/long.py",
     "tests/modeling/test_dual_encoder.py",
     "tests/reliability/watched.py",
