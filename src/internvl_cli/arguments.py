@@ -414,6 +414,11 @@ def train(parser: ArgumentParser) -> None:
     add("--eval-data", metavar="PATH", help="data to evaluate at every checkpoint and at the end, in the same forms")
     add("--data-root", metavar="DIR", help="folder that paths in plain data are relative to (default: the data's own)")
     add("--output", metavar="DIR", help="folder of checkpoints, logs and the trained model (default: runs/RECIPE)")
+    add(
+        "--feature-cache",
+        metavar="DIR",
+        help="compute features of images once, and keep them there (frozen tower)",
+    )
     add("--config", metavar="FILE", help="a YAML file with any fields, in place of RECIPE or beside it")
     add(
         "--set",
@@ -452,6 +457,7 @@ _VALUES = (
     "eval-data",
     "data-root",
     "output",
+    "feature-cache",
     "config",
     "set",
     "on-bad-sample",

@@ -11,6 +11,19 @@ from .errors import user_errors
 from .names import checkpoint
 from .tables import table
 
+# Arguments that are fields of `RunOptions`.
+_FIELDS = (
+    "model",
+    "data",
+    "eval_data",
+    "data_root",
+    "output",
+    "feature_cache",
+    "on_bad_sample",
+    "text_tokens",
+    "allow_urls",
+)
+
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or print the list or the plan."""
@@ -40,7 +53,7 @@ def _options(arguments: argparse.Namespace) -> Any:
     from ..training.run.options import read_options
 
     assigned: dict[str, Any] = dict(item.split("=", 1) for item in arguments.set)
-    for name in ("model", "data", "eval_data", "data_root", "output", "on_bad_sample", "text_tokens", "allow_urls"):
+    for name in _FIELDS:
         if getattr(arguments, name) is not None:
             assigned[name] = getattr(arguments, name)
     if arguments.allow_host:
@@ -157,6 +170,8 @@ def _opening(run: Any) -> str:
     text = f"{recipe.name}: {trained:,} of {total:,} parameters train{ranks}, to {run.options.output}"
     if run.begins_with_adapter:
         text += f"\nthe adapter in {run.options.model} {run.begins_with_adapter}"
+    if run.options.feature_cache is not None:
+        text += f"\nfeatures of tiles are kept in {run.options.feature_cache}"
     return text if run.checkpoint is None else f"{text}\ncontinuing from {run.checkpoint}"
 
 

@@ -2,7 +2,7 @@
 from .augmentation import QUALITIES, RandomJpeg, through_jpeg
 from .collation import PackingCollator, PaddingCollator, as_piece, take_piece
 from .dataloader import EpochBatches, PackLoader, RowLoader, TrainingLoader, training_loader
-from .dataset import ChatDataset, PackedDataset
+from .dataset import ChatDataset, PackedDataset, refuse_augmentation
 from .packing import Image, Pack, Packer, Piece, split_piece
 from .pairs import ContrastiveCollator, PretrainingCollator, show_whole_images
 from .records import MAX_REPEAT, DataSet, JsonlRows, Rows, SkipPolicy, TableRows, read_meta
@@ -52,6 +52,7 @@ __all__ = [
     "parse_row",
     "read_medium",
     "read_meta",
+    "refuse_augmentation",
     "refuse_changes",
     "show_whole_images",
     "split_piece",

@@ -95,12 +95,8 @@ class ChatDataset(Dataset):
         Raises:
             ValueError: a set is augmented, so that its pixels change from epoch to epoch.
         """
-        augmented = [part.name for part in self.sets if part.augment]
-        if store is not None and augmented:
-            raise ValueError(
-                f"Features cannot be kept of images that are augmented, as those of {', '.join(augmented)} are: set "
-                '`augment=False` (in a meta file `"data_augment": false`), or train without the feature cache.'
-            )
+        if store is not None:
+            refuse_augmentation(self.sets)
         self.features = store
 
     def __len__(self) -> int:
@@ -358,8 +354,18 @@ class PackedDataset(IterableDataset):
         self.epoch = state["epoch"]
 
 
+def refuse_augmentation(sets: Sequence[DataSet]) -> None:
+    """Raise `ValueError` where sets are augmented, so that the features of their images change with every epoch."""
+    augmented = [part.name for part in sets if part.augment]
+    if augmented:
+        raise ValueError(
+            f"Features cannot be kept of images that are augmented, as those of {', '.join(augmented)} are: set "
+            '`augment=False` (in a meta file `"data_augment": false`), or train without the feature cache.'
+        )
+
+
 def _named(packs: list[Pack]) -> list[list[list[Any]]]:
     return [[[list(p.key), p.start, p.stop, p.position] for p in pack.pieces] for pack in packs]  # type: ignore
 
 
-__all__ = ["ChatDataset", "PackedDataset"]
+__all__ = ["ChatDataset", "PackedDataset", "refuse_augmentation"]

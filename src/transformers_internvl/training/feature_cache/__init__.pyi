@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-from .model import FeatureCache, FeatureCollator, name_tiles
+from .model import FeatureCache, FeatureCollator, name_tiles, refuse_changing_features
 from .store import (
     NEW_TILES,
     FeatureStore,
@@ -21,6 +21,7 @@ __all__ = [
     "from_names",
     "images_name",
     "name_tiles",
+    "refuse_changing_features",
     "tensor_bytes",
     "tile_name",
 ]

@@ -36,6 +36,7 @@ from ...modeling.vision.layers import StochasticDepth
 from ...modeling.vision.model import InternVLVisionAttention
 from .store import NEW_TILES, FeatureStore, NamingProcessor, as_names, from_names, tensor_bytes, tile_name
 
+_PARTS = ("vision_tower", "multi_modal_projector")
 # What makes features differ between two passes in training mode -> at which rate.
 _RANDOM: dict[type, Callable[[Any], float]] = {
     nn.Dropout: lambda module: module.p,
@@ -77,11 +78,8 @@ class FeatureCache:
         autocast: torch.dtype | None = None,
         max_bytes: int | None = None,
     ):
-        self.core: Any = next((module for module in model.modules() if isinstance(module, ImageFeatureMixin)), None)
-        if self.core is None:
-            raise ValueError(f"{type(model).__name__} has no tower and projector whose features could be kept.")
+        self.core = refuse_changing_features(model)
         self.autocast = autocast
-        self._refuse_training()
         self.fingerprint, self._state = self._fingerprint(), self._tensor_state()
         self.store = FeatureStore(folder, self.fingerprint, max_bytes)
         self.store.describe(self._settings())
@@ -118,7 +116,7 @@ class FeatureCache:
 
     def check(self) -> None:
         """Raise `ValueError` if what was kept is not what the model would compute."""
-        self._refuse_training()
+        refuse_changing_features(self.core)
         state = self._tensor_state()
         if state == self._state:
             return
@@ -137,33 +135,11 @@ class FeatureCache:
         return outputs.pooler_output
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        for part in ("vision_tower", "multi_modal_projector"):
-            state = getattr(self.core, part).state_dict(prefix=f"{part}.", keep_vars=True)
-            yield from ((name, value) for name, value in state.items() if isinstance(value, torch.Tensor))
+        return _tensors_of(self.core)
 
     def _tensor_state(self) -> list[tuple[int, int]]:
         """Where the weights lie, and how often they were written: the same as long as nobody touched them."""
         return [(value.data_ptr(), value._version) for _, value in self._tensors() if not _is_sharded(value)]
-
-    def _refuse_training(self) -> None:
-        trained = [name for name, value in self._tensors() if value.requires_grad]
-        if trained:
-            raise ValueError(
-                f"Features can be kept only while tower and projector are frozen, but {len(trained)} of their "
-                f"parameters train, the first {trained[0]!r}: `set_trainable(model, ...)` without them, or no cache."
-            )
-        parts = {name: getattr(self.core, name) for name in ("vision_tower", "multi_modal_projector")}
-        for part, top in parts.items():
-            if getattr(top, "frozen", False):  # it stays in evaluation mode
-                continue
-            for name, module in top.named_modules():
-                rate = next((rate(module) for kind, rate in _RANDOM.items() if isinstance(module, kind)), 0.0)
-                if rate > 0:
-                    raise ValueError(
-                        f"Features of a tile differ from pass to pass: {part}.{name} ({type(module).__name__}) drops "
-                        f"at a rate of {rate} in training. Set it to 0 (a recipe's is `drop_path=0.0`), or train "
-                        "without the cache."
-                    )
 
     def _settings(self) -> dict[str, Any]:
         config = self.core.config
@@ -187,6 +163,50 @@ class FeatureCache:
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(tensor_bytes(value))
         return digest.hexdigest()
+
+
+def refuse_changing_features(model: nn.Module) -> Any:
+    """Check that a tile has the same features in every pass of training.
+
+    Args:
+        model: made ready for training; weights are not needed.
+
+    Returns:
+        The module of it that makes the features.
+
+    Raises:
+        ValueError: it has none; its tower or projector train, or drop something at random in training.
+    """
+    core: Any = next((module for module in model.modules() if isinstance(module, ImageFeatureMixin)), None)
+    if core is None:
+        raise ValueError(f"{type(model).__name__} has no tower and projector whose features could be kept.")
+    trained = [name for name, value in _tensors_of(core) if value.requires_grad]
+    if trained:
+        raise ValueError(
+            f"Features can be kept only while tower and projector are frozen, but {len(trained)} of their "
+            f"parameters train, the first {trained[0]!r}: `set_trainable(model, ...)` without them (a recipe's "
+            "`trains`), or no cache."
+        )
+    for part in _PARTS:
+        top = getattr(core, part)
+        if getattr(top, "frozen", False):  # it stays in evaluation mode
+            continue
+        for name, module in top.named_modules():
+            rate = next((rate(module) for kind, rate in _RANDOM.items() if isinstance(module, kind)), 0.0)
+            if rate > 0:
+                raise ValueError(
+                    f"Features of a tile differ from pass to pass: {part}.{name} ({type(module).__name__}) drops "
+                    f"at a rate of {rate} in training. Set it to 0 (a recipe's is `drop_path=0.0`), or train "
+                    "without the cache."
+                )
+    return core
+
+
+def _tensors_of(core: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors that features depend on, by their names."""
+    for part in _PARTS:
+        state = getattr(core, part).state_dict(prefix=f"{part}.", keep_vars=True)
+        yield from ((name, value) for name, value in state.items() if isinstance(value, torch.Tensor))
 
 
 def _is_sharded(tensor: torch.Tensor) -> bool:
@@ -287,4 +307,4 @@ def _without_new(sample: Any, new: dict[bytes, torch.Tensor]) -> Any:
     return sample
 
 
-__all__ = ["FeatureCache", "FeatureCollator", "name_tiles"]
+__all__ = ["FeatureCache", "FeatureCollator", "name_tiles", "refuse_changing_features"]

@@ -24,6 +24,7 @@ FREE_FIELDS = (
     "run_name",
     "disable_tqdm",
     "eval_answers",
+    "feature_cache",
 )
 # Fields that may grow: a run that has ended goes further.
 LENGTHS = ("max_steps", "epochs", "num_train_epochs")

@@ -58,6 +58,8 @@ class RunOptions:
             to the vocabulary; `"regions"`; `"all"`; or a list, separated by commas. See `SampleEncoder`.
         allow_urls: whether `http(s)` URLs that the data name are fetched, from public addresses.
         allow_hosts: hosts that are fetched from whatever their address is, separated by commas.
+        feature_cache: a folder in which the features of tiles are kept, so that a frozen tower sees each tile once,
+            see [`FeatureCache`]. None: the tower runs in every step.
         eval_data: what is evaluated on the way and at the end, of the forms of `data`; None: nothing.
         step_threshold: objective `"prm"`: the score above which a step is right, see `StepLabels`.
         step_early_stop: the same: leave out the steps behind the first wrong one.
@@ -79,6 +81,7 @@ class RunOptions:
     text_tokens: str = "added"
     allow_urls: bool = False
     allow_hosts: str | None = None
+    feature_cache: str | None = None
     eval_data: str | None = None
     eval_answers: int = 4
     step_threshold: float = 0.0
@@ -153,6 +156,7 @@ OWN_FIELDS = (
     "text_tokens",
     "allow_urls",
     "allow_hosts",
+    "feature_cache",
     "eval_data",
     "eval_answers",
     "step_threshold",
@@ -181,6 +185,7 @@ _SIZE = {"image_size": "the tiles of a chat model have a size of their own"}
 _STEPS = dict.fromkeys(("step_threshold", "step_early_stop", "whole_response"), "only rows of `prm` have scored steps")
 _PAIRS = {
     **_STEPS,
+    "feature_cache": "it holds features of tiles behind a projector, and dual encoders have none",
     "max_tiles": "images of pairs are not split",
     "loss_reduction": "a loss of pairs has no weights of tokens",
     "mixing": "pairs are not drawn by sets",
@@ -190,7 +195,13 @@ _PAIRS = {
 UNUSED: dict[str, dict[str, str]] = {
     "sft": {**_PATCHES, **_SIZE, **_STEPS},
     "prm": {**_PATCHES, **_SIZE},
-    "mpo": {**_PATCHES, **_SIZE, **_STEPS, "loss_reduction": "answers are weighed by their pairs"},
+    "mpo": {
+        **_PATCHES,
+        **_SIZE,
+        **_STEPS,
+        "feature_cache": "pairs of answers are trained on pixels",
+        "loss_reduction": "answers are weighed by their pairs",
+    },
     "contrastive": _PAIRS,
     "generative": _PAIRS,
 }

@@ -16,9 +16,11 @@ import torch
 
 from ...profiling.training_memory import Footprint, Setup, Work, footprint
 from ..adapted import adapter_config
+from ..data.dataset import refuse_augmentation
 from ..data.records import DataSet
 from ..data.rows import UnusableSample
 from ..data.sampling import Mixture
+from ..feature_cache.model import refuse_changing_features
 from ..parameters import count_parameters, parameter_groups, part_of
 from ..recipes import Recipe
 from .data import PairRows, read_sets
@@ -82,11 +84,15 @@ def make_plan(options: RunOptions, ranks: int | None = None) -> Plan:
     check_options(options)
     values = options.recipe.argument_values(ranks, **options.arguments)
     model = _on_meta(options, row, _weights_dtype(options, values))
+    if options.feature_cache is not None:
+        refuse_changing_features(model)
     sets, probes = _read(options, row)
     devices = int(os.environ.get("WORLD_SIZE", "1")) if ranks is None else ranks
     facts = _facts(options, values, devices, sets, probes)
     if fate := fate_of_adapter(options):
         facts["adapter"] = fate
+    if options.feature_cache is not None:
+        facts["features"] = f"of each tile are computed once, and kept in {options.feature_cache}"
     if options.eval_data:
         facts["evaluation"] = f"{_plural(_evaluated(options, row), 'sample')} of {options.eval_data}"
     memory, note = None, "Memory is worked out for chat models only."
@@ -130,6 +136,8 @@ def _read(options: RunOptions, row: Objective) -> tuple[list[SetPlan], list[tupl
         pairs = len(PairRows(read_sets(options.data, root=options.root_of(options.data)), options.policy()))
         return [SetPlan(Path(options.data).stem, pairs, 1.0, pairs)], []
     sets = read_sets(options.data, options.recipe.max_tiles, options.root_of(options.data))
+    if options.feature_cache is not None:
+        refuse_augmentation(sets)
     mixture = Mixture([len(part.rows) for part in sets], [part.repeat for part in sets])
     plans = [
         SetPlan(part.name, len(part.rows), part.repeat, mixture.entries_of(number)) for number, part in enumerate(sets)

@@ -148,6 +148,8 @@ class _Counts:
                 self.tokens.append(value.numel() if mask is None else mask.sum().detach())
         if kwargs.get("pixel_values") is not None:
             self.tiles += len(kwargs["pixel_values"])
+        elif kwargs.get("mm_encoder_outputs"):  # of a feature cache
+            self.tiles += len(kwargs["mm_encoder_outputs"]["image"].pooler_output)
 
     def take(self) -> tuple[int, int]:
         """The counts of all ranks since the last time. Every rank must ask."""

@@ -13,6 +13,7 @@ What lies in the output folder, beside `checkpoint-N` of `Trainer`:
     the trained model in the layout it came from, or its adapters, and the processor
 """
 
+import copy
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -189,19 +190,25 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     model = options.recipe.apply(model)
     if row.chats:
         keep_tile_limit(options.recipe.max_tiles, processor, model.config)
-    rates: dict[str, Any] = {}
-    if options.recipe.part_learning_rates or options.recipe.layer_decay:
-        rates = {
-            "part_learning_rates": options.recipe.part_learning_rates,
-            "layer_decay": options.recipe.layer_decay,
-        }
+    asked = copy.copy(evaluated)  # gives pixels, whatever a feature cache makes of the others
     both = {"train_dataset": data.stream, "eval_dataset": evaluated}
     collators = {"data_collator": data.collator, "eval_collator": data.eval_collator}
-    trainer = row.trainer(model, training, **collators, **both, **rates)
+    trainer = row.trainer(model, training, **collators, **both, **_own_arguments(options))
     trainer.saved_beside = processor
     if row.chats and evaluated is not None and options.eval_answers:
-        trainer.add_callback(AnswerLog(Path(options.output), processor, evaluated, options.eval_answers))
+        trainer.add_callback(AnswerLog(Path(options.output), processor, asked, options.eval_answers))
     return Run(options, model, processor, data, trainer, checkpoint)
+
+
+def _own_arguments(options: RunOptions) -> dict[str, Any]:
+    """The arguments that `InternVLTrainer` has beside those of all trainers, as far as the run sets them."""
+    recipe = options.recipe
+    arguments = {
+        "part_learning_rates": recipe.part_learning_rates,
+        "layer_decay": recipe.layer_decay,
+        "feature_cache": options.feature_cache,
+    }
+    return {name: value for name, value in arguments.items() if value}
 
 
 def load_config(options: RunOptions) -> Any:
