@@ -10,6 +10,7 @@ from .modeling.dual_encoder.model import (
     InternVLDualEncoderVisionModel,
 )
 from .modeling.dual_encoder.pretraining import InternVLDualEncoderForPreTraining
+from .modeling.interns1 import InternS1Config, InternS1ForConditionalGeneration, InternS1Model
 from .modeling.internvl.configuration import InternVLConfig
 from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLModel
 from .modeling.language_models import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
@@ -50,6 +51,9 @@ __all__ = [
     "InternLM2VEConfig",
     "InternLM2VEForCausalLM",
     "InternLM2VEModel",
+    "InternS1Config",
+    "InternS1ForConditionalGeneration",
+    "InternS1Model",
     "InternVLChatConfig",
     "InternVLChatModel",
     "InternVLConfig",

@@ -40,12 +40,20 @@ from .internvl_reward import InternVLRewardModel
 from .modeling.dual_encoder.configuration import InternVLDualEncoderConfig
 from .modeling.dual_encoder.model import InternVLDualEncoderModel
 from .modeling.dual_encoder.pretraining import InternVLDualEncoderForPreTraining
+from .modeling.interns1 import (
+    InternS1Config,
+    InternS1ForConditionalGeneration,
+    InternS1Model,
+    InternS1VisionConfig,
+    InternS1VisionModel,
+)
 from .modeling.internvl.configuration import InternVLConfig
 from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLModel
 from .modeling.language_models import InternLM2Config, InternLM2ForCausalLM, InternLM2Model
 from .modeling.original.configuration_chat import InternVLChatConfig
 from .modeling.original.configuration_llava import InternVLLlavaConfig
 from .modeling.pretrained.upstream import backbone_from_pretrained, list_video_processors
+from .modeling.unsupported import unsupported_configs
 from .modeling.vision.backbone import InternVisionBackbone, InternVLVisionBackbone
 from .modeling.vision.configuration import InternVisionConfig, InternVisionPatchConfig, InternVLVisionConfig
 from .modeling.vision.heads import (
@@ -168,6 +176,15 @@ FAMILIES = (
     ),
     Family(LlamaVEConfig, {AutoModel: LlamaVEModel}),
     Family(
+        InternS1Config,
+        {AutoModel: InternS1Model} | dict.fromkeys(_GENERATING, InternS1ForConditionalGeneration),
+        weights=mappings.internvl,
+        processor=InternVLProcessor,
+        image_processor=InternVLImageProcessor,
+        video_processor=InternVLVideoProcessor,
+    ),
+    Family(InternS1VisionConfig, {AutoModel: InternS1VisionModel}),
+    Family(
         InternVLConfig,
         {AutoModel: InternVLModel} | dict.fromkeys(_GENERATING, InternVLForConditionalGeneration),
         weights=mappings.internvl,
@@ -195,6 +212,8 @@ def register() -> None:
     for family in FAMILIES:
         if not (family.in_upstream and keep_upstream):
             _register(family)
+    for config in unsupported_configs():
+        AutoConfig.register(config.model_type, config, exist_ok=True)
     list_video_processors()
     AutoBackbone.from_pretrained = classmethod(backbone_from_pretrained)
 

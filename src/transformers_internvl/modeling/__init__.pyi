@@ -3,6 +3,7 @@ from .dual_encoder.configuration import InternVLDualEncoderConfig, QLlamaConfig
 from .dual_encoder.model import InternVLDualEncoderModel, InternVLDualEncoderTextModel, InternVLDualEncoderVisionModel
 from .dual_encoder.pretraining import InternVLDualEncoderForPreTraining, InternVLDualEncoderForPreTrainingOutput
 from .dual_encoder.qllama import QLlamaForCausalLM, QLlamaModel
+from .interns1 import InternS1Config, InternS1ForConditionalGeneration, InternS1Model
 from .internvl.configuration import InternVLConfig
 from .internvl.model import InternVLForConditionalGeneration, InternVLModel
 from .language_models import InternLM2Config, InternLM2ForCausalLM, InternLM2Model, InternLM2RotaryEmbedding
@@ -27,6 +28,9 @@ __all__ = [
     "InternLM2VEConfig",
     "InternLM2VEForCausalLM",
     "InternLM2VEModel",
+    "InternS1Config",
+    "InternS1ForConditionalGeneration",
+    "InternS1Model",
     "InternVLChatConfig",
     "InternVLConfig",
     "InternVLDualEncoderConfig",

@@ -32,6 +32,13 @@ _TOKEN_FILES = {
 }
 
 
+# Class in `tokenizer_config.json` that is remote code -> what it does that no class here does.
+_REMOTE_TOKENIZERS = {
+    "InternS1Tokenizer": "finds chemical formulas and protein sequences in a text and splits them by vocabularies of "
+    "their own",
+}
+
+
 def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrainedTokenizerBase:
     """`AutoTokenizer.from_pretrained`, with the ids and the text of the slow tokenizer that the original code used.
 
@@ -40,9 +47,10 @@ def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrained
         kwargs: passed to `AutoTokenizer.from_pretrained`.
 
     Raises:
-        OSError, ValueError: there is no tokenizer, or it cannot be read.
+        OSError, ValueError: there is no tokenizer, it cannot be read, or it is remote code.
     """
     with _Reading(name_or_path):
+        _refuse_remote_code(name_or_path, kwargs)
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
     longest = tokenizer.model_max_length
     if not isinstance(longest, (int, float)):
@@ -54,6 +62,17 @@ def load_tokenizer(name_or_path: str | os.PathLike, **kwargs: Any) -> PreTrained
         return tokenizer
     legacy = kwargs.get("legacy", get_tokenizer_config(name_or_path, **kwargs).get("legacy"))
     return LlamaTokenizer.from_upstream(tokenizer, legacy=legacy is None or bool(legacy))
+
+
+def _refuse_remote_code(name_or_path: str | os.PathLike, kwargs: dict[str, Any]) -> None:
+    name = get_tokenizer_config(name_or_path, **kwargs).get("tokenizer_class")
+    if isinstance(name, str) and name in _REMOTE_TOKENIZERS:
+        raise ValueError(
+            f"The tokenizer of {os.fspath(name_or_path)!r} is remote code ({name}): it {_REMOTE_TOKENIZERS[name]}, "
+            "which this package does not run. Load it yourself with `AutoTokenizer.from_pretrained(..., "
+            "trust_remote_code=True)` and give it to `InternVLProcessor(image_processor, tokenizer)`. The model and "
+            "the image processor load without it."
+        )
 
 
 def as_trained(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
