@@ -52,6 +52,7 @@ RENAMED = {
     "conversion.verify": "conversion.layouts.verify",
     "conversion.vocabulary": "conversion.surgery.vocabulary",
     "conversion.weight_streams": "conversion.files.weight_streams",
+    "evaluation.caption_metrics": "evaluation.metrics.captions",
     "evaluation.device_map": "profiling.device_map",
     "evaluation.fitting": "profiling.fitting",
     "evaluation.memory": "profiling.memory",

@@ -9,9 +9,13 @@ from tests.clips import write_clip
 from tests.evaluation.dual_encoder import MODEL, draw_classes, model_and_processor, write_pairs
 from tests.parity.golden import golden_root
 from transformers_internvl.cli import main
-from transformers_internvl.evaluation.caption_metrics import bleu, cider
 from transformers_internvl.evaluation.captioning import caption_images
+<<<<<<< HEAD
 from transformers_internvl.evaluation.data import ItemImages, read_class_folder, read_pairs
+=======
+from transformers_internvl.evaluation.data import Pictures, read_class_folder, read_pairs
+from transformers_internvl.evaluation.metrics.captions import bleu, cider
+>>>>>>> 3d10e84 (Evaluation: the official scorers of the benchmarks)
 from transformers_internvl.evaluation.retrieval import retrieve
 from transformers_internvl.evaluation.zero_shot import (
     TEMPLATES,

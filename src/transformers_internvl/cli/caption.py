@@ -13,9 +13,9 @@ LISTS = (".json", ".jsonl")
 
 def run(arguments: argparse.Namespace) -> None:
     """Caption, and print captions and scores."""
-    from ..evaluation.caption_metrics import bleu, cider
     from ..evaluation.captioning import caption_images
     from ..evaluation.data import ItemImages, read_images, read_pairs
+    from ..evaluation.metrics.captions import bleu, cider
 
     paths = arguments.images
     lists = [path for path in paths if path.endswith(LISTS)]

@@ -1,12 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Reads the cells of a row as the scorers of VLMEvalKit do."""
+"""Reads the answers in the cells of a row as the scorers of VLMEvalKit do."""
 
-import ast
-import operator
 from collections.abc import Mapping
 from typing import Any
 
-_OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+from .arithmetic import FAILURES, arithmetic_value
 
 
 def accepted_answers(row: Mapping[str, Any]) -> list[str]:
@@ -29,21 +27,10 @@ def read_answers(answer: Any) -> list[Any]:
 def literal_list(text: str) -> list[Any] | None:
     """The Python list that a text spells, None where it spells none. Sums and products of numbers are computed."""
     try:
-        value = _value(ast.parse(text.lstrip(" \t"), mode="eval").body)
-    except (ArithmeticError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
+        value = arithmetic_value(text)
+    except FAILURES:
         return None
     return value if isinstance(value, list) else None
-
-
-def _value(node: ast.AST) -> Any:
-    if isinstance(node, ast.List):
-        return [_value(entry) for entry in node.elts]
-    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        left, right = _value(node.left), _value(node.right)
-        if isinstance(left, int | float) and isinstance(right, int | float):
-            return _OPERATORS[type(node.op)](left, right)
-        raise ValueError("An operation on something else than numbers.")
-    return ast.literal_eval(node)
 
 
 __all__ = ["accepted_answers", "literal_list", "read_answers"]

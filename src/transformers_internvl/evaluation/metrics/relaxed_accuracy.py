@@ -36,12 +36,6 @@ def relaxed_accuracy_internvl(answers: Sequence[str], prediction: str) -> bool:
     return any(relaxed_correctness(prediction.strip(), answer) for answer in answers)
 
 
-def score_relaxed_accuracy(rows: Sequence[Row]) -> Scores:
-    """Percent of right answers, [`relaxed_accuracy`]."""
-    scores = [float(relaxed_accuracy(accepted_answers(row), row["prediction"])) for row in rows]
-    return Scores(percent(scores), samples=tuple(scores))
-
-
 def score_relaxed_accuracy_internvl(rows: Sequence[Row]) -> Scores:
     """Percent of right answers, [`relaxed_accuracy_internvl`]."""
     scores = [float(relaxed_accuracy_internvl(accepted_answers(row), row["prediction"])) for row in rows]
@@ -60,6 +54,5 @@ __all__ = [
     "relaxed_accuracy",
     "relaxed_accuracy_internvl",
     "relaxed_correctness",
-    "score_relaxed_accuracy",
     "score_relaxed_accuracy_internvl",
 ]

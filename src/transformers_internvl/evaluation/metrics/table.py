@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from .anls import score_anls
 from .metric import Metric, Row, Scores
-from .relaxed_accuracy import score_relaxed_accuracy, score_relaxed_accuracy_internvl
+from .relaxed_accuracy import score_relaxed_accuracy_internvl
+from .vqa_table import score_chartqa_vlmevalkit
 
 _ROWS = [
     Metric(
@@ -26,7 +27,7 @@ _ROWS = [
     ),
     Metric(
         name="relaxed_accuracy_vlmevalkit",
-        score=score_relaxed_accuracy,
+        score=score_chartqa_vlmevalkit,
         columns=("answer",),
         range=(0, 100),
         source="open-compass/VLMEvalKit vlmeval/dataset/utils/vqa_eval.py",

@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from transformers_internvl.evaluation.caption_metrics import bleu, caption_words, cider
+from transformers_internvl.evaluation.metrics.caption_words import caption_words
+from transformers_internvl.evaluation.metrics.captions import bleu, cider
 
 
 @pytest.mark.parametrize(
