@@ -11,6 +11,7 @@ from transformers_internvl.evaluation.metrics import (
     choice_table,
     choices,
     exact_match,
+    extraction,
     grounding,
     ocr,
     relaxed_accuracy,
@@ -239,6 +240,7 @@ SCORERS: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("multiple_choice", "internvl_scienceqa_post_process"): lambda case: choices.post_process_scienceqa(
         *_choices(case)
     ),
+    ("multiple_choice", "internvl_cot_extract_answer"): extraction.final_answer,
     ("multiple_choice", "vlmevalkit_regex_AE"): choices.extract_characters_regex,
     ("ocrbench", "single"): lambda case: ocr.ocrbench(case["answers"], case["prediction"], case["category"]),
     ("ocrbench", "set"): lambda rows: ocr.score_ocrbench(_ocr_rows(rows)).table,

@@ -16,21 +16,22 @@ _RATING = re.compile(r"Rating:(.*)")
 def mmvet_table(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
     """`tot` and `acc` (percent) `by_capability` and `by_category`, each with `Overall`.
 
-    Rows have `category`, capabilities with commas between them, and `score`, the grade, 0 to 1. A capability without a
-    row has no entry, where the official code divides by zero.
+    Rows have `category`, capabilities with commas between them, and `score`, the grade, 0 to 1. As the official code
+    counts both kinds in one table, a question of a single capability counts twice there. A capability without a row has
+    no entry; the official code divides by zero.
 
     Source: VLMEvalKit `vlmeval/dataset/utils/mmvet.py` `MMVet_acc`.
     """
-    groups: dict[str, dict[str, list[float]]] = {"by_capability": {}, "by_category": {}}
+    grades: dict[str, list[float]] = {}
     for row in rows:
         capabilities = [name for name in MMVET_CAPABILITIES if name in row["category"]]
-        names = {"by_capability": capabilities, "by_category": [row["category"].replace(",", "_")]}
-        for kind, found in names.items():
-            for name in (*found, "Overall"):
-                groups[kind].setdefault(name, []).append(float(row["score"]))
+        for name in (*capabilities, row["category"].replace(",", "_"), "Overall"):
+            grades.setdefault(name, []).append(float(row["score"]))
+    entries = {name: {"tot": len(found), "acc": sum(found) / len(found) * 100} for name, found in grades.items()}
+    categories = dict.fromkeys(row["category"].replace(",", "_") for row in rows)
     return {
-        kind: {name: {"tot": len(found), "acc": sum(found) / len(found) * 100} for name, found in group.items()}
-        for kind, group in groups.items()
+        kind: {name: entries[name] for name in (*names, "Overall") if name in entries}
+        for kind, names in (("by_capability", MMVET_CAPABILITIES), ("by_category", categories))
     }
 
 

@@ -53,8 +53,8 @@ MMIU_TASKS = (
 SEED_TYPES = {
     1: "Scene Understanding",
     2: "Instance Identity",
-    3: "Instance Attribute",
-    4: "Instance Location",
+    3: "Instance Location",
+    4: "Instance Attribute",
     5: "Instances Counting",
     6: "Spatial Relation",
     7: "Instance Interaction",
@@ -195,7 +195,7 @@ def score_mmvp_internvl(rows: Sequence[Row]) -> Scores:
         float(post_process_internvl(row["prediction"], _texts(build_choices(row))) == row["answer"]) for row in rows
     ]
     pairs = [one * other for one, other in zip(hits[::2], hits[1::2], strict=False)]
-    return Scores(percent(pairs), samples=tuple(hits))
+    return Scores(percent(pairs), {"accuracy": mean(pairs)}, tuple(hits))
 
 
 def score_seed_internvl(rows: Sequence[Row]) -> Scores:

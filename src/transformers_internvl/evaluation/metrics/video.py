@@ -35,6 +35,7 @@ VIDEO_MME_V2_PREFIXES = (
     "Answer:",
     "Option:",
 )
+VIDEO_MME_DURATIONS = ("short", "medium", "long")
 VIDEO_MME_GROUPS = ("domain", "sub_category", "task_type")
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 FAILED_CALL = "Failed to obtain answer via API."
@@ -178,9 +179,9 @@ def score_videomme(rows: Sequence[Row]) -> Scores:
         letter = extract_characters_videomme(prediction)
         hits.append(float((letter or option_by_rule(row, prediction)) == row["answer"]))
     table: dict[str, dict[str, Any]] = {}
-    for duration in (*dict.fromkeys(row["duration"] for row in read), "overall"):
+    for duration in dict.fromkeys((*VIDEO_MME_DURATIONS, *(row["duration"] for row in read), "overall")):
         chosen = [number for number, row in enumerate(read) if duration in ("overall", row["duration"])]
-        table[duration] = {"overall": _three_decimals([hits[number] for number in chosen])}
+        table[duration] = {"overall": _three_decimals([hits[number] for number in chosen])} if chosen else {}
         for column in VIDEO_MME_GROUPS:
             table[duration][column] = {
                 name: _three_decimals([hits[number] for number in chosen if read[number][column] == name])

@@ -30,14 +30,14 @@ _COT_LETTER = (
     "indefinitely—provide your best guess even if unsure. Think step by step logically, considering all relevant "
     "information before answering."
 )
-_COT_ANSWER = (
+COT_ANSWER = (
     "Answer the preceding question. The last line of your response should follow this format: 'Answer: "
     "\\boxed{$FINAL_ANSWER}' (without quotes), where 'FINAL_ANSWER' is your conclusion based on the reasoning "
     "provided. If you are uncertain or the problem is too complex, make a reasoned guess based on the information "
     "provided. Avoid repeating steps indefinitely—provide your best guess even if unsure. Think step by step "
     "logically, considering all relevant information before answering."
 )
-_COT_MPO = (
+COT_MPO = (
     "Your task is to answer the question below. Give step by step reasoning before you answer, and when you're ready "
     'to answer, please use the format "Final answer: .."\n\nQuestion:\n\n'
 )
@@ -137,7 +137,7 @@ def _open_question(question: str, name: str, style: AskingStyle) -> str:
 
 
 def _with_cot(question: str, style: AskingStyle) -> str:
-    return f"{question}\n{style.cot_text or _COT_ANSWER}" if style.cot else question
+    return f"{question}\n{style.cot_text or COT_ANSWER}" if style.cot else question
 
 
 def asks_as_mpo(name: str | None, style: AskingStyle) -> bool:
@@ -155,7 +155,7 @@ def _mpo_text(row: Row, name: str) -> str:
     options = "".join(f"{letter}. {option}\n" for letter, option in options_of(row).items())
     if options.strip():
         question = f"{question}\n{options}"
-    return f"{_COT_MPO}{question}".strip()
+    return f"{COT_MPO}{question}".strip()
 
 
 def lay_out(pieces: Sequence[str | None], name: str | None) -> str:

@@ -32,7 +32,7 @@ def majority_vote(answers: Sequence[str]) -> Vote:
     """The answer that most responses gave, letter for letter; of equally many, the one that came first.
 
     Args:
-        answers: extracted from the responses to one question, with what makes two of them the same already done to them.
+        answers: extracted from the responses to one question, and normalised so that equal answers are equal texts.
 
     Source: EvolvingLMMs-Lab/lmms-eval `lmms_eval/filters/selection.py` `MajorityVoteFilter`.
 
@@ -77,7 +77,7 @@ def best_of_n(answers: Sequence[str], scores: Sequence[float]) -> Vote:
 
 
 def best_of_n_settings(n: int, generation: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Arguments of `generate` for each of N responses: the first greedy, unless `generation` samples, the others sampled.
+    """Arguments of `generate` for each of N responses: the first greedy, unless `generation` samples; others sampled.
 
     All carry the temperature 0.6 and `top_p` 0.95.
 
