@@ -10,12 +10,8 @@ from tests.evaluation.dual_encoder import MODEL, draw_classes, model_and_process
 from tests.parity.golden import golden_root
 from transformers_internvl.cli import main
 from transformers_internvl.evaluation.captioning import caption_images
-<<<<<<< HEAD
 from transformers_internvl.evaluation.data import ItemImages, read_class_folder, read_pairs
-=======
-from transformers_internvl.evaluation.data import Pictures, read_class_folder, read_pairs
 from transformers_internvl.evaluation.metrics.captions import bleu, cider
->>>>>>> 3d10e84 (Evaluation: the official scorers of the benchmarks)
 from transformers_internvl.evaluation.retrieval import retrieve
 from transformers_internvl.evaluation.zero_shot import (
     TEMPLATES,

@@ -18,6 +18,10 @@ Section = tuple[str, str]  # file name without its suffix, section
 Scorer = Callable[[Any], Any]
 
 
+class OneOf(tuple):
+    """Results of which the official code gives one, by what the golden data do not hold."""
+
+
 def sections_of(folder: str) -> list[Section]:
     """Every section of every file of a golden folder, so that one without a function fails."""
     files = sorted((golden_root() / folder).glob("*.json"))
@@ -62,6 +66,8 @@ def same(got: Any, expected: Any) -> bool:
 
     A tuple is a list, not-a-number is None, and a set is a list in any order.
     """
+    if isinstance(got, OneOf):
+        return any(same(one, expected) for one in got)
     if isinstance(got, bool) or isinstance(expected, bool):
         return isinstance(got, bool) and isinstance(expected, bool) and got == expected
     if isinstance(got, float) and math.isnan(got):

@@ -71,6 +71,7 @@ def dense_cider(captions, references):
 
 
 def dense_bleu(captions, references, n):
+    """With the tools' smoothing: 1e-15 right n-grams, and 1e-9 said, more than there are."""
     logs = []
     for size in range(1, n + 1):
         right = said = 0
@@ -79,15 +80,14 @@ def dense_bleu(captions, references, n):
             said += len(own)
             for gram in set(own):
                 right += min(own.count(gram), max(ngrams(text.split(), size).count(gram) for text in group))
-        if not right:
-            return 0.0
-        logs.append(math.log(right / said))
+        logs.append(math.log((right + 1e-15) / (said + 1e-9)))
     length = sum(len(caption.split()) for caption in captions)
     closest = 0
     for caption, group in zip(captions, references, strict=True):
         lengths = sorted(len(text.split()) for text in group)
         closest += min(lengths, key=lambda words: abs(words - len(caption.split())))
-    return math.exp(sum(logs) / n) * (1 if length >= closest else math.exp(1 - closest / length))
+    ratio = (length + 1e-15) / (closest + 1e-9)
+    return math.exp(sum(logs) / n) * (1 if ratio >= 1 else math.exp(1 - 1 / ratio))
 
 
 def random_set(seed, pictures=7):
@@ -135,7 +135,8 @@ def test_bleu_by_hand():
     assert bleu(["the the cat"], [["the cat"]], n=2) == pytest.approx(math.sqrt(2 / 3 * 1 / 2))
     assert bleu(["the cat"], [["the cat sat there"]], n=2) == pytest.approx(math.exp(1 - 4 / 2))
     assert bleu(["a b c d"], [["a b c d", "x"]]) == pytest.approx(1.0)
-    assert bleu(["a b c"], [["a b c"]]) == 0.0  # there is no 4-gram
+    assert bleu(["a b c"], [["a b c"]]) == pytest.approx((1e-15 / 1e-9) ** 0.25)  # there is no 4-gram
+    assert bleu(["a b c d"], [["d c b a"]]) == pytest.approx((1e-15 / 3 * 1e-15 / 2 * 1e-15) ** 0.25)
 
 
 @pytest.mark.parametrize(

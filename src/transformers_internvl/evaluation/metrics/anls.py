@@ -108,6 +108,12 @@ def score_anls(rows: Sequence[Row]) -> Scores:
     return Scores(percent(scores), samples=tuple(scores))
 
 
+def score_stvqa_anls(rows: Sequence[Row]) -> Scores:
+    """ANLS of ST-VQA in percent, [`stvqa_anls`]."""
+    scores = [stvqa_anls(accepted_answers(row), row["prediction"]) for row in rows]
+    return Scores(percent(scores), samples=tuple(scores))
+
+
 def _collapsed(text: str) -> str:
     return " ".join(text.strip().lower().split())
 
@@ -128,5 +134,6 @@ __all__ = [
     "levenshtein_distance",
     "normalised_distance",
     "score_anls",
+    "score_stvqa_anls",
     "stvqa_anls",
 ]

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Scores of captions: CIDEr-D, BLEU and ROUGE-L, as the tools of the COCO caption challenge compute them.
 
-All compare the words of a caption with those of its references. Words are those of [`caption_words`] by default;
+All compare the words of a caption with those of its references. Words are those of [`words_of_captions`] by default;
 VLMEvalKit scores captions without that tokenizer, split at spaces alone.
 
 Sources: CIDEr, arXiv:1411.5726; BLEU, Papineni et al. 2002; ROUGE, Lin 2004; `pycocoevalcap` for the details.
@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from .caption_words import caption_words
+from .caption_words import words_of_captions
 from .metric import Row, Scores
 from .reading import accepted_answers
 
@@ -21,10 +21,10 @@ ROUGE_BETA = 1.2  # how much more recall counts than precision
 _SMALL, _TINY = 1e-9, 1e-15  # keep BLEU's precisions from 0/0 and from 0
 
 Ngrams = Counter[tuple[str, ...]]
-Words = Callable[[str], list[str]]
+Words = Callable[[Sequence[str]], list[list[str]]]
 
 
-def cider(captions: Sequence[str], references: Sequence[Sequence[str]], words: Words = caption_words) -> float:
+def cider(captions: Sequence[str], references: Sequence[Sequence[str]], words: Words = words_of_captions) -> float:
     """CIDEr-D of captions, 0 to 10; papers print a hundred times as much.
 
     N-grams weigh by how rare they are among the images' references, so the score of a caption depends on the whole
@@ -33,7 +33,7 @@ def cider(captions: Sequence[str], references: Sequence[Sequence[str]], words: W
     Args:
         captions: one for each image.
         references: for each image, at least one.
-        words: splits a text into words.
+        words: splits texts into words.
 
     Raises:
         ValueError: the numbers of captions and images differ, an image without references, fewer than two images.
@@ -45,7 +45,7 @@ def cider(captions: Sequence[str], references: Sequence[Sequence[str]], words: W
 
 
 def cider_each(
-    captions: Sequence[str], references: Sequence[Sequence[str]], words: Words = caption_words
+    captions: Sequence[str], references: Sequence[Sequence[str]], words: Words = words_of_captions
 ) -> list[float]:
     """CIDEr-D of each caption, [`cider`]. That of a single image is 0, as in the original tools."""
     counts, reference_counts = _counted(captions, references, words)
@@ -61,7 +61,7 @@ def cider_each(
 
 
 def bleu(
-    captions: Sequence[str], references: Sequence[Sequence[str]], n: int = MAX_N, words: Words = caption_words
+    captions: Sequence[str], references: Sequence[Sequence[str]], n: int = MAX_N, words: Words = words_of_captions
 ) -> float:
     """BLEU-n of the whole set, 0 to 1: clipped precisions of 1- to n-grams, and a penalty for captions that are short.
 
@@ -80,7 +80,7 @@ def bleu(
 
 
 def bleu_scores(
-    captions: Sequence[str], references: Sequence[Sequence[str]], words: Words = caption_words
+    captions: Sequence[str], references: Sequence[Sequence[str]], words: Words = words_of_captions
 ) -> tuple[list[float], list[list[float]]]:
     """BLEU-1 to BLEU-4 of the whole set, and of each caption."""
     counts, reference_counts = _counted(captions, references, words)
@@ -148,14 +148,19 @@ def score_captions_vlmevalkit(rows: Sequence[Row]) -> Scores:
     if not rows:
         return Scores(None)
     captions, references = [str(row["prediction"]) for row in rows], [accepted_answers(row) for row in rows]
-    each = tuple(100 * score for score in cider_each(captions, references, str.split))
-    corpus, _ = bleu_scores(captions, references, str.split)
+    each = tuple(100 * score for score in cider_each(captions, references, split_at_spaces))
+    corpus, _ = bleu_scores(captions, references, split_at_spaces)
     table = {
         "Bleu": [100 * score for score in corpus],
         "ROUGE_L": 100 * rouge_l(captions, references),
         "CIDEr": sum(each) / len(each),
     }
     return Scores(sum(each) / len(each), table, each)
+
+
+def split_at_spaces(texts: Sequence[str]) -> list[list[str]]:
+    """Words of texts that are tokenised already, or not at all."""
+    return [text.split() for text in texts]
 
 
 def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
@@ -174,10 +179,8 @@ def _counted(
 ) -> tuple[list[Ngrams], list[list[Ngrams]]]:
     """N-grams of captions and references. Checks the arguments."""
     _check(captions, references)
-    return (
-        [_ngrams(words(caption)) for caption in captions],
-        [[_ngrams(words(text)) for text in group] for group in references],
-    )
+    every = iter(words([text for group in references for text in group]))
+    return list(map(_ngrams, words(captions))), [[_ngrams(next(every)) for _ in group] for group in references]
 
 
 def _ngrams(words: Sequence[str]) -> Ngrams:
@@ -244,4 +247,5 @@ __all__ = [
     "rouge_l",
     "score_captions",
     "score_captions_vlmevalkit",
+    "split_at_spaces",
 ]

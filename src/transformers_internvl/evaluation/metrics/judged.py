@@ -17,8 +17,8 @@ def mmvet_table(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
     """`tot` and `acc` (percent) `by_capability` and `by_category`, each with `Overall`.
 
     Rows have `category`, capabilities with commas between them, and `score`, the grade, 0 to 1. As the official code
-    counts both kinds in one table, a question of a single capability counts twice there. A capability without a row has
-    no entry; the official code divides by zero.
+    counts both kinds in one table, a question of a single capability counts twice there. A capability without a row
+    has no entry; the official code divides by zero.
 
     Source: VLMEvalKit `vlmeval/dataset/utils/mmvet.py` `MMVet_acc`.
     """

@@ -91,7 +91,7 @@ def score_mathvista_internvl(rows: Sequence[Row]) -> Scores:
         hits.append(bool(normalize_extracted_answer(extraction, row) == row["answer"]))
     table: dict[str, Any] = {name: {} for name in GROUPS}
     for name in GROUPS:
-        counts: dict[str, list[bool]] = {}
+        counts: dict[Any, list[bool]] = {}
         for row, hit in zip(rows, hits, strict=True):
             value = {**row, **row.get("metadata", {})}.get(name)
             for one in value if isinstance(value, list) else [value]:

@@ -218,7 +218,7 @@ def score_seed_internvl(rows: Sequence[Row]) -> Scores:
 
 
 def score_tiny_lvlm(rows: Sequence[Row]) -> Scores:
-    """Tiny LVLM: percent right of each of five tasks (`category`), and their sum, 0 to 500, [`tiny_lvlm`].
+    """Tiny LVLM: share right of each of five tasks (`category`), and their sum, 0 to 5, [`tiny_lvlm`].
 
     Raises:
         ValueError: an unknown task.
@@ -229,7 +229,7 @@ def score_tiny_lvlm(rows: Sequence[Row]) -> Scores:
                 f"Row {number}: `category` must be one of {', '.join(TINY_LVLM_TASKS)}, got {row['category']!r}."
             )
     hits = [float(tiny_lvlm(row["prediction"], accepted_answers(row))) for row in rows]
-    table = _by(rows, hits, "category")
+    table = {task: score / 100 for task, score in _by(rows, hits, "category").items()}
     total = sum(table.values()) if rows else None
     return Scores(total, table | {"Overall": total}, tuple(hits))
 

@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from string import ascii_uppercase
 from typing import Any
 
@@ -71,11 +72,9 @@ def check_ans_advanced(prediction: str, answer: str) -> bool:
     if mvbench_vlmevalkit(prediction, answer):
         return True
     content = " ".join(answer.lower().strip().split(" ")[1:]).removesuffix(".")
-    bare = content.strip(". \n")
-    try:
-        content = _DIGITS[int(bare)] if 0 <= int(bare) < len(_DIGITS) else content
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        number = int(content.strip(". \n"))
+        content = _DIGITS[number] if 0 <= number < len(_DIGITS) else content
     return content.strip(". \n") in prediction.lower().strip(". \n")
 
 
