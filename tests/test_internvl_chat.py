@@ -12,6 +12,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from tests.forked import TRANSFORMERS
 from tests.parity.golden import golden_root
+from transformers_internvl import InternVLChatModel
 from transformers_internvl.processing.chat_templates import TEMPLATES
 
 GENERATION = {"max_new_tokens": 4, "do_sample": False}
@@ -66,6 +67,8 @@ def test_tiles_and_counts_must_agree(chat_setting):
         model.batch_chat(tokenizer, None, [], GENERATION)
     with pytest.raises(ValueError, match="no history"):
         model.batch_chat(tokenizer, None, ["a"], GENERATION, history=[("a", "b")])
+    with pytest.raises(ValueError, match="no history"):
+        model.batch_chat(tokenizer, None, ["a"], GENERATION, return_history=True)
 
 
 def test_a_template_must_be_known(chat_setting, monkeypatch):
@@ -191,6 +194,12 @@ def test_ids_that_tokenizer_files_add(tmp_path, known):
     assert AutoModel.from_pretrained(folder).config.image_token_id == 5
     loaded, report = AutoModel.from_pretrained(folder, output_loading_info=True)
     assert loaded.generation_config.eos_token_id == [stop, *others] and not report["missing_keys"]
+
+
+@pytest.mark.parametrize("key", ["mlp2.0.weight", "gating.gate.0.weight", "pooling_before_gating.weight"])
+def test_a_router_among_other_weights_is_named(key):
+    assert "InternVL3.5-Flash" in InternVLChatModel._explain_misfit(["stray", key], [])
+    assert "Flash" not in InternVLChatModel._explain_misfit([f"stray.{key}"], [])
 
 
 @torch.no_grad()

@@ -1,6 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Steps of a conversion: which weights are computed together, which are copied, in which order, what is refused."""
 
+import random
+
 import pytest
 import torch
 
@@ -74,6 +76,32 @@ def test_experts_that_saving_takes_apart_again_are_copied():
     for step in experts:
         assert sorted(step.copies.values()) == sorted(step.sources)
         assert all(key.endswith(source.partition("layers.")[2]) for key, source in step.copies.items())
+
+
+@pytest.mark.parametrize("name", ["chat_internlm2", "chat_qwen3_moe"])
+def test_the_order_of_a_file_changes_the_order_of_steps_and_nothing_else(name):
+    """Members of a step come in the order of their numbers, steps by the first of their weights in the file."""
+    original, canonical, tensors = models(name)
+    if name == "chat_internlm2":
+        made = {
+            key: t for step in Plan(Loading(original, tensors, "x"), canonical).steps for key, t in step.made.items()
+        }
+        original, canonical, tensors = canonical, original, made
+    usual = Plan(Loading(original, tensors, "x"), canonical)
+    keys = list(tensors)
+    random.Random(5).shuffle(keys)
+    plan = Plan(Loading(original, {key: tensors[key] for key in keys}, "x"), canonical)
+    firsts = [min(keys.index(key) for key in step.sources) for step in plan.steps]
+    assert firsts == sorted(firsts) and max(len(step.sources) for step in plan.steps) > 2
+    expected = {tuple(step.sources): (list(step.made), step.copies) for step in usual.steps}
+    assert {tuple(step.sources): (list(step.made), step.copies) for step in plan.steps} == expected
+
+
+def test_weights_may_bear_our_names_already():
+    original, _, _ = models("chat_qwen2")
+    own = original.state_dict()
+    loading = Loading(original, own, "x")
+    assert loading.parameters.keys() == own.keys() and not loading.left_out
 
 
 def test_a_tied_head_is_made_of_the_embeddings_where_the_other_layout_has_both():

@@ -3,10 +3,12 @@
 
     python -m tests.training.kills              # five kills of each case below: about ten minutes on two cores
     python -m tests.training.kills --case rows --kills 20
+    python -m tests.training.kills --ends 20    # only runs that are killed while they save their result
 
 Killed by SIGKILL, in whatever it is doing: reading, computing, writing a checkpoint. Afterwards every loss, gradient
 norm and learning rate, every batch (ids, labels and pixels, in order) and all trained weights are bit-equal. Dropout
-of LoRA, stochastic depth and random JPEG are on.
+of LoRA, stochastic depth and random JPEG are on. Runs of `internvl train` are killed at things that they do to files
+at their end, too: the output folder holds the earlier result or the new one, and the run goes on to the same end.
 """
 
 import argparse
@@ -14,7 +16,9 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -28,8 +32,10 @@ from peft import get_peft_model
 from PIL import Image
 from transformers import AutoConfig, AutoModel, TrainerCallback, TrainingArguments, set_seed
 
+from tests.crashes import EVENTS
 from tests.parity.golden import golden_root
 from tests.ranks import run
+from tests.training.drawn import short, write_data
 from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.training.data.dataset import ChatDataset, PackedDataset
@@ -267,10 +273,83 @@ def prove(case: str, kills: int, rng: random.Random, folder: Path) -> str:
     return f"{case}: {steps} steps, {done} kills in {runs} runs: curves, batches and weights are bit-equal"
 
 
+def end_until(assigned: dict[str, Any], event_number: int | None) -> int:
+    """A run of `internvl train` in a process of its own, resumed if there is a checkpoint. It is killed when it does
+    its n-th thing to a file at its end; None: how many it does."""
+    from transformers_internvl.training.run.options import read_options
+    from transformers_internvl.training.run.run import prepare
+
+    count = Path(assigned["output"]).with_suffix(".count")
+    child = os.fork()
+    if child == 0:
+        seen, counts = 0, False
+
+        def watch(event: str, arguments: tuple) -> None:
+            nonlocal seen
+            if counts and event in EVENTS:
+                seen += 1
+                if seen == event_number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(watch)
+        run = prepare(read_options("internvl2.5-1b-lora", assigned), resume=True)
+        save = run._save
+
+        def saving(folder: Path) -> None:
+            nonlocal counts
+            counts = True
+            save(folder)
+
+        run._save = saving
+        run.train()
+        count.write_text(str(seen))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if event_number is None and status:
+        raise SystemExit("a run that is left alone fails")
+    return int(count.read_text()) if event_number is None else 0
+
+
+def result_in(folder: Path) -> dict[str, bytes]:
+    """The files of a trained model in an output folder; empty where nothing would load."""
+    files = [path for path in folder.iterdir() if path.is_file() and path.suffix in (".safetensors", ".json")]
+    return {path.name: path.read_bytes() for path in files} if (folder / "adapter_config.json").is_file() else {}
+
+
+def prove_ends(kills: int, draw: random.Random, root: Path) -> str:
+    """Kill runs while they save their result over that of an earlier end, and let each go on."""
+    data = write_data(root / "data")
+    fields = short(data, save_steps=1, learning_rate=1e-2)
+    shorter = {**fields, "max_steps": 1, "output": str(root / "first")}
+    end_until(shorter, None)
+    events = end_until({**shorter, "max_steps": 2}, None)
+    expected = result_in(root / "first")
+    killed = whole = 0
+    while killed < kills:
+        assigned = {**shorter, "output": str(root / str(killed))}
+        end_until(assigned, None)
+        earlier = result_in(root / str(killed))
+        moment = draw.randint(1, events)
+        assigned["max_steps"] = 2
+        end_until(assigned, moment)
+        found = result_in(root / str(killed))
+        if found and found not in (earlier, expected):
+            raise SystemExit(f"killed at {moment} of {events}: the result is of two runs")
+        killed, whole = killed + 1, whole + bool(found)
+        if found != expected:
+            assigned["max_steps"] = 3  # a run that has ended goes further; else it would be refused
+            end_until(assigned, None)
+        if not result_in(Path(assigned["output"])):
+            raise SystemExit(f"killed at {moment} of {events}: running again did not finish it")
+        shutil.rmtree(assigned["output"])
+    return f"ends of runs: {killed} kills among {events} moments, {whole} left a whole result, each went on to its end"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=CASES)
     parser.add_argument("--kills", type=int, default=5, help="of each case")
+    parser.add_argument("--ends", type=int, help="only so many kills at the end of runs; default: cases, then 5 ends")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--kill-after", type=float, default=0.0, help=argparse.SUPPRESS)
@@ -279,9 +358,12 @@ def main() -> None:
         child(arguments.case, arguments.child, arguments.kill_after)
         return
     rng = random.Random(arguments.seed)
-    for case in [arguments.case] if arguments.case else CASES:
+    for case in [arguments.case] if arguments.case else CASES if arguments.ends is None else ():
         with tempfile.TemporaryDirectory() as folder:
             print(prove(case, arguments.kills, rng, Path(folder)), flush=True)
+    if not arguments.case:
+        with tempfile.TemporaryDirectory() as folder:
+            print(prove_ends(5 if arguments.ends is None else arguments.ends, rng, Path(folder)), flush=True)
 
 
 if __name__ == "__main__":
