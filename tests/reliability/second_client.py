@@ -19,6 +19,9 @@ from tests.reliability.serving import png, post, running_server
 SERVED = 2.0
 """Seconds for a second client, as many times as computing takes longer than on a machine at rest."""
 
+PAUSE = 0.1
+"""Seconds between an answer and the next question of a second client, which is no attack itself."""
+
 
 def memory(process: psutil.Process) -> int:
     """Bytes of the server and of those it has started; what they share is counted once."""
@@ -80,6 +83,7 @@ def second_client(url: str, process: psutil.Process) -> Iterator[Measured]:
             start = time.monotonic()
             status, _ = post(url, body)
             times.append((time.monotonic() - start, status))
+            stop.wait(PAUSE)
 
     with ThreadPoolExecutor(3) as pool:
         running = [pool.submit(look), *(pool.submit(talk, body) for body in bodies)]

@@ -3,35 +3,28 @@
 
 import http.client
 import json
+import shutil
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 from PIL import Image
 
 from lab.nano.drawing import draw
-from tests.reliability.serving import (
-    ask,
-    client_of,
-    data_uri,
-    direct,
-    png,
-    post,
-    running_server,
-)
+from tests.reliability.hostile import BODIES, IMAGES, VIDEOS, image, runs_bmp, scans, video
+from tests.reliability.second_client import SERVED
+from tests.reliability.second_client import second_client as measured_client
+from tests.reliability.serving import ask, client_of, data_uri, direct, png, post, running_server
+from transformers_internvl.nano import nano_path
 
 MOST_REQUESTS = 12
 CONNECTIONS = 4 * MOST_REQUESTS
 SOON = 20.0
 """Seconds, on a machine that may be very busy: at rest it is a tenth of that."""
-SERVED = 2.0
-"""Seconds for a second client, as many times as computing takes longer than on a machine at rest."""
 
 DRAWING = draw("number", 5)
 HI = [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
@@ -56,85 +49,16 @@ def sent(data, mime="image/png"):
     return {"type": "image_url", "image_url": {"url": data_uri(data, mime), "detail": "low"}}
 
 
-def memory(process):
-    """Bytes of the server and of those it has started; what they share is counted once."""
-    total = 0
-    for one in [process, *process.children(recursive=True)]:
-        try:
-            total += one.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has ended
-            continue
-    return total
-
-
-class Busy:
-    """How many times longer than at rest computing takes, since others compute, too: the mean of all samples."""
-
-    def __init__(self):
-        self.wall = self.computed = 0.0
-
-    def sample(self):
-        wall, computed = time.perf_counter(), time.thread_time()
-        while time.thread_time() - computed < 0.004:
-            pass
-        self.wall += time.perf_counter() - wall
-        self.computed += time.thread_time() - computed
-
-    @property
-    def times(self):
-        return self.wall / self.computed
-
-
 @contextmanager
 def second_client(server, most_bytes):
     """While something is asked: others who send a text, and a picture, are served soon, and the server takes no more
     than `most_bytes` beyond what it had."""
-    url, process = server
-    text = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-    picture = said(sent(png(DRAWING.image)))
-    assert [post(url, body)[0] for body in (text, picture)] == [200, 200]
-    before, stop, peaks, times, busy = memory(process), threading.Event(), [0], [], Busy()
-
-    def look():
-        while not stop.wait(0.05):
-            peaks.append(memory(process))
-            busy.sample()
-
-    def talk(body):
-        while not stop.is_set():
-            start = time.monotonic()
-            status, answer = post(url, body)
-            times.append((time.monotonic() - start, status))
-
-    with ThreadPoolExecutor(3) as pool:
-        running = [pool.submit(look), pool.submit(talk, text), pool.submit(talk, picture)]
-        time.sleep(0.2)
-        try:
-            yield
-        finally:
-            stop.set()
-            for one in running:
-                one.result()
-    assert len(times) > 1 and all(status == 200 for _, status in times)
-    slowest = max(seconds for seconds, _ in times)
-    assert slowest < SERVED * busy.times, f"{slowest:.1f} s, with {busy.times:.1f} times the computing at rest"
-    assert max(peaks) - before < most_bytes, f"{(max(peaks) - before) >> 20} MiB more"
-
-
-def scans(side, repeated):
-    """A progressive JPEG whose last scan is there many times."""
-    file = BytesIO()
-    Image.new("L", (side, side), 128).save(file, "JPEG", progressive=True)
-    data = file.getvalue()
-    at = data.rindex(b"\xff\xda")
-    return data[:at] + data[at:-2] * repeated + data[-2:]
-
-
-def in_runs(side):
-    """A BMP in runs of one pixel, which Pillow decodes in Python."""
-    head = b"BM" + b"\0" * 8 + (54 + 1024).to_bytes(4, "little") + (40).to_bytes(4, "little")
-    head += side.to_bytes(4, "little") * 2 + b"\1\0\x08\0" + (1).to_bytes(4, "little") + b"\0" * 20
-    return head + b"\0" * 1024 + (b"\1\x07" * side + b"\0\0") * side
+    with measured_client(*server) as measured:
+        yield
+    assert measured.count > 1 and measured.statuses == {200}
+    waited = f"{measured.slowest:.1f} s, with {measured.busy:.1f} times the computing at rest"
+    assert measured.slowest < SERVED * measured.busy, waited
+    assert measured.bytes < most_bytes, f"{measured.bytes >> 20} MiB more"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +77,7 @@ def in_runs(side):
             "image/x-portable-pixmap",
             "3000 x 3000 pixels in this coding",
         ),
-        (lambda: in_runs(2000), "image/bmp", "BMP of 2000 x 2000 pixels in this coding takes too long"),
+        (lambda: runs_bmp(2000), "image/bmp", "BMP of 2000 x 2000 pixels in this coding takes too long"),
         (lambda: png(Image.new("1", (9_000, 9_000))), "image/png", "9000 x 9000 pixels is too large"),
     ],
     ids=["flat", "tall", "scans", "decimal PPM", "odd PPM", "runs", "large"],
@@ -169,7 +93,7 @@ def test_pictures_that_take_long_are_refused(server, make_data, mime, reason):
 
 def test_formats_that_are_slow_are_taken_where_they_are_small(url):
     small = Image.new("L", (40, 30), 7)
-    ppm, bmp, jpeg = b"P2 40 30 255\n" + b"7 " * 1200, in_runs(40), BytesIO()
+    ppm, bmp, jpeg = b"P2 40 30 255\n" + b"7 " * 1200, runs_bmp(40), BytesIO()
     small.save(jpeg, "JPEG", progressive=True)
     for data in (ppm, bmp, jpeg.getvalue()):
         assert post(url, said(sent(data)))[0] == 200
@@ -382,3 +306,75 @@ def test_whoever_does_not_read_is_no_burden(url):
         for _ in range(3):
             started(url, request(said({"type": "text", "text": "Hi"}) | {"stream": True, "max_tokens": 50}), stack)
         assert post(url, said({"type": "text", "text": "Hi"}))[0] == 200
+
+
+TEMPLATES = {
+    "adds": "{% for message in messages %}{{ message['content'] + 1 }}{% endfor %}",
+    "divides": "{{ 1 / 0 }}",
+    "calls": "{{ messages() }}",
+    "asks": "{{ messages[0]['content'].nothing.more }}",
+    "grows": "{% set s = namespace(t='ab') %}{% for i in range(99) %}{% set s.t = s.t ~ s.t %}{% endfor %}{{ s.t }}",
+    "loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+}
+
+
+def test_templates_that_fail_are_no_faults_of_the_server(tmp_path):
+    """Models whose template ends in an error of Python's, or never: each a 4xx, and the model beside them answers."""
+    folders = []
+    for name, template in TEMPLATES.items():
+        folders.append(shutil.copytree(nano_path(), tmp_path / name))
+        (folders[-1] / "chat_template.jinja").write_text(template)
+    folders.append(shutil.copytree(nano_path(), tmp_path / "right"))
+    with running_server(*(word for folder in folders for word in ("--model", str(folder)))) as (url, _):
+        for name in TEMPLATES:
+            status, answer = post(url, said({"type": "text", "text": "Hi"}) | {"model": name})
+            message = answer["error"]["message"]
+            assert 400 <= status < 500 and message and "\n" not in message, (name, status, answer)
+        assert post(url, said({"type": "text", "text": "Hi"}) | {"model": "right"})[0] == 200
+
+
+# Of `tests.reliability.hostile` those that are made in a moment; `serving --second-client` sends all of them.
+QUICK = {
+    "an image of": (
+        image,
+        IMAGES,
+        "PNG, 60 texts that unpack to 1 MB|APNG, 100,000 frames|GIF, 65,535 x 65,535|TIFF, 4,000,000 x 4,000,000"
+        "|TIFF, 200,000 strips|TIFF, directories in a circle|BMP, 2^31 x 2^31|PFM|ICO|AVIF|EPS|SVG|MPO, 1,000 images",
+    ),
+    "a video of": (
+        video,
+        VIDEOS,
+        "MP4, 2^32 - 1 samples|MP4, 2^32 - 1 chunks|MP4, 2^32 - 1 times|MP4, 10^9 samples of one time"
+        "|MP4, 2^32 - 1 edits|MP4, no time between frames|MP4, boxes in boxes|Matroska, 200 tracks"
+        "|Matroska, elements in elements|SDP|ffconcat|HLS behind the mark of MP4|GIF as a video",
+    ),
+    "a body of": (
+        lambda body: body,
+        BODIES,
+        "deep lists|deep objects|one key many times|100,000 messages|a model's name of 60,000 letters"
+        "|a number of 4,000 digits|NaN|Infinity|-Infinity as a bias|1e400|16 stop texts of 4,000 letters|17 stop texts"
+        "|1,000 biases|1,001 biases|a billion answers|a billion tokens|a generation config of 60,000 lists"
+        "|variables of the template|10,000,000 frames|10,000 tiles|UTF-16",
+    ),
+}
+ANSWERED = {
+    "PNG, 60 texts that unpack to 1 MB",
+    "MPO, 1,000 images",
+    "TIFF, 200,000 strips",
+    "TIFF, directories in a circle",
+    "MP4, no time between frames",
+    "Matroska, 200 tracks",
+    "16 stop texts of 4,000 letters",
+    "1,000 biases",
+}
+
+
+def test_requests_of_strangers_are_answered_or_refused(server):
+    wrong = []
+    with second_client(server, 700 << 20):
+        for kind, (form, table, names) in QUICK.items():
+            for name in names.split("|"):
+                status, answer = post(server[0], form(table[name]()))
+                if status != 200 if name in ANSWERED else not 400 <= status < 500:
+                    wrong.append(f"{kind} {name}: {status} {answer}")
+    assert not wrong, "\n".join(wrong)
