@@ -6,13 +6,21 @@ import json
 import pytest
 import torch
 from peft import IA3Config, LoraConfig, PeftModel, get_peft_model, inject_adapter_in_model, set_peft_model_state_dict
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 from tests.closeness import SAME_WEIGHTS
 from tests.fused_lora import adapt, fused_model, logits, write_adapter
 from tests.parity.golden import golden_root
-from transformers_internvl.conversion.lora.adapters import Adapter, convert_adapter, to_canonical, to_original
+from transformers_internvl.conversion.lora import adapters
+from transformers_internvl.conversion.lora.adapters import (
+    Adapter,
+    convert_adapter,
+    model_shapes,
+    to_canonical,
+    to_original,
+)
 
 CASES = ["chat_internlm2", "chat_qwen2", "chat_phi3", "chat_llama3"]
 
@@ -231,3 +239,119 @@ def test_only_what_differs_stands_in_patterns():
     chooses = ("layers_to_transform", "layers_pattern", "exclude_modules", "modules_to_save")
     assert [getattr(found, name) for name in chooses] == [None] * 4
     assert config.layers_to_transform == [0] and config.modules_to_save == ["mlp1"]
+
+
+# --- modules that are no plain adapters, in memory ---
+
+ROOT = "model.vision_tower.encoder.layer.0.attention"
+EMBEDDING = "model.language_model.embed_tokens"
+
+
+@pytest.fixture(scope="module")
+def internlm2():
+    return AutoConfig.from_pretrained(golden_root() / "chat_internlm2")
+
+
+def plain(rank, out=28, into=28):
+    return {"lora_A.weight": torch.randn(rank, into), "lora_B.weight": torch.randn(out, rank)}
+
+
+def test_an_adapter_on_embeddings_is_one_of_its_own(internlm2):
+    rows = model_shapes(internlm2)[f"{EMBEDDING}.weight"]
+    kinds = {"lora_embedding_A": torch.randn(3, rows[0]), "lora_embedding_B": torch.randn(rows[1], 3)}
+    adapter = Adapter(LoraConfig(r=3, lora_alpha=7, alpha_pattern={"embed_tokens": 5}), {EMBEDDING: kinds})
+    there = to_original(adapter, internlm2)
+    (name,) = there.modules
+    assert name == "language_model.model.tok_embeddings" and there.config.target_modules == {name}
+    assert there.alpha_of(name) == 5 and there.config.modules_to_save is None
+    back = to_canonical(there, internlm2)
+    assert list(back.modules) == [EMBEDDING] and back.config.target_modules == {EMBEDDING}
+    assert back.alpha_of(EMBEDDING) == 5 and back.modules[EMBEDDING].keys() == kinds.keys()
+    adapter._check_settings("file")
+    adapter.config.r = 4
+    with pytest.raises(ValueError, match=r"file gives .*embed_tokens rank 4, but its weights have the shape \[3, "):
+        adapter._check_settings("file")
+
+
+def test_settings_are_looked_at_where_peft_would_use_them():
+    adapter = Adapter(LoraConfig(r=3, target_modules=["q_proj"]), {f"{ROOT}.q_proj": plain(3)})
+    adapter._check_settings("file")
+    adapter.modules = {f"{ROOT}.k_proj": plain(3)}
+    with pytest.raises(ValueError, match="file gives .*k_proj no adapter"):
+        adapter._check_settings("file")
+    for everywhere in (None, "all-linear"):
+        adapter.config.target_modules = everywhere
+        adapter._check_settings("file")
+        assert adapter.config.target_modules == everywhere
+    adapter.modules = {f"{ROOT}.q_proj": {"lora_A.weight": torch.tensor(1.0), "lora_B.weight": torch.tensor(1.0)}}
+    with pytest.raises(ValueError, match=r"but its weights have the shape \[\]"):
+        adapter._check_settings("file")
+    adapter.config.target_parameters = ["experts.down_proj"]
+    adapter._check_settings("file")  # peft's own
+    adapter.modules = {f"{ROOT}.q_proj": {"weight": torch.ones(2, 2)}}
+    adapter.config.target_parameters = None
+    adapter._check_settings("file")
+
+
+def test_two_of_three_parts_with_one_a_are_no_whole_layer(internlm2):
+    down = torch.randn(2, 28)
+    modules = {f"{ROOT}.{part}": {**plain(2), "lora_A.weight": down} for part in ("q_proj", "v_proj")}
+    fused = to_original(Adapter(LoraConfig(r=2, lora_alpha=2), modules), internlm2)
+    (kinds,) = fused.modules.values()
+    q, v = (m["lora_B.weight"] @ down for m in modules.values())
+    expected = torch.cat([q, torch.zeros(28, 28), v])
+    torch.testing.assert_close(kinds["lora_B.weight"] @ kinds["lora_A.weight"], expected)
+    modules[f"{ROOT}.k_proj"] = {**plain(2), "lora_A.weight": down}
+    (kinds,) = to_original(Adapter(LoraConfig(r=2, lora_alpha=2), modules), internlm2).modules.values()
+    assert torch.equal(kinds["lora_A.weight"], down) and kinds["lora_B.weight"].shape == (84, 2)
+
+
+@pytest.mark.parametrize("named", ["qkv", "model.vision_tower", f"{ROOT}."])
+def test_a_fused_layer_that_was_trained_whole_is_named_once(internlm2, named):
+    modules = {f"{ROOT}.{part}": {"weight": torch.randn(28, 28)} for part in ("q_proj", "k_proj", "v_proj")}
+    saved = {"qkv": ["q_proj", "k_proj", "v_proj"], f"{ROOT}.": [ROOT]}.get(named, [named])
+    adapter = Adapter(LoraConfig(r=2, target_modules=["o_proj"], modules_to_save=saved), modules)
+    there = to_original(adapter, internlm2)
+    (name,) = there.modules
+    assert name == "vision_model.encoder.layers.0.attn.qkv" and there.config.modules_to_save == [name]
+    assert torch.equal(there.modules[name]["weight"], torch.cat([kinds["weight"] for kinds in modules.values()]))
+    back = to_canonical(there, internlm2)
+    assert sorted(back.config.modules_to_save) == sorted(modules) and not back.config.target_modules
+    adapter.config.modules_to_save = ["lm_head"]  # saved beside the adapter, as embeddings
+    assert to_original(adapter, internlm2).config.modules_to_save is None
+
+
+@pytest.mark.parametrize("kind, shape", [("weight", (27, 28)), ("lora_A.weight", (2, 27)), ("lora_B.weight", (27, 2))])
+def test_shapes_are_looked_at_on_the_way_back_too(internlm2, kind, shape):
+    kinds = {kind: torch.ones(shape)} if kind == "weight" else {**plain(2), kind: torch.ones(shape)}
+    with pytest.raises(ValueError, match=f"does not fit: its {kind} is "):
+        to_original(Adapter(LoraConfig(r=2), {f"{ROOT}.projection_layer": kinds}), internlm2)
+
+
+@pytest.mark.parametrize("how", ["pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga"])
+def test_what_begins_with_a_part_of_the_weight_is_not_fused(internlm2, how):
+    config = LoraConfig(r=2)
+    config.init_lora_weights = how
+    parts = {f"{ROOT}.{part}": plain(2) for part in ("q_proj", "k_proj", "v_proj")}
+    with pytest.raises(ValueError, match=f"init_lora_weights='{how}'"):
+        to_original(Adapter(config, parts), internlm2)
+    alone = {f"{ROOT}.projection_layer": plain(2)}
+    assert len(to_original(Adapter(config, alone), internlm2).modules) == 1
+    for harmless in ("gaussian", "eva", True):
+        config.init_lora_weights = harmless
+        assert len(to_original(Adapter(config, parts), internlm2).modules) == 1
+
+
+def test_files_are_for_peft_and_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    source, _, _ = make("chat_qwen2", tmp_path)
+    convert_adapter(tmp_path / "theirs", tmp_path / "ours", source)
+    with safe_open(tmp_path / "ours" / "adapter_model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}
+
+    def full(*arguments, **options):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(adapters, "save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        convert_adapter(tmp_path / "theirs", tmp_path / "again", source)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]

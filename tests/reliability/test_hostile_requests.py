@@ -353,7 +353,7 @@ QUICK = {
         BODIES,
         "deep lists|deep objects|one key many times|100,000 messages|a model's name of 60,000 letters"
         "|a number of 4,000 digits|NaN|Infinity|-Infinity as a bias|1e400|16 stop texts of 4,000 letters|17 stop texts"
-        "|1,000 biases|1,001 biases|a billion answers|a billion tokens|a generation config of 60,000 lists"
+        "|500 biases|1,001 biases|a billion answers|a billion tokens|a generation config of 60,000 lists"
         "|variables of the template|10,000,000 frames|10,000 tiles|UTF-16",
     ),
 }
@@ -365,7 +365,12 @@ ANSWERED = {
     "MP4, no time between frames",
     "Matroska, 200 tracks",
     "16 stop texts of 4,000 letters",
-    "1,000 biases",
+    "MP4, 2^32 - 1 chunks",
+    "MP4, 10^9 samples of one time",
+    "MP4, 2^32 - 1 edits",
+    "500 biases",
+    "10,000 tiles",
+    "UTF-16",
 }
 
 
