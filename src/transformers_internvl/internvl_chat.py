@@ -23,6 +23,7 @@ from transformers.utils import logging
 
 from .hub.arguments import pinned
 from .modeling.internvl.model import InternVLForConditionalGeneration, InternVLModel, pixel_shuffle
+from .modeling.internvl.visual_positions import VisualStride, stride_of_call
 from .modeling.original.attributes import OriginalAttributesMixin
 from .modeling.original.calls import FORWARD, GENERATE, begins_with_pixels, by_name, encoded_images, tiles_of_images
 from .modeling.original.canonical import CanonicalFormMixin
@@ -262,6 +263,10 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         IMG_END_TOKEN: str = IMAGE_END,
         IMG_CONTEXT_TOKEN: str = IMAGE_CONTEXT,
         verbose: bool = False,
+        v2pe_stride: VisualStride = None,
+        rope_pos_id_version: str | None = None,
+        rope_pos_id_stride: int | None = None,
+        num_tiles: Any = None,
     ) -> str | tuple[str, History]:
         """Answer a question about images, in a conversation.
 
@@ -276,6 +281,11 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
             num_patches_list: tiles of every image; None: all tiles are one image.
             IMG_START_TOKEN, IMG_END_TOKEN, IMG_CONTEXT_TOKEN: of the original signature; no others are taken.
             verbose: accepted for the original signature; has no effect.
+            v2pe_stride: by how much positions grow from one token of an image to the next, a power of two; None or
+                1: as of any token.
+            rope_pos_id_version, rope_pos_id_stride: the same in the original V2PE code: `"v2pe_fix"` and the positions
+                that a tile takes, by default the configuration's.
+            num_tiles: accepted for the signature of the V2PE code; has no effect.
 
         Returns:
             The answer, or `(answer, history)`.
@@ -287,7 +297,8 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         tokenizer, history = as_trained(tokenizer), list(history or [])
         tiles = tiles_of_images(pixel_values, num_patches_list)
         prompt = self._prompt(tokenizer, question, history, tiles)
-        answer = self._answer(tokenizer, [prompt], pixel_values, generation_config or {})[0]
+        generation = self._with_stride(generation_config, v2pe_stride, rope_pos_id_version, rope_pos_id_stride)
+        answer = self._answer(tokenizer, [prompt], pixel_values, generation)[0]
         asked = chat_messages(question, history, with_images=bool(tiles))[-1]["content"]
         return (answer, [*history, (asked, answer)]) if return_history else answer
 
@@ -333,6 +344,10 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
         IMG_CONTEXT_TOKEN: str = IMAGE_CONTEXT,
         verbose: bool = False,
         image_counts: Sequence[int] | None = None,
+        v2pe_stride: VisualStride = None,
+        rope_pos_id_version: str | None = None,
+        rope_pos_id_stride: int | None = None,
+        num_tiles: Any = None,
     ) -> list[str]:
         """Answer several questions at once, each about its own image (or all without images).
 
@@ -341,6 +356,7 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
             questions: one per image.
             num_patches_list: tiles of every question's image; `image_counts` is its older name.
             generation_config, verbose, IMG_START_TOKEN, IMG_END_TOKEN, IMG_CONTEXT_TOKEN: as of `chat`.
+            v2pe_stride, rope_pos_id_version, rope_pos_id_stride, num_tiles: as of `chat`.
 
         Raises:
             ValueError: for a history, which the original method does not take either, or counts that differ.
@@ -365,7 +381,13 @@ class InternVLChatModel(OriginalAttributesMixin, CanonicalFormMixin, InternVLFor
             self._prompt(tokenizer, question, [], tiles[index : index + 1] if pixel_values is not None else [])
             for index, question in enumerate(questions)
         ]
-        return self._answer(tokenizer, prompts, pixel_values, generation_config or {})
+        generation = self._with_stride(generation_config, v2pe_stride, rope_pos_id_version, rope_pos_id_stride)
+        return self._answer(tokenizer, prompts, pixel_values, generation)
+
+    def _with_stride(self, generation: dict[str, Any] | None, *of_call: Any) -> dict[str, Any]:
+        """Arguments of `generate`, with the stride that a call says."""
+        stride = stride_of_call(self.config, *of_call)
+        return dict(generation or {}) if stride is None else {**(generation or {}), "v2pe_stride": stride}
 
     def _prompt(self, tokenizer: Any, question: str, history: History, tiles: list[int]) -> Prompt:
         return chat_prompt(

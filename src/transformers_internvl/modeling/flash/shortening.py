@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers.masking_utils import find_packed_sequence_indices
+
+from ..pretrained.packed_masks import sample_numbers
 
 IGNORED = -100  # a label that is none
 
@@ -60,7 +61,7 @@ def tiles_of_samples(
     per_tile = tokens_per_tile(placeholders, num_tiles)
     segments = None
     if attention_mask is None and position_ids is not None:
-        segments = find_packed_sequence_indices(position_ids.expand(len(placeholders), -1))
+        segments = sample_numbers(position_ids.expand(len(placeholders), -1))
     counts = placeholders.sum(-1).tolist()
     if segments is not None:
         rows = zip(placeholders, segments, strict=True)
@@ -149,6 +150,11 @@ class Shortening:
         """Positions `(B, K)` that count on over what is left, within every sample, for positions `(B, L)`."""
         if position_ids is None:
             return None
+        if position_ids.is_floating_point():
+            raise ValueError(
+                "Tiles are compressed, and fractional `position_ids` were counted over whole ones: pass `v2pe_stride` "
+                "instead, or `flash_mode=False`."
+            )
         position_ids = position_ids.expand(len(self.kept), -1)
         steps = position_ids.diff(dim=-1, prepend=position_ids[:, :1])
         begins = (steps <= 0) | (torch.arange(self.length, device=steps.device) == 0)  # a row, a sample of a pack

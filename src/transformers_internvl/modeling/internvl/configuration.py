@@ -17,6 +17,7 @@ from ..dual_encoder.configuration import QLlamaConfig
 from ..flash.compression import check_flash
 from ..limits import check_sizes
 from ..vision.configuration import InternVLVisionConfig
+from .visual_positions import check_versions
 
 PIXEL_SHUFFLE_VERSIONS = ("v1", "v2")
 LOSS_REDUCTIONS = ("token", "sample", "square")
@@ -53,6 +54,12 @@ class InternVLConfig(UpstreamInternVLConfig):
             Of the tiles of a sample, the share that is certainly not compressed, in [0, 1].
         flash_absolute_threshold (`float`, *optional*):
             The least probability, by the router, of a tile that is compressed, in [0, 1].
+        rope_pos_id_version (`str`, defaults to `"default"`):
+            How positions of image tokens are counted where a loss is computed (V2PE, arXiv:2412.09616): `"default"`
+            as others; `"v2pe_fix"` by `rope_pos_id_stride`; `"v2pe_rnd"` in training by a stride that is drawn for
+            every image. Answers count as the argument `v2pe_stride` of `generate` says, whatever stands here.
+        rope_pos_id_stride (`int`, *optional*):
+            Positions that a tile takes: 1, 2, 4, ..., 256.
         original_config (`dict`, *optional*):
             What stood in `config.json` of the original folder that this model was converted from. Without effect
             here: a conversion back reads from it what the canonical fields cannot hold.
@@ -87,6 +94,8 @@ class InternVLConfig(UpstreamInternVLConfig):
     flash_mode: bool | None = None
     flash_relative_threshold: float | int | None = None
     flash_absolute_threshold: float | int | None = None
+    rope_pos_id_version: str = "default"
+    rope_pos_id_stride: int | None = None
     original_config: dict | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -126,6 +135,7 @@ class InternVLConfig(UpstreamInternVLConfig):
                 f"{self.downsample_ratio}."
             )
         check_flash(self)
+        check_versions(self)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:

@@ -43,6 +43,8 @@ from .image_features import (
     move_padding_tiles_last,
     pixel_shuffle,
 )
+from .visual_generation import VisualPositionsGenerationMixin
+from .visual_positions import VisualStride, is_off, stride_of_training, visual_positions
 
 
 class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
@@ -151,6 +153,7 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         image_flags: torch.Tensor | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
         image_copies: int = 1,
+        v2pe_stride: VisualStride = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLModelOutputWithPast:
         """Run the language model over text and image tokens.
@@ -166,7 +169,10 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
                 which tiles are compressed (`modeling/flash/compression.py`); without any of them none is. The rows
                 become shorter, and outputs are those of `kept_positions`.
             position_ids: `(B, L)`. Where they begin again within a row, and there is neither `attention_mask` nor
-                `cache`, the row is a pack: its samples do not see each other, and no cache is made.
+                `cache`, the row is a pack: its samples do not see each other, and no cache is made. Fractions are
+                those of V2PE, and begin again where they do not grow.
+            v2pe_stride: by how much positions grow from one token of an image to the next, a power of two (1: off);
+                `(images,)`, for every image its own; or `"random"`: see `visual_positions.py`.
         """
         refuse_stray_caches(self, kwargs)
         if (input_ids is None) == (inputs_embeds is None):
@@ -201,6 +207,9 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             position_ids = shortened.positions(position_ids)
         if getattr(self.language_model, "routes_image_tokens", False) and "image_token_mask" not in kwargs:
             kwargs["image_token_mask"] = self._image_token_mask(input_ids, inputs_embeds, cache)
+        if not is_off(v2pe_stride):
+            placeholders = self.find_placeholders(input_ids, inputs_embeds)
+            position_ids = self._visual_positions(placeholders, v2pe_stride, attention_mask, position_ids, cache)
         if image_outputs is not None:
             inputs_embeds, image_outputs = self._merge_image_tokens(
                 input_ids, inputs_embeds, image_outputs, image_copies, image_flags if compiled else None
@@ -231,6 +240,24 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             router_logits=getattr(outputs, "router_logits", None),
             kept_positions=None if shortened is None else shortened.kept,
         )
+
+    def _visual_positions(
+        self,
+        placeholders: torch.Tensor,
+        stride: Any,
+        attention_mask: torch.Tensor | None,
+        position_ids: torch.Tensor | None,
+        cache: Cache | None,
+    ) -> torch.Tensor:
+        """Positions of rows with placeholders `(B, L)` under V2PE, `(B, L)`."""
+        if position_ids is not None and (position_ids.is_floating_point() or attention_mask is not None):
+            raise ValueError("`v2pe_stride` makes the position ids: leave out `position_ids`, or the stride.")
+        if cache is not None and cache.get_seq_length() > 0:
+            raise ValueError(
+                "The positions of what a cache holds are not known, so that `v2pe_stride` cannot count on: pass "
+                "`position_ids` that go on from the last one."
+            )
+        return visual_positions(placeholders, stride, self.config.image_seq_length, attention_mask, position_ids)
 
     def _shorten(
         self,
@@ -320,7 +347,9 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         return inputs_embeds + 0.0 * features.sum().to(inputs_embeds.device, inputs_embeds.dtype)
 
 
-class InternVLForConditionalGeneration(InternVLPreTrainedModel, FlashGenerationMixin, InternVLGenerationMixin):
+class InternVLForConditionalGeneration(
+    InternVLPreTrainedModel, FlashGenerationMixin, VisualPositionsGenerationMixin, InternVLGenerationMixin
+):
     """InternVL with its language modeling head: generates text about images, videos and text."""
 
     config: InternVLConfig
@@ -368,11 +397,14 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, FlashGenerationM
         loss_reduction: str | None = None,
         smoothing: float = 0.0,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        v2pe_stride: VisualStride = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLCausalLMOutputWithPast:
         """Logits and, with `labels`, the loss. The arguments of [`InternVLModel.forward`], and:
 
         Args:
+            v2pe_stride: as of [`InternVLModel.forward`]. None with `labels`: what the configuration says,
+                `rope_pos_id_version`.
             labels: `(B, L)`, not shifted, -100 where a position is not supervised.
             logits_to_keep: compute only the last so many logits (0: all), or those of the given positions.
             loss_weight: `(B, L)` weights of the positions, in place of the config's `loss_reduction`.
@@ -385,6 +417,9 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, FlashGenerationM
             num_items_in_batch: what the sum is divided by, as `Trainer` passes it; see [`losses.supervised_loss`].
             image_sizes: accepted for upstream's signature; has no effect.
         """
+        counted = position_ids is None or not position_ids.is_floating_point()
+        if labels is not None and v2pe_stride is None and counted:
+            v2pe_stride = stride_of_training(self.config, self.training)
         outputs = self.model(
             input_ids=input_ids,
             pixel_values=pixel_values,
@@ -396,6 +431,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, FlashGenerationM
             vision_feature_select_strategy=vision_feature_select_strategy,
             image_flags=image_flags,
             mm_encoder_outputs=mm_encoder_outputs,
+            v2pe_stride=v2pe_stride,
             **kwargs,
         )
         hidden_states = outputs.last_hidden_state  # (B, L, D)

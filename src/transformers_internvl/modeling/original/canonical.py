@@ -16,7 +16,12 @@ from ..pretrained.quantized import share_quantized
 
 logger = logging.get_logger(__name__)
 
-_UPSTREAM_BEHAVIOUR = {"ps_version": ("v2",), "projector_type": ("mlp",), "flash_mode": (None, False)}
+_UPSTREAM_BEHAVIOUR = {
+    "ps_version": ("v2",),
+    "projector_type": ("mlp",),
+    "flash_mode": (None, False),
+    "rope_pos_id_version": ("default",),
+}
 
 
 class CanonicalFormMixin:

@@ -59,6 +59,8 @@ CHAT_ARCHITECTURE = "InternVLChatModel"  # of a configuration that names no clas
 
 # Former name of a rotary scaling -> present name.
 _ROPE_NAMES = {"su": "longrope"}
+# Rotary scalings that the V2PE code writes, with factor 1: none.
+_NO_SCALING = ("v2pe", "new")
 
 # Language models that are Llama under another name -> their type where the weights have Llama's names.
 _CANONICAL_TYPES = {"internlm2": "llama", "internlm2_ve": "llama_ve"}
@@ -82,6 +84,8 @@ CANONICAL_FIELDS = (
     "flash_mode",
     "flash_relative_threshold",
     "flash_absolute_threshold",
+    "rope_pos_id_version",
+    "rope_pos_id_stride",
     "dtype",
 )
 
@@ -153,6 +157,8 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
             llm_config = llm_config.to_dict()
         if llm_config is not None:
             self.text_config = _text_fields(llm_config)
+            if self.rope_pos_id_version != "default":
+                self.text_config["rope_scaling"] = None  # as the V2PE code replaces it, whatever the file says
         sources = {
             "text_config": as_source(llm_config, {}),
             "vision_config": as_source(self.vision_config, VISION_KEYS),
@@ -241,6 +247,8 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
         derived = {"vision_chunk_size": 16, "projector_type": "mlp", "middleware_config": None}
         derived |= dict.fromkeys(("flash_mode", "flash_relative_threshold", "flash_absolute_threshold"))
         derived["loss_reduction"] = self._series_reduction
+        if self.rope_pos_id_version == "default":
+            derived |= {"rope_pos_id_version": "default", "rope_pos_id_stride": None}
         for key, value in derived.items():
             if fields.get(key) == value:
                 fields.pop(key)
@@ -260,7 +268,9 @@ def _text_fields(llm_config: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(_unknown_language_model(str(architecture)))
     fields = copy.deepcopy({key: value for key, value in llm_config.items() if key not in BOOKKEEPING})
     rope = fields.get("rope_scaling")
-    if rope and rope.get("type") in _ROPE_NAMES:
+    if rope and rope.get("type") in _NO_SCALING:
+        fields["rope_scaling"] = None
+    elif rope and rope.get("type") in _ROPE_NAMES:
         rope["rope_type"] = _ROPE_NAMES[rope.pop("type")]
     return {**fields, "model_type": LANGUAGE_MODELS[architecture].model_type}
 

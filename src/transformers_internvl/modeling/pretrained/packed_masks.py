@@ -15,6 +15,9 @@ pairs of tokens. On `sdpa` they get a [`PackedCausalMask`] instead, which runs a
 Those that make their masks without looking at positions would let samples see each other; they get their masks
 ready-made, one a layer type. And none looks at positions once it has a cache, so a pack is computed without one.
 
+Positions of images may be fractions (V2PE). transformers (5.24) takes every step other than 1 for the beginning of a
+sample: here a sample begins where fractions do not grow, and the language model gets a mask that says so.
+
 Shape letters: B rows, L tokens, H heads, n samples of one length l that follow each other, D width, d of a head.
 """
 
@@ -120,11 +123,34 @@ def use_cache_of_packs(
                 "may be made of: pass `attention_mask` with rows that are not, or a cache, or `use_cache=False`."
             )
         return False
-    if find_packed_sequence_indices(position_ids) is None:
+    if sample_numbers(position_ids) is None:
         return use_cache
     if use_cache:
         logger.warning_once("No cache is made of packs, which nothing can continue: `use_cache=True` has no effect.")
     return False
+
+
+def sample_numbers(position_ids: torch.Tensor) -> torch.Tensor | None:
+    """To which packed sample every token belongs.
+
+    Args:
+        position_ids: `(B, L)`: whole numbers that begin again with every sample, or fractions that do not grow there.
+
+    Returns:
+        `(B, L)`, equal numbers within a sample; None: every row is one sample.
+    """
+    if not position_ids.is_floating_point():
+        return find_packed_sequence_indices(position_ids)
+    numbers = torch.nn.functional.pad((position_ids.diff(dim=-1) <= 0).long().cumsum(-1), (1, 0))
+    one_each = not is_tracing(position_ids) and not numbers[:, -1].any()
+    return None if one_each else numbers
+
+
+def _counted(position_ids: torch.Tensor) -> torch.Tensor:
+    """Whole numbers `(B, L)` that begin again where the fractions `(B, L)` do."""
+    places = torch.arange(position_ids.shape[1], device=position_ids.device).expand(len(position_ids), -1)
+    begins = torch.nn.functional.pad(position_ids.diff(dim=-1) <= 0, (1, 0), value=True)
+    return places - torch.where(begins, places, 0).cummax(-1).values
 
 
 def packed_masks(
@@ -153,11 +179,30 @@ def packed_masks(
     """
     if attention_mask is not None or cache is not None or position_ids is None:
         return attention_mask
+    fractions = position_ids.is_floating_point()
+    position_ids = _counted(position_ids) if fractions else position_ids
     _refuse_rows_of_packs(config, inputs_embeds, position_ids)
     if config.model_type not in IGNORE_POSITIONS:
-        return _by_sample(config, inputs_embeds, position_ids, options)
+        mask = _by_sample(config, inputs_embeds, position_ids, options)
+        return _said(config, inputs_embeds, position_ids) if mask is None and fractions else mask
     inputs = {"inputs_embeds": inputs_embeds, "attention_mask": None, "cache": None, "position_ids": position_ids}
     return masks_by_layer_type(config, **inputs)
+
+
+def _said(config: PreTrainedConfig, inputs_embeds: torch.Tensor, position_ids: torch.Tensor) -> Any:
+    """The mask of rows whose fractional positions a language model would take for those of packs.
+
+    Flash attention begins a sample at every position 0, whatever the steps: it needs none.
+    """
+    if "flash" in (config._attn_implementation or ""):
+        return None
+    if not is_tracing(position_ids) and sample_numbers(position_ids.expand(len(inputs_embeds), -1)) is None:
+        return torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)  # (B, L)
+    inputs = {"inputs_embeds": inputs_embeds, "attention_mask": None, "cache": None, "position_ids": position_ids}
+    if getattr(config, "layer_types", None):
+        return masks_by_layer_type(config, **inputs)
+    kind = "full_attention" if getattr(config, "sliding_window", None) is None else "sliding_attention"
+    return MASKS[kind](config=config, **inputs)
 
 
 def _refuse_rows_of_packs(config: PreTrainedConfig, inputs_embeds: torch.Tensor, position_ids: torch.Tensor) -> None:
@@ -195,4 +240,4 @@ def _by_sample(
     return None if window is not None and max(lengths) > window else PackedCausalMask(lengths, inputs_embeds.device)
 
 
-__all__ = ["PackedCausalMask", "packed_masks", "use_cache_of_packs"]
+__all__ = ["PackedCausalMask", "packed_masks", "sample_numbers", "use_cache_of_packs"]
