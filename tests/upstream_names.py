@@ -65,7 +65,8 @@ RELIED_ON: dict[str, str] = {
     "transformers.generation.configuration_utils": "GenerationConfig.__init__:_from_model_config",
     "transformers.generation.utils": """
         GenerationMixin._get_candidate_generator GenerationMixin._get_logits_processor
-        GenerationMixin._get_stopping_criteria GenerationMixin._prefill """,
+        GenerationMixin._get_stopping_criteria GenerationMixin._prefill
+        GenerationMixin._prepare_position_ids_for_generation """,
     "transformers.image_processing_backends": "PilBackend PilBackend._preprocess",
     "transformers.image_processing_utils": """
         BaseImageProcessor._preprocess_image_like_inputs BaseImageProcessor._standardize_kwargs

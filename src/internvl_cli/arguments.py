@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .types import count, dtype_name, layout, port, positive
+from .types import count, dtype_name, fraction, layout, port, positive
 
 # Names of the layouts of checkpoints, see `internvl convert --help`.
 LAYOUTS = ("original", "hf")
@@ -213,6 +213,12 @@ def chat(parser: ArgumentParser) -> None:
     add("--system", metavar="TEXT", help="the system message instead of the template's own")
     add("--max-new-tokens", type=positive, default=512, metavar="N", help="maximum tokens of an answer (%(default)s)")
     add("--max-patches", type=positive, metavar="N", help="maximum tiles of an image (default: the checkpoint's)")
+    add(
+        "--v2pe-stride",
+        type=fraction,
+        metavar="S",
+        help="by how much positions grow from one token of an image to the next, such as 1/4 (default: 1)",
+    )
     _add_place_arguments(parser)
 
 
@@ -495,6 +501,8 @@ def _frames_without_video(given: Namespace) -> str | None:
 
 
 def _conflict_of_chat(given: Namespace) -> str | None:
+    if given.url is not None and given.v2pe_stride is not None:
+        return "the server chooses the positions of image tokens: leave out --v2pe-stride with --url."
     if given.url is not None and (given.device is not None or given.dtype != "auto"):
         return "the server chooses device and dtype: leave out --device and --dtype with --url."
     return None

@@ -3,6 +3,7 @@
 
 import argparse
 import warnings
+from fractions import Fraction
 
 # Short names of number formats -> torch's.
 _DTYPES = {
@@ -28,6 +29,14 @@ def count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
     return int(text)
+
+
+def fraction(text: str) -> float:
+    """The type of an argument that is a number, such as 0.25 or 1/4."""
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"expected a number such as 1/4 or 0.25, got {text!r}") from None
 
 
 def port(text: str) -> int:

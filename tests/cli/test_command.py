@@ -41,6 +41,8 @@ WRONG = [
     ("zzz", f"the verbs are {', '.join(VERBS)}"),
     ("", "the following arguments are required: verb"),
     ("caption", "internvl caption: the following arguments are required: IMAGE, --model"),
+    ("chat --url here --v2pe-stride 1/4", "internvl chat: the server chooses the positions of image tokens"),
+    ("chat --v2pe-stride 1/0", "internvl chat: argument --v2pe-stride: expected a number such as 1/4"),
     ("chat --url here --device cpu", "internvl chat: the server chooses device and dtype"),
     ("classify folder --model m --num-frames 2", "internvl classify: --num-frames needs --video"),
     ("convert a b --to c", "internvl convert: argument --to: invalid choice: 'c'"),

@@ -35,6 +35,7 @@ def test_figures_and_drawing(picture, tmp_path, capsys):
         "3 x 2 (columns x rows), a canvas of 168 x 112 px",
         "6 + thumbnail = 7, 56 x 56 px each",
         "7 x 4 = 28",
+        "28 positions; with v2pe_stride: 7 at 1/4, 2 at 1/16, 1 at 1/64",
         str(output),
     ]
     drawing = Image.open(output)

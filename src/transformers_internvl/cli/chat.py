@@ -51,7 +51,9 @@ class Conversation:
         with user_errors(f"cannot load the model {name}"):
             device, dtype = place(arguments.device, arguments.dtype)
         self.model = load_chat_model(name, device, dtype)
-        self.max_new_tokens = arguments.max_new_tokens
+        self.options = {"max_new_tokens": arguments.max_new_tokens, "do_sample": False}
+        if arguments.v2pe_stride is not None:
+            self.options["v2pe_stride"] = arguments.v2pe_stride
         self.processor_kwargs = {} if arguments.max_patches is None else {"max_patches": arguments.max_patches}
         self.messages: list[dict[str, Any]] = []
         if arguments.system is not None:
@@ -77,7 +79,8 @@ class Conversation:
             )
         inputs = inputs.to(self.model.device, dtype=self.model.dtype)
         streamer = TextStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        ids = self.model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False, streamer=streamer)
+        with user_errors("cannot answer"):
+            ids = self.model.generate(**inputs, **self.options, streamer=streamer)
         answer = self.processor.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         self.messages.append({"role": "assistant", "content": [{"type": "text", "text": answer.strip()}]})
 

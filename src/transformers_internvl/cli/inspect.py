@@ -15,6 +15,7 @@ from .loading import load_chat_model, load_processor, log_errors_only, model_nam
 
 LINE = (255, 64, 0)  # orange: grid lines, numbers
 COMPRESSED = (0, 96, 255)  # blue: those of compressed tiles
+STRIDE_PARTS = (4, 16, 64)  # of a position, by which image tokens may count (`v2pe_stride`)
 MARGIN = 24  # pixels between canvas and thumbnail
 
 
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
             numbers = f" ({', '.join(map(str, compressed))})" if compressed else ""
             left = tiles * tokens - len(compressed) * (tokens - small)
             print(f"router   {len(compressed)} of {tiles} compressed to {small} tokens{numbers}: {left} tokens")
+    _print_positions(tiles * tokens - len(compressed) * (tokens - (small or tokens)))
     output = arguments.output or arguments.image.with_suffix(".cut.png")
     with user_errors(f"cannot write {output}"):
         drawing = draw_tiles(image, columns, rows, size, thumbnail=bool(thumbnail), compressed=compressed)
@@ -81,6 +83,12 @@ def _compressed_tiles(arguments: argparse.Namespace, processor: Any, image: Any)
         thresholds = {f"flash_{kind}": getattr(arguments, kind) for kind in kinds}
         features = model.get_image_features(pixels, flash_mode=True, **thresholds)
     return features.compressed_tiles.nonzero().flatten().tolist()
+
+
+def _print_positions(tokens: int) -> None:
+    """Print how many positions the tokens of an image take, and how many at strides below 1."""
+    saved = ", ".join(f"{-(-tokens // part)} at 1/{part}" for part in STRIDE_PARTS)
+    print(f"range    {tokens} positions; with v2pe_stride: {saved}")
 
 
 def _open(path: Path) -> Any:
