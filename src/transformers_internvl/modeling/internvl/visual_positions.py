@@ -18,7 +18,7 @@ Source: `get_rope_pos_id` of the original V2PE repository.
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -30,7 +30,7 @@ RANDOM = "random"
 SMALLEST, LARGEST = 2.0**-8, 2.0**8
 _OF_PADDING = 1.0  # the position where the mask is 0, as in the original code
 
-VisualStride = float | torch.Tensor | str | None
+VisualStride: TypeAlias = float | torch.Tensor | str | None
 
 
 def check_stride(stride: Any) -> float:
