@@ -16,12 +16,13 @@ from tests.crashes import a_disk_with_room_for, left_by_kills, snapshot, write
 from tests.training.drawn import short, write_data
 from tests.training.kills import trainer_of
 from transformers_internvl.cli import main
+from transformers_internvl.conversion.files.folders import write_json, write_whole
 from transformers_internvl.training.feature_cache.store import FeatureStore, tile_name
 from transformers_internvl.training.run.folder import SAVING, discard_unfinished, put_in_place
 from transformers_internvl.training.run.options import read_options, write_options
 from transformers_internvl.training.run.report import read_log
 from transformers_internvl.training.run.run import prepare
-from transformers_internvl.training.trainers.checkpoints import is_complete, last_checkpoint, write_json, write_text
+from transformers_internvl.training.trainers.checkpoints import is_complete, last_checkpoint
 
 STATE = "trainer_state.json"
 
@@ -160,7 +161,7 @@ def test_files_of_a_run_are_the_old_or_the_new(tmp_path):
     options = read_options("internvl2.5-1b-lora", {"model": "m", "data": "d"})
     for write_once in (
         lambda: write_json(tmp_path / "file", {"a": list(range(1000))}),
-        lambda: write_text(tmp_path / "file", "b" * 10_000),
+        lambda: write_whole(tmp_path / "file", "b" * 10_000),
         lambda: write_options(options, tmp_path / "file", "comment"),
     ):
         before = snapshot(tmp_path).get("file")
@@ -194,7 +195,7 @@ def test_contents_are_on_the_disk_before_they_take_their_names(tmp_path, monkeyp
 
     monkeypatch.setattr(os, "replace", noted)
     write_json(tmp_path / "state.json", {})
-    write_text(tmp_path / "log.jsonl", "")
+    write_whole(tmp_path / "log.jsonl", "")
     write(model_files("n"), tmp_path / SAVING)
     put_in_place(tmp_path / SAVING, tmp_path)
     assert len(done) == 2 + len(model_files("n"))

@@ -12,12 +12,13 @@ from PIL import Image
 from tests.tiny import tiny_model
 from tests.training.drawn import trainer_arguments as arguments
 from tests.training.kills import QWEN2, conversations, model_of, samples, stopped_and_resumed, trainer_of
+from transformers_internvl.conversion.files.folders import write_json
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.training.data.collation import PackingCollator, PaddingCollator
 from transformers_internvl.training.data.dataloader import PackLoader, RowLoader, training_loader
 from transformers_internvl.training.data.dataset import ChatDataset, PackedDataset
 from transformers_internvl.training.data.records import DataSet, SkipPolicy, TableRows
-from transformers_internvl.training.trainers.checkpoints import last_checkpoint, write_json
+from transformers_internvl.training.trainers.checkpoints import last_checkpoint
 from transformers_internvl.training.trainers.mpo_trainer import MPOTrainer, PairCollator
 from transformers_internvl.training.trainers.trainer import InternVLTrainer
 

@@ -20,16 +20,16 @@ from transformers_internvl.training.run.run import prepare
 LORA = "internvl2.5-1b-lora"
 # Runs the command, and is killed while it puts the eighth file of features in its place.
 KILLED = """
-import os, pathlib, signal, sys, torch
+import os, signal, sys, torch
 from transformers_internvl.cli import main
-place, seen = pathlib.Path.replace, []
+place, seen = os.replace, []
 def replace(path, target):
     if str(target).endswith(".safetensors") and "checkpoint" not in str(target):
         seen.append(target)
         if len(seen) == 8:
             os.kill(os.getpid(), signal.SIGKILL)
     return place(path, target)
-pathlib.Path.replace = replace
+os.replace = replace
 torch.manual_seed(0)
 main(sys.argv[1:])
 """

@@ -39,7 +39,7 @@ class Solutions:
 
 def run(arguments: argparse.Namespace) -> None:
     """Score, write the file, and print means."""
-    from ..training.trainers.checkpoints import write_text
+    from ..conversion.files.folders import write_whole
 
     log_errors_only()
     source: Path = arguments.solutions
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise UserError(f"the folder {output.parent} of the output does not exist.")
         lines = list(_scored(questions, arguments))
     with user_errors(f"cannot write {output}"):
-        write_text(output, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        write_whole(output, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     overall = [one["overall"] for line in lines for one in line["scores"]]
     best = [line["scores"][line["ranking"][0]]["overall"] for line in lines]
     rows = [("all responses", str(len(overall)), f"{sum(overall) / len(overall):.4f}")]

@@ -19,6 +19,7 @@ from .folders import (
     resumable_folder,
     stamp_of,
     write_json,
+    write_whole,
 )
 from .shapes import WEIGHT_FILES, Shapes, intern_vit_fields, load_tensors, weight_shapes
 from .weight_streams import (
@@ -63,4 +64,5 @@ __all__ = [
     "write_json",
     "write_safetensors",
     "write_weights",
+    "write_whole",
 ]

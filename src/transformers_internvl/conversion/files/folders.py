@@ -48,11 +48,35 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any], sort_keys: bool = False) -> None:
-    """Write a json file as transformers does. If the process is killed, the former file stays."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=sort_keys) + "\n"
-    draft = path.with_name(path.name + DRAFT)
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    """Write a json file as transformers does, by [`write_whole`]."""
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False, sort_keys=sort_keys) + "\n")
+
+
+def write_whole(path: Path, content: str | bytes, *, shared: bool = False, sync: bool = True) -> None:
+    """Write a file so that a process, or a machine, that ends in the middle leaves the former file.
+
+    Args:
+        path: the file; its folder is created.
+        content: text, which becomes UTF-8, or bytes.
+        shared: whether other processes may write the same file at the same time.
+        sync: wait until the disk holds it. Without, a machine that loses power may leave a damaged file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    own = f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}" if shared else f"{path.name}{DRAFT}"
+    draft = path.with_name(own)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(draft, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OSError(error.errno, f"{path} cannot be written: {error.strerror or error}") from error
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -228,4 +252,5 @@ __all__ = [
     "resumable_folder",
     "stamp_of",
     "write_json",
+    "write_whole",
 ]

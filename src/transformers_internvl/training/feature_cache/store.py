@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from transformers.feature_extraction_utils import BatchFeature
 
+from ...conversion.files.folders import write_whole
 from ...renamed_modules import alias_former_names
 
 NAME_BYTES = 16  # of a digest: two of 2**40 tiles are named alike once in 10**14 caches
@@ -89,11 +90,12 @@ class FeatureStore:
                     f"which {self.max_bytes:,} are allowed. Raise the limit, train without the cache, or delete the "
                     f"folders of other models; this one's is {self.folder.name}."
                 )
-        _write(self._path(name), data)
+        write_whole(self._path(name), data, shared=True, sync=False)
 
     def describe(self, facts: dict[str, Any]) -> None:
         """Say beside the features what model they are of."""
-        _write(self.folder / "model.json", json.dumps(facts, indent=2, sort_keys=True, default=str).encode())
+        text = json.dumps(facts, indent=2, sort_keys=True, default=str)
+        write_whole(self.folder / "model.json", text, shared=True, sync=False)
 
     def recall(self, images: bytes) -> tuple[torch.Tensor, list[int]] | None:
         """The tile names `(T, NAME_BYTES)` and tile counts of images that were seen and whose features are here.
@@ -114,7 +116,7 @@ class FeatureStore:
     def remember(self, images: bytes, names: Sequence[bytes], num_patches: Sequence[int]) -> None:
         """Keep which tiles images become."""
         entry = {"tiles": [name.hex() for name in names], "num_patches": list(num_patches)}
-        _write(self._images_path(images), json.dumps(entry).encode())
+        write_whole(self._images_path(images), json.dumps(entry), shared=True, sync=False)
 
     def _path(self, name: bytes) -> Path:
         return self.folder / name.hex()[:2] / f"{name.hex()}.safetensors"
@@ -227,19 +229,6 @@ class NamingProcessor:
 
 def _checksum(features: torch.Tensor) -> str:
     return f"{zlib.crc32(tensor_bytes(features)):08x}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file as a whole: nobody sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 alias_former_names(__name__, pictures_name="images_name")

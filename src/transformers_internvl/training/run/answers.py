@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from ...conversion.files.folders import write_whole
 from ...modeling.losses import IGNORE_INDEX
-from ..trainers.checkpoints import write_text
 
 ANSWER_FILE = "answers.jsonl"
 LONGEST = 256  # tokens of an answer that are generated at most
@@ -44,7 +44,7 @@ class AnswerLog(TrainerCallback):
         if state.is_world_process_zero and path.is_file():
             lines = path.read_text(encoding="utf-8").split("\n")[:-1]
             kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
-            write_text(path, "".join(f"{line}\n" for line in kept))
+            write_whole(path, "".join(f"{line}\n" for line in kept))
 
     def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Ask, and write the answers."""

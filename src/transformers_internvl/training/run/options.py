@@ -27,6 +27,7 @@ from typing import Any, Literal
 import yaml
 from transformers import TrainingArguments
 
+from ...conversion.files.folders import write_whole
 from ...processing.sources import require_regular_file
 from ...renamed_modules import former_value
 from ..data.records import SkipPolicy
@@ -35,7 +36,6 @@ from ..data.sampling import Mixing
 from ..data.step_labels import StepLabels
 from ..data.urls import UrlRules
 from ..recipes import Recipe, get_recipe
-from ..trainers.checkpoints import write_text
 from .other_names import explain_unknown
 
 
@@ -255,7 +255,7 @@ def read_options(
 def write_options(options: RunOptions, path: Path, comment: str) -> None:
     """Write a YAML file that `read_options` reads, with a comment at its top."""
     text = yaml.safe_dump(options.as_mapping(), sort_keys=False, allow_unicode=True, width=110)
-    write_text(path, f"# {comment}\n{text}")
+    write_whole(path, f"# {comment}\n{text}")
 
 
 def argument_types() -> dict[str, Any]:

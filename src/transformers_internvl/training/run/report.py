@@ -21,7 +21,7 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
-from ..trainers.checkpoints import write_text
+from ...conversion.files.folders import write_whole
 
 LOG_FILE, PLOT_FILE = "log.jsonl", "loss.png"
 SMOOTHING = 0.9  # weight of the past in the smooth curve, at most
@@ -64,7 +64,7 @@ class RunReport(TrainerCallback):
             return
         kept = [row for row in read_log(self.folder) if row["step"] <= state.global_step]
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self.folder / LOG_FILE, "".join(f"{json.dumps(row)}\n" for row in kept))
+        write_whole(self.folder / LOG_FILE, "".join(f"{json.dumps(row)}\n" for row in kept))
         if self.with_bar:
             self._bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", dynamic_ncols=True)
 

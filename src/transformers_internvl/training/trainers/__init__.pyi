@@ -7,8 +7,6 @@ from .checkpoints import (
     has_optimizer,
     is_complete,
     last_checkpoint,
-    read_json,
-    write_json,
 )
 from .data_trainer import DataTrainer
 from .evaluation import EvaluatesData
@@ -35,8 +33,6 @@ __all__ = [
     "label_count",
     "last_checkpoint",
     "pair_log_probs",
-    "read_json",
     "reference_log_probs",
     "weight_of",
-    "write_json",
 ]

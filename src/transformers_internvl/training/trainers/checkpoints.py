@@ -5,7 +5,6 @@
 holds is what a trainer saved is looked at before any of it is taken up; no pickle in it runs code.
 """
 
-import json
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import trainer as upstream_trainer
 from transformers.utils import logging
+
+from ...conversion.files.folders import read_json
 
 PREFIX_CHECKPOINT_DIR: str = upstream_trainer.PREFIX_CHECKPOINT_DIR
 TRAINER_STATE_NAME: str = upstream_trainer.TRAINER_STATE_NAME
@@ -40,22 +41,6 @@ _UNWRITTEN = ("Error while serializing", "PytorchStreamWriter", "inline_containe
 logger = logging.get_logger(__name__)
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a file that a process, or a machine, which ends in the midst of it leaves as it was."""
-    part = Path(f"{os.fspath(path)}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with open(part, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
-def write_json(path: str | os.PathLike, data: Any) -> None:
-    """The same with an object that JSON can hold."""
-    write_text(path, json.dumps(data))
-
-
 @contextmanager
 def writing(folder: str | os.PathLike) -> Iterator[None]:
     """Errors of the libraries that write tensors, on a full disk say, as what they are.
@@ -75,18 +60,13 @@ def writing(folder: str | os.PathLike) -> Iterator[None]:
         raise
 
 
-def read_json(path: str | os.PathLike) -> Any:
-    """What `write_json` wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
 def is_complete(checkpoint: str | os.PathLike) -> bool:
     """Whether a checkpoint was written to its end."""
+    state = Path(checkpoint) / TRAINER_STATE_NAME
     try:
-        read_json(Path(checkpoint) / TRAINER_STATE_NAME)
+        return state.is_file() and read_json(state) is not None
     except (OSError, ValueError, RecursionError):
         return False
-    return True
 
 
 def has_optimizer(checkpoint: str | os.PathLike) -> bool:
@@ -181,8 +161,5 @@ __all__ = [
     "has_optimizer",
     "is_complete",
     "last_checkpoint",
-    "read_json",
-    "write_json",
-    "write_text",
     "writing",
 ]

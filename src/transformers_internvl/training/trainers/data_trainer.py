@@ -27,12 +27,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ...conversion.files.folders import read_json, write_json
 from ..adapted import check_adapters
 from ..data.dataloader import EpochBatches, PackLoader, TrainingLoader, training_loader
 from ..data.dataset import ChatDataset, PackedDataset
 from ..data.records import DataSet, TableRows
 from ..data.samples import SampleEncoder
-from .checkpoints import DATA_STATE, TRAINER_STATE_NAME, check_checkpoint, last_checkpoint, read_json, write_json
+from .checkpoints import DATA_STATE, TRAINER_STATE_NAME, check_checkpoint, last_checkpoint
 from .evaluation import EvaluatesData
 from .saving import SavesModels
 

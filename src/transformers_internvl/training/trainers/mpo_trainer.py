@@ -23,9 +23,9 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import TrainingArguments
 
+from ...conversion.files.folders import read_json, write_json
 from ..adapted import adapters_change_nothing, has_adapters
 from ..data.dataset import ChatDataset
-from .checkpoints import read_json, write_json
 from .data_trainer import Batch, DataTrainer
 from .mpo import IGNORE_INDEX, MPOLoss, MPOTerms, RunningMean, pair_log_probs
 
