@@ -71,6 +71,12 @@ CHECKS = [
         short="--quick",
     ),
     Check(
+        "drafting",
+        "python benchmarks/drafting.py",
+        "a small model that drafts for a large one, with and without sight of the image",
+        short="--quick",
+    ),
+    Check(
         "loss-memory",
         "python benchmarks/loss_memory.py",
         "memory and time of a training step with a large vocabulary, compared with upstream",

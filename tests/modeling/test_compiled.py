@@ -285,6 +285,35 @@ def test_assistants_of_another_size_and_without_pictures(model):
         assert torch.equal(model.generate(**batch, **GREEDY, assistant_model=assistant), expected)
 
 
+def passes_of(model, **arguments) -> tuple[torch.Tensor, int]:
+    """What is generated, and how often the model runs for it."""
+    passes = []
+    handle = model.register_forward_hook(lambda *_: passes.append(1))
+    sequences = model.generate(**arguments)
+    handle.remove()
+    return sequences, len(passes)
+
+
+@pytest.mark.parametrize("batch", [tiny_batch([2]), tiny_batch([1, 2])["input_ids"][:1]], ids=["images", "text"])
+def test_an_assistant_sees_the_images(model, batch):
+    """The model's copy drafts what the model says, so every draft is accepted; without its images it could not."""
+    batch = batch if isinstance(batch, dict) else {"input_ids": batch.masked_fill(batch == IMAGE_TOKEN, 5)}
+    twin = copy.deepcopy(model)
+    twin.generation_config.num_assistant_tokens, twin.generation_config.assistant_confidence_threshold = 5, 0
+    twin.generation_config.num_assistant_tokens_schedule = "constant"
+    options = {**GREEDY, "max_new_tokens": 12, "eos_token_id": None}
+    expected, steps = passes_of(model, **batch, **options)
+    drafted, checks = passes_of(model, **batch, **options, assistant_model=twin)
+    assert torch.equal(drafted, expected)
+    assert (steps, checks) == (12, 2)  # five drafts and one token of its own, twice
+
+
+def test_an_assistant_of_other_tiles_is_refused(model):
+    other = tiny_model(downsample_ratio=1.0)
+    with pytest.raises(ValueError, match="image tokens of a tile, this model"):
+        model.generate(**tiny_batch([2]), **GREEDY, assistant_model=other)
+
+
 @pytest.mark.parametrize("drafted", [3, 50])
 def test_drafts_end_before_the_answer_does(model, drafted):
     """A static cache has no place behind it; the prompt repeats itself, so that lookup drafts all it may."""

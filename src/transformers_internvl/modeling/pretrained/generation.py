@@ -31,7 +31,11 @@ from transformers import (
     PreTrainedConfig,
     SuppressTokensLogitsProcessor,
 )
-from transformers.generation.candidate_generator import CandidateGenerator, PromptLookupCandidateGenerator
+from transformers.generation.candidate_generator import (
+    AssistedCandidateGenerator,
+    CandidateGenerator,
+    PromptLookupCandidateGenerator,
+)
 
 from .upstream import short_drafts, without_padding
 
@@ -45,6 +49,9 @@ _DESCRIPTIONS = (
     "text_replacement_offsets",
 )
 _IMAGES = ("pixel_values", "image_flags", "mm_encoder_outputs")
+# Arguments of `get_image_features` that `generate` takes.
+_FEATURE_ARGUMENTS = ("vision_feature_layer", "vision_feature_select_strategy", "image_flags", "vision_chunk_size")
+_OF_ASSISTANT = "image of the assistant"  # in `mm_encoder_outputs`, beside `"image"`
 STAND_IN = 0  # `<unk>` in Llama's vocabulary
 
 
@@ -98,13 +105,52 @@ class InternVLGenerationMixin(GenerationMixin):
         """As transformers'. Images that are None are none: `generate(input_ids=ids, pixel_values=None)`.
 
         What the processor returned beside the inputs, such as `num_patches`, may be passed with them.
+
+        An `assistant_model` that is an InternVL with the same tokens sees the images, too, by its own tower. One with
+        another tokenizer, a language model, or one whose images come as `mm_encoder_outputs` drafts from text alone.
+        The answer is the same either way.
+
+        Raises:
+            ValueError: the assistant has another number of image tokens for a tile.
         """
         kwargs = {
             key: value
             for key, value in kwargs.items()
             if key not in _DESCRIPTIONS and (value is not None or key not in _IMAGES)
         }
+        if self._drafter_sees(kwargs):
+            kwargs = self._encode_for_both(kwargs)
         return super().generate(*args, **kwargs)
+
+    def _drafter_sees(self, kwargs: dict[str, Any]) -> bool:
+        """Whether an assistant of a call can look at its images: an InternVL with the same ids, given the pixels."""
+        assistant: Any = kwargs.get("assistant_model")
+        return (
+            all(hasattr(model, "body_class") for model in (self, assistant))
+            and kwargs.get("assistant_tokenizer") is None
+            and kwargs.get("pixel_values") is not None
+            and assistant.config.image_token_id == self.config.image_token_id
+        )
+
+    def _encode_for_both(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with image features of this model and of the assistant, each by its own tower, for pixels.
+
+        transformers (5.24) hands an assistant the features of the model it drafts for, and hides them from it.
+        """
+        pixel_values, assistant = kwargs["pixel_values"], kwargs["assistant_model"]
+        options = {name: kwargs[name] for name in _FEATURE_ARGUMENTS if name in kwargs}
+        flags = {name: value for name, value in options.items() if name == "image_flags"}
+        with torch.no_grad():
+            features = self.get_image_features(pixel_values, **options, return_dict=True)  # type: ignore[attr-defined]
+            drafted = assistant.get_image_features(pixel_values.to(assistant.device), **flags, return_dict=True)
+        seen, needed = drafted.pooler_output.shape[1], features.pooler_output.shape[1]
+        if seen != needed:
+            raise ValueError(
+                f"The assistant makes {seen} image tokens of a tile, this model {needed}: it cannot draft from the "
+                "same prompt. Take an assistant with the same tile size and `downsample_ratio`."
+            )
+        kwargs = {name: value for name, value in kwargs.items() if name != "pixel_values" and name not in options}
+        return {**kwargs, "mm_encoder_outputs": {"image": features, _OF_ASSISTANT: drafted}}
 
     def _prefill(
         self,
@@ -114,6 +160,10 @@ class InternVLGenerationMixin(GenerationMixin):
         is_first_iteration: bool = True,
     ) -> Any:
         self._refuse_checkpoints(generation_config)
+        if generation_config.is_assistant and model_kwargs.get("mm_encoder_outputs"):
+            # transformers calls no pass of an assistant the first one, and so hides images from all of them.
+            cache = model_kwargs.get("cache")
+            is_first_iteration = cache is None or int(cache.get_seq_length()) == 0
         chunk = generation_config.prefill_chunk_size
         if chunk is not None and not generation_config.is_assistant:
             self._refuse_chunks(chunk, input_ids, model_kwargs)
@@ -184,6 +234,10 @@ class InternVLGenerationMixin(GenerationMixin):
         generator = super()._get_candidate_generator(
             generation_config=generation_config, input_ids=input_ids, logits_processor=logits_processor, **kwargs
         )
+        if isinstance(generator, AssistedCandidateGenerator):
+            encoded = generator.assistant_kwargs.pop("mm_encoder_outputs", None) or {}
+            if _OF_ASSISTANT in encoded:
+                generator.assistant_kwargs["mm_encoder_outputs"] = {"image": encoded[_OF_ASSISTANT]}
         if unseen and isinstance(generator, PromptLookupCandidateGenerator):
             generator.vocab_size = (token or 0) + 1  # of the scores by which it asks what is suppressed
         return short_drafts(generator, generation_config.max_length)
