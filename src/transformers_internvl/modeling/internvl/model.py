@@ -214,7 +214,7 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             inputs_embeds, image_outputs = self._merge_image_tokens(
                 input_ids, inputs_embeds, image_outputs, image_copies, image_flags if compiled else None
             )
-        no_image = image_outputs is None or len(image_outputs.pooler_output) == 0
+        no_image = image_outputs is None or _is_empty(image_outputs.pooler_output)
         if no_image and self._needs_dummy_vision_forward(cache, mm_encoder_outputs):
             inputs_embeds = self._dummy_vision_forward(inputs_embeds)
 
@@ -524,6 +524,11 @@ def _at_kept(
     labels = None if labels is None else at_kept(labels, kept, IGNORED)
     loss_weight = None if loss_weight is None else at_kept(loss_weight, kept)
     return labels, loss_weight, None if attention_mask is None else (kept >= 0).long()
+
+
+def _is_empty(features: torch.Tensor | list[torch.Tensor]) -> bool:
+    """Whether there is no tile. `len` of a tensor would fix the number of tiles of an exported program."""
+    return features.shape[0] == 0 if isinstance(features, torch.Tensor) else not features
 
 
 def _keep(hidden_states: torch.Tensor, logits_to_keep: int | torch.Tensor) -> torch.Tensor:

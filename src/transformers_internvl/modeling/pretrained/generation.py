@@ -141,7 +141,7 @@ class InternVLGenerationMixin(GenerationMixin):
         options = {name: kwargs[name] for name in _FEATURE_ARGUMENTS if name in kwargs}
         flags = {name: value for name, value in options.items() if name == "image_flags"}
         with torch.no_grad():
-            features = self.get_image_features(pixel_values, **options, return_dict=True)  # type: ignore[attr-defined]
+            features = self.get_image_features(pixel_values, **options, return_dict=True)
             drafted = assistant.get_image_features(pixel_values.to(assistant.device), **flags, return_dict=True)
         seen, needed = drafted.pooler_output.shape[1], features.pooler_output.shape[1]
         if seen != needed:
