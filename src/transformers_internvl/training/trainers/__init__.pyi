@@ -10,6 +10,7 @@ from .checkpoints import (
 )
 from .data_trainer import DataTrainer
 from .evaluation import EvaluatesData
+from .gspo import PAPER_CLIP, RELEASED_CLIP, GSPOLoss, GSPOTerms, answer_log_probs, group_advantages
 from .mpo import MPOLoss, MPOTerms, RunningMean, join_pairs, pair_log_probs
 from .mpo_trainer import MPOTrainer, PairCollator, reference_log_probs
 from .trainer import InternVLTrainer, label_count, weight_of
@@ -18,15 +19,21 @@ __all__ = [
     "DATA_STATE",
     "DataTrainer",
     "EvaluatesData",
+    "GSPOLoss",
+    "GSPOTerms",
     "InternVLTrainer",
     "MPOLoss",
     "MPOTerms",
     "MPOTrainer",
+    "PAPER_CLIP",
     "PREFIX_CHECKPOINT_DIR",
     "PairCollator",
+    "RELEASED_CLIP",
     "RunningMean",
     "TRAINER_STATE_NAME",
+    "answer_log_probs",
     "check_checkpoint",
+    "group_advantages",
     "has_optimizer",
     "is_complete",
     "join_pairs",
