@@ -92,11 +92,13 @@ def test_there_and_back(stations, name):
     assert holds(after, {key: value for key, value in before.items() if key not in BOOKKEEPING})
     for inside in other_files(authors):
         assert (back / inside).read_bytes() == (authors / inside).read_bytes(), inside
-    for one, other in ((authors, hf), (hf, back)):
-        found = compare_checkpoints(one, other, progress=False)
-        assert found.equal, found.differences
-        assert found.logits is not None and found.logits[1] > 0.01
-        assert found.logits[0] <= 1e-5 * (1 + found.logits[1])
+    found = compare_checkpoints(authors, hf, progress=False)
+    assert found.equal, found.differences
+    assert found.logits is not None and found.logits[1] > 0.01
+    assert found.logits[0] <= 1e-5 * (1 + found.logits[1])
+    # What came back has the weights and settings of the first, so it computes the same.
+    found = compare_checkpoints(hf, back, forward=False, progress=False)
+    assert found.equal, found.differences
 
 
 @pytest.mark.parametrize("name", [path.name for path in CHAT])
