@@ -8,12 +8,10 @@ This module imports nothing heavy, so that help and wrong arguments are answered
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from .types import count, dtype_name, fraction, layout, port, positive
+from .surgery import surgery
+from .types import LAYOUTS, count, dtype_name, fraction, layout, port, positive
 
-# Names of the layouts of checkpoints, see `internvl convert --help`.
-LAYOUTS = ("original", "hf")
 # Number formats that `internvl plan` knows.
 DTYPES = ("bfloat16", "float16", "float32", "int8", "int4")
 # How `internvl score` judges steps -> what that is.
@@ -25,116 +23,6 @@ STEP_MODES = {
 }
 FRAMES = 8  # of a video, for dual encoders
 SHOWN_DIFFERENCES = 20  # that `internvl verify` prints without --all
-
-# An argument: its name or flag, and the options of `add_argument`.
-Argument = tuple[str, dict[str, Any]]
-
-_LAYOUT: dict[str, Any] = {"type": layout, "choices": LAYOUTS}
-_SOURCE: Argument = ("source", {"metavar": "SRC", "help": "the checkpoint, a folder or Hub id"})
-_TARGET: Argument = ("target", {"metavar": "DST", "help": "a new folder for the result"})
-_CAST: Argument = ("--cast", {"action": "store_true", "help": "convert the new part to the model's number format"})
-_SEED: Argument = ("--seed", {"type": int, "default": 0, "help": "of a new projector (%(default)s)"})
-_SHARDS: Argument = (
-    "--max-shard-size",
-    {"default": "5GB", "metavar": "SIZE", "help": "of one weight file (%(default)s)"},
-)
-
-# Operation of `internvl surgery` -> its help, and its arguments, which have the names of the function's parameters.
-OPERATIONS: dict[str, tuple[str, tuple[Argument, ...]]] = {
-    "extract-tower": (
-        "write the vision tower as an InternViT",
-        (
-            _SOURCE,
-            _TARGET,
-            ("--to", {**_LAYOUT, "default": "original", "help": "layout of the result (%(default)s)"}),
-            _SHARDS,
-        ),
-    ),
-    "replace-tower": (
-        "put another vision tower into a chat model",
-        (
-            _SOURCE,
-            ("tower", {"metavar": "TOWER", "help": "an InternViT, or a checkpoint with the tower to take"}),
-            _TARGET,
-            (
-                "--vision-feature-layer",
-                {"type": int, "metavar": "N", "help": "which hidden state the projector reads (default: as before)"},
-            ),
-            ("--reset-projector", {"action": "store_true", "help": "give the model a new projector, to be trained"}),
-            _CAST,
-            _SEED,
-            _SHARDS,
-        ),
-    ),
-    "replace-language-model": (
-        "replace the language model of a chat model; the projector is new",
-        (
-            _SOURCE,
-            ("language_model", {"metavar": "LLM", "help": "a causal language model with its tokenizer"}),
-            _TARGET,
-            (
-                "--template",
-                {"metavar": "NAME", "help": "conversation template (default: the source's, if it names one)"},
-            ),
-            _CAST,
-            _SEED,
-            _SHARDS,
-        ),
-    ),
-    "add-tokens": (
-        "add tokens to tokenizer and model; new rows of the embedding are the mean of the old ones",
-        (
-            _SOURCE,
-            _TARGET,
-            ("--tokens", {"nargs": "+", "required": True, "metavar": "TOKEN", "help": "the new tokens"}),
-            ("--plain", {"action": "store_true", "help": "not special: text of users can become such a token"}),
-            _SHARDS,
-        ),
-    ),
-    "resize-positions": (
-        "resize the tower's position embeddings to another image size",
-        (
-            _SOURCE,
-            _TARGET,
-            ("--image-size", {"type": positive, "required": True, "metavar": "PIXELS", "help": "side of an image"}),
-            _SHARDS,
-        ),
-    ),
-    "truncate-tower": (
-        "keep only the first blocks of the tower",
-        (
-            _SOURCE,
-            _TARGET,
-            ("--num-layers", {"type": positive, "required": True, "metavar": "N", "help": "how many blocks to keep"}),
-            _SHARDS,
-        ),
-    ),
-    "merge-lora": (
-        "merge an adapter into its base, or the adapters inside an original checkpoint",
-        (
-            _SOURCE,
-            _TARGET,
-            ("--base", {"metavar": "ID_OR_FOLDER", "help": "base of the adapter (default: from adapter_config.json)"}),
-            _SHARDS,
-        ),
-    ),
-    "extract-lora": (
-        "split an original checkpoint with adapters inside into a plain checkpoint and a peft adapter",
-        (_SOURCE, _TARGET, ("adapter_target", {"metavar": "ADAPTER", "help": "a new folder for the adapter"})),
-    ),
-    "convert-lora": (
-        "convert a peft adapter between the original remote code and this package",
-        (
-            _SOURCE,
-            _TARGET,
-            ("--model", {"required": True, "metavar": "ID_OR_FOLDER", "help": "the model of the adapter"}),
-            (
-                "--to",
-                {**_LAYOUT, "default": "hf", "help": "layout whose module names are used (%(default)s)"},
-            ),
-        ),
-    ),
-}
 
 
 def _add_model_argument(parser: ArgumentParser) -> None:
@@ -396,16 +284,6 @@ def serve(parser: ArgumentParser) -> None:
     _add_place_arguments(parser)
 
 
-def surgery(parser: ArgumentParser) -> None:
-    """Arguments of `internvl surgery`: of each operation."""
-    operations = parser.add_subparsers(dest="operation", required=True, metavar="operation")
-    for name, (help_text, accepted) in OPERATIONS.items():
-        described = f"{help_text[0].upper()}{help_text[1:]}."
-        each = operations.add_parser(name, help=help_text, description=described)
-        for flag, options in accepted:
-            each.add_argument(flag, **options)
-
-
 def train(parser: ArgumentParser) -> None:
     """Arguments of `internvl train`."""
     parser.epilog = (
@@ -562,8 +440,6 @@ VERB_ARGUMENTS: dict[str, Callable[[ArgumentParser], None]] = {
 __all__ = [
     "DTYPES",
     "FRAMES",
-    "LAYOUTS",
-    "OPERATIONS",
     "SHOWN_DIFFERENCES",
     "STEP_MODES",
     "VERB_ARGUMENTS",

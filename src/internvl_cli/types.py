@@ -5,6 +5,8 @@ import argparse
 import warnings
 from fractions import Fraction
 
+# Names of the layouts of checkpoints, see `internvl convert --help`.
+LAYOUTS = ("original", "hf")
 # Short names of number formats -> torch's.
 _DTYPES = {
     "bf16": "bfloat16",

@@ -4,7 +4,7 @@
 import pytest
 from transformers import AutoConfig, AutoModel
 
-from internvl_cli.arguments import OPERATIONS
+from internvl_cli.surgery import OPERATIONS
 from tests.fused_lora import adapt, fused_model, write_adapter, write_legacy
 from tests.parity.golden import golden_root
 from transformers_internvl import nano_path

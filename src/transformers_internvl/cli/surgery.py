@@ -5,7 +5,7 @@ import argparse
 from importlib import import_module
 from typing import Any
 
-from internvl_cli.arguments import OPERATIONS
+from internvl_cli.surgery import OPERATIONS
 
 from .errors import user_errors
 from .loading import log_errors_only
