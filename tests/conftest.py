@@ -33,8 +33,8 @@ LONG = {
     "training/test_data_trainer.py": 40,
     "training/test_feature_cache.py": 40,
     "cli/test_train.py": 35,
-    "nano/test_dual_encoder.py": 35,
-    "nano/test_dense.py": 30,
+    "lab/nano/test_dual_encoder.py": 35,
+    "lab/nano/test_dense.py": 30,
     "training/test_resume.py": 30,
     "test_docs.py": 30,
     "reliability/test_serving.py": 30,
@@ -43,6 +43,7 @@ LONG = {
     "training/test_trainer.py": 25,
     "training/test_data_ranks.py": 20,
     "conversion/test_operations.py": 20,
+    "training/test_feature_cache_of_runs.py": 15,
     "training/test_footprint.py": 15,
 }
 
