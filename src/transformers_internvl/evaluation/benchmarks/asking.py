@@ -16,6 +16,7 @@ from .benchmark import Benchmark, Prompts
 from .questions import Questions
 
 DEFAULT_FRAMES = 16
+_TILE = 256  # tokens
 
 # Image sets of the kit that bring their own prompt: data set -> what follows the question and its options.
 _REAL_WORLD = (
@@ -64,6 +65,24 @@ class Asked:
     images: list[Image.Image]
 
 
+def estimated_length(benchmark: Benchmark, questions: Questions, position: int, asking: Asking) -> int:
+    """Estimated length of a question's prompt in tokens, without decoding its images; to sort questions by it."""
+    row = questions.rows[position]
+    if _has_video(benchmark, row):
+        return _TILE * _frames(benchmark, asking)
+    sizes = questions.sizes(position)
+    request = _request(benchmark, row, sizes, asking)
+    return _TILE * sum(request.num_patches(sizes)) + len(request.question) // 4
+
+
+def _has_video(benchmark: Benchmark, row: Mapping[str, Any]) -> bool:
+    return benchmark.is_video or row.get("video") is not None
+
+
+def _frames(benchmark: Benchmark, asking: Asking) -> int:
+    return asking.frames or next(iter(benchmark.frames), DEFAULT_FRAMES)
+
+
 def ask(benchmark: Benchmark, questions: Questions, position: int, asking: Asking) -> Asked:
     """What a model is asked for a question.
 
@@ -73,9 +92,8 @@ def ask(benchmark: Benchmark, questions: Questions, position: int, asking: Askin
     """
     where = questions.where_of(position)
     row = questions.rows[position]
-    if benchmark.is_video or ("video" in row and row.get("video") is not None):
-        frames = asking.frames or next(iter(benchmark.frames), DEFAULT_FRAMES)
-        images = questions.frames(position, frames, benchmark.dataset)
+    if _has_video(benchmark, row):
+        images = questions.frames(position, _frames(benchmark, asking), benchmark.dataset)
     else:
         images = questions.images(position)
     try:
@@ -141,4 +159,4 @@ def _own_question(row: Mapping[str, Any], asking: Asking) -> str:
     return question_text(row, name, asking.style)
 
 
-__all__ = ["DEFAULT_FRAMES", "Asked", "Asking", "ask"]
+__all__ = ["DEFAULT_FRAMES", "Asked", "Asking", "ask", "estimated_length"]

@@ -8,14 +8,14 @@ videos. Paths are relative to the folder of the questions.
 
 import ast
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from ...processing.sources import DECODING_ERRORS, load_image, unwrapped
+from ...processing.sources import DECODING_ERRORS, load_image, open_image, unwrapped
 from ..prompts.vlmevalkit_videos import kit_frames
 from .tables import Table
 
@@ -86,7 +86,11 @@ class Questions:
         Raises:
             ValueError: one cannot be read; the message names file and line.
         """
-        return [self._opened(source, position) for source in self.sources(position)]
+        return [self._opened(source, position, load_image) for source in self.sources(position)]
+
+    def sizes(self, position: int) -> list[tuple[int, int]]:
+        """Width and height of the images of a question, which are not decoded."""
+        return [self._opened(source, position, open_image).size for source in self.sources(position)]
 
     def sources(self, position: int) -> list[Any]:
         """The images of a question as they are in the table: paths, base64, or bytes."""
@@ -136,9 +140,9 @@ class Questions:
             return str((self.root or Path()) / source)
         return source
 
-    def _opened(self, source: Any, position: int) -> Image.Image:
+    def _opened(self, source: Any, position: int, read: Callable[[Any], Image.Image]) -> Image.Image:
         try:
-            return source if isinstance(source, Image.Image) else load_image(source)
+            return source if isinstance(source, Image.Image) else read(source)
         except (*DECODING_ERRORS, ValueError) as error:
             raise ValueError(f"{self.where_of(position)}: an image cannot be read: {error}") from error
 

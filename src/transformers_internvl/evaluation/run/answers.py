@@ -1,0 +1,153 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Answers on disk, as they come: a run that is killed at any moment goes on where it stopped.
+
+Each rank appends to a file of its own, `answers.rank0.jsonl`, one line an answer, and the file system has it before
+the next question is asked. What a killed writer left of a last line is not an answer.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote.
+
+    Attributes:
+        index: of the question.
+        text: all of it, thoughts included.
+        sample: number of the answer, from 0, where a question is asked several times.
+        tokens: its length in tokens; None where that is not known.
+        cut_off: whether the maximum number of tokens ended it.
+    """
+
+    index: str
+    text: str
+    sample: int = 0
+    tokens: int | None = None
+    cut_off: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Question and number of the answer."""
+        return self.index, self.sample
+
+
+def read_answers(folder: str | Path) -> dict[tuple[str, int], Answer]:
+    """All answers in a folder, of every rank of every run.
+
+    Raises:
+        ValueError: a line that is not the last of its file is no answer; the message names file and line.
+    """
+    found: dict[tuple[str, int], Answer] = {}
+    for path in sorted(Path(folder).glob("answers.rank*.jsonl")):
+        for answer in _read(path):
+            found.setdefault(answer.key, answer)
+    return found
+
+
+def read_answer_file(path: str | Path) -> list[Answer]:
+    """The answers of one JSONL file of this form, whole.
+
+    Raises:
+        ValueError: a line is no answer.
+    """
+    return list(_read(Path(path), torn=False))
+
+
+def _read(path: Path, torn: bool = True) -> Iterable[Answer]:
+    data = path.read_bytes()
+    lines = data.split(b"\n")
+    whole = len(lines) - 1 if torn else len(lines)  # behind the last line break there is what a killed writer left
+    for number, line in enumerate(lines[:whole], start=1):
+        if line.strip():
+            yield _answer(line, f"{path}, line {number}")
+
+
+def _answer(line: bytes, where: str) -> Answer:
+    try:
+        fields = json.loads(line)
+        return Answer(**{**fields, "index": str(fields["index"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{where}: no answer in the form of this package: {error}") from error
+
+
+class AnswerWriter:
+    """Appends answers to the file of one rank. Use as a context manager.
+
+    Raises:
+        ValueError: another process writes the same file.
+    """
+
+    def __init__(self, folder: str | Path, rank: int = 0):
+        self.path = Path(folder) / f"answers.rank{rank}.jsonl"
+        self._lock = FileLock(f"{self.path}.lock", timeout=0)
+
+    def __enter__(self) -> "AnswerWriter":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise ValueError(f"Another process is writing {self.path}: wait for it, or choose another folder.") from error
+        self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed by __exit__)
+        self._drop_torn_line()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._file.close()
+        self._lock.release()
+
+    def _drop_torn_line(self) -> None:
+        self._file.seek(0)
+        data = self._file.read()
+        kept = data.rfind(b"\n") + 1
+        if kept < len(data):
+            self._file.truncate(kept)
+
+    def append(self, answers: Sequence[Answer]) -> None:
+        """Write answers, in one piece, and wait until the file system has them."""
+        lines = [json.dumps(asdict(answer), ensure_ascii=False) for answer in answers]
+        self._file.write("".join(f"{line}\n" for line in lines).encode("utf-8", errors="backslashreplace"))
+        os.fsync(self._file.fileno())
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def keep_settings(folder: str | Path, settings: Mapping[str, Any]) -> None:
+    """Write what decides the answers beside them, or compare it with what is there.
+
+    Raises:
+        ValueError: the folder's answers were made with other settings; the message names them.
+    """
+    path = Path(folder) / "settings.json"
+    if not path.exists():
+        write_whole(path, json.dumps(settings, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+        return
+    try:
+        there = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    now = json.loads(json.dumps(settings))
+    changed = [name for name in sorted({*there, *now}) if there.get(name) != now.get(name)]
+    if changed:
+        told = "; ".join(f"{name} was {there.get(name)!r} and is {now.get(name)!r}" for name in changed)
+        raise ValueError(f"The answers in {Path(folder)} were made with other settings: {told}. Choose another folder.")
+
+
+__all__ = ["Answer", "AnswerWriter", "keep_settings", "read_answer_file", "read_answers", "write_whole"]

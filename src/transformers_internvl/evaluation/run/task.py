@@ -1,0 +1,248 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""One benchmark of a run: ask its questions, write the answers down, score them."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..benchmarks.asking import Asked, Asking, ask, estimated_length
+from ..benchmarks.benchmark import Benchmark
+from ..benchmarks.questions import Questions
+from ..metrics import METRICS, Scores, score_answers
+from .answering import Answerer, Reply
+from .answers import Answer, AnswerWriter, keep_settings, read_answers, write_whole
+from .extraction import Prediction, prediction_of
+from .jobs import Job, batches_of, jobs_of
+
+_CIRCULAR = 10**6
+"""Rotations of a question have its index and a multiple of this (VLMEvalKit)."""
+_SCORING_SHARE = 0.05
+"""The running score may take so much of the time."""
+
+
+@dataclass
+class Task:
+    """A benchmark, its questions, and how they are asked.
+
+    Attributes:
+        benchmark: the row.
+        questions: of the file.
+        asking: how they are asked.
+        folder: where answers and predictions are written.
+        metric: a key of `METRICS`; None = answers are only written.
+        samples: how often each question is asked.
+        seed: of sampled answers.
+        limit: so many questions are asked, the first ones; None = all. Of circular benchmarks, so many groups.
+    """
+
+    benchmark: Benchmark
+    questions: Questions
+    asking: Asking
+    folder: Path
+    metric: str | None = None
+    samples: int = 1
+    seed: int = 0
+    limit: int | None = None
+    positions: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.metric is not None and self.metric not in METRICS:
+            raise ValueError(f"There is no metric {self.metric!r}: expected one of {', '.join(sorted(METRICS))}.")
+        self.positions = _limited(self.questions.rows, self.limit)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the answers, for `settings.json`."""
+        asking = asdict(self.asking)
+        return {"task": self.benchmark.task, "seed": self.seed, "asking": asking}
+
+    def jobs(self) -> list[Job]:
+        """A job for each answer."""
+        indexes = [self.questions.rows[position]["index"] for position in self.positions]
+        jobs = jobs_of(indexes, samples=self.samples, seed=self.seed)
+        return [replace(job, position=self.positions[job.position]) for job in jobs]
+
+    def prepared(self, job: Job) -> Asked:
+        """The prompt and the images of a job. Each further answer of a question is sampled (VLMEvalKit's best of N)."""
+        asked = ask(self.benchmark, self.questions, job.position, self.asking)
+        if job.sample == 0:
+            return asked
+        generation = {**asked.request.generation, "do_sample": True, "temperature": 0.6, "top_p": 0.95}
+        return replace(asked, request=replace(asked.request, generation={**generation, **self.asking.generation}))
+
+
+def _limited(rows: Sequence[Mapping[str, Any]], limit: int | None) -> list[int]:
+    if limit is None:
+        return list(range(len(rows)))
+    groups: dict[Any, list[int]] = {}
+    for position, row in enumerate(rows):
+        index = row["index"]
+        group = int(index) % _CIRCULAR if index.isdecimal() else index
+        groups.setdefault(group, []).append(position)
+    return sorted(position for group in list(groups.values())[:limit] for position in group)
+
+
+def answer_task(
+    task: Task, answerer: Answerer, *, rank: int = 0, ranks: int = 1, quiet: bool = False, model: str | None = None
+) -> int:
+    """Ask what was not answered yet, and write each answer down as it comes.
+
+    Args:
+        task: the benchmark.
+        answerer: who answers.
+        rank, ranks: this process among all that share the work.
+        quiet: whether there is no progress bar.
+        model: name that is written into the settings; None = the answerer's.
+
+    Returns:
+        The number of answers of this rank that are new.
+
+    Raises:
+        ValueError: the folder holds answers of other settings, or another process writes there.
+    """
+    if rank == 0:
+        keep_settings(task.folder, {"model": model or answerer.name, **task.settings})
+    there = read_answers(task.folder)
+    jobs = task.jobs()
+    mine = [
+        batch
+        for batch in batches_of(
+            jobs, answerer.batch_size, lambda job: _length(task, job), rank=rank, ranks=ranks
+        )
+        if any((job.index, job.sample) not in there for job in batch)
+    ]
+    done = sum((job.index, job.sample) in there for job in jobs)
+    bar = tqdm(total=len(jobs), initial=done, desc=task.benchmark.task, unit="answer", disable=quiet or None)
+    new = 0
+    running = RunningScore(task, there)
+    with AnswerWriter(task.folder, rank) as writer, bar:
+        for replies in answerer.answer(iter(mine), task.prepared):
+            answers = [_answer(job, reply) for job, reply in replies if (job.index, job.sample) not in there]
+            writer.append(answers)
+            new += len(answers)
+            running.add(answers)
+            bar.update(len(answers) * (1 if ranks == 1 else ranks))
+            bar.set_postfix_str(running.text())
+    return new
+
+
+def _length(task: Task, job: Job) -> int:
+    return estimated_length(task.benchmark, task.questions, job.position, task.asking)
+
+
+def _answer(job: Job, reply: Reply) -> Answer:
+    text = reply.text if reply.thoughts is None else f"<think>{reply.thoughts}</think>\n{reply.text}"
+    return Answer(job.index, text, job.sample, reply.tokens, reply.cut_off)
+
+
+class RunningScore:
+    """The score of what was answered so far, computed again when that takes a small share of the time."""
+
+    def __init__(self, task: Task, answers: Mapping[tuple[str, int], Answer]):
+        self.task, self.answers, self.shown = task, dict(answers), ""
+        self._next = 0.0
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Take note of new answers."""
+        self.answers.update({answer.key: answer for answer in answers})
+
+    def text(self) -> str:
+        """The score, for the progress bar."""
+        now = time.monotonic()
+        if self.task.metric is not None and now >= self._next:
+            score = score_task(self.task, self.answers).scores
+            self.shown = "" if score is None or score.overall is None else f"score {score.overall:.2f}"
+            took = time.monotonic() - now
+            self._next = time.monotonic() + max(1.0, took / _SCORING_SHARE)
+        return self.shown
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The score of a task.
+
+    Attributes:
+        scores: None where there is no metric, or nothing was answered.
+        predictions: of the answered questions, in order, with their rows.
+        questions: number of questions that were to be asked.
+        cut_off: answers that the maximum number of tokens ended.
+        loops: answers whose end repeats itself.
+        unfinished_thoughts: answers whose thoughts never ended.
+    """
+
+    scores: Scores | None
+    predictions: tuple[tuple[dict[str, Any], Prediction, Answer], ...]
+    questions: int
+    cut_off: int
+    loops: int
+    unfinished_thoughts: int
+
+
+def score_task(
+    task: Task,
+    answers: Mapping[tuple[str, int], Answer],
+    choose: Callable[[Mapping[str, Any], Sequence[str]], int] | None = None,
+) -> Scored:
+    """Score the answers of a task.
+
+    Args:
+        task: the benchmark.
+        answers: by question and number of the answer.
+        choose: of the predictions of a question that was asked several times, the one that counts; None = the first.
+    """
+    predictions = tuple(_predictions(task, answers, choose))
+    rows = [{**row, "prediction": prediction.text} for row, prediction, _ in predictions]
+    scores = score_answers(task.metric, rows) if task.metric is not None and rows else None
+    return Scored(
+        scores,
+        predictions,
+        questions=len(task.positions),
+        cut_off=sum(answer.cut_off for _, _, answer in predictions),
+        loops=sum(prediction.loops for _, prediction, _ in predictions),
+        unfinished_thoughts=sum(_is_unfinished(answer.text) for _, _, answer in predictions),
+    )
+
+
+def _predictions(
+    task: Task,
+    answers: Mapping[tuple[str, int], Answer],
+    choose: Callable[[Mapping[str, Any], Sequence[str]], int] | None,
+) -> Iterator[tuple[dict[str, Any], Prediction, Answer]]:
+    for position in task.positions:
+        row = task.questions.rows[position]
+        given = [answers[key] for sample in range(task.samples) if (key := (row["index"], sample)) in answers]
+        if not given:
+            continue
+        found = [prediction_of(answer.text, task.benchmark, task.asking) for answer in given]
+        number = 0 if choose is None or len(found) == 1 else choose(row, [prediction.text for prediction in found])
+        yield row, found[number], given[number]
+
+
+def _is_unfinished(text: str) -> bool:
+    return "<think>" in text and "</think>" not in text
+
+
+def write_predictions(task: Task, scored: Scored) -> None:
+    """Write `predictions.jsonl`: question, prediction and score of every answered question."""
+    samples: Sequence[float | None] = () if scored.scores is None else scored.scores.samples
+    lines = []
+    for number, (row, prediction, answer) in enumerate(scored.predictions):
+        fields = {
+            "index": row["index"],
+            "prediction": prediction.text,
+            "answer": row.get("answer"),
+            "score": samples[number] if samples else None,
+            "cut_off": answer.cut_off,
+            "loops": prediction.loops,
+            "tokens": answer.tokens,
+        }
+        lines.append(json.dumps(fields, ensure_ascii=False))
+    write_whole(task.folder / "predictions.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+__all__ = ["RunningScore", "Scored", "Task", "answer_task", "score_task", "write_predictions"]
