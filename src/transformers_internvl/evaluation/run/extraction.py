@@ -3,11 +3,11 @@
 
 from dataclasses import dataclass
 
+from ...processing.chat_templates import split_thinking
 from ..benchmarks.asking import Asking
 from ..benchmarks.benchmark import Benchmark
-from ..prompts.vlmevalkit import asks_as_mpo
-from ..prompts.vlmevalkit_sets import has_any, set_type
-from ..reasoning import boxed_content, detect_repetition, final_answer, split_thoughts
+from ..metrics.extraction import boxed_content, final_answer
+from ..reasoning import answer_for_scorer, detect_repetition
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,18 @@ class Prediction:
 def prediction_of(text: str, benchmark: Benchmark, asking: Asking) -> Prediction:
     """The prediction in an answer, by the way in which the question was asked.
 
-    Thoughts are split off in every mode. Of a chain of thought what follows "Final answer:" or "Answer:" is taken, as
-    the original code does where it asks in that form (MPO models, original scripts); else the content of the last
-    `\\\\boxed{}`. Where there is neither, the whole answer is scored.
+    Thoughts are split off in every mode. Of a chain of thought what follows "Final answer:" or "Answer:" is taken where
+    the original code asks in that form (MPO models, original scripts); else the content of the last `\\\\boxed{}`. The
+    whole answer is scored where there is neither.
     """
-    thoughts, answer = split_thoughts(text)
-    loops = detect_repetition(text)
-    scripts = (asking.prompts or benchmark.prompts) == "scripts"
-    name = benchmark.dataset
-    if asks_as_mpo(name, asking.style) and not scripts:
-        if name is not None and (set_type(name) in ("Y/N", "MCQ") or has_any(name, ("CRPE",))):
-            answer = final_answer(answer).strip()
+    thoughts, answer = split_thinking(text)
+    loops = bool(detect_repetition(text))
+    if (asking.prompts or benchmark.prompts) == "scripts" and benchmark.script is not None:
+        answer = final_answer(answer).strip() if asking.style.cot else answer
+    elif benchmark.dataset is not None:
+        answer = answer_for_scorer(answer, benchmark.dataset, asking.style, use_postprocess=True)
     elif asking.style.cot:
-        answer = final_answer(answer).strip() if scripts else boxed_content(answer)
+        answer = boxed_content(answer)
     return Prediction(answer, thoughts or None, loops)
 
 
