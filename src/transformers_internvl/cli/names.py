@@ -91,7 +91,7 @@ def server_url(text: str) -> str:
     url = text.strip() if "://" in text else f"http://{text.strip()}"
     match = re.fullmatch(r"(https?://[^/?#\s]+)(/[^?#\s]*)?", url)
     if match is None:
-        raise UserError(f"--url must be like http://127.0.0.1:8000/v1, got {text!r}.")
+        raise UserError(f"the address of a server is like http://127.0.0.1:8000/v1, got {text!r}.")
     path = re.sub(r"/(chat/completions|models)/*$", "", match[2] or "").rstrip("/")
     return match[1] + (path or "/v1")
 

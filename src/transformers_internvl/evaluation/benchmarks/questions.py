@@ -8,6 +8,7 @@ videos. Paths are relative to the folder of the questions.
 
 import ast
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,10 +134,10 @@ class Questions:
         raise ValueError(f"{self.where_of(position)}: there is no video {names or 'named'} in {root.resolve()}.")
 
     def _is_file(self, text: str) -> bool:
-        return ((self.root or Path()) / text).is_file()
+        return os.path.isfile(os.path.join(self.root or ".", text))  # False for what is no path at all
 
     def _located(self, source: Any) -> Any:
-        if isinstance(source, str) and len(source) < 4096 and self._is_file(source):
+        if isinstance(source, str) and self._is_file(source):
             return str((self.root or Path()) / source)
         return source
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ...processing.chat_templates import THINKING_SYSTEM_MESSAGE
+from ...processing.chat_templates import TEMPLATES, THINKING_SYSTEM_MESSAGE
 
 Layout = Literal["square", "joined", "marked"]
 Mode = Literal["direct", "cot", "thinking"]
@@ -114,9 +114,7 @@ GENERATIONS: tuple[Generation, ...] = (
 
 def generation_of(model: str) -> Generation:
     """The row of a checkpoint, by the last part of its name or path."""
-    name = re.split(r"[/\\]", model.rstrip("/\\"))[-1].lower().replace("internvl2.5", "internvl2_5")
-    name = name.replace("internvl3.5", "internvl3_5")
-    return next(row for row in GENERATIONS if re.search(row.pattern, name))
+    return next(row for row in GENERATIONS if re.search(row.pattern, _last_part(model)))
 
 
 def asking_style(model: str, mode: str = "direct") -> AskingStyle:
@@ -138,6 +136,23 @@ def asking_style(model: str, mode: str = "direct") -> AskingStyle:
     return row.styles[mode]
 
 
+def default_system_message(model: str) -> str | None:
+    """The system message that a release was evaluated with, for chat templates that send none (`-hf` checkpoints).
+
+    None for names that are no release from InternVL 2.5 on: earlier ones have no such checkpoints.
+    """
+    name = _last_part(model)
+    if not re.match(r"internvl(2_5|3|3_5)-", name):
+        return None
+    return TEMPLATES["internvl3_5_gpt_oss" if "gpt-oss" in name else "internvl2_5"].system_message
+
+
+def _last_part(model: str) -> str:
+    """The last part of a name or path, in lower case, with the Hub's spelling of versions."""
+    name = re.split(r"[/\\]", model.rstrip("/\\"))[-1].lower()
+    return name.replace("internvl2.5", "internvl2_5").replace("internvl3.5", "internvl3_5")
+
+
 __all__ = [
     "COT_BOXED",
     "COT_LONG",
@@ -146,5 +161,6 @@ __all__ = [
     "AskingStyle",
     "Generation",
     "asking_style",
+    "default_system_message",
     "generation_of",
 ]

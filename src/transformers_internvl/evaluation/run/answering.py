@@ -87,7 +87,9 @@ def read_fixed_answers(path: str | Path, indexes: Sequence[str]) -> FixedAnswers
         return FixedAnswers(_by_index(data, file), file.name)
     lines = text.removesuffix("\n").split("\n")
     if len(lines) != len(indexes):
-        raise ValueError(f"{file} has {len(lines)} lines, but there are {len(indexes)} questions: one line a question.")
+        raise ValueError(
+            f"{file} has {len(lines)} lines, but there are {len(indexes)} questions: one line a question."
+        )
     return FixedAnswers(dict(zip(indexes, lines, strict=True)), file.name)
 
 

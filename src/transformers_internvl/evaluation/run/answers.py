@@ -94,7 +94,9 @@ class AnswerWriter:
         try:
             self._lock.acquire()
         except Timeout as error:
-            raise ValueError(f"Another process is writing {self.path}: wait for it, or choose another folder.") from error
+            raise ValueError(
+                f"Another process is writing {self.path}: wait for it, or choose another folder."
+            ) from error
         self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed by __exit__)
         self._drop_torn_line()
         return self
@@ -147,7 +149,9 @@ def keep_settings(folder: str | Path, settings: Mapping[str, Any]) -> None:
     changed = [name for name in sorted({*there, *now}) if there.get(name) != now.get(name)]
     if changed:
         told = "; ".join(f"{name} was {there.get(name)!r} and is {now.get(name)!r}" for name in changed)
-        raise ValueError(f"The answers in {Path(folder)} were made with other settings: {told}. Choose another folder.")
+        raise ValueError(
+            f"The answers in {Path(folder)} were made with other settings: {told}. Choose another folder."
+        )
 
 
 __all__ = ["Answer", "AnswerWriter", "keep_settings", "read_answer_file", "read_answers", "write_whole"]

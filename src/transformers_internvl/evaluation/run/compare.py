@@ -95,32 +95,48 @@ def _changes(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]
     for index in dict.fromkeys((*before, *after)):
         old, new = before.get(index, nothing), after.get(index, nothing)
         if old.get("prediction") != new.get("prediction") or old.get("score") != new.get("score"):
-            found.append(Change(index, old.get("prediction"), new.get("prediction"), old.get("score"), new.get("score")))
+            found.append(
+                Change(index, old.get("prediction"), new.get("prediction"), old.get("score"), new.get("score"))
+            )
     return found
 
 
 def comparison_page(before: str | Path, after: str | Path, tasks: Sequence[TaskComparison]) -> str:
     """The comparison in Markdown; of each task the questions whose score changed."""
-    lines = [f"# {before} and {after}", "", "| task | mode | before | after | difference | better | worse | reworded |"]
+    lines = [
+        f"# {before} and {after}",
+        "",
+        "| task | mode | before | after | difference | better | worse | reworded |",
+    ]
     lines.append("|---|---|---|---|---|---|---|---|")
     for task in tasks:
         old, new = task.score_before, task.score_after
         difference = "" if old is None or new is None else f"{new - old:+.2f}"
         reworded = len(task.changes) - task.better - task.worse
-        lines.append(
-            f"| {task.task} | {task.mode} | {_shown(old)} | {_shown(new)} | {difference} | {task.better} | {task.worse} "
-            f"| {reworded} |"
-        )
+        cells = (task.task, task.mode, _shown(old), _shown(new), difference, task.better, task.worse, reworded)
+        lines.append(_row(cells))
     for task in tasks:
         rescored = [change for change in task.changes if change.rescored]
         if rescored:
-            lines += ["", f"## {task.task}, {task.mode}", "", "| question | before | after | score |", "|---|---|---|---|"]
             lines += [
-                f"| {change.index} | {_cell(change.before)} | {_cell(change.after)} | {_shown(change.score_before)} -> "
-                f"{_shown(change.score_after)} |"
-                for change in rescored
+                "",
+                f"## {task.task}, {task.mode}",
+                "",
+                "| question | before | after | score |",
+                "|---|---|---|---|",
+            ]
+            lines += [
+                _row((change.index, _cell(change.before), _cell(change.after), _scores(change))) for change in rescored
             ]
     return "\n".join([*lines, ""])
+
+
+def _row(cells: Sequence[Any]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _scores(change: Change) -> str:
+    return f"{_shown(change.score_before)} -> {_shown(change.score_after)}"
 
 
 def _shown(value: float | None) -> str:

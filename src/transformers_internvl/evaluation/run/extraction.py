@@ -28,8 +28,8 @@ class Prediction:
 def prediction_of(text: str, benchmark: Benchmark, asking: Asking) -> Prediction:
     """The prediction in an answer, by the way in which the question was asked.
 
-    Thoughts are split off in every mode. Of a chain of thought what follows "Final answer:" or "Answer:" is taken where
-    the original code asks in that form (MPO models, original scripts); else the content of the last `\\\\boxed{}`. The
+    Thoughts are split off in every mode. Of a chain of thought what follows "Final answer:" or "Answer:" is taken,
+    where the original code asks in that form (MPO models, original scripts); else the content of the last box. The
     whole answer is scored where there is neither.
     """
     thoughts, answer = split_thinking(text)

@@ -46,7 +46,9 @@ class LocalModel:
 
     @torch.no_grad()
     def _replies(self, group: Sequence[tuple[Job, Asked]]) -> list[Reply]:
-        with error_context(f"question {group[0][0].index}" if len(group) == 1 else f"questions from {group[0][0].index}"):
+        with error_context(
+            f"question {group[0][0].index}" if len(group) == 1 else f"questions from {group[0][0].index}"
+        ):
             inputs = self._inputs([asked for _, asked in group])
         inputs = inputs.to(self.model.device, dtype=self.model.dtype)
         settings, processors = seeded_sampling(group[0][1].request.generation, [job.seed for job, _ in group])
@@ -157,10 +159,17 @@ def conversation(asked: Asked, system_message: str | None = None, breaks_lines: 
     return messages
 
 
+def sends_system_message(processor: Any) -> bool:
+    """Whether the chat template sends a system message of its own; those of the -hf checkpoints do not."""
+    rendered = processor.apply_chat_template([{"role": "user", "content": "."}])
+    marked = processor.apply_chat_template([{"role": "system", "content": ""}, {"role": "user", "content": "."}])
+    return len(rendered) > len(marked)
+
+
 def _breaks_lines(processor: Any) -> bool:
     """Whether the chat template writes a line break behind every image, as those of the -hf checkpoints do."""
     content = [{"type": "image", "image": ""}, {"type": "text", "text": "\n."}]
     return "\n\n." in processor.apply_chat_template([{"role": "user", "content": content}])
 
 
-__all__ = ["LocalModel", "conversation", "prepared_images"]
+__all__ = ["LocalModel", "conversation", "prepared_images", "sends_system_message"]

@@ -67,9 +67,13 @@ class Task:
         jobs = jobs_of(indexes, samples=self.samples, seed=self.seed)
         return [replace(job, position=self.positions[job.position]) for job in jobs]
 
+    def asked(self, position: int) -> Asked:
+        """The prompt and the images of a question."""
+        return ask(self.benchmark, self.questions, position, self.asking)
+
     def prepared(self, job: Job) -> Asked:
-        """The prompt and the images of a job. Each further answer of a question is sampled (VLMEvalKit's best of N)."""
-        asked = ask(self.benchmark, self.questions, job.position, self.asking)
+        """The prompt and the images of a job. Further answers to a question are sampled (VLMEvalKit's best of N)."""
+        asked = self.asked(job.position)
         if job.sample == 0:
             return asked
         generation = {**asked.request.generation, "do_sample": True, "temperature": 0.6, "top_p": 0.95}
@@ -111,9 +115,7 @@ def answer_task(
     jobs = task.jobs()
     mine = [
         batch
-        for batch in batches_of(
-            jobs, answerer.batch_size, lambda job: _length(task, job), rank=rank, ranks=ranks
-        )
+        for batch in batches_of(jobs, answerer.batch_size, lambda job: _length(task, job), rank=rank, ranks=ranks)
         if any((job.index, job.sample) not in there for job in batch)
     ]
     done = sum((job.index, job.sample) in there for job in jobs)
@@ -155,11 +157,17 @@ class RunningScore:
         """The score, for the progress bar."""
         now = time.monotonic()
         if self.task.metric is not None and now >= self._next:
-            score = score_task(self.task, self.answers).scores
-            self.shown = "" if score is None or score.overall is None else f"score {score.overall:.2f}"
+            self.shown = self._shown()
             took = time.monotonic() - now
             self._next = time.monotonic() + max(1.0, took / _SCORING_SHARE)
         return self.shown
+
+    def _shown(self) -> str:
+        try:
+            scores = score_task(self.task, self.answers).scores
+        except ValueError:  # a metric that needs all questions of a group, of which only some are answered
+            return ""
+        return "" if scores is None or scores.overall is None else f"score {scores.overall:.2f}"
 
 
 @dataclass(frozen=True)
@@ -183,19 +191,25 @@ class Scored:
     unfinished_thoughts: int
 
 
+Choose = Callable[[int, Sequence[str], Sequence[str]], int]
+"""From the position of a question, its answers and their predictions to the number of the one that counts."""
+
+
 def score_task(
     task: Task,
     answers: Mapping[tuple[str, int], Answer],
-    choose: Callable[[Mapping[str, Any], Sequence[str]], int] | None = None,
+    choose: Choose | None = None,
+    samples: int | None = None,
 ) -> Scored:
     """Score the answers of a task.
 
     Args:
         task: the benchmark.
         answers: by question and number of the answer.
-        choose: of the predictions of a question that was asked several times, the one that counts; None = the first.
+        choose: of the answers to a question that was asked several times, the one that counts; None = the first.
+        samples: so many answers of each question are looked at; None = all.
     """
-    predictions = tuple(_predictions(task, answers, choose))
+    predictions = tuple(_predictions(task, answers, choose, samples or task.samples))
     rows = [{**row, "prediction": prediction.text} for row, prediction, _ in predictions]
     scores = score_answers(task.metric, rows) if task.metric is not None and rows else None
     return Scored(
@@ -211,15 +225,18 @@ def score_task(
 def _predictions(
     task: Task,
     answers: Mapping[tuple[str, int], Answer],
-    choose: Callable[[Mapping[str, Any], Sequence[str]], int] | None,
+    choose: Choose | None,
+    samples: int,
 ) -> Iterator[tuple[dict[str, Any], Prediction, Answer]]:
     for position in task.positions:
         row = task.questions.rows[position]
-        given = [answers[key] for sample in range(task.samples) if (key := (row["index"], sample)) in answers]
+        given = [answers[key] for sample in range(samples) if (key := (row["index"], sample)) in answers]
         if not given:
             continue
         found = [prediction_of(answer.text, task.benchmark, task.asking) for answer in given]
-        number = 0 if choose is None or len(found) == 1 else choose(row, [prediction.text for prediction in found])
+        number = 0
+        if choose is not None and len(found) > 1:
+            number = choose(position, [answer.text for answer in given], [prediction.text for prediction in found])
         yield row, found[number], given[number]
 
 
@@ -245,4 +262,4 @@ def write_predictions(task: Task, scored: Scored) -> None:
     write_whole(task.folder / "predictions.jsonl", "".join(f"{line}\n" for line in lines))
 
 
-__all__ = ["RunningScore", "Scored", "Task", "answer_task", "score_task", "write_predictions"]
+__all__ = ["Choose", "RunningScore", "Scored", "Task", "answer_task", "score_task", "write_predictions"]
