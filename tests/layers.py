@@ -38,7 +38,7 @@ INNER_LAYERS = {
         {""},
     ],
     "conversion": [{"files"}, {"weights"}, {"layouts", "lora"}, {"surgery"}, {""}],
-    "evaluation": [{"metrics", "prompts"}, {"benchmarks", "reasoning"}, {""}],
+    "evaluation": [{"metrics", "prompts"}, {"benchmarks", "reasoning"}, {""}, {"run"}],
     "training": [
         {"adapted", "configs", "feature_cache"},
         {"parameters", "lora"},

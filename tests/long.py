@@ -151,6 +151,13 @@ CHECKS = [
         short=None,
     ),
     Check(
+        "evaluation-kills",
+        "python -m tests.evaluation.kills",
+        "drawn benchmarks of every kind, asked by runs that are killed at random moments and resumed, on two ranks, in "
+        "batches and through the server, have the same answers and scores",
+        short="--count 2 --kills 2",
+    ),
+    Check(
         "training-kills",
         "python -m tests.training.kills",
         "a training run killed at random moments and resumed is bit-equal to an uninterrupted run",

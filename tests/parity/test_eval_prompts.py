@@ -6,10 +6,15 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+from PIL import Image
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from tests.parity.golden import golden_cases
+from transformers_internvl.evaluation.benchmarks import Asked
 from transformers_internvl.evaluation.prompts import (
     VIDEO_SETS,
+    ChatRequest,
+    ImageRule,
     asking_style,
     builds_prompt,
     chat_request,
@@ -23,6 +28,8 @@ from transformers_internvl.evaluation.prompts import (
 from transformers_internvl.evaluation.prompts.settings import COT_LONG, AskingStyle
 from transformers_internvl.evaluation.prompts.vlmevalkit_sets import TOTAL_TILES
 from transformers_internvl.evaluation.prompts.vlmevalkit_videos import candidates_of, lettered
+from transformers_internvl.evaluation.run.local import conversation
+from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.videos.frame_sampling import segment_indices
 
 FILES = ("authors_scripts.json", "vlmevalkit_image.json", "vlmevalkit_video.json")
@@ -237,3 +244,35 @@ def test_models_of_the_kit():
 def test_modes_that_a_generation_lacks_are_refused():
     with pytest.raises(ValueError, match="not asked in the mode 'thinking'"):
         asking_style("OpenGVLab/InternVL2-8B", "thinking")
+
+
+@cache
+def rendered(template, pieces):
+    """A user's turn as a chat template writes it: texts, and None for each image."""
+    items = [{"type": "text", "text": piece} if piece is not None else {"type": "image"} for piece in pieces]
+    messages = [{"role": "user", "content": items}]
+    text = render_jinja_template([messages], chat_template=get_chat_template(template))[0][0]
+    return text.split("<|im_start|>user\n", 1)[1].rsplit("<|im_end|>", 1)[0].replace("<IMG_CONTEXT>", "<image>")
+
+
+# Sets whose images stand side by side in the middle of a text: the templates put each on a line of its own.
+SIDE_BY_SIDE = ("MMSIVideo",)
+
+
+@pytest.mark.parametrize("template", ["internvl2_5", "internvl_hf"])
+def test_chat_templates_write_the_official_questions(template):
+    """Content items, through the template of the released checkpoints and that of the -hf ones."""
+    seen = 0
+    for name, section in (("vlmevalkit_image.json", "image_sets"), ("vlmevalkit_video.json", "video_sets")):
+        for case in cases(name, section):
+            chat = case.get("out", {}).get("chat")
+            if chat is None or "question" not in chat or case["in"]["dataset"].startswith(SIDE_BY_SIDE):
+                continue
+            images = 1 if chat["num_patches_list"] is None else len(chat["num_patches_list"])
+            request = ChatRequest(chat["question"], (ImageRule(),) * images)
+            items = conversation(Asked(request, [Image.new("RGB", (1, 1))] * images), None, template == "internvl_hf")
+            pieces = tuple(item.get("text") for item in items[0]["content"])
+            marked = chat["question"] if "<image>" in chat["question"] else "<image>\n" + chat["question"]
+            assert rendered(template, pieces) == marked, case
+            seen += 1
+    assert seen
