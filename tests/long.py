@@ -153,8 +153,8 @@ CHECKS = [
     Check(
         "evaluation-kills",
         "python -m tests.evaluation.kills",
-        "drawn benchmarks of every kind, asked by runs that are killed at random moments and resumed, on two ranks, in "
-        "batches and through the server, have the same answers and scores",
+        "drawn benchmarks of every kind, asked by runs that are killed at random moments and resumed, on two ranks, "
+        "in batches and through the server, have the same answers and scores",
         short="--count 2 --kills 2",
     ),
     Check(

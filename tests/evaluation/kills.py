@@ -4,15 +4,15 @@
     python -m tests.evaluation.kills                  # ten questions of each drawn benchmark, twelve kills
     python -m tests.evaluation.kills --count 3 --kills 3
 
-Drawn benchmarks of every kind (`drawn.py`) are asked by processes of the command: once left alone; killed by SIGKILL at
-random moments and resumed, on one rank and on two; in batches; and through a process of `internvl serve`.
+Drawn benchmarks of every kind (`drawn.py`) are asked by processes of the command: once left alone; killed by SIGKILL
+at random moments and resumed, on one rank and on two; in batches; and through a process of `internvl serve`.
 """
 
 import argparse
 import json
 import os
 import random
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,23 +34,32 @@ def command(data: Path, output: Path, tasks: list[str], *more: str) -> list[str]
 
 def run(words: list[str], ranks: int = 1, kill_after: float | None = None) -> bool:
     """Run on so many ranks, and kill them all after so many seconds. Returns whether they ended by themselves."""
-    launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--master-port=0"] if ranks > 1 else []
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    process = subprocess.Popen(
-        [sys.executable, *launcher, *words], env=environment, start_new_session=True, stdout=subprocess.DEVNULL
-    )
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    shared = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    shared |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *words],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+        )
+        for rank in range(ranks)
+    ]
     killed = threading.Event()
 
     def kill() -> None:
         killed.set()
-        os.killpg(process.pid, signal.SIGKILL)
+        for process in processes:
+            process.kill()
 
     timer = threading.Timer(kill_after or 10**6, kill)
     timer.start()
-    code = process.wait()
+    codes = [process.wait() for process in processes]
     timer.cancel()
-    if code and not killed.is_set():
-        raise RuntimeError(f"The run ended with {code}: {' '.join(words)}")
+    if any(codes) and not killed.is_set():
+        raise RuntimeError(f"The run ended with {codes}: {' '.join(words)}")
     return not killed.is_set()
 
 

@@ -23,12 +23,35 @@ def write_tsv(path, header, rows):
 
 
 def test_cells_of_tsv_files(tmp_path):
-    rows = [("0", 'a "quoted"\nquestion', "1.50", "NA", ""), ("7", "猫\t狗", "None", "nan", "x")]
-    path = write_tsv(tmp_path / "a.tsv", ("index", "question", "A", "B", "C"), rows)
+    rows = [("0", 'a "quoted"\nquestion', "1.50", "NA", "", "007"), ("7", "猫\t狗", "None", "nan", "x", "3")]
+    path = write_tsv(tmp_path / "a.tsv", ("index", "question", "A", "B", "C", "width"), rows)
     table = open_table(path)
-    assert table.row(0) == {"index": "0", "question": 'a "quoted"\nquestion', "A": "1.50", "B": None, "C": None}
-    assert table.light(1) == table.row(1) == {"index": "7", "question": "猫\t狗", "A": None, "B": None, "C": "x"}
+    first = {"index": 0, "question": 'a "quoted"\nquestion', "A": 1.5, "B": None, "C": None, "width": 7}
+    assert table.row(0) == first
+    second = {"index": 7, "question": "猫\t狗", "A": None, "B": None, "C": "x", "width": 3}
+    assert table.light(1) == table.row(1) == second
     assert table.where(1) == f"{path}, line 4"  # the first question has two lines
+
+
+def test_cells_are_those_of_pandas(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    cells = {
+        "whole": ("1", "-2", "+3"),
+        "gap": ("1", "", "3"),
+        "number": ("1", "2.5", "1e3"),
+        "text": ("1", "x", "NA"),
+        "truth": ("True", "False", "True"),
+        "half": ("True", "", "False"),
+        "percent": ("10%", "5", "1"),
+        "comma": ("1,000", "2", "3"),
+        "empty": ("", "", ""),
+    }
+    path = write_tsv(tmp_path / "a.tsv", tuple(cells), list(zip(*cells.values(), strict=True)))
+    table, frame = open_table(path), pandas.read_csv(path, sep="\t")
+    for number in range(3):
+        for name, cell in table.row(number).items():
+            theirs = frame.iloc[number][name]
+            assert (cell is None and pandas.isna(theirs)) or str(cell) == str(frame[name].iloc[number]), (name, cell)
 
 
 def test_images_of_tsv_files(tmp_path):

@@ -119,17 +119,19 @@ class _Run:
     def _asking(self, mode: str) -> Any:
         from ..evaluation.benchmarks import Asking
         from ..evaluation.prompts import asking_style
+        from ..evaluation.run import release_name
 
         given = self.arguments
         generation = {} if given.max_new_tokens is None else {"max_new_tokens": given.max_new_tokens}
         return Asking(
             asking_style(self.release, mode.strip()),
+            model=release_name(self.release),
             prompts=given.prompts,
             max_tiles=given.max_tiles,
             use_thumbnail=not given.no_thumbnail,
             frames=given.frames,
             instruction=given.instruction,
-            dynamic=not given.no_dynamic,
+            dynamic=False if given.no_dynamic else None,
             generation=generation,
         )
 
@@ -142,6 +144,7 @@ class _Run:
                 self.arguments.model,
                 requests=self.arguments.requests,
                 key=os.environ.get("OPENAI_API_KEY", "none"),
+                system_message=self.arguments.system,
             )
 
     def _answerer(self, point: Mapping[str, Any], tasks: Sequence[Any] = ()) -> Any:

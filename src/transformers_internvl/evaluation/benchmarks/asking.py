@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..prompts.original_scripts import script_request
+from ..prompts.original_scripts import SCRIPTS, flags_of, script_request
 from ..prompts.requests import ChatRequest
 from ..prompts.settings import AskingStyle
 from ..prompts.vlmevalkit import builds_prompt, chat_request, options_of, question_text
@@ -38,23 +38,37 @@ class Asking:
 
     Attributes:
         style: the generation's way of asking, see [`asking_style`].
-        prompts: `vlmevalkit` or `scripts`; None = the benchmark's own.
-        max_tiles: maximum number of tiles of an image before sharing; None = the benchmark's.
+        model: name of the release, by which the original scripts' flags are found.
+        prompts: `vlmevalkit` or `scripts`; None = those of the published number, see `prompts_for`.
+        max_tiles: maximum number of tiles of an image before sharing; None = the official one.
         use_thumbnail: whether images of several tiles are followed by a thumbnail.
         frames: frames of a video; None = the benchmark's first number, or 16.
         instruction: what follows the question in sets of the user's own, in place of the kit's.
-        dynamic: whether the original scripts split images into tiles (`--dynamic`).
+        dynamic: whether the original scripts split images into tiles (`--dynamic`); None = as documented.
         generation: arguments of `generate` that replace the official ones.
     """
 
     style: AskingStyle
+    model: str = ""
     prompts: Prompts | None = None
     max_tiles: int | None = None
     use_thumbnail: bool = True
     frames: int | None = None
     instruction: str | None = None
-    dynamic: bool = True
+    dynamic: bool | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
+
+    def prompts_for(self, benchmark: Benchmark) -> Prompts:
+        """Whose prompts a benchmark is asked with: the chosen ones, or those of the published number.
+
+        Scripts that do not ask for thoughts or chains of thought give way to VLMEvalKit's prompts in these modes.
+        """
+        if self.prompts is not None:
+            return self.prompts
+        if benchmark.prompts == "scripts" and benchmark.dataset is not None and self.style.cot:
+            script = SCRIPTS[str(benchmark.script)]
+            return "vlmevalkit" if script.cot is None or self.style.mode == "thinking" else "scripts"
+        return benchmark.prompts
 
 
 @dataclass
@@ -110,16 +124,17 @@ def ask(benchmark: Benchmark, questions: Questions, position: int, asking: Askin
 def _request(
     benchmark: Benchmark, row: Mapping[str, Any], sizes: Sequence[tuple[int, int]], asking: Asking
 ) -> ChatRequest:
-    if (asking.prompts or benchmark.prompts) == "scripts" and (benchmark.script or benchmark.dataset):
+    if asking.prompts_for(benchmark) == "scripts" and (benchmark.script or benchmark.dataset):
         if benchmark.script is None:
             raise ValueError(f"there is no original script for {benchmark.name}: use the prompts of VLMEvalKit.")
+        dynamic, limit = flags_of(benchmark.script_task, asking.model)
         return script_request(
             benchmark.script,
             row,
             sizes,
             dataset=benchmark.script_set,
-            dynamic=asking.dynamic,
-            max_tiles=asking.max_tiles,
+            dynamic=dynamic if asking.dynamic is None else asking.dynamic,
+            max_tiles=asking.max_tiles or limit,
             cot=asking.style.cot,
         )
     pieces = _pieces(benchmark, row, len(sizes), asking)

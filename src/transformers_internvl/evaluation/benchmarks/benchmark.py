@@ -35,6 +35,9 @@ class Benchmark:
         figure: the entry of the metric's table that is the published number; None = `overall`.
         script, script_set: the original script (a key of `SCRIPTS`) and the set that it was given.
         script_metric: what the original script scores with, where it is not `metric`.
+        script_task: the first argument of `evaluate.sh`, by which the documentation names flags.
+        by_script: whether the report of 2.5 was measured with the original script, though VLMEvalKit has the set, too
+            (`internvl_chat/eval/README.md`).
         where: a column and the value that the rows of this benchmark have in it; None = all rows of the file.
         mean_of: tasks whose mean this is; it asks nothing itself.
         frames: numbers of frames with which a video benchmark is reported; of several the best counts.
@@ -54,6 +57,8 @@ class Benchmark:
     script: str | None = None
     script_set: str | None = None
     script_metric: str | None = None
+    script_task: str | None = None
+    by_script: bool = False
     where: tuple[str, str] | None = None
     mean_of: tuple[str, ...] = ()
     frames: tuple[int, ...] = ()
@@ -75,8 +80,8 @@ class Benchmark:
 
     @property
     def prompts(self) -> Prompts:
-        """Whose prompts it is asked with: VLMEvalKit's where it has the set, else those of the original script."""
-        return "scripts" if self.dataset is None else "vlmevalkit"
+        """Whose prompts the published number was made with."""
+        return "scripts" if self.script is not None and (self.by_script or self.dataset is None) else "vlmevalkit"
 
     @property
     def max_tiles(self) -> int:

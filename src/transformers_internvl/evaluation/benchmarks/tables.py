@@ -2,14 +2,15 @@
 """Files of questions: TSV, JSONL, JSON, Parquet, and tables of `datasets`, as rows of named cells.
 
 Cells of images are read when a row is asked for: a TSV file can hold gigabytes of base64. Empty cells, and those that
-pandas reads as missing from a TSV file (`NA`, `None`, `nan`, ...), are None, as in VLMEvalKit; other cells of a TSV
-file stay the text that they are.
+pandas reads as missing from a TSV file (`NA`, `None`, `nan`, ...), are None, and columns of numbers are numbers, as in
+VLMEvalKit, which reads these files with pandas.
 """
 
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,6 +71,15 @@ class TsvTable:
                     self._light.append(_named(self.columns, cells, heavy=False))
                     self._spans.append((start, lines.position, first))
                 start, first = lines.position, lines.number + 1
+        self._types = {
+            name: _type_of(row.get(name) for row in self._light) for name in self.columns if name not in HEAVY
+        }
+        self._light = [self._typed(row) for row in self._light]
+
+    def _typed(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The cells as numbers or truth values, in columns of these."""
+        types = self._types
+        return {name: cell if cell is None or name not in types else types[name](cell) for name, cell in row.items()}
 
     def __len__(self) -> int:
         return len(self._light)
@@ -84,7 +94,8 @@ class TsvTable:
         with open(self.path, "rb") as file:
             file.seek(start)
             text = file.read(end - start).decode("utf-8")
-        return _named(self.columns, next(csv.reader(io.StringIO(text, newline=""), delimiter="\t")), heavy=True)
+        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter="\t"))
+        return self._typed(_named(self.columns, cells, heavy=True))
 
     def where(self, index: int) -> str:
         """File and line."""
@@ -110,6 +121,27 @@ def _named(columns: Sequence[str], cells: Sequence[str], *, heavy: bool) -> dict
         if heavy or name not in HEAVY or len(cell) <= _REFERENCE:
             row[name] = None if cell in MISSING else cell
     return row
+
+
+def _type_of(cells: Iterable[str | None]) -> Callable[[str], Any]:
+    """What the cells of a column are, as pandas takes them: whole numbers, numbers, truth values, or text.
+
+    Whole numbers with a missing cell among them are floats.
+    """
+    found = list(cells)
+    known = [cell for cell in found if cell is not None]
+    if known and all(_WHOLE.fullmatch(cell) for cell in known):
+        return int if len(known) == len(found) else float
+    if known and all(_NUMBER.fullmatch(cell) for cell in known):
+        return float
+    if known and len(known) == len(found) and all(cell in _TRUTH for cell in known):
+        return _TRUTH.__getitem__
+    return str
+
+
+_WHOLE = re.compile(r"[+-]?\d{1,18}")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_TRUTH = {"True": True, "False": False, "TRUE": True, "FALSE": False, "true": True, "false": False}
 
 
 class ListTable:

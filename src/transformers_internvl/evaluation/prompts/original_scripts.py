@@ -6,9 +6,12 @@ row of `SCRIPTS`; a data set of a script may have other numbers (`_SETS`).
 """
 
 import ast
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from itertools import chain
 from typing import Any, Literal
 
@@ -274,6 +277,31 @@ def tokens_of(script: str, dataset: str | None = None) -> int:
     return _SETS[dataset][1] if script == "vqa" and dataset in _SETS else SCRIPTS[script].max_new_tokens
 
 
+_NEWEST = "InternVL2-8B"
+"""Later models have no flags of their own in the documentation."""
+
+
+def flags_of(task: str | None, model: str) -> tuple[bool, int | None]:
+    """Whether a model's images are split, and into how many tiles at most, as documented for a task of `evaluate.sh`.
+
+    Args:
+        task: the first argument of `evaluate.sh`; None, or one without documentation = split, by the script's default.
+        model: name of the release. Those that are not documented are evaluated as InternVL2.
+
+    Source: docs/en/internvl{1.1,1.2,1.5,2.0}/evaluation.md of ErfeiCui/InternVL-doc 613579e2 (`script_flags.json`).
+    """
+    documented = _flags().get(task or "", {})
+    found = {name: flags for flags, names in documented.items() for name in names}
+    flags = found.get(model, found.get(_NEWEST, "--dynamic"))
+    limit = re.search(r"--max-num (\d+)", flags)
+    return "--dynamic" in flags, int(limit[1]) if limit else None
+
+
+@cache
+def _flags() -> dict[str, dict[str, list[str]]]:
+    return json.loads(files(__package__).joinpath("script_flags.json").read_bytes())
+
+
 def script_request(
     script: str,
     row: Row,
@@ -345,4 +373,4 @@ def _marked(text: str, rule: Script, images: int, tiles: int) -> str:
     return "".join(f"Image-{number}: {IMAGE}\n" for number in range(1, images + 1)) + text
 
 
-__all__ = ["SCRIPTS", "Script", "script_request", "tokens_of"]
+__all__ = ["SCRIPTS", "Script", "flags_of", "script_request", "tokens_of"]

@@ -37,6 +37,7 @@ class EndpointModel:
         requests: maximum number of requests at the same time.
         key: the server's key.
         timeout: seconds to wait for one answer.
+        system_message: of questions without one; None = what the server's chat template sends.
         extra: further fields of every request, which win over ours.
         client: an `httpx.Client`, such as one of a server in this process; None makes one.
 
@@ -53,12 +54,14 @@ class EndpointModel:
         requests: int = 8,
         key: str = "none",
         timeout: float = 3600.0,
+        system_message: str | None = None,
         extra: Mapping[str, Any] | None = None,
         client: Any = None,
     ):
         from huggingface_hub.utils import httpx  # the client that transformers uses as well
 
         self.url, self.batch_size, self.requests = url.rstrip("/"), 1, requests
+        self.system_message = system_message
         self.extra, self._httpx, self._stop = dict(extra or {}), httpx, threading.Event()
         limits = httpx.Limits(max_connections=requests)
         self._client = client or httpx.Client(timeout=httpx.Timeout(timeout, connect=30.0), limits=limits)
@@ -108,7 +111,7 @@ class EndpointModel:
     def _body(self, asked: Asked, seed: int) -> dict[str, Any]:
         """The request of a question. A greedy one has temperature 0; the random numbers are the server's."""
         generation = {name: value for name, value in asked.request.generation.items() if value is not None}
-        body: dict[str, Any] = {"model": self.name, "messages": _messages(asked)}
+        body: dict[str, Any] = {"model": self.name, "messages": _messages(asked, self.system_message)}
         body.update({_GENERATION[name]: value for name, value in generation.items() if name in _GENERATION})
         if not generation.get("do_sample"):
             body.pop("top_p", None)
@@ -148,9 +151,9 @@ def _seconds(header: str | None) -> float | None:
         return None
 
 
-def _messages(asked: Asked) -> list[dict[str, Any]]:
+def _messages(asked: Asked, system_message: str | None) -> list[dict[str, Any]]:
     """In OpenAI's form, with images as PNG. Servers put a line break behind an image themselves."""
-    messages = conversation(asked, breaks_lines=True)
+    messages = conversation(asked, system_message, breaks_lines=True)
     for message in messages:
         for number, item in enumerate(message["content"]):
             if item["type"] == "image":

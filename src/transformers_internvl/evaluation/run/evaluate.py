@@ -92,7 +92,7 @@ def metric_of(benchmark: Benchmark, asking: Asking, chosen: str | None) -> str |
         return chosen
     if benchmark.on_server:
         return None
-    scripts = (asking.prompts or benchmark.prompts) == "scripts"
+    scripts = asking.prompts_for(benchmark) == "scripts"
     return (benchmark.script_metric if scripts else None) or benchmark.metric
 
 

@@ -34,7 +34,7 @@ def prediction_of(text: str, benchmark: Benchmark, asking: Asking) -> Prediction
     """
     thoughts, answer = split_thinking(text)
     loops = bool(detect_repetition(text))
-    if (asking.prompts or benchmark.prompts) == "scripts" and benchmark.script is not None:
+    if asking.prompts_for(benchmark) == "scripts" and benchmark.script is not None:
         answer = final_answer(answer).strip() if asking.style.cot else answer
     elif benchmark.dataset is not None:
         answer = answer_for_scorer(answer, benchmark.dataset, asking.style, use_postprocess=True)
