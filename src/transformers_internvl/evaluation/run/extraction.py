@@ -32,7 +32,7 @@ def prediction_of(text: str, benchmark: Benchmark, asking: Asking) -> Prediction
     where the original code asks in that form (MPO models, original scripts); else the content of the last box. The
     whole answer is scored where there is neither.
     """
-    thoughts, answer = split_thinking(text)
+    thoughts, answer = split_thinking(text) if "<think>" in text or "</think>" in text else ("", text)
     loops = bool(detect_repetition(text))
     if asking.prompts_for(benchmark) == "scripts" and benchmark.script is not None:
         answer = final_answer(answer).strip() if asking.style.cot else answer
