@@ -4,13 +4,13 @@ from .answering import Answerer, FixedAnswers, Reply, read_fixed_answers
 from .answers import Answer, read_answers
 from .compare import TaskComparison, compare_runs, comparison_page
 from .endpoint import EndpointModel
-from .evaluate import Wanted, best_by, evaluate, metric_of, open_task, vote
 from .extraction import Prediction, prediction_of
 from .local import LocalModel, sends_system_message
 from .plots import plot_curve, plot_scores
 from .ranks import Ranks, join_ranks
 from .report import Result, page, release_name, result_of
 from .reward import RewardModel
+from .running import Wanted, best_by, evaluate, metric_of, open_task, vote
 from .task import Scored, Task, answer_task, score_task
 
 __all__ = [

@@ -19,8 +19,8 @@ from typing import Any
 from ..benchmarks.asking import Asking
 from .answering import Answerer
 from .answers import write_whole
-from .evaluate import evaluate
 from .ranks import Ranks
+from .running import evaluate
 from .task import Task
 
 Point = Mapping[str, Any]
