@@ -11,7 +11,6 @@ from transformers import AutoImageProcessor, AutoProcessor, PreTrainedConfig
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
 from tests.parity.golden import golden_root
-from transformers_internvl.processing.images import resampling
 from transformers_internvl.processing.images.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
 from transformers_internvl.processing.images.resampling import Target, resize_by_torch, resize_like_pillow
 
@@ -36,8 +35,17 @@ def to_levels() -> InternVLImageProcessor:
 # --- resampling ---
 
 
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    """As many threads of torch, among which the passes are split."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(usual)
+
+
 @pytest.mark.parametrize("resample", [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS])
-def test_resizing_is_pillows_to_the_bit(resample):
+def test_resizing_is_pillows_to_the_bit(resample, threads):
     """Over sizes up and down, one way and both ways, noise and hard edges; torch within two levels."""
     generator = np.random.default_rng(7)
     for trial in range(60):
@@ -54,35 +62,31 @@ def test_resizing_is_pillows_to_the_bit(resample):
         exact = Target(torch.zeros(expected.shape, dtype=torch.uint8))
         resize_like_pillow(levels, [exact], None, resample)
         np.testing.assert_array_equal(exact.tiles.numpy(), expected)
-        if resample in resampling.FILTERS:
+        if resample != Image.Resampling.LANCZOS:
             fast = Target(torch.zeros(expected.shape, dtype=torch.uint8))
             resize_by_torch(torch.from_numpy(levels), [fast], None, resample)
             assert np.abs(fast.tiles.numpy().astype(int) - expected).max() <= 2
 
 
-def test_the_products_are_in_use_with_this_pillow():
-    """Otherwise the comparison above would compare Pillow with itself."""
-    assert all(resampling._reproduces_pillow(resample) for resample in resampling.FILTERS)
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+def test_other_channels_are_resized_one_by_one(channels, threads):
+    """None of them is alpha, by which Pillow would weigh the others."""
+    levels = np.random.default_rng(channels).integers(0, 256, (channels, 30, 50), dtype=np.uint8)
+    target = Target(torch.zeros(1, 2, channels, 16, 16))
+    resize_like_pillow(levels, [target], ([2.0] * channels, list(range(channels))))
+    for index, channel in enumerate(levels):
+        canvas = np.asarray(Image.fromarray(channel).resize((32, 16), Image.Resampling.BICUBIC))
+        expected = 2.0 * canvas.reshape(16, 2, 16).transpose(1, 0, 2) + index
+        np.testing.assert_array_equal(target.tiles[0, :, index].numpy(), expected)
 
 
-def test_little_of_a_large_picture_is_held_at_a_time():
-    """The largest that Pillow opens, as one small tile: each row of that sees 956 of the picture."""
-    pixels = np.broadcast_to(np.uint8(0), (3, 13377, 13377))
-    target = Target(torch.empty(1, 1, 3, 56, 56))
-    runs = resampling._products(pixels, target, None, Image.Resampling.BICUBIC)
-    bands = [band for run in runs for band in run.args[-1]]
-    assert sum(len(band) for band in bands) == 56
-    assert max(band[-1].stop - band[0].start for band in bands) < 1.5 * 956
-
-
-def test_a_pillow_that_computes_otherwise_is_asked_itself(monkeypatch):
-    levels = np.asarray(picture(50, 40)).transpose(2, 0, 1)
-    ours, pillows = (Target(torch.zeros(1, 2, 3, 16, 16)) for _ in range(2))
-    affine = ([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
-    resize_like_pillow(levels, [ours], affine)
-    monkeypatch.setattr(resampling, "_reproduces_pillow", lambda resample: False)
-    resize_like_pillow(levels, [pillows], affine)
-    torch.testing.assert_close(ours.tiles, pillows.tiles, rtol=0, atol=1e-5)
+def test_images_and_their_arrays_become_the_same_tiles(threads):
+    image = picture(150, 90)
+    processor = InternVLImageProcessor(size=SIDE)
+    for options in ({}, {"crop_to_patches": False}, {"do_rescale": False, "do_normalize": False}):
+        tiles = processor(image, return_tensors="pt", **options)["pixel_values"]
+        again = processor(np.asarray(image), return_tensors="pt", **options)["pixel_values"]
+        assert tiles.dtype == again.dtype and torch.equal(tiles, again)
 
 
 @pytest.mark.parametrize("name", NORMALIZE_TYPES)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import (
@@ -38,6 +39,7 @@ from .pixels import (
     check_square,
     check_statistics,
     checked_size,
+    decoded_rgb,
     empty_tiles,
     error_context,
     image_pixels,
@@ -271,8 +273,14 @@ class InternVLImageProcessor(PilBackend):
         for index, (image, limit, grid, count) in enumerate(zip(images, limits, grids, counts, strict=True)):
             with error_context(f"Image {index}"):
                 resized = options.do_resize or options.tiled(limit)
-                pixels, unit = to_levels(self.process_image(image, **reading), keep_fractions=not resized)
-                parts.append(_tiles(pixels, unit, count, grid if resized else None, options, options.tiled(limit)))
+                padded = options.pad2square and not options.tiled(limit)
+                pixels: Any = None
+                unit = Unit()
+                if resized and options.backend == "pil" and not padded:  # no array is made of an image of Pillow
+                    pixels = decoded_rgb(image, reading.get("do_convert_rgb"))
+                if pixels is None:
+                    pixels, unit = to_levels(self.process_image(image, **reading), keep_fractions=not resized)
+                parts.append(_tiles(pixels, unit, count, grid if resized else None, options, padded))
 
         data: dict[str, Any] = {"pixel_values": _collect(parts, return_tensors), "num_patches": counts}
         if options.return_grid:
@@ -350,11 +358,12 @@ def _grid(width: int, height: int, size: SizeDict, min_patches: int, max_patches
 
 
 def _tiles(
-    pixels: np.ndarray, unit: Unit, count: int, grid: tuple[int, int] | None, options: TileOptions, tiled: bool
+    pixels: Any, unit: Unit, count: int, grid: tuple[int, int] | None, options: TileOptions, padded: bool
 ) -> torch.Tensor:
     """The tiles of one image, `[count, C, S, S]`; without a grid the image as it is, `[1, C, H, W]`."""
+    channels = 3 if isinstance(pixels, Image.Image) else len(pixels)
     affine = scale_and_shift(
-        len(pixels),
+        channels,
         unit,
         options.do_rescale,
         options.rescale_factor,
@@ -362,10 +371,10 @@ def _tiles(
         options.image_mean,
         options.image_std,
     )
-    if options.pad2square and not tiled:
+    if padded:
         pixels = pad_to_square(pixels, options.image_mean, unit)
     shape = pixels.shape[1:] if grid is None else (options.size.height, options.size.width)
-    tiles = empty_tiles(count, len(pixels), *shape, pixels, affine, options.device)
+    tiles = empty_tiles(count, channels, *shape, pixels, affine, options.device)
     write_tiles(pixels, tiles, grid, affine, options.resample, options.backend)
     return tiles
 

@@ -129,6 +129,18 @@ def _deep_pixels(image: Image.Image) -> np.ndarray:
     return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
+def decoded_rgb(image: Any, to_rgb: bool | None) -> Image.Image | None:
+    """An image of Pillow that has 8 bits, decoded, in mode RGB; None for all others, see [`image_pixels`]."""
+    if not isinstance(image, Image.Image) or image.mode in _DEEP_MODES or not (to_rgb or image.mode == "RGB"):
+        return None
+    try:
+        decoded = image.convert("RGB") if image.mode != "RGB" else image
+        decoded.load()
+        return decoded
+    finally:
+        release(image)
+
+
 def _decoded(image: Image.Image) -> np.ndarray:
     """As `numpy.asarray`, by bands that stay in the cache, which takes half the time for large images; writable."""
     if image.mode != "RGB":
@@ -310,11 +322,13 @@ def rescale(unit: Unit, do_rescale: bool, rescale_factor: float) -> float:
 
 
 def empty_tiles(
-    count: int, channels: int, height: int, width: int, pixels: np.ndarray, affine: Affine | None, device
+    count: int, channels: int, height: int, width: int, pixels: Any, affine: Affine | None, device
 ) -> torch.Tensor:
     """Room for tiles: float32, or if levels are left alone, of the pixels' own type."""
     check_room(count, channels, height, width)
-    dtype = torch.from_numpy(np.empty(0, pixels.dtype)).dtype if affine is None else torch.float32
+    dtype = torch.float32
+    if affine is None:
+        dtype = torch.uint8 if isinstance(pixels, Image.Image) else torch.from_numpy(np.empty(0, pixels.dtype)).dtype
     return torch.empty(count, channels, height, width, dtype=dtype, device=device)
 
 
@@ -328,15 +342,23 @@ def check_room(count: int, channels: int, height: int, width: int) -> None:
 
 
 def write_tiles(
-    pixels: np.ndarray,
+    pixels: Any,
     tiles: torch.Tensor,
     grid: tuple[int, int] | None,
     affine: Affine | None,
     resample: int | None,
     backend: str,
 ) -> None:
-    """Write one image (uint8 `[C, H, W]`) to its `tiles`, scaled and shifted: resized to the grid and, if there is
-    one tile more than the grid has, the thumbnail; without a grid, as it is."""
+    """Write one image to its `tiles`, scaled and shifted.
+
+    Args:
+        pixels: uint8 `[C, H, W]`; to be resized by the backend "pil", also an image of mode RGB.
+        tiles: `[T, C, height, width]`.
+        grid: columns and rows that the image is resized to; one tile more is the thumbnail. None: as it is.
+        affine: for each channel.
+        resample: a filter of Pillow; None: bicubic.
+        backend: one of `BACKENDS`.
+    """
     if grid is None:
         write_levels(writable(pixels), tiles[0], affine)
         return
