@@ -27,6 +27,8 @@ SIZES = {
     "InternVL2_5-2B": 2.21,
     "InternVL2_5-4B": 3.71,
     "InternVL2_5-8B": 8.08,
+    "VisualPRM-8B": 8.08,
+    "VisualPRM-8B-v1_1": 8.08,
     "InternVL2_5-26B": 25.51,
     "InternVL2_5-38B": 38.39,
     "InternVL2_5-78B": 78.41,

@@ -48,6 +48,16 @@ def test_a_batch_gives_the_scores_of_single_responses(model, processor, picture)
     assert one.response == RESPONSES[0] and one.scores == pytest.approx(alone[0].scores, abs=1e-5)
 
 
+def test_prompts_beyond_the_limit_of_the_rotary_base_run_alone(model, processor, monkeypatch):
+    monkeypatch.setattr(model.config.text_config, "max_position_embeddings", 260)
+    scorer = StepScorer(model, processor)
+    lengths = [len(scorer._rows(step_questions(QUESTION, [text]), [], False)[0].ids) for text in ("a", "a" * 90)]
+    assert lengths[0] < 260 < lengths[1]
+    alone = [scorer.score(QUESTION, [text])[0] for text in ("a", "a" * 90, "b" * 120)]
+    assert numbers(scorer.score(QUESTION, ["a", "a" * 90, "b" * 120])) == pytest.approx(numbers(alone), abs=1e-5)
+    assert [sorted(batch) for batch in scorer._batches([300, 10, 200, 270])] == [[1, 2], [3], [0]]
+
+
 def test_an_image_is_encoded_once(model, processor, picture, monkeypatch):
     calls = []
     encode = type(model.model)._encode

@@ -12,7 +12,7 @@ An image is encoded once for all steps of all responses, and prompts of one leng
 Shape letters: B rows of a batch, L positions, P positions whose logits are read, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ..modeling.original.calls import tiles_of_images
+from ..modeling.pretrained.generation import rotary_limit
 from ..processing.chat_templates import TEMPLATES, find_chat_template, get_chat_template
 from ..processing.text.conversation import chat_prompt
 from ..processing.text.placeholders import IMAGE, IMAGE_CONTEXT
@@ -221,12 +222,20 @@ class StepScorer:
 
     def _probabilities(self, rows: list[_Row], features: BaseModelOutputWithPooling | None) -> list[float]:
         """P(+) at every position of every row, in order."""
-        order = sorted(range(len(rows)), key=lambda number: len(rows[number].ids))
         found: dict[int, list[float]] = {}
-        for start in range(0, len(order), self.batch_size):
-            numbers = order[start : start + self.batch_size]
+        for numbers in self._batches([len(row.ids) for row in rows]):
             found |= zip(numbers, self._batch([rows[number] for number in numbers], features), strict=True)
         return [score for number in range(len(rows)) for score in found[number]]
+
+    def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
+        """Which prompts run together, by their lengths. One beyond the length from which the rotary base depends on
+        that of the batch runs alone."""
+        limit, _ = rotary_limit(self.model.config.get_text_config())
+        order = sorted(range(len(lengths)), key=lengths.__getitem__)
+        together = [number for number in order if limit is None or lengths[number] <= limit]
+        for start in range(0, len(together), self.batch_size):
+            yield together[start : start + self.batch_size]
+        yield from ([number] for number in order[len(together) :])
 
     def _batch(self, rows: list[_Row], features: BaseModelOutputWithPooling | None) -> list[list[float]]:
         length = max(len(row.ids) for row in rows)

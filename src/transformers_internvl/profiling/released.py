@@ -150,6 +150,8 @@ RELEASES: dict[str, tuple[str, str]] = {
     "InternVL2_5-2B": (_300M, "InternLM2-1.8B"),
     "InternVL2_5-4B": (_300M, "Qwen2.5-3B"),
     "InternVL2_5-8B": (_300M, "InternLM2-7B"),
+    "VisualPRM-8B": (_300M, "InternLM2-7B"),
+    "VisualPRM-8B-v1_1": (_300M, "InternLM2-7B"),
     "InternVL2_5-26B": (_6B, "InternLM2-20B"),
     "InternVL2_5-38B": (_6B, "Qwen2.5-32B"),
     "InternVL2_5-78B": (_6B, "Qwen2.5-72B"),

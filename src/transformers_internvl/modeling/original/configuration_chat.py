@@ -238,7 +238,8 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
         fields["llm_config"]["architectures"] = [architecture]
         if LANGUAGE_MODELS[architecture].saved_as is not None:
             fields["llm_config"]["model_type"] = LANGUAGE_MODELS[architecture].saved_as
-        fields["vision_config"]["architectures"] = list(self.vision_config.architectures)
+        tower = self.vision_config.architectures  # None of a tower that took another's place
+        fields["vision_config"]["architectures"] = list(tower or [TOWER_ARCHITECTURES["intern_vit_6b"]])
         for key in ("image_seq_length", "vision_feature_select_strategy", "projector_hidden_act"):
             fields.pop(key, None)  # the original code has no such key: it derives them
         if self.image_token_id == self.image_token_of_tokenizer:

@@ -62,7 +62,7 @@ _LIMITS = {
 }
 
 
-def _limit(config: PreTrainedConfig) -> tuple[int | None, bool]:
+def rotary_limit(config: PreTrainedConfig) -> tuple[int | None, bool]:
     """From how many positions on a language model's rotary base changes, None: never; and the second of `_LIMITS`."""
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") not in _LIMITS:
@@ -187,7 +187,7 @@ class InternVLGenerationMixin(GenerationMixin):
                 f"`prefill_chunk_size={chunk}` splits a prompt by its ids, but this one comes as `inputs_embeds` "
                 f"{tuple(embeds.shape)}: leave `prefill_chunk_size` out."
             )
-        limit, _ = _limit(self.config.get_text_config())
+        limit, _ = rotary_limit(self.config.get_text_config())
         if limit is not None and length > limit and chunk < length:
             raise ValueError(
                 f"The rotary base of this language model depends on the length beyond {limit} positions, so "
@@ -256,7 +256,7 @@ class InternVLGenerationMixin(GenerationMixin):
                 "layers in the wrong place. Take a smaller `assistant_model`, or `prompt_lookup_num_tokens`."
             )
         length = input_ids.shape[1] if embeds is None else embeds.shape[1]
-        limit, settles = _limit(self.config.get_text_config())
+        limit, settles = rotary_limit(self.config.get_text_config())
         if limit is not None and generation_config.max_length > limit and not (settles and length > limit):
             raise ValueError(
                 f"The rotary base of this language model depends on the length beyond {limit} positions, so "
@@ -265,4 +265,4 @@ class InternVLGenerationMixin(GenerationMixin):
             )
 
 
-__all__ = ["InternVLGenerationMixin", "embed_known", "has_no_embedding"]
+__all__ = ["InternVLGenerationMixin", "embed_known", "has_no_embedding", "rotary_limit"]
