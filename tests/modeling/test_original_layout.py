@@ -13,13 +13,13 @@ from transformers import DynamicCache
 from tests.tiny import tiny_batch, tiny_config, tiny_model
 from transformers_internvl import InternVLVisionModel
 from transformers_internvl.backend_classes import BackendClasses
-from transformers_internvl.internvl_chat import _tiles_of_images
 from transformers_internvl.modeling.original.calls import (
     FORWARD,
     GENERATE,
     begins_with_pixels,
     by_name,
     encoded_images,
+    tiles_of_images,
 )
 from transformers_internvl.modeling.original.canonical import as_canonical
 from transformers_internvl.modeling.original_keys import as_source, merge_into_source, original_value
@@ -100,13 +100,13 @@ def test_dimensions_of_pixels():
 
 def test_tiles_of_images():
     pixels = torch.zeros(5, 3, 4, 4)
-    assert _tiles_of_images(pixels, None) == [5] and _tiles_of_images(None, None) == []
-    assert _tiles_of_images(pixels, (2, 3)) == [2, 3] and _tiles_of_images(None, []) == []
+    assert tiles_of_images(pixels, None) == [5] and tiles_of_images(None, None) == []
+    assert tiles_of_images(pixels, (2, 3)) == [2, 3] and tiles_of_images(None, []) == []
     for given in ([2, 2], [2, 4], []):
         with pytest.raises(ValueError, match=f"adds up to {sum(given)} tiles, but `pixel_values` has 5"):
-            _tiles_of_images(pixels, given)
+            tiles_of_images(pixels, given)
     with pytest.raises(ValueError, match="adds up to 1 tiles, but `pixel_values` has 0"):
-        _tiles_of_images(None, [1])
+        tiles_of_images(None, [1])
 
 
 @pytest.mark.parametrize(
