@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tests.evaluation.drawn import draw_benchmarks, draw_own
+from tests.ranks import launch
 from transformers_internvl.evaluation.benchmarks import Asking
 from transformers_internvl.evaluation.prompts import asking_style
 from transformers_internvl.evaluation.run import (
@@ -115,7 +116,7 @@ def test_two_ranks_that_are_interrupted_give_the_answers_of_one_that_is_not(data
             task, rank = task_of(name, data[0], tmp_path / name / "direct"), attempt % 2
             answerer = Interrupted(local(), attempt % 3)
             try:
-                answer_task(task, answerer, rank=rank, ranks=2, quiet=True, model="nano")
+                answer_task(task, answerer, rank=rank, ranks=2, quiet=True)
                 asked += answerer.asked
                 finished.add(rank)
             except Killed:
@@ -418,3 +419,27 @@ def test_the_command_scores_answers_to_own_questions(tmp_path, monkeypatch, caps
     assert "Did you mean docvqa_val" in capsys.readouterr().err
     assert internvl("evaluate --list") == 0
     assert "mmbench_dev_en" in capsys.readouterr().out
+
+
+def test_the_command_asks_the_embedded_model_over_a_grid(data, tmp_path, capsys):
+    arguments = f"--task docvqa_val --data {data[0]} --output {tmp_path} --limit 1 --max-new-tokens 2 --no-plot"
+    assert internvl(f"evaluate {arguments} --grid max_tiles=1,2 --device cpu") == 0
+    assert "max_tiles=2" in capsys.readouterr().out
+    points = json.loads((tmp_path / "docvqa_val" / "grid" / "grid.json").read_text())
+    assert [point["max_tiles"] for point in points] == [1, 2]
+
+
+def test_two_processes_share_a_run(data, tmp_path):
+    launch(
+        2,
+        tmp_path,
+        "transformers_internvl.cli",
+        *("evaluate", "--task", "mmbench_dev_en,pope", "--data", str(data[0]), "--output", str(tmp_path / "out")),
+        *("--max-new-tokens", "2", "--max-tiles", "1", "--no-plot", "--device", "cpu"),
+    )
+    (task, other) = json.loads((tmp_path / "out" / "scores.json").read_text())["tasks"]
+    assert (task["answered"], other["answered"]) == (4, 2)
+    for rank in (0, 1):
+        assert (
+            len((tmp_path / "out/mmbench_dev_en/direct" / f"answers.rank{rank}.jsonl").read_text().splitlines()) == 2
+        )

@@ -25,6 +25,7 @@ from transformers_internvl.evaluation.prompts import (
     script_request,
     set_type,
 )
+from transformers_internvl.evaluation.prompts.original_scripts import flags_of
 from transformers_internvl.evaluation.prompts.settings import COT_LONG, AskingStyle
 from transformers_internvl.evaluation.prompts.vlmevalkit_sets import TOTAL_TILES
 from transformers_internvl.evaluation.prompts.vlmevalkit_videos import candidates_of, lettered
@@ -224,6 +225,16 @@ def test_frames_of_mvbench():
                     first_frame=given["first_idx"],
                 )
                 assert chosen == case["out"], case
+
+
+def test_flags_of_the_documentation():
+    for folder in golden_cases("eval_prompts"):
+        for task, versions in json.loads((folder / "authors_settings.json").read_text()).items():
+            for flags, models in (item for version in versions.values() for item in version.items()):
+                limit = re.search(r"--max-num (\d+)", flags)
+                for model in models:
+                    assert flags_of(task, model) == ("--dynamic" in flags, int(limit[1]) if limit else None)
+    assert flags_of("vqa-docvqa-val", "InternVL3-8B") == (True, 18)  # as the newest that is documented
 
 
 def test_models_of_the_kit():

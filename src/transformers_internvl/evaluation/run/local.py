@@ -65,7 +65,7 @@ class LocalModel:
     def _inputs(self, asked: Sequence[Asked]) -> Any:
         conversations = [conversation(question, self.system_message, self._breaks_lines) for question in asked]
         thumbnails = {rule.use_thumbnail for question in asked for rule in question.request.images}
-        options: dict[str, Any] = {"padding": True, "padding_side": "left"}
+        options: dict[str, Any] = {"padding": True, "padding_side": "left", "crop_to_patches": True}
         if False in thumbnails:
             options["use_thumbnail"] = False
         inputs = self.processor.apply_chat_template(
@@ -83,7 +83,12 @@ class LocalModel:
         tiles = [inputs["pixel_values"]]
         for image, rule in list(zip(prepared_images(asked), asked.request.images, strict=True))[1:]:
             made = self.processor.image_processor(
-                image, min_patches=1, max_patches=rule.max_tiles, use_thumbnail=rule.use_thumbnail, return_tensors="pt"
+                image,
+                crop_to_patches=True,
+                min_patches=1,
+                max_patches=rule.max_tiles,
+                use_thumbnail=rule.use_thumbnail,
+                return_tensors="pt",
             )
             tiles.append(made["pixel_values"].reshape(-1, *tiles[0].shape[1:]))
         pixels = torch.cat(tiles)  # (tiles of all images, 3, side, side)

@@ -30,7 +30,12 @@ class RewardModel:
         asked = self.task.asked(position)
         made = [
             self.processor.image_processor(
-                image, min_patches=1, max_patches=rule.max_tiles, use_thumbnail=rule.use_thumbnail, return_tensors="pt"
+                image,
+                crop_to_patches=True,
+                min_patches=1,
+                max_patches=rule.max_tiles,
+                use_thumbnail=rule.use_thumbnail,
+                return_tensors="pt",
             )["pixel_values"]
             for image, rule in zip(prepared_images(asked), asked.request.images, strict=True)
         ]

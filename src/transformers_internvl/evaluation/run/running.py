@@ -125,7 +125,7 @@ def evaluate(
     ranks = ranks or Ranks()
     for task in tasks:
         if answerer is not None:
-            answer_task(task, answerer, rank=ranks.rank, ranks=ranks.count, quiet=quiet or ranks.rank > 0, model=model)
+            answer_task(task, answerer, rank=ranks.rank, ranks=ranks.count, quiet=quiet or ranks.rank > 0)
     ranks.wait()
     if ranks.rank > 0:
         return []

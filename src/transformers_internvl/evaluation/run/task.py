@@ -91,9 +91,7 @@ def _limited(rows: Sequence[Mapping[str, Any]], limit: int | None) -> list[int]:
     return sorted(position for group in list(groups.values())[:limit] for position in group)
 
 
-def answer_task(
-    task: Task, answerer: Answerer, *, rank: int = 0, ranks: int = 1, quiet: bool = False, model: str | None = None
-) -> int:
+def answer_task(task: Task, answerer: Answerer, *, rank: int = 0, ranks: int = 1, quiet: bool = False) -> int:
     """Ask what was not answered yet, and write each answer down as it comes.
 
     Args:
@@ -101,7 +99,6 @@ def answer_task(
         answerer: who answers.
         rank, ranks: this process among all that share the work.
         quiet: whether there is no progress bar.
-        model: name that is written into the settings; None = the answerer's.
 
     Returns:
         The number of answers of this rank that are new.
@@ -110,20 +107,17 @@ def answer_task(
         ValueError: the folder holds answers of other settings, or another process writes there.
     """
     if rank == 0:
-        keep_settings(task.folder, {"model": model or answerer.name, **task.settings})
+        keep_settings(task.folder, {"model": answerer.name, **task.settings})
     there = read_answers(task.folder)
     jobs = task.jobs()
-    mine = [
-        batch
-        for batch in batches_of(jobs, answerer.batch_size, lambda job: _length(task, job), rank=rank, ranks=ranks)
-        if any((job.index, job.sample) not in there for job in batch)
-    ]
+    batches = batches_of(jobs, answerer.batch_size, lambda job: _length(task, job), rank=rank, ranks=ranks)
+    mine = (batch for batch in batches if any((job.index, job.sample) not in there for job in batch))
     done = sum((job.index, job.sample) in there for job in jobs)
     bar = tqdm(total=len(jobs), initial=done, desc=task.benchmark.task, unit="answer", disable=quiet or None)
     new = 0
     running = RunningScore(task, there)
     with AnswerWriter(task.folder, rank) as writer, bar:
-        for replies in answerer.answer(iter(mine), task.prepared):
+        for replies in answerer.answer(mine, task.prepared):
             answers = [_answer(job, reply) for job, reply in replies if (job.index, job.sample) not in there]
             writer.append(answers)
             new += len(answers)
