@@ -194,6 +194,13 @@ CHECKS = [
         short="--clients 8 --requests 100 --leavers 10",
     ),
     Check(
+        "second-client",
+        "python -m tests.reliability.serving",
+        "requests that would stop `internvl serve` delay a second client by 2 seconds at most",
+        "--second-client",
+        short="--second-client body: --at-once 2",
+    ),
+    Check(
         "compiled",
         "python -m tests.modeling.compiled",
         "compiled and exported models give the results of eager ones, for every family and layout",

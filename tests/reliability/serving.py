@@ -2,7 +2,8 @@
 """`internvl serve` under load: a server process, clients that ask or misbehave, and the command that does it long.
 
 `python -m tests.reliability.serving --clients 64 --requests 500` compares every answer with the direct call's, and
-prints the server's memory.
+prints the server's memory. With `--second-client` it sends what would stop a server (`hostile.py`), and prints how
+long another client waits.
 """
 
 import argparse
@@ -297,7 +298,19 @@ def main() -> int:
         "--leavers", type=int, default=200, help="clients that leave in every phase, in a part of its own"
     )
     parser.add_argument("--only-leaving", action="store_true", help="only that part")
+    parser.add_argument(
+        "--second-client",
+        nargs="?",
+        const="",
+        metavar="WORDS",
+        help="only this: send what would stop a server (requests whose name has these words) beside a second client",
+    )
+    parser.add_argument("--at-once", type=int, default=4, help="how many times at once, with --second-client")
     arguments = parser.parse_args()
+    if arguments.second_client is not None:
+        from tests.reliability.second_client import measure
+
+        return 1 if measure(arguments.at_once, arguments.second_client) else 0
     if arguments.only_leaving:
         return _leaving(arguments)
     asked = cases(arguments.requests, arguments.seed)

@@ -47,6 +47,8 @@ BOUNDS = {
     ),
     "stops": (asked(stop=["a"] * 16), asked(stop=["a"] * 17), "`stop` must be"),
     "second stop": (asked(stop=["a", "b"]), asked(stop=["a", ""]), "`stop` must be"),
+    "no stop": (asked(stop="a"), asked(stop=[]), "`stop` must be"),
+    "stop of no text": (asked(stop=None), asked(stop={"a": 1}), "`stop` must be"),
     "biases": (
         asked(logit_bias={str(i): 1 for i in range(1000)}),
         asked(logit_bias={str(i): 1 for i in range(1001)}),
@@ -55,6 +57,8 @@ BOUNDS = {
     "bias": (asked(logit_bias={"0": -100, "1": 100}), asked(logit_bias={"0": 1, "1": 100.1}), "`logit_bias` must be"),
     "low bias": (asked(logit_bias={"1": -100}), asked(logit_bias={"1": -100.1}), "`logit_bias` must be"),
     "token": (asked(logit_bias={"1" * 10: 1}), asked(logit_bias={"1" * 11: 1}), "`logit_bias` must be"),
+    "digits of others": (asked(logit_bias={"12": 1}), asked(logit_bias={"1\u0662": 1}), "`logit_bias` must be"),
+    "no digits": (asked(logit_bias={}), asked(logit_bias={"-1": 1}), "`logit_bias` must be"),
     "max_tokens": (asked(max_tokens=1), asked(max_tokens=0), "`max_tokens` must be"),
     "truth as a number": (asked(max_tokens=2), asked(max_tokens=True), "`max_tokens` must be"),
     "many tokens": (asked(max_tokens=2**31 - 1), asked(max_tokens=2**31), "`max_tokens` must be"),
@@ -87,6 +91,14 @@ BOUNDS = {
     "option top_k": (options(top_k=0), options(top_k=-1), "`top_k` must be"),
     "option min_p": (options(min_p=1), options(min_p=1.1), "`min_p` must be"),
     "option repetition": (options(repetition_penalty=10), options(repetition_penalty=10.1), "`repetition_penalty`"),
+    "option low repetition": (options(repetition_penalty=1e-3), options(repetition_penalty=0), "`repetition_penalty`"),
+    "options without use": (
+        options(transformers_version="5", _from_model_config=True, num_beams=None),
+        options(num_beams=2),
+        r"`generation_config` may hold .* got \['num_beams'\]",
+    ),
+    "options that are a list": (asked(generation_config="{}"), asked(generation_config="[]"), "must be a JSON object"),
+    "deep options": (asked(generation_config=None), asked(generation_config="[" * 60_000), "is no JSON"),
     "one answer": (asked(n=1), asked(n=2), "`n` is not served"),
     "no penalty": (asked(presence_penalty=0), asked(presence_penalty=1), "`presence_penalty` is not served"),
     "choice": (asked(tool_choice="auto"), asked(tool_choice="required"), "`tool_choice` is not served"),
@@ -111,6 +123,26 @@ BOUNDS = {
         asked(messages=[HI | {"tool_calls": [1]}]),
         "calls tools",
     ),
+    "older calls": (
+        asked(messages=[HI | {"function_call": None}]),
+        asked(messages=[HI | {"function_call": {"name": "f"}}]),
+        "calls tools",
+    ),
+    "thoughts": (
+        asked(messages=[{"role": "assistant", "content": "a", "reasoning_content": "b"}]),
+        asked(messages=[{"role": "user", "content": "a", "reasoning_content": "b"}]),
+        "unknown field 'reasoning_content'",
+    ),
+    "half a character": (
+        asked(messages=[{"role": "user", "content": "\U0001f600"}]),
+        asked(messages=[{"role": "user", "content": "\ud83d"}]),
+        "must be Unicode text",
+    ),
+    "half a character in a part": (
+        asked(messages=[{"role": "user", "content": [{"type": "text", "text": "\U0001f600"}]}]),
+        asked(messages=[{"role": "user", "content": [{"type": "text", "text": "\ud83d"}]}]),
+        "needs Unicode text",
+    ),
     "detail of a video": (
         asked(
             messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x", "detail": "low"}}]}]
@@ -130,6 +162,46 @@ def test_requests_at_their_bounds(name):
     with pytest.raises(RequestError, match=reason) as error:
         check_request(refused)
     assert error.value.status == (413 if name == "options" else 400) and len(str(error.value)) < 500
+
+
+# As OpenAI's API has them; the second value would change the answer.
+NOT_SERVED = {
+    "audio": (None, {}),
+    "function_call": ("none", {"name": "f"}),
+    "functions": ([], [1]),
+    "logprobs": (False, True),
+    "modalities": (["text"], ["audio"]),
+    "prediction": (None, {}),
+    "reasoning_effort": (None, "low"),
+    "response_format": ({"type": "text"}, {"type": "json_object"}),
+    "tools": ([], [1]),
+    "top_logprobs": (0, 1),
+    "web_search_options": (None, {}),
+}
+
+
+@pytest.mark.parametrize("name", NOT_SERVED)
+def test_what_is_not_served_is_refused_unless_it_has_no_effect(name):
+    harmless, other = NOT_SERVED[name]
+    check_request(asked(**{name: harmless}))
+    with pytest.raises(RequestError, match=f"`{name}` is not served here") as error:
+        check_request(asked(**{name: other}))
+    assert error.value.param == name
+
+
+def test_errors_in_the_form_of_openais_clients():
+    body = RequestError("no \ud83d" + "x" * 2000, 413, "messages", "too_large").body()["error"]
+    assert body["type"] == "invalid_request_error" and (body["param"], body["code"]) == ("messages", "too_large")
+    assert body["message"] == "no ?" + "x" * 996
+    kinds = [RequestError("", status).body()["error"]["type"] for status in (400, 499, 500, 503)]
+    assert kinds == ["invalid_request_error"] * 2 + ["server_error"] * 2
+
+
+def test_no_name_is_suggested_for_a_long_one():
+    for name, suggested in (("content" + "s" * 6, True), ("content" + "s" * 93, False), ("c" * 101, False)):
+        with pytest.raises(RequestError, match="has an unknown field") as error:
+            check_request(asked(messages=[HI | {name: "x"}]))
+        assert ("Did you mean" in str(error.value)) == suggested and len(error.value.param) <= 100
 
 
 def test_values_are_shown_in_part():
