@@ -3,16 +3,21 @@
 again, once. No server runs."""
 
 import asyncio
+import socket
 import threading
+import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 import torch
+from fastapi.testclient import TestClient
 from transformers import GenerationConfig
 
-from transformers_internvl.serving.app import ChatHandler, Served, ServedModels
+from transformers_internvl.serving.app import Bounds, ChatHandler, Served, ServedModels, build_app
 from transformers_internvl.serving.generation import Cancelled
-from transformers_internvl.serving.guard import Client, client
+from transformers_internvl.serving.guard import Client, Guard, client
+from transformers_internvl.serving.hosts import Hosts
 from transformers_internvl.serving.inputs import Heavy
 from transformers_internvl.serving.media import Limits
 from transformers_internvl.serving.requests import RequestError
@@ -232,3 +237,168 @@ def test_large_bodies_wait_for_bodies_of_their_size(size, lane):
             await task
 
     asyncio.run(run())
+
+
+def test_an_error_between_the_turn_and_the_answer():
+    async def run():
+        handler, served = handler_of(Preparing(None))
+        served.model.device = "nowhere"
+        with pytest.raises(RuntimeError, match="nowhere"):
+            await ask(handler, HI)
+        assert await settled(served) == EVERYTHING_FREE
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("stop, text", [("bc", "a"), (["bc"], "a"), (None, "abc"), (["y", "abc"], ""), ("b", "a")])
+def test_one_stop_text_or_several(stop, text):
+    class Longer(Model):
+        def generate(self, generation_config, streamer, stopping_criteria, **inputs):
+            streamer.put(inputs["input_ids"])
+            for token in range(3):
+                streamer.put(torch.tensor([token]))
+                if stopping_criteria(torch.zeros(1, 1), None).all():
+                    break
+            streamer.end()
+
+    class Bounded(Processor):
+        def decode(self, ids, skip_special_tokens):
+            return "".join("abc"[index] for index in ids)
+
+    async def run():
+        handler, served = handler_of(Preparing(None), Longer())
+        served.processor = Bounded()
+        (answer, *_) = await ask(handler, {**HI, "stop": stop})
+        return answer
+
+    assert asyncio.run(run()) == text
+
+
+def test_the_longest_text_is_that_of_the_context_at_256_bytes_a_token_or_of_the_longest_token():
+    served = Served(Model(), Processor())
+    assert served.context == 64 and served.most_text == 64 * 300
+    short = Served(Model(), SimpleNamespace(tokenizer=SimpleNamespace(get_vocab=lambda: {"a": 0})))
+    assert short.most_text == 64 * 256
+
+    async def run():
+        prepare = Preparing(None)
+        handler = ChatHandler(ServedModels({"a": short, "b": served, "c": short}), prepare, Limits())
+        await handler.read_body(bytearray(9), Client("a"))
+        return prepare.asked
+
+    assert asyncio.run(run()) == [(bytes(9), 64 * 300)]  # the largest of all models: the body does not say which yet
+
+
+# --- fetches ---
+
+
+@contextmanager
+def host(answer):
+    """A host that gives a PNG after some seconds, or says nothing: its port, and how many bytes came at its end."""
+    seen = []
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(10)
+            seen.append(len(connection.recv(1000)))
+            if answer is not None:
+                time.sleep(answer)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
+            seen.append(connection.recv(1000))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1], seen
+        thread.join(5)
+
+
+def picture(port):
+    part = {"type": "image_url", "image_url": {"url": f"http://localhost:{port}/x.png"}}
+    return {"messages": [{"role": "user", "content": [part]}]}
+
+
+def test_a_fetched_image_is_prepared():
+    async def run():
+        with host(0.3) as (port, _):
+            prepare = Preparing(None)
+            handler, served = handler_of(prepare)
+            handler.limits = Limits(seconds=1, hosts=("localhost",))
+            await ask(handler, picture(port))
+            assert prepare.asked[0][2][0]["content"] == [{"type": "image", "data": b"abc"}]
+            assert prepare.kinds == ["image"] and await settled(served) == EVERYTHING_FREE and handler.fetches == {}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_fetch_ends_with_its_time_or_its_client(leaves):
+    async def run():
+        with host(None) as (port, seen):
+            handler, served = handler_of(Preparing(None))
+            handler.limits = Limits(seconds=8 if leaves else 0.5, hosts=("localhost",))
+            asking = Client("10.0.0.1")
+            task = asyncio.ensure_future(ask(handler, picture(port), asking))
+            await asyncio.sleep(0.3)
+            assert handler.fetches["10.0.0.1"].free == 7
+            if leaves:
+                asking.gone.set()
+            with pytest.raises(RequestError, match="has left" if leaves else "took longer than 0.5 s"):
+                await task
+            for _ in range(100):
+                if handler.fetches == {} and len(seen) == 2:
+                    break
+                await asyncio.sleep(0.02)
+            assert handler.fetches == {} and seen[1:] == [b""]  # the connection was closed
+            assert await settled(served) == EVERYTHING_FREE
+
+    asyncio.run(run())
+
+
+# --- the application ---
+
+
+@pytest.fixture
+def page():
+    """A client of an application whose bounds are all different: bodies of 300 bytes, one request a client."""
+    models = {"m": Served(Model(ValueError("secret")), Processor())}
+    bounds = Bounds(requests=3, of_client=2, body=300, bodies=1000)
+    app = build_app(models, Preparing(None), Hosts("127.0.0.1"), Limits(), bounds)
+    guard = next(row for row in app.user_middleware if row.cls is Guard)
+    kept = {name: guard.kwargs[name] for name in ("most_bytes", "most_requests", "most_of_client", "all_bytes")}
+    assert kept == {"most_bytes": 300, "most_requests": 3, "most_of_client": 2, "all_bytes": 1000}
+    return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "method, path, body, status, message",
+    [
+        (
+            "POST",
+            "/v1/chat/completions",
+            b'{"messages": [{"role": "user", "content": "Hi"}]}',
+            500,
+            "its log says why",
+        ),
+        ("POST", "/v1/chat/completions", b"[1]", 400, "must be a JSON object"),
+        ("POST", "/v1/chat/completions", b" " * 301, 413, "more than 300 bytes"),
+        ("POST", "/v1/chat/completions", b'{"messages": []}', 400, "1 to 1000 messages"),
+        ("POST", "/v1/completions", b"{}", 404, "Not Found"),
+        ("POST", "/load_model", b"{}", 404, "Not Found"),
+        ("GET", "/v1/chat/completions", b"", 405, "Method Not Allowed"),
+        ("GET", "/docs", b"", 404, "Not Found"),
+        ("GET", "/openapi.json", b"", 404, "Not Found"),
+    ],
+)
+def test_errors_of_the_application_have_one_form(page, method, path, body, status, message):
+    answer = page.request(method, path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert message in error["message"] and "secret" not in answer.text
+    assert error["type"] == ("server_error" if status == 500 else "invalid_request_error")
+
+
+def test_pages_of_the_application(page):
+    assert page.get("/v1/models").json()["data"][0]["id"] == "m" and page.get("/health").status_code == 200
+    assert page.get("/v1/models", headers={"Host": "page.example"}).status_code == 403

@@ -248,14 +248,14 @@ def test_the_kind_that_takes_longest_counts(kinds, kind):
 # --- how an answer is generated ---
 
 
-def configured(body, prompt=10, **own):
-    """The generation config for a request to a checkpoint that samples, with a context of 64 tokens."""
+def configured(body, prompt=10, context=64, **own):
+    """The generation config for a request to a checkpoint that samples."""
     text = SimpleNamespace(vocab_size=50)
     model = SimpleNamespace(
         generation_config=GenerationConfig(**({"do_sample": True, "temperature": 0.7, "num_beams": 3} | own)),
         config=SimpleNamespace(get_text_config=lambda decoder: text),
     )
-    served = SimpleNamespace(model=model, context=64)
+    served = SimpleNamespace(model=model, context=context)
     return ChatHandler(ServedModels({}), None, Limits())._config(body, served, prompt)
 
 
@@ -276,7 +276,11 @@ def test_prompt_and_answer_fit_into_the_context_exactly():
     assert configured({"max_tokens": 3, "max_completion_tokens": 4}).max_new_tokens == 4
     assert configured({"generation_config": '{"max_new_tokens": 5, "top_k": 7}'}).max_new_tokens == 5
     assert configured({"generation_config": '{"max_new_tokens": 5, "top_k": 7}'}).top_k == 7
+    both = {"max_tokens": 3, "generation_config": '{"max_new_tokens": 999}'}
+    assert configured(both).max_new_tokens == 3  # the field of OpenAI's API wins, and the context holds
     assert configured({}).max_new_tokens == 54  # what fits
+    assert configured({}, context=9999).max_new_tokens == 1024
+    assert configured({}, context=9999, max_new_tokens=2000).max_new_tokens == 2000
     assert configured({}, prompt=63).max_new_tokens == 1
     for body, prompt, param in (
         ({"max_tokens": 55}, 10, "max_tokens"),

@@ -217,7 +217,8 @@ class ChatHandler(ChatCompletionHandler):
     def _config(self, body: dict, served: Served, prompt: int) -> Any:
         """The generation config. Raises `RequestError` if prompt and answer do not fit into the model's context."""
         options = generation_options(body)
-        asked = body.get("max_completion_tokens") or body.get("max_tokens") or options.pop("max_new_tokens", None)
+        own = options.pop("max_new_tokens", None)  # in any case: below, the options are set over what is asked
+        asked = body.get("max_completion_tokens") or body.get("max_tokens") or own
         room = served.context - prompt
         if room < 1 or (asked or 0) > room:
             raise RequestError(
