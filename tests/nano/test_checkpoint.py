@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The embedded checkpoint: complete, small, readable by upstream transformers, and right on images that it has never seen."""
+"""The embedded checkpoint: complete, small, readable by upstream transformers, right on images it has not seen."""
 
 import json
 

@@ -228,7 +228,7 @@ def test_what_packs_refuse(encoder):
     next(iter(other))
     resumed = PackedDataset(data, 200, 20, rank=0, world_size=2)
     resumed.load_state_dict(other.state_dict())
-    with pytest.raises(ValueError, match="cannot be taken up in mid-epoch"):
+    with pytest.raises(ValueError, match="cannot be resumed in mid-epoch"):
         next(iter(resumed))
     with pytest.raises(ValueError, match="fewest and the most frames"):
         ChatDataset([DataSet("t", texts(1))], encoder, num_frames=(9, 8))
@@ -396,7 +396,7 @@ def test_places_of_packs_with_other_limits_are_refused(encoder):
     for limits in ((200, 21, 3, False), (201, 20, 3, False), (200, 20, 4, False), (200, 20, 3, True)):
         other = PackedDataset(mixture(encoder), *limits[:2], max_open=limits[2], split=limits[3])
         other.load_state_dict(first.state_dict())
-        with pytest.raises(ValueError, match="cannot be taken up in mid-epoch"):
+        with pytest.raises(ValueError, match="cannot be resumed in mid-epoch"):
             next(iter(other))
 
 

@@ -129,7 +129,7 @@ def test_a_killed_run_goes_on_with_the_features_that_are_there(folder, plain, en
     assert PACKAGE.start(["-c", KILLED, *cached], [(log, log, {})], 300) == [-signal.SIGKILL]
     left = list(cache.glob("*/??/*.safetensors"))
     assert len(left) == 7 and list(cache.glob("*/??/.*"))  # the eighth is not whole
-    assert main(cached) == 2 and "--resume goes on with it" in capfd.readouterr().err
+    assert main(cached) == 2 and "--resume continues it" in capfd.readouterr().err
     assert main([*cached, "--resume"]) == 0
     assert sum(encoded) == 1  # the rest
     assert_same(curve(folder / "killed"), curve(plain))

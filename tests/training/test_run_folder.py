@@ -48,7 +48,7 @@ def test_a_run_that_has_ended_goes_further(length, folder):
     shorter = {**longer, length: longer[length] // 2}
     common = short(folder, learning_rate=1e-3, warmup=0, drop_path=0)
     assert run({**common, **shorter}).train().steps == 2
-    with pytest.raises(ValueError, match="--resume goes on with it. A run that has ended goes further with more"):
+    with pytest.raises(ValueError, match="--resume continues it. A run that has ended goes further with more"):
         run({**common, **longer})
     with pytest.raises(ValueError, match=f"holds another run .{length}: {shorter[length]} there, 0 now"):
         run({**common, **shorter, length: 0}, resume=True)

@@ -71,7 +71,7 @@ def test_resume_in_mid_epoch(stop):
 def test_resume_of_something_else():
     state = MixtureStream(MIXTURE, 1, 2).state_dict()
     for other in (MixtureStream(MIXTURE, 1, 4), MixtureStream(Mixture([10, 7, 99], MIXTURE.repeats, seed=3), 1, 2)):
-        with pytest.raises(ValueError, match="cannot be taken up in mid-epoch"):
+        with pytest.raises(ValueError, match="cannot be resumed in mid-epoch"):
             other.load_state_dict(state)
 
 

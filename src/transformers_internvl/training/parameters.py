@@ -17,7 +17,7 @@ Source: `internvl_g/internvl/train/trainer_monkey_patch.py` of the original repo
 
 How much of a tower trains under a head, at which rates, and on which share of the data.
 
-The papers judge InternViT by what a head makes of it (arXiv:2312.14238, section 4.2 and tables 22, 23):
+The papers measure InternViT by a head that is trained on its features (arXiv:2312.14238, 4.2, tables 22, 23):
 
 | regime | what trains |
 |---|---|
@@ -164,7 +164,7 @@ def trainable_table(model: nn.Module) -> str:
 _FIRST = re.compile(r"(^|\.)(embeddings|embed_tokens)\.|(^|\.)(query_tokens|logit_scale)$")
 _BLOCK = re.compile(r"\.layers?\.(\d+)\.")
 
-# Parts whose depth another part's blocks give: the head is behind the last block of its decoder, and so on.
+# Parts whose depth another part's blocks give: the head follows the last block of its decoder, and so on.
 _DEPTH_OF = {"head": "language", "bridge": "text", "temperature": "text"}
 
 
@@ -184,7 +184,7 @@ def parameter_groups(
         weight_decay: of matrices. Vectors (norms, biases, LayerScale) are not decayed.
         part_learning_rates: part of `freezing.PARTS` -> its learning rate.
         layer_decay: part -> factor in (0, 1]. Block `k` of a part of `n` learns at its rate times `factor ** (n - k)`,
-            what stands before the blocks at `factor ** (n + 1)`, what stands behind them at the full rate.
+            what comes before the blocks at `factor ** (n + 1)`, what follows them at the full rate.
         no_decay: ends of the names of further parameters that are not decayed.
 
     Returns:
@@ -234,7 +234,7 @@ def _depths(model: nn.Module) -> dict[str, int]:
 
 
 def _layer_of(name: str, depth: int) -> int:
-    """0 before the blocks, `k + 1` for block `k`, `depth + 1` behind them."""
+    """0 before the blocks, `k + 1` for block `k`, `depth + 1` after them."""
     block = _BLOCK.search(name)
     if block:
         return int(block[1]) + 1
@@ -251,7 +251,7 @@ def set_tuning(model: Model, regime: str) -> Model:
 
     Under `"frozen"` and `"head"` the tower's parameters get no gradients, and it stays in evaluation mode when the
     model is put into training mode: its features are the same every time, without stochastic depth. What a backbone
-    puts behind the tower (`use_fpn`) belongs to the head. `"full"` undoes it.
+    adds to the tower (`use_fpn`) belongs to the head. `"full"` undoes it.
 
     Args:
         model: an image classifier, a segmentation model, `UperNetForSemanticSegmentation` on our backbone, …

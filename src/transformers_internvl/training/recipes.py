@@ -241,7 +241,7 @@ class Recipe:
         """Make a model ready to be trained by this recipe, in place.
 
         Sets what trains, stochastic depth of the tower and the weighting of the loss; a recipe with `lora_rank` wraps
-        the model in adapters, or goes on with the adapter that a `PeftModel` carries. Into a `PeftModel` that a recipe
+        the model in adapters, or trains the adapter of a `PeftModel` further. Into a `PeftModel` that a recipe
         without `lora_rank` trains, the adapter is merged first. Activation checkpointing is a matter of the training
         arguments.
 

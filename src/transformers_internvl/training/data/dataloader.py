@@ -4,8 +4,8 @@
     RowLoader     a `ChatDataset`: batch m of rank r has the entries [(m * ranks + r) * size, ... + size)
     PackLoader    a `PackedDataset`: each worker of each rank packs every n-th entry
 
-No sample is lost or repeated, so that ranks may differ in how many batches they have; whoever trains fills that up.
-Every batch comes with the place behind it. What is taken up there reads nothing twice, but for the samples that wait
+No sample is lost or repeated, so that ranks may differ in how many batches they have; the trainer adds empty batches.
+Every batch comes with the place after it. Resuming there reads nothing twice, except for the samples that wait
 in open packs, and nothing depends on the global random numbers, or changes them.
 """
 
@@ -72,7 +72,7 @@ class TrainingLoader(ABC):
         self, data: Any, collate: Collate, batch_size: int, rank: int = 0, ranks: int = 1, **options: Any
     ) -> None:
         self.data, self.collate, self.batch_size, self.rank, self.ranks = data, collate, batch_size, rank, ranks
-        # A generator of its own: taken up, an epoch has its workers started once more than if it was not left.
+        # A generator of its own: a resumed epoch starts its workers once more than an uninterrupted one.
         self.options = {"num_workers": 0, **options, "generator": torch.Generator()}
         self.epoch, self.finished = 0, False
         self.batches: EpochBatches | None = None
@@ -107,7 +107,7 @@ class TrainingLoader(ABC):
 
     @abstractmethod
     def _note(self, place: Any) -> None:
-        """Remember the place behind the batch that has been given away."""
+        """Remember the place after the batch that was returned."""
 
     @abstractmethod
     def _identity(self) -> dict[str, Any]:
@@ -119,14 +119,14 @@ class TrainingLoader(ABC):
 
     @abstractmethod
     def _go_to(self, place: dict[str, Any]) -> None:
-        """Take up at a place."""
+        """Continue at a place."""
 
     def state_dict(self) -> dict[str, Any]:
         """Behind the last batch that was given away: plain numbers, for JSON."""
         return {"epoch": self.epoch, "finished": self.finished, "data": self._identity(), "place": self._place()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up there.
+        """Continue there.
 
         Raises:
             ValueError: in mid-epoch, and data, ranks or workers changed since.
@@ -230,7 +230,7 @@ class PackLoader(TrainingLoader):
         if (self.data.rank, self.data.world_size) not in ((0, 1), (self.rank, self.ranks)):
             raise ValueError(
                 f"The packed data set is for rank {self.data.rank} of {self.data.world_size}, this is rank "
-                f"{self.rank} of {self.ranks}: leave `rank` and `world_size` out, the trainer knows them."
+                f"{self.rank} of {self.ranks}: leave `rank` and `world_size` out, the trainer sets them."
             )
         self._workers = max(1, self.options["num_workers"])
         self._rewind()
@@ -285,7 +285,7 @@ class PackLoader(TrainingLoader):
 
 
 class _WorkersPacks(IterableDataset):
-    """The batches of one worker, each with the worker's number and its place behind them.
+    """The batches of one worker, each with the worker's number and its place after them.
 
     Args:
         shares: the number, share and place of each worker, in the order of their turns.

@@ -48,7 +48,7 @@ class ChatDataset(Dataset):
         seed: of the order, the repeated parts, JPEG qualities and frames.
         num_frames: fewest and most frames of a video, drawn for each; the original ones are 8 and 32.
         policy: what happens to samples that cannot be used; None raises. A sample that is left out is None, which
-            collators pass over.
+            collators skip.
         allow_urls: whether `http(s)` URLs that rows name are fetched, from public addresses; or by which
             [`UrlRules`]. Else they are samples that cannot be used.
         step_labels: how rows of scored steps become conversations. None: they are samples that cannot be used.
@@ -87,7 +87,7 @@ class ChatDataset(Dataset):
         self.epoch = epoch
 
     def use_features(self, store: FeatureStore | None) -> None:
-        """From now on give tiles by name, for a [`FeatureCollator`], and pass over images that were encoded before.
+        """Give tiles by name from now on, for a [`FeatureCollator`], and skip images that were encoded before.
 
         Args:
             store: where features are kept; None = give pixels again.
@@ -180,7 +180,7 @@ class PackedDataset(IterableDataset):
     """The same samples, packed on the way.
 
     Under `InternVLTrainer` there is nothing else to say: it gives each rank and worker its share, and keeps the place
-    in its checkpoints. In a loop of one's own each worker of a data loader packs a share, and each rank one of
+    in its checkpoints. In your own loop, each worker of a data loader packs a share, and each rank one of
     `world_size`; accelerate must not split or dispatch them again (`dispatch_batches=False`), since it splits batches
     along their first dimension, which counts rows for ids and tiles for pixels.
 
@@ -189,12 +189,12 @@ class PackedDataset(IterableDataset):
         max_tokens, max_tiles: most of a pack.
         max_open: most packs that wait for more.
         split: split samples that are larger than a pack, between their images; else they are unusable.
-        rank, world_size: which rank this is, of how many, in a loop of one's own.
+        rank, world_size: which rank this is, of how many, in your own loop.
         endless: go on with the next epoch, without emptying the open packs between.
 
     Iterating gives packs: lists of samples.
 
-    `state_dict()` between two packs, and `load_state_dict` before iterating, take up exactly where it was. With
+    `state_dict()` between two packs, and `load_state_dict` before iterating, continue exactly there. With
     workers, that is for loaders that save the state of their workers, as `InternVLTrainer`'s does.
     """
 
@@ -226,7 +226,7 @@ class PackedDataset(IterableDataset):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to another epoch. A state that waits to be taken up, and an endless stream, know their own."""
+        """Go to another epoch. A loaded state and an endless stream keep their own epoch."""
         if self._loaded is None and not self.endless:
             self.epoch = epoch
 
@@ -249,7 +249,7 @@ class PackedDataset(IterableDataset):
         self.epoch += 1
 
     def _begin(self) -> MixtureStream:
-        """A new epoch, or what `load_state_dict` left to be taken up."""
+        """A new epoch, or the state of `load_state_dict`."""
         worker = get_worker_info()
         workers, own = (1, 0) if worker is None else (worker.num_workers, worker.id)
         share = (self.rank * workers + own, self.world_size * workers) if self.share is None else self.share
@@ -336,7 +336,7 @@ class PackedDataset(IterableDataset):
         for entry in drawn:
             try:
                 pieces.append(self._encoded((0, int(sets[entry]), int(numbers[entry]), entry)))
-            except UnusableSample as error:  # the policy hears of it when its turn comes
+            except UnusableSample as error:  # the policy gets it when the sample is read
                 failure = error
         self._samples = {}
         if failure is not None and not pieces:
@@ -345,7 +345,7 @@ class PackedDataset(IterableDataset):
         return max(tokens / self.limits["max_tokens"], tiles / self.limits["max_tiles"]) / len(pieces)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up there when iterating begins.
+        """Continue there when iterating begins.
 
         Raises:
             ValueError: (then) the data or the limits changed since; see `MixtureStream.load_state_dict`.

@@ -21,7 +21,7 @@ The end of InternVL-C's training: larger images, and whole ones (arXiv:2312.1423
     show_whole_images(model, 224)
     Trainer(model, ...).train()                    # the rest; the processor gives 224 pixels now
 
-A loop of one's own goes on with its optimizer: `show_whole_images(model, 224, optimizer)`.
+Your own loop keeps its optimizer: `show_whole_images(model, 224, optimizer)`.
 """
 
 from collections.abc import Callable, Sequence
@@ -179,7 +179,7 @@ def show_whole_images(model: Any, image_size: int, optimizer: torch.optim.Optimi
     Args:
         model: [`InternVLDualEncoderModel`] or its vision half, not yet wrapped for several ranks.
         image_size: side of the images in pixels from now on; the processor must give that size.
-        optimizer: one that trains the model and goes on. The table is a new parameter: it takes the old one's place
+        optimizer: one that trains the model further. The table is a new parameter: it takes the old one's place
             in its group, and its moments begin at 0. All others keep theirs.
 
     Raises:

@@ -239,7 +239,7 @@ class SkipPolicy:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, error: UnusableSample) -> None:
-        """Take note of a sample, or raise. One that comes again, in another epoch or evaluation, was noted already."""
+        """Count a left-out sample, or raise. One that comes again, in another epoch or evaluation, counts once."""
         if (error.where, error.reason) in self.skipped:
             return
         if len(self.skipped) >= self.limit:

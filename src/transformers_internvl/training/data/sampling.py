@@ -85,7 +85,7 @@ class Mixture:
 
 
 class MixtureStream:
-    """One share of a mixture's epochs: an iterator that can be stopped, saved and taken up again.
+    """One share of a mixture's epochs: an iterator that can be stopped, saved and resumed.
 
     Args:
         mixture: the whole.
@@ -145,7 +145,7 @@ def refuse_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     if changed := [key for key in now if now[key] != then.get(key)]:
         listed = "; ".join(f"{key}: {then.get(key)} then, {now[key]} now" for key in changed)
         raise ValueError(
-            f"The data cannot be taken up in mid-epoch, since it changed ({listed}). Use the same data, seed, "
+            f"The data cannot be resumed in mid-epoch, since it changed ({listed}). Use the same data, seed, "
             "number of ranks and workers, or begin the epoch again (in training arguments: `ignore_data_skip=True`)."
         )
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Training that passes over a frozen tower: features on disk."""
+"""Training with a frozen tower, on features that are kept on disk."""
 
 import lazy_loader
 

@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Training behind a frozen tower: every tile is encoded once, and later epochs read its features from disk.
+"""Training with a frozen tower: every tile is encoded once, and later epochs read its features from disk.
 
     trainer = InternVLTrainer(model, arguments, train_dataset=samples, data_collator=collator, feature_cache="folder")
 
-or in a loop of one's own
+or in your own loop
 
     cache = FeatureCache("folder", model)
     loader = DataLoader(samples, collate_fn=cache.collator(PaddingCollator(0)))
@@ -169,7 +169,7 @@ def refuse_changing_features(model: nn.Module) -> Any:
     """Check that a tile has the same features in every pass of training.
 
     Args:
-        model: made ready for training; weights are not needed.
+        model: prepared for training; weights are not needed.
 
     Returns:
         The module of it that makes the features.
@@ -275,7 +275,7 @@ class FeatureCollator:
 
 
 def name_tiles(processor: Any, store: FeatureStore) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
-    """Let a processor give tiles by name, and pass over images that were encoded before.
+    """Let a processor give tiles by name, and skip images that were encoded before.
 
     Args:
         processor: changed; of one sample, whose images and videos it will be called with.

@@ -6,7 +6,7 @@
     FOLDER/images/b7/b7…0c.json                                which tiles the images of a sample become
 
 A file is written beside its place and moved there, so that any number of ranks and workers may write at a time, and
-whoever reads finds all of it or nothing. Its checksum is checked when it is read.
+readers find all of it or nothing. Its checksum is checked when it is read.
 
 Shape letters: T tiles, n image tokens of a tile, D width of the language model.
 """
@@ -93,7 +93,7 @@ class FeatureStore:
         write_whole(self._path(name), data, shared=True, sync=False)
 
     def describe(self, facts: dict[str, Any]) -> None:
-        """Say beside the features what model they are of."""
+        """Write what model the features are of."""
         text = json.dumps(facts, indent=2, sort_keys=True, default=str)
         write_whole(self.folder / "model.json", text, shared=True, sync=False)
 

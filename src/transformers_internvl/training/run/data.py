@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What `--data` may name, and the rows behind it.
+"""What `--data` may name, and how its rows are read.
 
 | path | is |
 |---|---|
@@ -109,7 +109,7 @@ class PairRows(Dataset):
     Args:
         sets: of rows with `image`, a path or an image, and `caption`, a text, or `captions`, several, of which each
             makes a pair.
-        policy: what happens to rows that cannot be used. They are looked through at the start, their images only
+        policy: what happens to rows that cannot be used. They are checked at the start, their images only
             when they are needed; a pair whose image is then left out is None.
         allow_urls: as for [`ChatDataset`].
 

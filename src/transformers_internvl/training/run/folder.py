@@ -12,7 +12,7 @@ from .report import read_log
 
 RUN_FILE = "run.yaml"
 SAVING = ".saving"  # where the trained model is written before it takes its place
-# Fields that may differ when a run goes on: they change what is kept, where and how shown, not what is learned.
+# Fields that may differ when a run is resumed: they change what is kept and shown, not what is learned.
 FREE_FIELDS = (
     "output",
     "save_steps",
@@ -57,7 +57,7 @@ def check_output(options: RunOptions, resume: bool) -> Path | None:
     if not resume:
         reached = "has begun" if found is None else f"reached step {_step(Path(found))}"
         further = " A run that has ended goes further with more steps or epochs." if ended else ""
-        raise ValueError(f"{folder} holds this run, which {reached}: --resume goes on with it.{further}")
+        raise ValueError(f"{folder} holds this run, which {reached}: --resume continues it.{further}")
     return _to_go_on(folder, found, ended)
 
 

@@ -22,7 +22,7 @@ _NO_USE = {
     "do_train": "`internvl train` trains",
     "do_eval": "`eval_data` says on what is evaluated",
     "do_predict": "`eval_data` gives a few answers",
-    "resume_from_checkpoint": "`--resume` goes on from the last checkpoint of the output folder",
+    "resume_from_checkpoint": "`--resume` continues from the last checkpoint of the output folder",
     "local_rank": "torchrun says it",
     "adam_beta1": "`adam_betas` has both",
     "adam_beta2": "`adam_betas` has both",
@@ -65,7 +65,7 @@ def _is(name: str, *values: str, otherwise: Any = None) -> Callable[[dict[str, A
     return lambda given: str(getattr(given.get(name, otherwise), "value", given.get(name, otherwise))) in values
 
 
-# Field -> the test of the given fields under which it does something, and how that is said.
+# Field -> the test of the given fields under which it does something, and the name of that condition.
 _NEEDS: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
     **dict.fromkeys(_OF_EVALUATION, (lambda given: bool(given.get("eval_data")), "`eval_data`")),
     **dict.fromkeys(
@@ -92,7 +92,7 @@ _NEEDS: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
 
 
 def check_options(options: RunOptions) -> None:
-    """See that every field that was given does something in the run, before anything is loaded.
+    """Check that every given field has an effect in the run, before anything is loaded.
 
     Raises:
         ValueError: one does not; or `report_to` names what is not there.
@@ -139,7 +139,7 @@ def _check_loader_keys(options: RunOptions) -> None:
 
 
 def check_trackers(report_to: Any) -> None:
-    """See that the packages of `report_to` are there.
+    """Check that the packages of `report_to` are installed.
 
     Raises:
         ValueError: one is not, or there is no such tracker.
@@ -159,7 +159,7 @@ def check_trackers(report_to: Any) -> None:
 
 
 def check_image_size(options: RunOptions, config: Any) -> None:
-    """See that a size of tiles that was given is the chat model's.
+    """Check that a given size of tiles is the chat model's.
 
     Raises:
         ValueError: it is another one.

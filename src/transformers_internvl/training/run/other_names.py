@@ -92,7 +92,7 @@ FOREIGN: dict[str, tuple[str, str]] = {
 
 
 def explain_unknown(name: str, known: Iterable[str]) -> str:
-    """What to say of a field that is not there: what it is called here, or which ones are spelled alike."""
+    """The message about an unknown field: its name here, or fields with similar names."""
     if name in FOREIGN:
         field, note = FOREIGN[name]
         if not field:

@@ -58,7 +58,7 @@ class Plan:
 
     Attributes:
         parts, sets: of the model and of the data.
-        facts: in words: batch, tokens and tiles of a step, length of an epoch and of the run.
+        facts: as text: batch, tokens and tiles of a step, length of an epoch and of the run.
         memory: of a device; None if it is not a chat model, and then `memory_note` says why.
         memory_note: for what the memory holds.
     """
@@ -104,7 +104,7 @@ def make_plan(options: RunOptions, ranks: int | None = None) -> Plan:
 
 
 def _on_meta(options: RunOptions, row: Objective, dtype: torch.dtype) -> Any:
-    """The model without weights, made ready by the recipe."""
+    """The model without weights, prepared by the recipe."""
     from peft import get_peft_model
 
     adapter = adapter_config(options.model)
@@ -171,7 +171,7 @@ def _probe(options: RunOptions, sets: list[DataSet]) -> list[tuple[int, int]]:
 
 
 def _work(options: RunOptions, model: Any, batch: int, probes: list[tuple[int, int]]) -> tuple[Work, str]:
-    """What a device passes through at a time, at most, and how that is said."""
+    """The largest batch of a device, and a text that describes it."""
     recipe, config = options.recipe, model.config
     height = config.vision_config.image_size[0]
     if recipe.packed_tokens is not None and recipe.packed_tiles is not None:

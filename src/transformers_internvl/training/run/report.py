@@ -48,7 +48,7 @@ class RunReport(TrainerCallback):
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
-        """Count what goes through the model, and leave no bar behind."""
+        """Count what goes through the model; close the bar at the end."""
         handle = model.register_forward_pre_hook(self._counts.add, with_kwargs=True)
         try:
             yield
@@ -139,7 +139,7 @@ class _Counts:
         self.tiles = 0
 
     def add(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Take note of one call, without waiting for the device."""
+        """Count one call, without waiting for the device."""
         if not model.training:
             return
         for name, value in kwargs.items():

@@ -60,7 +60,7 @@ class Run:
 
     Attributes:
         options, model, processor, data, trainer: its parts.
-        checkpoint: where it goes on, or None.
+        checkpoint: where it continues, or None.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Run:
 
     @property
     def begins_with_adapter(self) -> str:
-        """What becomes of the adapter that the run begins with, in words; empty where there is none."""
+        """What happens to the adapter that the run begins with, as text; empty where there is none."""
         return fate_of_adapter(self.options)
 
     @property
@@ -201,7 +201,7 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
 
 
 def _own_arguments(options: RunOptions) -> dict[str, Any]:
-    """The arguments that `InternVLTrainer` has beside those of all trainers, as far as the run sets them."""
+    """The arguments of `InternVLTrainer` alone that the run sets."""
     recipe = options.recipe
     arguments = {
         "part_learning_rates": recipe.part_learning_rates,
@@ -218,7 +218,7 @@ def load_config(options: RunOptions) -> Any:
 
 
 def fate_of_adapter(options: RunOptions) -> str:
-    """What a run makes of the adapter in the folder of its model, in words; empty where there is none."""
+    """What happens to the adapter in the folder of the model, as text; empty where there is none."""
     if adapter_config(options.model) is None:
         return ""
     return "is merged into its model" if options.recipe.lora_rank is None else "is trained on"

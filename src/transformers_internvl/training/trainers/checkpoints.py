@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Files of a checkpoint that are there as a whole or not at all, and the last checkpoint that is.
 
-`Trainer` writes `trainer_state.json` last. Where that can be read, the checkpoint is complete. Whether what it
-holds is what a trainer saved is looked at before any of it is taken up; no pickle in it runs code.
+`Trainer` writes `trainer_state.json` last. Where that can be read, the checkpoint is complete. Its files
+are checked before any of them is loaded: they must hold what a trainer saves, and no pickle may run code.
 """
 
 import os
@@ -36,7 +36,7 @@ _PICKLES: dict[str, tuple[str, ...]] = {
     "rng_state*.pth": ("python", "numpy", "cpu"),
 }
 _UNPICKLED = ("**/.metadata", "global_step*/*.pt")  # of FSDP in shards, of DeepSpeed
-# What safetensors says of a file that it cannot write, and torch.
+# Messages of safetensors and torch about a file that they cannot write.
 _UNWRITTEN = ("Error while serializing", "PytorchStreamWriter", "inline_container", "iostream error")
 logger = logging.get_logger(__name__)
 
@@ -78,7 +78,7 @@ def last_checkpoint(folder: str | os.PathLike, with_optimizer: bool = False) -> 
     """The complete checkpoint of the most steps in a folder; None if there is none. Others are warned of.
 
     Args:
-        with_optimizer: pass over checkpoints of weights alone.
+        with_optimizer: skip checkpoints of weights alone.
     """
     steps = {}
     for path in Path(folder).glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
@@ -95,7 +95,7 @@ def last_checkpoint(folder: str | os.PathLike, with_optimizer: bool = False) -> 
 
 
 def check_checkpoint(checkpoint: str | os.PathLike, own: str | os.PathLike | None = None) -> None:
-    """Look through the files that a run goes on from. Tensors are not read.
+    """Check the files from which a run continues. Tensors are not read.
 
     Args:
         checkpoint: the folder.

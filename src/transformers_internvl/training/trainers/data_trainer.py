@@ -45,7 +45,7 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
 
     Of our data sets each rank and worker reads a share. Every sample of an epoch comes once: ranks that have run out
     compute on batches without samples, whose gradient is zero, until all have. Checkpoints hold the place in the data,
-    and `train(resume_from_checkpoint=...)` goes on there, without reading again what was passed over; with
+    and `train(resume_from_checkpoint=...)` continues there, without reading what came before; with
     `ignore_data_skip=True` it begins the epoch again. `resume_from_checkpoint=True` takes the last checkpoint that was
     written to its end.
 
@@ -91,7 +91,7 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
         if data_collator is None and (fitting := self.default_collator(self.train_dataset)) is not None:
             self.data_collator = fitting
         self._loader: TrainingLoader | None = None
-        self._checkpoint: str | None = None  # that training goes on from
+        self._checkpoint: str | None = None  # from which training continues
         self._ignore_data_skip = False  # what the user set for `ignore_data_skip`
         self._epochs = math.inf  # training ends after so many, unless `max_steps` say when
         self._planned_steps = 0

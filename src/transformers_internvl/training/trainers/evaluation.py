@@ -73,7 +73,7 @@ class EvaluatesData(Trainer, ABC):
     def _usable(self, data: Any) -> Any:
         """Data without the samples that their policy leaves out: a batch may have no others, and ranks wait for all.
 
-        They are looked through once.
+        They are checked once.
 
         Raises:
             ValueError: none is left.

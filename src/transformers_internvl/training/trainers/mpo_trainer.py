@@ -203,7 +203,7 @@ class MPOTrainer(DataTrainer):
             write_json(Path(output_dir or self.args.output_dir) / STATE_FILE, self.mpo_loss.rewards.state())
 
     def load_trainer_state(self, checkpoint: str) -> None:
-        """The running mean goes on where the checkpoint left it."""
+        """The running mean continues from the checkpoint."""
         self.mpo_loss.rewards = RunningMean(**read_json(Path(checkpoint) / STATE_FILE))
 
 

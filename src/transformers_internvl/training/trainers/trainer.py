@@ -39,15 +39,15 @@ class InternVLTrainer(DataTrainer):
 
     Args:
         part_learning_rates, layer_decay: as for [`parameter_groups`]; without them, transformers' own groups.
-        feature_cache: a folder. Behind a frozen tower and projector, every tile is encoded once and its features are
-            kept there; a `ChatDataset` or `PackedDataset` passes over images that were. See [`FeatureCache`].
+        feature_cache: a folder. With a frozen tower and projector, every tile is encoded once and its features are
+            kept there; a `ChatDataset` or `PackedDataset` skips images that were. See [`FeatureCache`].
         feature_cache_bytes: maximum number of bytes of the folder; None = as many as the disk has.
         Everything else is `DataTrainer`'s.
 
     Raises:
         ValueError: with several devices in one process (`torch.nn.DataParallel`): start one process per device. With
             a feature cache, what [`FeatureCache`] and `ChatDataset.use_features` refuse. A `label_smoothing_factor`
-            that nothing would heed.
+            that would have no effect.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class InternVLTrainer(DataTrainer):
         return options if training or "loss_weight" in inputs else {**options, "loss_reduction": "token"}
 
     def _open_cache(self, folder: str | os.PathLike, max_bytes: int | None) -> FeatureCache:
-        """The cache of the model; its collator and the data sets know it, too."""
+        """The cache of the model. The collator and the data sets use it, too."""
         autocast = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.accelerator.mixed_precision]
         if self.is_fsdp_enabled:
             raise ValueError("A feature cache needs the whole tower on every rank: use DDP or ZeRO-2, not FSDP.")
@@ -141,7 +141,7 @@ class InternVLTrainer(DataTrainer):
         return PackingCollator("token") if isinstance(dataset, PackedDataset) else self.default_collator(dataset)
 
     def eval_collator(self, data: Any) -> Any:
-        """The collator for data that are evaluated, which knows the feature cache, too."""
+        """The collator for data that are evaluated; with a feature cache, it reads features, too."""
         collator = super().eval_collator(data)
         if self.feature_cache is None or isinstance(collator, FeatureCollator):
             return collator
