@@ -3,6 +3,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoProcessor
 
 from tests.parity.golden import golden_root
@@ -215,6 +216,27 @@ def test_64_frames_in_the_range_of_few_positions():
     options = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
     found = model.generate(**inputs, **options, v2pe_stride=1 / tokens, return_dict_in_generate=True)
     assert found.sequences.shape[1] == placeholders.shape[1] + 3
+
+
+def test_compressed_tiles_take_fractional_steps_too():
+    """InternVL3.5-Flash: positions are counted over what compression leaves."""
+    from transformers import AutoModel
+
+    folder = golden_root() / "chat_flash"
+    model, pixels = AutoModel.from_pretrained(folder).eval(), load_file(folder / "inputs.safetensors")["pixel_values"]
+    token, tiles = model.config.image_token_id, 4
+    row = torch.tensor([[5, 6, *[token] * (model.num_image_token * tiles), 7, 8]])
+    call = {"input_ids": row, "pixel_values": pixels[:tiles], "v2pe_stride": 0.25}
+    answer = model.generate(**call, max_new_tokens=1, do_sample=False, return_dict_in_generate=True)
+    compressed = answer["compressed_tiles"]
+    assert compressed.any() and not compressed.all()
+    with torch.no_grad():
+        logits = model(**call, compressed_tiles=compressed).logits
+        assert logits.shape[1] < row.shape[1] and logits[0, -1].argmax() == answer.sequences[0, -1]
+        positions = visual_positions(row == token, 0.25, model.num_image_token)
+        given = {"input_ids": row, "pixel_values": pixels[:tiles], "position_ids": positions}
+        with pytest.raises(ValueError, match="counted over whole ones"):
+            model(**given, compressed_tiles=compressed)
 
 
 def test_conversations_take_the_stride():

@@ -195,6 +195,12 @@ def test_experts_are_balanced(tmp_path):
     torch.testing.assert_close(weight_free, torch.log(torch.tensor(2.0)) * (0.8 + 0.2 * 2) + generation)
 
 
+def test_positions_that_are_drawn_are_refused(tmp_path):
+    model = tiny_model(rope_pos_id_version="v2pe_rnd")
+    with pytest.raises(ValueError, match="draws positions anew"):
+        MPOTrainer(model, trainer_for(tmp_path, precomputed=True).args)
+
+
 def test_mistakes(tmp_path):
     with pytest.raises(ValueError, match="not both"):
         trainer_for(tmp_path, reference=tiny_model(), precomputed=True)

@@ -51,7 +51,7 @@ class MPOTrainer(DataTrainer):
         **kwargs: [`DataTrainer`]'s.
 
     Raises:
-        ValueError: a reference model together with `precomputed`; `label_smoothing_factor`, `compute_loss_func` or
+        ValueError: a reference model together with `precomputed`; positions that are drawn at random (V2PE); `label_smoothing_factor`, `compute_loss_func` or
             `compute_metrics`, which MPO has no use for.
     """
 
@@ -67,6 +67,11 @@ class MPOTrainer(DataTrainer):
     ):
         if precomputed and reference is not None:
             raise ValueError("Give a `reference` model or `precomputed=True`, not both.")
+        if getattr(model.config, "rope_pos_id_version", "default") == "v2pe_rnd":
+            raise ValueError(
+                "`rope_pos_id_version='v2pe_rnd'` draws positions anew for every answer and model, so that their log "
+                "probabilities could not be compared: set it to 'v2pe_fix' or 'default' in the model's configuration."
+            )
         super().__init__(model, args, **kwargs)
         self.refuse_smoothing("`MPOLoss(label_smoothing=...)` is that of the preference")
         if self.compute_loss_func is not None:
