@@ -7,7 +7,16 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from transformers_internvl.evaluation.benchmarks import Questions, find_benchmark, find_table, open_table
+from tests.clips import write_clip
+from transformers_internvl.evaluation.benchmarks import (
+    Asking,
+    Questions,
+    ask,
+    find_benchmark,
+    find_table,
+    open_table,
+)
+from transformers_internvl.evaluation.prompts import asking_style
 
 
 def png(color, size=(8, 6)):
@@ -121,3 +130,18 @@ def test_benchmarks_are_found_by_either_name():
     assert find_benchmark("3DSRBench").dataset == "3DSRBench"  # without a row of its own
     with pytest.raises(ValueError, match="Did you mean docvqa_val"):
         find_benchmark("docvqa_vall")
+
+
+def test_subtitles_of_the_frames(tmp_path):
+    blocks = ["1\n00:00:00,000 --> 00:00:01,200\nHello\nthere", "2\n00:00:01,200 --> 00:00:09,000\nagain"]
+    (tmp_path / "a.srt").write_text("\n\n".join(blocks) + "\n")
+    write_clip(tmp_path / "a.mp4", range(0, 240, 20), rate=4)  # 12 frames, 3 seconds
+    row = {"video": "a", "question": "q", "candidates": "['A. x', 'B. y']", "subtitle_path": "a.srt"}
+    (tmp_path / "Video-MME.jsonl").write_text(json.dumps(row) + "\n")
+    benchmark = find_benchmark("video_mme_subtitles")
+    questions = Questions(find_table(tmp_path, benchmark.file), tmp_path)
+    asked = ask(benchmark, questions, 0, Asking(asking_style("InternVL2_5-8B"), frames=3))
+    assert "listed below:\nHello there\nagain\nagain\nSelect the best" in asked.request.question  # frames 3, 6 and 9
+    (tmp_path / "a.srt").write_text("1\n0:0 --> 1\nx")
+    with pytest.raises(ValueError, match="expected a time"):
+        ask(benchmark, questions, 0, Asking(asking_style("InternVL2_5-8B"), frames=3))

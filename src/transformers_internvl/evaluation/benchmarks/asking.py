@@ -107,7 +107,10 @@ def ask(benchmark: Benchmark, questions: Questions, position: int, asking: Askin
     where = questions.where_of(position)
     row = questions.rows[position]
     if _has_video(benchmark, row):
-        images = questions.frames(position, _frames(benchmark, asking), benchmark.dataset)
+        frames = questions.frames(position, _frames(benchmark, asking), benchmark.dataset)
+        images = frames.images
+        if benchmark.subtitles:
+            row = {**row, "subtitles": questions.subtitles(position, frames)}
     else:
         images = questions.images(position)
     try:

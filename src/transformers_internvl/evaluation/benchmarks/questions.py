@@ -9,6 +9,7 @@ videos. Paths are relative to the folder of the questions.
 import ast
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from ...processing.sources import DECODING_ERRORS, load_image, open_image, unwra
 from ..prompts.vlmevalkit_videos import kit_frames
 from .tables import Table
 
+_STORED_FPS = 3.0
+"""Frames a second of videos that are folders of frames (MVBench's Episodic Reasoning)."""
 _VIDEO_SUFFIXES = ("", ".mp4", ".webm", ".avi", ".mkv", ".gif")
 
 
@@ -105,7 +108,7 @@ class Questions:
         cells = listed(cell) + [row[name] for name in _numbered(row) if row[name] is not None]
         return [self._located(unwrapped(source)) for source in cells if source is not None]
 
-    def frames(self, position: int, count: int, dataset: str | None) -> list[Image.Image]:
+    def frames(self, position: int, count: int, dataset: str | None) -> "Frames":
         """Frames of a question's video, as the kit chooses them for a data set.
 
         Raises:
@@ -122,6 +125,24 @@ class Questions:
             )
         except (*DECODING_ERRORS, ValueError) as error:
             raise ValueError(f"{self.where_of(position)}: the video {path} {error}") from error
+
+    def subtitles(self, position: int, frames: "Frames") -> str:
+        """The subtitles that are shown with the frames, one a line; empty if there is no file of them.
+
+        As in VLMEvalKit's Video-MME: each frame gives the first that is on the screen then, so that one that stays is
+        repeated.
+        """
+        row = self.rows[position]
+        path = (self.root or Path()) / str(row.get("subtitle_path") or "")
+        if not path.is_file():
+            return ""
+        shown = _read_srt(path)
+        lines = []
+        for number in frames.numbers:
+            now = round(number * 1000 / frames.fps)  # milliseconds
+            text = next((text for start, end, text in shown if start < now < end), "")
+            lines += [text] if text.strip() else []
+        return "\n".join(lines)
 
     def _video(self, row: dict[str, Any], position: int) -> Path:
         root = self.root or Path()
@@ -146,6 +167,15 @@ class Questions:
             return source if isinstance(source, Image.Image) else read(source)
         except (*DECODING_ERRORS, ValueError) as error:
             raise ValueError(f"{self.where_of(position)}: an image cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of a video: images, their numbers in it, and the video's frames a second."""
+
+    images: list[Image.Image]
+    numbers: list[int]
+    fps: float
 
 
 def listed(cell: Any) -> list[Any]:
@@ -180,21 +210,48 @@ def _numbered(row: dict[str, Any]) -> list[str]:
     return [f"image_{number}" for number in range(1, 64) if f"image_{number}" in row]
 
 
-def _video_frames(path: Path, count: int, name: str, bound: tuple[float, float] | None) -> list[Image.Image]:
+def _video_frames(path: Path, count: int, name: str, bound: tuple[float, float] | None) -> Frames:
     from ...processing.videos.video_decoding import VideoReader
 
     with VideoReader(str(path)) as video:
-        chosen = kit_frames(name, video.metadata.total_num_frames, count, video.metadata.fps or 0.0, bound)
+        fps = float(video.metadata.fps or 0.0)
+        chosen = kit_frames(name, video.metadata.total_num_frames, count, fps, bound)
         pixels = dict(video.frames(chosen))
-    return [Image.fromarray(pixels[number]) for number in chosen]
+    return Frames([Image.fromarray(pixels[number]) for number in chosen], chosen, fps)
 
 
-def _folder_frames(path: Path, count: int, name: str, bound: tuple[float, float] | None) -> list[Image.Image]:
-    """Frames that are files, three a second (MVBench's Episodic Reasoning)."""
+def _folder_frames(path: Path, count: int, name: str, bound: tuple[float, float] | None) -> Frames:
+    """Frames that are files."""
     found = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
     if not found:
         raise ValueError("is a folder without frames")
-    return [load_image(found[number]) for number in kit_frames(name, len(found), count, 3.0, bound)]
+    chosen = kit_frames(name, len(found), count, _STORED_FPS, bound)
+    return Frames([load_image(found[number]) for number in chosen], chosen, _STORED_FPS)
 
 
-__all__ = ["Questions", "listed"]
+def _read_srt(path: Path) -> list[tuple[int, int, str]]:
+    """Start and end in milliseconds, and the text on one line, of each subtitle of an SRT file.
+
+    Raises:
+        ValueError: a time cannot be read.
+    """
+    found = []
+    for block in re.split(r"\n\s*\n", path.read_text(encoding="utf-8-sig").replace("\r\n", "\n").strip()):
+        lines = block.split("\n")
+        at = next((number for number, line in enumerate(lines) if "-->" in line), None)
+        if at is None:
+            raise ValueError(f"{path}: expected a line such as 00:00:01,000 --> 00:00:02,500 in {block[:80]!r}.")
+        start, end = (_milliseconds(part.split()[0], path) for part in lines[at].split("-->"))
+        found.append((start, end, " ".join(lines[at + 1 :])))
+    return found
+
+
+def _milliseconds(text: str, path: Path) -> int:
+    match = re.fullmatch(r"(\d+):(\d+):(\d+)[,.](\d{1,3})", text)
+    if match is None:
+        raise ValueError(f"{path}: expected a time such as 00:00:01,000, got {text!r}.")
+    hours, minutes, seconds, rest = match.groups()
+    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(rest.ljust(3, "0"))
+
+
+__all__ = ["Frames", "Questions", "listed"]
