@@ -51,8 +51,8 @@ class MPOTrainer(DataTrainer):
         **kwargs: [`DataTrainer`]'s.
 
     Raises:
-        ValueError: a reference model together with `precomputed`; positions that are drawn at random (V2PE); `label_smoothing_factor`, `compute_loss_func` or
-            `compute_metrics`, which MPO has no use for.
+        ValueError: a reference model together with `precomputed`; positions that are drawn at random (V2PE);
+            `label_smoothing_factor`, `compute_loss_func` or `compute_metrics`, which MPO has no use for.
     """
 
     def __init__(
