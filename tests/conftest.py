@@ -28,6 +28,7 @@ settings.load_profile("any machine")
 LONG = {
     "modeling/test_distributed.py": 50,
     "modeling/test_compiled.py": 45,
+    "reliability/test_hostile_requests.py": 40,
     "test_hub.py": 25,
     "training/test_at_scale.py": 25,
     "reliability/test_serving.py": 20,
@@ -35,6 +36,7 @@ LONG = {
     "cli/test_train.py": 20,
     "training/test_data_ranks.py": 20,
     "test_notebooks.py": 16,
+    "reliability/test_serving_bounds.py": 15,
     "lab/nano/test_dense.py": 15,
     "test_docs.py": 14,
     "training/test_trainer.py": 12,
