@@ -191,7 +191,7 @@ def evaluate(parser: ArgumentParser) -> None:
     add("--samples", type=positive, default=1, metavar="N", help=several)
     add("--reward", metavar="ID_OR_FOLDER", help="the best of --samples counts, by this reward model (VisualPRM)")
     add("--published", metavar="NAME", help="compare with the published scores of this model (default: of --model)")
-    add("--no-plot", action="store_true", help="write no images, which need the extra `evaluate`")
+    add("--no-plot", action="store_true", help="write no images, which need the extra `evaluation`")
 
 
 def inspect(parser: ArgumentParser) -> None:

@@ -310,6 +310,20 @@ def test_published_scores_stand_beside_ours(data, tmp_path):
     assert (tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_answers_that_a_judge_must_grade_are_kept(tmp_path):
+    (tmp_path / "MMVet.jsonl").write_text(json.dumps({"index": 0, "question": "q", "answer": "a", "category": "ocr"}))
+    task = task_of("mmvet", tmp_path, tmp_path / "out" / "mmvet" / "direct")
+    (result,) = evaluate([task], FixedAnswers({"0": "x"}), tmp_path / "out", model="m", quiet=True, plot=False)
+    assert result.score is None
+    assert "into the column score" in (tmp_path / "out" / "report.md").read_text()
+    (tmp_path / "MMVet.jsonl").write_text(
+        json.dumps({"index": 0, "question": "q", "answer": "a", "category": "ocr", "score": 0.5})
+    )
+    task = task_of("mmvet", tmp_path, tmp_path / "out" / "mmvet" / "direct")
+    (result,) = evaluate([task], None, tmp_path / "out", model="m", quiet=True, plot=False)
+    assert result.score == 50
+
+
 # --- a grid of settings ----------------------------------------------------------------------------------------------
 
 

@@ -5,10 +5,11 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .errors import user_errors
+from .errors import UserError, user_errors
 from .loading import load_chat_model, load_processor, log_errors_only, model_name, place
 from .names import server_url
 from .tables import table
@@ -49,6 +50,8 @@ class _Run:
         from ..evaluation.run import join_ranks, release_name
 
         log_errors_only()
+        if not arguments.no_plot and find_spec("matplotlib") is None:
+            raise UserError("plots need `pip install 'transformers_internvl[evaluation]'`; or give --no-plot.")
         self.arguments = arguments
         self.ranks = join_ranks(cpu=arguments.device == "cpu")
         self.name = self._name()

@@ -11,6 +11,7 @@ from .benchmark import Benchmark
 
 _JUDGED = "a language model grades the answers"
 _NO_SCORER = "the official scorer is not part of this package"
+_THREE_TURNS = "it has three turns, which this package does not ask; graded answers can be scored"
 _FRAMES = (16, 32, 48, 64)
 
 # fmt: off
@@ -161,7 +162,7 @@ _ROWS: tuple[Benchmark, ...] = (
               script_metric="mmvp_internvl", script_task="mmvp", by_script=True),
     Benchmark("mme_perception", "MME perception", "test", dataset="MME", metric="mme_vlmevalkit", figure="perception",
               script="mme", script_metric="mme_internvl", script_task="mme", by_script=True, unit="points"),
-    Benchmark("convbench", "ConvBench", "pairwise", metric="convbench"),
+    Benchmark("convbench", "ConvBench", "pairwise", metric="convbench", unscored=_THREE_TURNS),
     # Further benchmarks of VLMEvalKit
     Benchmark("dynamath", "DynaMath", "", dataset="DynaMath", unscored=_JUDGED),
     Benchmark("wemath", "WeMath", "", dataset="WeMath", metric="mcq_vlmevalkit"),

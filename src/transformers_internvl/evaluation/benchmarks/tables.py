@@ -272,7 +272,7 @@ def _datasets() -> Any:
     except ImportError as error:
         raise ImportError(
             "Parquet files and data sets of the Hub need the package datasets: "
-            "`pip install 'transformers_internvl[evaluate]'`."
+            "`pip install 'transformers_internvl[evaluation]'`."
         ) from error
     return datasets
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Plots of scores (the extra `evaluate`)."""
+"""Plots of scores (the extra `evaluation`)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,7 +65,7 @@ def _axes(height: float) -> tuple[Any, Any]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("Plots need matplotlib: `pip install 'transformers_internvl[evaluate]'`.") from error
+        raise ImportError("Plots need matplotlib: `pip install 'transformers_internvl[evaluation]'`.") from error
     figure = Figure(figsize=(8, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots()

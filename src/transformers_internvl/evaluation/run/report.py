@@ -13,7 +13,7 @@ from ..benchmarks.rows import BENCHMARKS
 from ..metrics import METRICS
 from ..reasoning import max_of_direct_and_cot
 from .answers import write_whole
-from .task import Scored, Task
+from .task import Scored, Task, ungraded
 
 # Names of checkpoints -> the names under which their scores were published.
 _PUBLISHED_AS = {"InternVL2-Llama3-76B": "InternVL2-76B"}
@@ -121,6 +121,8 @@ def _figure(benchmark: Benchmark, overall: float | None, table: Mapping[str, Any
 
 
 def _why_unscored(task: Task, score: float | None) -> str | None:
+    if task.metric is not None and ungraded(task):
+        return f"a language model must grade the answers first, into the column {', '.join(ungraded(task))}"
     if task.metric is not None and METRICS[task.metric].judge:
         return "a language model grades part of the answers; this is the score of the rules alone"
     if score is not None:

@@ -69,6 +69,8 @@ def open_task(wanted: Wanted) -> tuple[Benchmark, Questions]:
     benchmark = find_benchmark(wanted.name)
     if benchmark.mean_of:
         raise ValueError(f"{benchmark.task} is the mean of other tasks: give {','.join(benchmark.mean_of)}.")
+    if benchmark.dataset is None and benchmark.script is None and benchmark.unscored is not None:
+        raise ValueError(f"{benchmark.name} cannot be run: {benchmark.unscored}.")
     if wanted.data is None:
         raise ValueError(_where_to_get(benchmark))
     try:

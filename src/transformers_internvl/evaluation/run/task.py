@@ -164,6 +164,13 @@ class RunningScore:
         return "" if scores is None or scores.overall is None else f"score {scores.overall:.2f}"
 
 
+def ungraded(task: Task) -> list[str]:
+    """Columns that a judge must fill in before the metric can score; the questions have them where one did."""
+    if task.metric is None or not METRICS[task.metric].judge:
+        return []
+    return [column for column in METRICS[task.metric].columns if not any(column in row for row in task.questions.rows)]
+
+
 @dataclass(frozen=True)
 class Scored:
     """The score of a task.
@@ -205,7 +212,7 @@ def score_task(
     """
     predictions = tuple(_predictions(task, answers, choose, samples or task.samples))
     rows = [{**row, "prediction": prediction.text} for row, prediction, _ in predictions]
-    scores = score_answers(task.metric, rows) if task.metric is not None and rows else None
+    scores = score_answers(task.metric, rows) if rows and task.metric is not None and not ungraded(task) else None
     return Scored(
         scores,
         predictions,
@@ -256,4 +263,4 @@ def write_predictions(task: Task, scored: Scored) -> None:
     write_whole(task.folder / "predictions.jsonl", "".join(f"{line}\n" for line in lines))
 
 
-__all__ = ["Choose", "RunningScore", "Scored", "Task", "answer_task", "score_task", "write_predictions"]
+__all__ = ["Choose", "RunningScore", "Scored", "Task", "answer_task", "score_task", "ungraded", "write_predictions"]
