@@ -13,11 +13,12 @@ from .surgery.operations import (
     truncate_tower_folder,
 )
 from .surgery.towers import find_tower, resize_position_table, truncate_layers
-from .surgery.transplant import extract_tower, replace_language_model, replace_tower
+from .surgery.transplant import add_resolution_router, extract_tower, replace_language_model, replace_tower
 from .surgery.vocabulary import add_tokens
 
 __all__ = [
     "Comparison",
+    "add_resolution_router",
     "add_tokens",
     "add_tokens_folder",
     "compare_checkpoints",

@@ -27,7 +27,7 @@ class InternVLFlashOutputWithPooling(InternVLVisionModelOutputWithPooling):
     """The tower's outputs where tiles were compressed: `pooler_output` is a list of T tensors `(n, D)` or `(n/4, D)`.
 
     `compressed_tiles` `(T,)` says which of them were; `gate` `(T, 2)` holds the router's probabilities that a tile
-    may be compressed and that it is to be kept, None where the caller decided.
+    may be compressed and that it is to be kept.
     """
 
     compressed_tiles: torch.Tensor | None = None

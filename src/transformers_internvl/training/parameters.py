@@ -47,6 +47,8 @@ PARTS = {
     "vision": r"(^|\.)(vision_tower|vision_model|internvl_vision|clip_projector)\."
     r"|^(backbone\.)?(embeddings|encoder|layernorm)\.",  # inside another model, and a tower alone
     "projector": r"(^|\.)multi_modal_projector\.",
+    "router": r"(^|\.)resolution_router\.",  # this and the next of InternVL3.5-Flash
+    "compressed": r"(^|\.)compressed_projector\.",
     "visual_experts": r"(^|\.)language_model\..*\.mlp_ve\.",  # Mono-InternVL's
     "language": r"(^|\.)language_model\.",
     "text": r"(^|\.)(qllama\.|text_projection$)",

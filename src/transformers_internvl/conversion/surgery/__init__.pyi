@@ -9,11 +9,12 @@ from .operations import (
     truncate_tower_folder,
 )
 from .towers import find_tower, resize_position_table, truncate_layers
-from .transplant import extract_tower, replace_language_model, replace_tower
+from .transplant import add_resolution_router, extract_tower, replace_language_model, replace_tower
 from .vocabulary import IMAGE_TOKENS, add_tokens, fill_rows, write_tokens
 
 __all__ = [
     "IMAGE_TOKENS",
+    "add_resolution_router",
     "add_tokens",
     "add_tokens_folder",
     "extract_tower",

@@ -9,12 +9,14 @@ the original `internvl_chat_finetune.py`.
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ...modeling.flash.compression import check_flash
 from ...modeling.flash.router import CompressedProjector, ResolutionRouter
 from ...modeling.internvl.configuration import InternVLConfig
 from ...modeling.internvl.image_features import PROJECTORS
@@ -29,7 +31,7 @@ from .towers import find_tower
 
 _TOWER_CONFIGS = {"original": InternVisionConfig, "hf": InternVLVisionConfig}
 # Parts that stand beside the tower and the language model -> how a new one is built.
-_BUILDERS = {
+_BUILDERS: dict[str, Callable[[InternVLConfig], nn.Module]] = {
     "multi_modal_projector": lambda config: PROJECTORS[config.projector_type](config),
     "compressed_projector": CompressedProjector,
     "resolution_router": ResolutionRouter,
@@ -155,6 +157,36 @@ def replace_language_model(
     return joined
 
 
+def add_resolution_router(
+    model: InternVLForConditionalGeneration, relative_threshold: float, absolute_threshold: float
+) -> InternVLForConditionalGeneration:
+    """A chat model with the parts of InternVL3.5-Flash: a router, and a projector of compressed tiles.
+
+    They have PyTorch's default initialisation and must be trained (`training/trainers/vico.py`). Until then pass
+    `flash_mode=False` to `generate`.
+
+    Args:
+        model: the chat model; in the original layout or the canonical one.
+        relative_threshold, absolute_threshold: of its config, see [`InternVLConfig`].
+
+    Returns:
+        A new model, which shares the tensors of the given one.
+
+    Raises:
+        ValueError: thresholds outside [0, 1]; a tower that the router does not suit; there is a router already.
+    """
+    config = copy.deepcopy(model.config)
+    if config.flash_mode is not None:
+        raise ValueError(f"{type(model).__name__} has a router already (`flash_mode` is {config.flash_mode}).")
+    config.flash_mode = True
+    config.flash_relative_threshold, config.flash_absolute_threshold = relative_threshold, absolute_threshold
+    check_flash(config)
+    own = next(model.model.multi_modal_projector.parameters())
+    names = ("compressed_projector", "resolution_router")
+    parts = {name: _BUILDERS[name](config).to(own.device, own.dtype) for name in names}
+    return _assembled(model, config, parts, model.lm_head.weight)
+
+
 def _assembled(
     model: InternVLForConditionalGeneration,
     config: InternVLConfig,
@@ -223,4 +255,4 @@ def _new_parts(
     return parts
 
 
-__all__ = ["extract_tower", "replace_language_model", "replace_tower"]
+__all__ = ["add_resolution_router", "extract_tower", "replace_language_model", "replace_tower"]

@@ -265,10 +265,10 @@ class ImageFeatureMixin:
     ) -> InternVLFlashOutputWithPooling:
         """Every tile through one of the two projectors, after the gate."""
         patches = outputs.last_hidden_state[:, 1:]  # (T, h*w, C)
-        gate, tiles = None, compression.given_tiles(len(patches))
+        gate = self.resolution_router(patches).softmax(-1)  # (T, 2)
+        tiles = compression.given_tiles(len(patches))
         if tiles is None:
             samples = compression.samples(len(patches))
-            gate = self.resolution_router(patches).softmax(-1)  # (T, 2)
             tiles = compressed_tiles(gate[:, 0], compression.relative, compression.absolute, samples)  # type: ignore[arg-type]
         tiles = tiles.to(patches.device)  # (T,)
         version, cells = self.config.ps_version, patches.unflatten(1, grid)  # (T, h, w, C)

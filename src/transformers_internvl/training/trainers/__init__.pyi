@@ -12,10 +12,12 @@ from .data_trainer import DataTrainer
 from .evaluation import EvaluatesData
 from .gspo import PAPER_CLIP, RELEASED_CLIP, GSPOLoss, GSPOTerms, answer_log_probs, group_advantages
 from .mpo import MPOLoss, MPOTerms, RunningMean, join_pairs, pair_log_probs
-from .mpo_trainer import MPOTrainer, PairCollator, reference_log_probs
+from .mpo_trainer import MPOTrainer, PairCollator, evaluating, reference_log_probs
 from .trainer import InternVLTrainer, label_count, weight_of
+from .vico import ConsistencyTrainer, RatioWindow, RouterTrainer, answer_logits, divergences, tiles_of_images
 
 __all__ = [
+    "ConsistencyTrainer",
     "DATA_STATE",
     "DataTrainer",
     "EvaluatesData",
@@ -29,10 +31,15 @@ __all__ = [
     "PREFIX_CHECKPOINT_DIR",
     "PairCollator",
     "RELEASED_CLIP",
+    "RatioWindow",
+    "RouterTrainer",
     "RunningMean",
     "TRAINER_STATE_NAME",
     "answer_log_probs",
+    "answer_logits",
     "check_checkpoint",
+    "divergences",
+    "evaluating",
     "group_advantages",
     "has_optimizer",
     "is_complete",
@@ -41,5 +48,6 @@ __all__ = [
     "last_checkpoint",
     "pair_log_probs",
     "reference_log_probs",
+    "tiles_of_images",
     "weight_of",
 ]

@@ -225,13 +225,13 @@ def reference_log_probs(
             adapters that have learned something before.
     """
     switched_off = getattr(model, "disable_adapter", nullcontext) if without_adapters else nullcontext
-    with _evaluating(model), switched_off():
+    with evaluating(model), switched_off():
         chosen, rejected = pair_log_probs(model, batch)[0].chunk(2)
     return chosen, rejected
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Without dropout and stochastic depth, and afterwards with every module as it was."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -274,4 +274,4 @@ class PairCollator:
         return batch
 
 
-__all__ = ["MPOTrainer", "PairCollator", "reference_log_probs"]
+__all__ = ["MPOTrainer", "PairCollator", "evaluating", "reference_log_probs"]
