@@ -6,9 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from transformers import AutoProcessor, pipeline
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
 from lab.nano.pairs import draw_pairs
+from transformers_internvl.conversion import add_resolution_router
+from transformers_internvl.nano import nano_path
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -48,6 +52,25 @@ def test_a_chat_model_is_trained_as_the_page_says(drawn_data, tmp_path, capsys):
     content = [{"type": "image", "path": "images/0.png"}, {"type": "text", "text": "What is drawn?"}]
     (answer,) = merged(text=[{"role": "user", "content": content}], return_full_text=False, max_new_tokens=4)
     assert isinstance(answer["generated_text"], str)
+
+
+def test_tiles_are_compressed_as_the_page_says(tmp_path, monkeypatch, capsys):
+    """On the embedded model with a router that has learned nothing."""
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("flash.md", "python")
+    torch.manual_seed(0)
+    model = add_resolution_router(AutoModelForImageTextToText.from_pretrained(nano_path()), 0.3, 0.0)
+    model.save_pretrained("flash")
+    AutoProcessor.from_pretrained(nano_path()).save_pretrained("flash")
+    Image.linear_gradient("L").resize((300, 200)).convert("RGB").save("picture.jpg")
+    short = code.replace('"OpenGVLab/InternVL3_5-1B-Flash"', '"flash"').replace(
+        '"max_new_tokens": 64', '"max_new_tokens": 3'
+    )
+    names: dict = {}
+    exec(compile(short, "flash.md", "exec"), names)
+    assert "tensor([" in capsys.readouterr().out
+    assert not names["mine"].compressed_tiles.any()
+    assert torch.equal(names["mine"].sequences, names["whole"].sequences)
 
 
 def test_adapters_are_kept_as_the_page_says(tmp_path, monkeypatch):

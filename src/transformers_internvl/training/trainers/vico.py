@@ -31,9 +31,9 @@ import torch
 from torch import nn
 from transformers import TrainingArguments
 
+from ...conversion.files.folders import read_json, write_json
 from ...modeling.flash.shortening import IGNORED, at_kept, tokens_per_tile
 from ..parameters import set_trainable
-from .checkpoints import read_json, write_json
 from .data_trainer import Batch
 from .mpo_trainer import evaluating
 from .trainer import InternVLTrainer, label_count
