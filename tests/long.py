@@ -65,6 +65,12 @@ CHECKS = [
         short="--quick",
     ),
     Check(
+        "flash",
+        "python benchmarks/flash.py",
+        "prefill of InternVL3.5-Flash with none, half and all but one of 13 tiles compressed, compared with whole tiles",
+        short="--quick",
+    ),
+    Check(
         "visual-experts",
         "python benchmarks/visual_experts.py",
         "Mono-InternVL's feed-forward networks, each on its own positions, compared with both on all positions",
