@@ -67,7 +67,7 @@ CHECKS = [
     Check(
         "flash",
         "python benchmarks/flash.py",
-        "prefill of InternVL3.5-Flash with none, half and all but one of 13 tiles compressed, compared with whole tiles",
+        "prefill of InternVL3.5-Flash with none, half and all but one of 13 tiles compressed",
         short="--quick",
     ),
     Check(
