@@ -42,6 +42,8 @@ def mtvqa(answer: str, prediction: str) -> float:
 def score_ocrbench(rows: Sequence[Row]) -> Scores:
     """OCRBench: the number of right answers of its 1000 questions.
 
+    Predictions are taken as they are; where VLMEvalKit reads them from a spreadsheet, `0123` may have become 123.
+
     Raises:
         ValueError: an unknown category.
     """
