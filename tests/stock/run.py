@@ -28,7 +28,7 @@ from xml.etree import ElementTree
 from suites import SUITES, Suite
 
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parents[1]))
+sys.path.insert(0, str(HERE.parents[1]))
 
 from tests.forked import Parent  # noqa: E402
 
