@@ -28,7 +28,7 @@ VERBS = {
     "serve": "answer requests in the form of OpenAI's API",
     "surgery": "take checkpoints apart and put them together: towers, language models, tokens, adapters",
     "train": "train a model by one of the papers' recipes, or show what that takes",
-    "verify": "say whether two checkpoints are the same model, whatever their layouts, and where they differ",
+    "verify": "compare two checkpoints of any layout: whether they are the same model, and where they differ",
 }
 
 

@@ -469,7 +469,7 @@ def _conflict_of_train(given: Namespace) -> str | None:
     return None
 
 
-# Verb -> what says why its arguments cannot be used together.
+# Verb -> the function that checks its arguments together.
 CONFLICTS: dict[str, Callable[[Namespace], str | None]] = {
     "chat": _conflict_of_chat,
     "classify": _frames_without_video,

@@ -45,6 +45,7 @@ WRONG = [
     ("chat --v2pe-stride 1/0", "internvl chat: argument --v2pe-stride: expected a number such as 1/4"),
     ("chat --url here --device cpu", "internvl chat: the server chooses device and dtype"),
     ("classify folder --model m --num-frames 2", "internvl classify: --num-frames needs --video"),
+    ("evaluate", "internvl evaluate: give one of --task, --list and --compare"),
     ("convert a b --to c", "internvl convert: argument --to: invalid choice: 'c'"),
     (
         "inspect a.png --max-patches 0",

@@ -230,7 +230,7 @@ def test_what_packs_refuse(encoder):
     resumed.load_state_dict(other.state_dict())
     with pytest.raises(ValueError, match="cannot be resumed in mid-epoch"):
         next(iter(resumed))
-    with pytest.raises(ValueError, match="fewest and the most frames"):
+    with pytest.raises(ValueError, match="minimum and maximum number of frames"):
         ChatDataset([DataSet("t", texts(1))], encoder, num_frames=(9, 8))
 
 
@@ -300,7 +300,7 @@ def test_settings_of_a_dataset(encoder, monkeypatch):
     assert ChatDataset(sets, encoder).num_frames == (8, 32)  # the authors' shells
     assert ChatDataset(sets, encoder, num_frames=(1, 1)).num_frames == (1, 1)
     for wrong in ((0, 3), (4, 3)):
-        with pytest.raises(ValueError, match="fewest and the most frames"):
+        with pytest.raises(ValueError, match="minimum and maximum number of frames"):
             ChatDataset(sets, encoder, num_frames=wrong)
     for mixing in ("size", "root"):
         data = ChatDataset(sets, encoder, mixing=mixing, seed=7)

@@ -176,7 +176,7 @@ def test_what_an_objective_has_no_use_for(recipe, fields, reason, folder):
 @pytest.mark.parametrize(
     "fields, reason",
     [
-        ({"epochs": 2, "num_train_epochs": 3}, "`epochs` and `num_train_epochs` say the same"),
+        ({"epochs": 2, "num_train_epochs": 3}, "`epochs` and `num_train_epochs` mean the same"),
         ({"warmup": 2, "warmup_steps": 3}, "`warmup_steps` was given twice"),
         ({"gradient_checkpointing": "true", "activation-checkpointing": "false"}, "given twice"),
         ({"trains": "language"}, "by its adapters, and beside them only projector and vision .* names language"),

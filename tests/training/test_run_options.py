@@ -180,7 +180,7 @@ def test_a_field_is_given_once():
             read(**dict.fromkeys(names, "1"))
     with pytest.raises(ValueError, match="was given twice"):
         read_options("internvl2.5-1b-lora", {**GIVEN, "max-steps": 1, "max_steps": 2})
-    with pytest.raises(ValueError, match="`epochs` and `num_train_epochs` say the same"):
+    with pytest.raises(ValueError, match="`epochs` and `num_train_epochs` mean the same"):
         read(epochs=1, num_train_epochs=1)
 
 

@@ -61,7 +61,7 @@ class LiveMemory(TorchDispatchMode):
 
     Attributes:
         now: bytes at present.
-        peaks: what `during`, `watch` or `enter` names -> the most bytes that were alive while it ran.
+        peaks: what `during`, `watch` or `enter` names -> the maximum number of bytes that were alive while it ran.
     """
 
     def __init__(self) -> None:

@@ -46,7 +46,7 @@ class ChatDataset(Dataset):
         encoder: turns conversations into samples.
         mixing: `"size"` or `"root"`; see `Mixture`.
         seed: of the order, the repeated parts, JPEG qualities and frames.
-        num_frames: fewest and most frames of a video, drawn for each; the original ones are 8 and 32.
+        num_frames: minimum and maximum number of frames of a video, drawn for each; the original ones are 8 and 32.
         policy: what happens to samples that cannot be used; None raises. A sample that is left out is None, which
             collators skip.
         allow_urls: whether `http(s)` URLs that rows name are fetched, from public addresses; or by which
@@ -73,7 +73,7 @@ class ChatDataset(Dataset):
         step_labels: StepLabels | None = None,
     ):
         if not 1 <= num_frames[0] <= num_frames[1]:
-            raise ValueError(f"`num_frames` is the fewest and the most frames of a video, got {num_frames}.")
+            raise ValueError(f"`num_frames` is the minimum and maximum number of frames of a video, got {num_frames}.")
         self.sets, self.encoder, self.num_frames = list(sets), encoder, num_frames
         self.mixture = Mixture([len(part.rows) for part in sets], [part.repeat for part in sets], mixing, seed)
         self.policy = SkipPolicy() if policy is None else policy
@@ -179,15 +179,15 @@ def _encode(
 class PackedDataset(IterableDataset):
     """The same samples, packed on the way.
 
-    Under `InternVLTrainer` there is nothing else to say: it gives each rank and worker its share, and keeps the place
+    Under `InternVLTrainer` nothing else needs to be set: it gives each rank and worker its share, and keeps the place
     in its checkpoints. In your own loop, each worker of a data loader packs a share, and each rank one of
     `world_size`; accelerate must not split or dispatch them again (`dispatch_batches=False`), since it splits batches
     along their first dimension, which counts rows for ids and tiles for pixels.
 
     Args:
         data: the samples.
-        max_tokens, max_tiles: most of a pack.
-        max_open: most packs that wait for more.
+        max_tokens, max_tiles: maximum numbers of a pack.
+        max_open: maximum number of packs that wait for more.
         split: split samples that are larger than a pack, between their images; else they are unusable.
         rank, world_size: which rank this is, of how many, in your own loop.
         endless: go on with the next epoch, without emptying the open packs between.
@@ -222,7 +222,7 @@ class PackedDataset(IterableDataset):
         self._stream: MixtureStream | None = None
         self._last = False  # the epoch's samples are through, its last packs go out
         self._loaded: dict[str, Any] | None = None
-        self.share: tuple[int, int] | None = None  # (which, of how many), where it is not for the worker to say
+        self.share: tuple[int, int] | None = None  # (which, of how many), where the worker does not set it
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -156,7 +156,7 @@ class TableRows:
     """The rows of a `datasets.Dataset`, or of any sequence of dictionaries.
 
     Attributes:
-        name: said in errors.
+        name: for errors.
         table: gives a dictionary for a number.
         root: what paths of images and videos are below.
     """

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""One line of training data, checked: what it says, and what is wrong with it.
+"""One line of training data: parsed, and checked.
 
 The fields are the original ones (the page "Chat Data Format", and `internvl_chat_mpo.py` for preferences), or the
 columns of `datasets` that trainers know:
@@ -146,7 +146,7 @@ def parse_row(data: Any, where: str, root: str = "") -> ParsedRow:
 
     Args:
         data: a dictionary of the fields above. Fields that are None count as missing.
-        where: said in errors.
+        where: for errors.
         root: what paths of images and videos are below.
 
     Raises:
@@ -251,7 +251,7 @@ def read_medium(item: Any, name: str, root: str, where: str) -> Any:
         item: what the row holds.
         name: of the field, for errors.
         root: what paths are below.
-        where: said in errors.
+        where: for errors.
 
     Raises:
         UnusableSample: it is none.

@@ -26,7 +26,7 @@ class UrlRules:
     Attributes:
         bytes: maximum number of bytes of its images and videos together.
         seconds: longest time to fetch them all, redirections included.
-        hosts: that are fetched from whatever their address is, such as `localhost` or a store in one's own network.
+        hosts: that are fetched from at any address, such as `localhost` or a store in your own network.
     """
 
     bytes: int = 256 << 20

@@ -138,7 +138,7 @@ class FeatureCache:
         return _tensors_of(self.core)
 
     def _tensor_state(self) -> list[tuple[int, int]]:
-        """Where the weights lie, and how often they were written: the same as long as nobody touched them."""
+        """Addresses and versions of the weights: the same as long as no weight was changed."""
         return [(value.data_ptr(), value._version) for _, value in self._tensors() if not _is_sharded(value)]
 
     def _settings(self) -> dict[str, Any]:

@@ -41,8 +41,8 @@ class FeatureStore:
     Args:
         folder: of the cache; models share it.
         fingerprint: of the model that makes the features.
-        max_bytes: most bytes of the features of all models in the folder; None = as many as the disk has. Other
-            processes' files are counted now and then, so that each of them may go beyond it by `RECOUNT_EVERY` tiles.
+        max_bytes: maximum number of bytes of the features of all models in the folder; None = as many as the disk has.
+            Files of other processes are counted now and then, so each may exceed it by `RECOUNT_EVERY` tiles.
     """
 
     def __init__(self, folder: str | os.PathLike, fingerprint: str, max_bytes: int | None = None):

@@ -29,7 +29,7 @@ class AnswerLog(TrainerCallback):
         folder: where `answers.jsonl` goes.
         processor: of the model.
         samples: a `ChatDataset`, of conversations or preference rows. Of each the last answer is asked for, after
-            all that was said before it; texts without an answer are passed over.
+            the conversation before it; texts without an answer are skipped.
         count: how many.
 
     Every rank generates, since weights may be sharded; the first one writes.

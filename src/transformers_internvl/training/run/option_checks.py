@@ -14,16 +14,16 @@ from ..recipes import get_recipe
 from .options import UNUSED, RunOptions
 
 CHATS = ("sft", "prm", "mpo")
-_COLLATOR = "what a row becomes is the collator's to say"
+_COLLATOR = "the collator decides what a row becomes"
 _LOSS_ONLY = "of an evaluation the loss is kept, and a few answers"
 
 # Field of `TrainingArguments` -> why a run has no use for it, or what does it instead.
 _NO_USE = {
     "do_train": "`internvl train` trains",
-    "do_eval": "`eval_data` says on what is evaluated",
+    "do_eval": "`eval_data` is what is evaluated",
     "do_predict": "`eval_data` gives a few answers",
     "resume_from_checkpoint": "`--resume` continues from the last checkpoint of the output folder",
-    "local_rank": "torchrun says it",
+    "local_rank": "torchrun sets it",
     "adam_beta1": "`adam_betas` has both",
     "adam_beta2": "`adam_betas` has both",
     "remove_unused_columns": _COLLATOR,

@@ -41,7 +41,7 @@ from .other_names import explain_unknown
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Everything that says what a run does.
+    """Everything that determines what a run does.
 
     Attributes:
         recipe: the row of the table, with what was overridden.
@@ -57,7 +57,7 @@ class RunOptions:
         text_tokens: which special tokens the data may write: `"added"`, those of regions and those that the user added
             to the vocabulary; `"regions"`; `"all"`; or a list, separated by commas. See `SampleEncoder`.
         allow_urls: whether `http(s)` URLs that the data name are fetched, from public addresses.
-        allow_hosts: hosts that are fetched from whatever their address is, separated by commas.
+        allow_hosts: hosts that are fetched from at any address, separated by commas.
         feature_cache: a folder in which the features of tiles are kept, so that a frozen tower sees each tile once,
             see [`FeatureCache`]. None: the tower runs in every step.
         eval_data: what is evaluated on the way and at the end, of the forms of `data`; None: nothing.
@@ -216,8 +216,8 @@ def read_options(
     """The run of a recipe's name or a YAML file, with what is assigned on top.
 
     Args:
-        recipe: a name of `recipe_names()`, or a path that ends with .yaml or .yml. `output` is `runs/NAME` where
-            nothing says it.
+        recipe: a name of `recipe_names()`, or a path that ends with .yaml or .yml. `output` is `runs/NAME` by
+            default.
         config: a YAML file beside the recipe's name, which wins over the recipe that the file names.
         assignments: fields by name; texts are read as YAML would, so that `"1e-4"`, `"true"` and `"{text: 1e-4}"` do.
 
@@ -295,7 +295,7 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"`{typed}` was given twice, once as `{name}` or under another name of it: give one.")
         named[name] = value
     if {"epochs", "num_train_epochs"} <= named.keys():
-        raise ValueError("`epochs` and `num_train_epochs` say the same: give one.")
+        raise ValueError("`epochs` and `num_train_epochs` mean the same: give one.")
     return named
 
 

@@ -75,7 +75,7 @@ def make_plan(options: RunOptions, ranks: int | None = None) -> Plan:
 
     Args:
         options: what to run; of `model`, its config is enough.
-        ranks: how many devices there will be; None: as torchrun says.
+        ranks: how many devices there will be; None: as torchrun sets it.
 
     Raises:
         ValueError, OSError: as [`run.prepare`] does for recipe, config and data.

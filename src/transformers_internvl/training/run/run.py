@@ -190,7 +190,7 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     model = options.recipe.apply(model)
     if row.chats:
         keep_tile_limit(options.recipe.max_tiles, processor, model.config)
-    asked = copy.copy(evaluated)  # gives pixels, whatever a feature cache makes of the others
+    asked = copy.copy(evaluated)  # gives pixels, with a feature cache, too
     both = {"train_dataset": data.stream, "eval_dataset": evaluated}
     collators = {"data_collator": data.collator, "eval_collator": data.eval_collator}
     trainer = row.trainer(model, training, **collators, **both, **_own_arguments(options))

@@ -43,7 +43,7 @@ logger = logging.get_logger(__name__)
 
 @contextmanager
 def writing(folder: str | os.PathLike) -> Iterator[None]:
-    """Errors of the libraries that write tensors, on a full disk say, as what they are.
+    """Turn the errors of libraries that write tensors, such as on a full disk, into `OSError`.
 
     Raises:
         OSError: a file in `folder` cannot be written.

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """`Trainer` on our data sets: shares of ranks and workers, ends of epochs, places in checkpoints.
 
-Ranks have different numbers of batches, which nobody knows beforehand where they are packs. So with every optimizer
+Ranks have different numbers of batches, unknown in advance for packs. So with every optimizer
 step the ranks tell each other, in one exchange, their part of the loss's denominator, whether they have more, and how
 far they are:
 
@@ -93,7 +93,7 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
         self._loader: TrainingLoader | None = None
         self._checkpoint: str | None = None  # from which training continues
         self._ignore_data_skip = False  # what the user set for `ignore_data_skip`
-        self._epochs = math.inf  # training ends after so many, unless `max_steps` say when
+        self._epochs = math.inf  # after which training ends, unless `max_steps` is set
         self._planned_steps = 0
         self._progress, self._ended = 0.0, False  # epochs that are through after this step; whether one ends with it
         self.add_callback(EpochEndCallback(self))

@@ -17,7 +17,7 @@ class SavesModels(Trainer):
     """The part of `DataTrainer` that saves.
 
     Attributes:
-        saved_beside: a processor, say, whose files go into every checkpoint.
+        saved_beside: such as a processor, whose files go into every checkpoint.
     """
 
     saved_beside: Any = None

@@ -88,7 +88,7 @@ class InternVLTrainer(DataTrainer):
         return "labels" in inputs and not self.has_own_loss()
 
     def loss_options(self, inputs: Mapping[str, Any], training: bool) -> dict[str, Any]:
-        """Arguments of the model that say how the loss of a batch with labels is made."""
+        """Arguments of the model for the loss of a batch with labels."""
         if not self.means_labels(inputs):
             return {}
         smoothing = self.args.label_smoothing_factor
