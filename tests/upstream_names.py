@@ -25,15 +25,14 @@ RELIED_ON: dict[str, str] = {
     "torch": "_C.DisableTorchFunctionSubclass Tensor._make_wrapper_subclass Tensor._version UntypedStorage._cdata",
     "torch._subclasses.fake_tensor": "FakeTensor FakeTensorMode",
     "torch.nn": """
-        Module.add_module:_modules Module.register_buffer:_buffers Module.register_forward_hook:_forward_hooks
-        Module.register_forward_pre_hook:_forward_pre_hooks Module.register_full_backward_hook:_backward_hooks
+        Module.add_module:_modules Module.register_buffer:_buffers
+        Module.register_forward_hook:_forward_hooks Module.register_forward_pre_hook:_forward_pre_hooks
+        Module.register_full_backward_hook:_backward_hooks
         Module.register_full_backward_pre_hook:_backward_pre_hooks Module.register_parameter:_parameters """,
     "torch.optim.lr_scheduler": "LRScheduler.get_last_lr:_last_lr",
     "torch.utils._python_dispatch": "TorchDispatchMode",
     "torch.utils._pytree": "tree_leaves tree_map_only",
     "transformers.activations": "ACT2FN",
-    "transformers.backbone_utils": "BackboneConfigMixin BackboneMixin",
-    "transformers.cache_utils": "Cache",
     "transformers.cli.serving.chat_completion": """
         ChatCompletionHandler ChatCompletionHandler._build_generation_config
         ChatCompletionHandler._non_streaming ChatCompletionHandler._streaming
@@ -45,14 +44,13 @@ RELIED_ON: dict[str, str] = {
         BaseGenerateManager.generate_streaming BaseGenerateManager.stop GenerationState InferenceThread
         set_torch_seed """,
     "transformers.configuration_utils": """
-        PreTrainedConfig PreTrainedConfig.__post_init__:_name_or_path PreTrainedConfig._attn_implementation
-        SubConfigSpec """,
+        PreTrainedConfig.__post_init__:_name_or_path PreTrainedConfig._attn_implementation SubConfigSpec """,
     "transformers.conversion_mapping": """
         get_checkpoint_conversion_mapping get_model_conversion_mapping register_checkpoint_conversion_mapping """,
     "transformers.core_model_loading": """
-        apply_converters apply_renamings ConversionOps convert_and_load_state_dict_in_model:_weight_conversions
-        dot_natural_key log_conversion_errors PrefixChange rename_source_key WeightConverter WeightRenaming
-        WeightTransform WeightTransform._original_source_patterns WeightTransform._original_target_patterns
+        apply_converters apply_renamings convert_and_load_state_dict_in_model:_weight_conversions
+        dot_natural_key log_conversion_errors PrefixChange rename_source_key WeightRenaming WeightTransform
+        WeightTransform._original_source_patterns WeightTransform._original_target_patterns
         WeightTransform._was_used WeightTransform.compiled_sources WeightTransform.copy
         WeightTransform.rename_source_key WeightTransform.reverse_transform WeightTransform.scope_prefix
         WeightTransform.was_used """,
@@ -60,14 +58,13 @@ RELIED_ON: dict[str, str] = {
         DistributedMixin._device_mesh DistributedMixin._fsdp_plan DistributedMixin._mesh_manager
         DistributedMixin._resolve_parallel_plans DistributedMixin._tp_plan
         DistributedMixin.gather_sharded_state_dict_for_save DistributedMixin.maybe_distribute_model """,
-    "transformers.feature_extraction_utils": "BatchFeature",
     "transformers.generation.candidate_generator": "CandidateGenerator PromptLookupCandidateGenerator",
     "transformers.generation.configuration_utils": "GenerationConfig.__init__:_from_model_config",
     "transformers.generation.utils": """
         GenerationMixin._get_candidate_generator GenerationMixin._get_logits_processor
         GenerationMixin._get_stopping_criteria GenerationMixin._prefill
         GenerationMixin._prepare_position_ids_for_generation """,
-    "transformers.image_processing_backends": "PilBackend PilBackend._preprocess",
+    "transformers.image_processing_backends": "PilBackend._preprocess",
     "transformers.image_processing_utils": """
         BaseImageProcessor._preprocess_image_like_inputs BaseImageProcessor._standardize_kwargs
         BaseImageProcessor._validate_preprocess_kwargs """,
@@ -84,7 +81,6 @@ RELIED_ON: dict[str, str] = {
     "transformers.masking_utils": """
         create_causal_mask create_masks_for_generate create_sliding_window_causal_mask
         find_packed_sequence_indices sdpa_mask """,
-    "transformers.modeling_layers": "GradientCheckpointingLayer",
     "transformers.modeling_outputs": """
         BackboneOutput BaseModelOutputWithPast BaseModelOutputWithPooling CausalLMOutputWithPast
         ImageClassifierOutput ModelOutput MultimodalBaseModelOutputWithPast MultimodalCausalLMOutputWithPast
@@ -102,8 +98,7 @@ RELIED_ON: dict[str, str] = {
         PreTrainedModel._finalize_model_loading """,
     "transformers.models.auto": """
         auto_factory._BaseAutoBackboneClass.from_pretrained auto_factory._BaseAutoModelClass._model_mapping
-        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING modeling_auto
-        modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+        modeling_auto modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
         modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES processing_auto
         processing_auto.PROCESSOR_MAPPING_NAMES tokenization_auto
@@ -112,38 +107,33 @@ RELIED_ON: dict[str, str] = {
     "transformers.models.auto.modeling_auto": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
     "transformers.models.auto.tokenization_auto": "get_tokenizer_config",
     "transformers.models.auto.video_processing_auto": "VIDEO_PROCESSOR_MAPPING",
-    "transformers.models.internvl.configuration_internvl": "InternVLConfig InternVLVisionConfig",
-    "transformers.models.llama.modeling_llama": (
-        "LlamaAttention LlamaDecoderLayer LlamaMLP LlamaRMSNorm LlamaRotaryEmbedding"
-    ),
+    "transformers.models.llama.modeling_llama": """
+        LlamaAttention LlamaDecoderLayer LlamaMLP LlamaRMSNorm LlamaRotaryEmbedding """,
     "transformers.models.llava.image_processing_pil_llava": "LlavaImageProcessorPil._preprocess",
     "transformers.models.phi3.modeling_phi3": "Phi3RotaryEmbedding",
     "transformers.models.qwen3_moe.modeling_qwen3_moe": "load_balancing_loss_func",
     "transformers.processing_utils": """
-        ImagesKwargs MultiModalData ProcessingKwargs ProcessorMixin
-        ProcessorMixin._get_arguments_from_pretrained ProcessorMixin._merge_kwargs TextKwargs Unpack
-        VideosKwargs """,
+        MultiModalData ProcessorMixin._get_arguments_from_pretrained ProcessorMixin._merge_kwargs Unpack """,
     "transformers.quantizers": "AutoQuantizationConfig",
     "transformers.quantizers.quantizers_utils": "should_convert_module",
     "transformers.tokenization_utils_base": """
-        BatchEncoding PreTrainedTokenizerBase._add_tokens
-        PreTrainedTokenizerBase._get_padding_truncation_strategies TruncationStrategy PaddingStrategy
-        PreTrainedTokenizerBase.__init__:_extra_special_tokens PreTrainedTokenizerBase
+        PreTrainedTokenizerBase._add_tokens PreTrainedTokenizerBase._get_padding_truncation_strategies
+        TruncationStrategy PaddingStrategy PreTrainedTokenizerBase.__init__:_extra_special_tokens
         PreTrainedTokenizerBase.__init__:_special_tokens_map """,
     "transformers.tokenization_utils_tokenizers": """
-        TokenizersBackend TokenizersBackend.__init__:_add_bos_token TokenizersBackend.__init__:_add_eos_token
+        TokenizersBackend.__init__:_add_bos_token TokenizersBackend.__init__:_add_eos_token
         TokenizersBackend._decode TokenizersBackend._encode_plus TokenizersBackend._save_pretrained
         TokenizersBackend._tokenizer TokenizersBackend.convert_to_native_format
         TokenizersBackend.update_post_processor TokenizersBackend._convert_encoding """,
     "transformers.trainer": """
         Trainer.__init__:_signature_columns Trainer.__init__:_train_batch_size Trainer._prepare_inputs
         Trainer._save_rng_state Trainer._save_checkpoint Trainer._get_output_dir
-        Trainer._set_signature_columns_if_needed PREFIX_CHECKPOINT_DIR OPTIMIZER_NAME
-        SCALER_NAME SCHEDULER_NAME TRAINER_STATE_NAME safe_globals """,
+        Trainer._set_signature_columns_if_needed PREFIX_CHECKPOINT_DIR OPTIMIZER_NAME SCALER_NAME
+        SCHEDULER_NAME TRAINER_STATE_NAME safe_globals """,
     "transformers.trainer_utils": "EvalLoopOutput rotate_checkpoints",
     "transformers.utils": """
         cached_file can_return_tuple is_flash_attn_2_available is_torchdynamo_compiling is_tracing logging
-        TensorType torch_compilable_check TransformersKwargs find_adapter_config_file """,
+        torch_compilable_check TransformersKwargs find_adapter_config_file """,
     "transformers.utils.chat_template_utils": """
         _compile_jinja_template _message_objects_to_dicts render_jinja_template """,
     "transformers.utils.deprecation": "deprecate_kwarg",

@@ -12,10 +12,9 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from transformers.feature_extraction_utils import BatchFeature
+from transformers import BatchFeature, ProcessingKwargs, TensorType
 from transformers.image_utils import ImageInput
-from transformers.processing_utils import MultiModalData, ProcessingKwargs, Unpack
-from transformers.utils import TensorType
+from transformers.processing_utils import MultiModalData, Unpack
 from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoInput, make_batched_videos
 

@@ -9,11 +9,9 @@ without torchvision.
 import os
 from typing import Any
 
-from transformers import CLIPImageProcessorPil
-from transformers.configuration_utils import PreTrainedConfig
-from transformers.feature_extraction_utils import BatchFeature
+from transformers import BatchFeature, CLIPImageProcessorPil, PreTrainedConfig, ProcessingKwargs, TextKwargs
 from transformers.image_utils import ChannelDimension, ImageInput, make_flat_list_of_images
-from transformers.processing_utils import ProcessingKwargs, TextKwargs, Unpack
+from transformers.processing_utils import Unpack
 
 from ..hub.arguments import hub_arguments
 from .images.image_processing import NORMALIZE_TYPES

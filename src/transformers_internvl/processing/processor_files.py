@@ -9,9 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoProcessor
-from transformers.configuration_utils import PreTrainedConfig
-from transformers.processing_utils import ProcessorMixin
+from transformers import AutoProcessor, PreTrainedConfig, ProcessorMixin
 from transformers.utils import logging
 
 from ..hub.arguments import find_file, hub_arguments

@@ -9,10 +9,9 @@ tokens between them, without anything around. Here the same ids come with the im
 import re
 from typing import Any
 
-from transformers import AddedToken, AutoConfig
-from transformers.feature_extraction_utils import BatchFeature
+from transformers import AddedToken, AutoConfig, BatchFeature, ProcessingKwargs, ProcessorMixin
 from transformers.image_utils import ImageInput
-from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpack
+from transformers.processing_utils import Unpack
 
 from ..hub.arguments import hub_arguments
 from .chat_templates import get_chat_template

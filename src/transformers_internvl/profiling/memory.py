@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedConfig
-from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamInternVLConfig
+from transformers import InternVLConfig as UpstreamInternVLConfig
 
 from ..renamed_modules import alias_former_names
 from .memory_trace import LiveMemory, pretend_fused_attention

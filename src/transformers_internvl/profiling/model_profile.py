@@ -29,8 +29,8 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamInternVLConfig
-from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as UpstreamInternVLVisionConfig
+from transformers import InternVLConfig as UpstreamInternVLConfig
+from transformers import InternVLVisionConfig as UpstreamInternVLVisionConfig
 
 from ..hub.config_values import hidden_state_index, tokens_per_tile
 from ..modeling.dual_encoder.base import check_mode

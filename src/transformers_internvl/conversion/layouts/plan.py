@@ -15,11 +15,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, WeightConverter
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import (
     PrefixChange,
-    WeightConverter,
     WeightRenaming,
     WeightTransform,
     apply_converters,

@@ -4,8 +4,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from transformers import PreTrainedConfig
-from transformers.core_model_loading import WeightConverter, WeightTransform
+from transformers import PreTrainedConfig, WeightConverter
+from transformers.core_model_loading import WeightTransform
 
 from ..weights import mappings
 

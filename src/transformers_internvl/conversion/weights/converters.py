@@ -3,7 +3,8 @@
 
 from typing import Any
 
-from transformers.core_model_loading import WeightConverter, WeightRenaming, log_conversion_errors
+from transformers import WeightConverter
+from transformers.core_model_loading import WeightRenaming, log_conversion_errors
 
 from .quantized_ops import quantized_row
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
-from transformers import PretrainedConfig
-from transformers.core_model_loading import ConversionOps
+from transformers import ConversionOps, PretrainedConfig
 
 Split = Callable[[torch.Tensor, Any], tuple[torch.Tensor, ...]]
 Merge = Callable[[list[torch.Tensor], Any], torch.Tensor]

@@ -11,7 +11,7 @@ Shape letters: R rows of the fused weight, D its width, S size of a block.
 from typing import Any
 
 import torch
-from transformers.core_model_loading import ConversionOps, WeightConverter
+from transformers import ConversionOps, WeightConverter
 
 from .ops import Merge, Split
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import DynamicCache, LlamaForCausalLM, LlamaModel
-from transformers.cache_utils import Cache
+from transformers import Cache, DynamicCache, LlamaForCausalLM, LlamaModel
 from transformers.masking_utils import create_causal_mask, create_masks_for_generate
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig
+from transformers import InternVLConfig as UpstreamInternVLConfig
 from transformers.configuration_utils import SubConfigSpec
-from transformers.models.internvl.configuration_internvl import InternVLConfig as UpstreamInternVLConfig
 
 from ...hub.config_values import hidden_state_index
 from ..dual_encoder.configuration import QLlamaConfig

@@ -9,7 +9,7 @@ is refused, after `deprecate_kwarg` has taken the former one (`past_key_values`)
 from collections.abc import Mapping
 from typing import Any
 
-from transformers.cache_utils import Cache
+from transformers import Cache
 
 
 def refuse_stray_caches(model: Any, options: Mapping[str, Any], takes: str = "as `cache`") -> None:

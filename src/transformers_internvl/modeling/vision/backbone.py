@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import BackboneMixin
 from transformers import initialization as init
-from transformers.backbone_utils import BackboneMixin
 from transformers.modeling_outputs import BackboneOutput
 from transformers.utils import can_return_tuple
 

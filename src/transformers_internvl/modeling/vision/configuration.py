@@ -8,8 +8,8 @@ upstream's does. Source of the original layout: `configuration_intern_vit.py` of
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
-from transformers.backbone_utils import BackboneConfigMixin
-from transformers.models.internvl.configuration_internvl import InternVLVisionConfig as UpstreamInternVLVisionConfig
+from transformers import BackboneConfigMixin
+from transformers import InternVLVisionConfig as UpstreamInternVLVisionConfig
 
 from ..limits import check_sizes
 from ..original_keys import SILENT, VISION_KEYS, original_value

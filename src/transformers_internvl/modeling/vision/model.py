@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import GradientCheckpointingLayer
 from transformers import initialization as init
 from transformers.activations import ACT2FN
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs

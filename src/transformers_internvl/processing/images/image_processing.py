@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers.feature_extraction_utils import BatchFeature
-from transformers.image_processing_backends import PilBackend
+from transformers import BatchFeature, ImagesKwargs, PilBackend, TensorType
 from transformers.image_utils import (
     ChannelDimension,
     ImageInput,
@@ -30,8 +29,8 @@ from transformers.image_utils import (
     is_valid_image,
     make_flat_list_of_images,
 )
-from transformers.processing_utils import ImagesKwargs, Unpack
-from transformers.utils import TensorType, logging
+from transformers.processing_utils import Unpack
+from transformers.utils import logging
 
 from ..sources import open_image, unwrapped
 from .pixels import (

@@ -8,11 +8,9 @@ out. No tiles.
 from typing import Any
 
 import numpy as np
-from transformers import LlavaImageProcessorPil
-from transformers.feature_extraction_utils import BatchFeature
+from transformers import BatchFeature, ImagesKwargs, LlavaImageProcessorPil, TensorType
 from transformers.image_utils import ChannelDimension, ImageInput, SizeDict, make_flat_list_of_images
-from transformers.processing_utils import ImagesKwargs, Unpack
-from transformers.utils import TensorType
+from transformers.processing_utils import Unpack
 
 from .image_processing import NORMALIZE_TYPES, InternVLImageProcessor
 from .pixels import check_square, check_statistics, checked_size, error_context, image_pixels, rescale, to_levels

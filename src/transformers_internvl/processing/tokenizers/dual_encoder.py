@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from transformers.tokenization_utils_base import BatchEncoding, TruncationStrategy
+from transformers import BatchEncoding
+from transformers.tokenization_utils_base import TruncationStrategy
 
 from ..threads import lock_of
 from .loading import LlamaTokenizer

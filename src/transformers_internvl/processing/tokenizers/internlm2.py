@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, normalizers, processors
 from tokenizers.models import BPE
-from transformers.tokenization_utils_base import BatchEncoding
+from transformers import BatchEncoding
 
 from .sentencepiece_model import SentencePieceModel, decode_pieces, pipeline, template_ends
 from .slow import SlowDecodingTokenizer

@@ -15,7 +15,8 @@ from typing import Any
 import transformers
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import BPE
-from transformers.tokenization_utils_base import BatchEncoding, PaddingStrategy
+from transformers import BatchEncoding
+from transformers.tokenization_utils_base import PaddingStrategy
 
 from ..threads import lock_of
 from .leading_prefix import begins_with_unlisted, pad_rows, prefixing

@@ -5,8 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from transformers.tokenization_utils_base import BatchEncoding
-from transformers.tokenization_utils_tokenizers import TokenizersBackend
+from transformers import BatchEncoding, TokenizersBackend
 
 from ..threads import lock_of
 from .sentencepiece_library import SentencePieceSplitter

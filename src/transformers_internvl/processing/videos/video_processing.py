@@ -17,11 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub.dataclasses import validate_typed_dict
-from transformers.feature_extraction_utils import BatchFeature
-from transformers.image_processing_backends import PilBackend
+from transformers import BatchFeature, PilBackend, TensorType, VideosKwargs
 from transformers.image_utils import PILImageResampling, validate_kwargs
-from transformers.processing_utils import Unpack, VideosKwargs
-from transformers.utils import TensorType
+from transformers.processing_utils import Unpack
 from transformers.video_processing_utils import VideoProcessorMixin
 from transformers.video_utils import VideoMetadata
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers.feature_extraction_utils import BatchFeature
+from transformers import BatchFeature
 
 from ...processing.images.image_processing import InternVLImageProcessor
 from ...processing.images.pixels import Unit, scale_and_shift

@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from transformers.feature_extraction_utils import BatchFeature
+from transformers import BatchFeature
 
 from ...conversion.files.folders import write_whole
 from ...renamed_modules import alias_former_names
