@@ -9,7 +9,17 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "transformers_internvl"
 TESTS = ROOT / "tests"
 
-SERVING = ("reliability/test_serving.py", "reliability/test_serving_bounds.py", "reliability/test_hostile_requests.py")
+SERVING = tuple(
+    f"reliability/test_{name}.py"
+    for name in (
+        "serving_guard",
+        "serving_requests",
+        "serving_places",
+        "serving_generation",
+        "serving_bounds",
+        "serving",
+    )
+) + ("reliability/test_hostile_connections.py", "reliability/test_hostile_requests.py")
 ROWS: dict[str, tuple[str, ...]] = {
     "conversion/weights/quantized_ops": ("conversion/test_ops.py", "modeling/test_quantized_files.py"),
     "modeling/dual_encoder/base": ("modeling/test_dual_encoder.py",),
