@@ -1,8 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Voting, best of N, repetition and post-processing give the official results on `golden/eval_voting`.
-
-The sections of `prm_format.json` are also those of `test_visual_prm.py`.
-"""
+"""Voting, best of N, repetition, prompts and post-processing give the official results on `golden/eval_voting`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +9,7 @@ import pytest
 from transformers_internvl.evaluation.metrics.extraction import boxed_content
 from transformers_internvl.evaluation.prompts import asking_style, chat_request, question_text
 from transformers_internvl.evaluation.reasoning import (
+    INSTRUCTIONS,
     answer_for_scorer,
     best_of_n,
     best_of_n_settings,
@@ -21,6 +19,10 @@ from transformers_internvl.evaluation.reasoning import (
     mpo_post_processing,
     repeated_ngram_ratio,
 )
+from transformers_internvl.processing.chat_templates import THINKING_SYSTEM_MESSAGE
+from transformers_internvl.processing.text.placeholders import END_IMAGE, IMAGE, IMAGE_CONTEXT, START_IMAGE
+from transformers_internvl.processing.text.solution_steps import PRM_SYSTEM_PROMPT, split_response
+from transformers_internvl.training.data.step_labels import StepLabels
 
 from .sections import check, refuses, sections_of
 
@@ -62,7 +64,33 @@ def _returned(case: dict) -> str:
     return answer_for_scorer(case["response"], case["dataset"], style, case["use_postprocess"])
 
 
+def _conversations(case: dict) -> dict:
+    steps = [(step["step"], step["score"]) for step in case["steps"]]
+    kinds = {
+        kind: StepLabels(threshold=case["threshold"], early_stop=case["early_stop"], whole=kind == "orm")
+        for kind in ("prm", "orm")
+    }
+    return {kind: labels.turns(case["question"], steps, case["response"])[1:] for kind, labels in kinds.items()}
+
+
+PROMPTS = {
+    "IMG_PLACEHOLDER": IMAGE,
+    "IMG_CONTEXT_TOKEN": IMAGE_CONTEXT,
+    "IMG_START_TOKEN": START_IMAGE,
+    "IMG_END_TOKEN": END_IMAGE,
+    "R1_SYSTEM_PROMPT": THINKING_SYSTEM_MESSAGE,
+    "PRM_SYSTEM_PROMPT": PRM_SYSTEM_PROMPT,
+    "INSTRUCTION_EN": INSTRUCTIONS["en"],
+    "INSTRUCTION_ZH": INSTRUCTIONS["zh"],
+    "INSTRUCTION_BOXED_EN": INSTRUCTIONS["en_v2"],
+    "INSTRUCTION_BOXED_ZH": INSTRUCTIONS["zh_v2"],
+    "INSTRUCTION_R1_EN": INSTRUCTIONS["en_r1"],
+    "INSTRUCTION_R1_ZH": INSTRUCTIONS["zh_r1"],
+}
 SCORERS: dict[tuple[str, str], Callable[[Any], Any]] = {
+    ("prm_format", "conversations"): _conversations,
+    ("prm_format", "split_response"): lambda case: split_response(case["response"], max_steps=case["max_steps"]),
+    ("prm_format", "system_prompts"): PROMPTS.__getitem__,
     ("repetition", "detect_repetition"): _repetition,
     ("repetition", "ngram_repetition"): lambda case: repeated_ngram_ratio(_text(case), case["n"]),
     ("repetition", "check_conversations"): lambda case: (
@@ -80,8 +108,6 @@ RAISING: dict[tuple[str, str], Callable[[Any], bool]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "section", [section for section in sections_of(FOLDER) if section[0] != "prm_format"], ids="-".join
-)
+@pytest.mark.parametrize("section", sections_of(FOLDER), ids="-".join)
 def test_section(section):
     check(FOLDER, section, SCORERS, RAISING)

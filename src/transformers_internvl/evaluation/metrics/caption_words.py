@@ -47,6 +47,7 @@ _APOSTROPHE = "(?:['\u0092\u2019]|&apos;)"
 _HYPHEN = "[-_\u058a\u2010\u2011]"
 _NUM = r"(?:\d*(?:[.:,\u00ad\u066b\u066c]\d+)+|\d+)"
 _ELISION = rf"(?:[dDoOlL]{_APOSTROPHE}{_LETTER_OR_DIGIT})?"
+_THING = rf"{_ELISION}{_LETTER_OR_DIGIT}+(?:{_HYPHEN}{_ELISION}{_LETTER_OR_DIGIT}+)*"
 _ACRONYM = r"[A-Za-z](?:\.[A-Za-z])*"
 _CLITIC = rf"{_APOSTROPHE}(?i:[msd]|re|ve|ll)"
 _NOT = rf"(?i:n){_APOSTROPHE}(?i:t)"
@@ -131,7 +132,7 @@ def _nothing(token: str) -> list[str]:
 _RULES: tuple[tuple[str, str, Write], ...] = (
     (r"(?i:c\+\+|[cf]#)", "", _whole),
     (r"(?i:cannot|'twas)", "", _split_before(3)),
-    (r"(?i:'tis|gonna|gotta|lemme|gimme|wanna)", r"(?:[^A-Za-z]|$)", _split_before(2)),
+    (r"(?i:'tis|gonna|gotta|lemme|gimme|wanna)", "", _split_before(2)),
     (
         r"</?[A-Za-z][A-Za-z0-9:.-]*"
         r"(?: +(?:[A-Za-z][A-Za-z0-9_:.-]*(?: *= *['\"][^\n'\"]*['\"])?|['\"][^\n'\"]*['\"]))* */?>"
@@ -175,17 +176,17 @@ _RULES: tuple[tuple[str, str, Write], ...] = (
     ("[\u00bc-\u00be\u2153\u2154]", "", lambda token: [_WRITTEN[token]]),
     (rf"(?i:c\.d\.s|pro-|anti-|s&p-500|s&ls|cap{_APOSTROPHE}n|c{_APOSTROPHE}est)", "", _whole),
     (r"(?i:e|yahoo|jeopardy)!", "", _whole),
-    (rf"{_ELISION}{_LETTER_OR_DIGIT}+(?:{_HYPHEN}{_ELISION}{_LETTER_OR_DIGIT}+)*", "", _whole),
+    (_THING, "", _whole),
     (r"[A-Z]+(?:[+&][A-Z]+)+", "", _whole),
     (r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}(?:\\?/[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}){1,2}", "", _whole),
     (r"[A-Z]*\$|#", "", _whole),
     ("[\u00a2\u00a3\u00a4\u0080\u20a0\u20ac]", "", lambda token: [_WRITTEN[token]]),
-    (r"[A-Za-z]\.", rf"{_SPACE}+(?:{_SENTENCE_STARTS}){_SPACE}", lambda token: [token[0]]),
+    (r"[A-Za-z]\.", rf"{_SPACE}+(?:{_SENTENCE_STARTS}|</?[A-Za-z][^<>\n]*>){_SPACE}", lambda token: [token[0]]),
     (rf"(?i:{_BEFORE_NUMBER})\.", rf"{_SPACE}?\d", _whole),
     (rf"(?:(?i:{_BEFORE_ANY})|{_STATES})\.s?", r"[\s\S]{0,2}", _whole),
     (rf"(?:{_ACRONYM}|(?i:{_ANYWHERE}))\.s?", "", _whole),
     (rf"{_APOSTROPHE}[0-9][0-9]", _SPACE + "|$", _whole),
-    (rf"(?:{_WORD}|{_NUM})\.", "[,;:\u3001]", _whole),
+    (rf"(?:{_WORD}|{_THING})\.", "[,;:\u3001]", _whole),
     (
         r"(?:\([0-9]{2,3}\)[ \u00a0]?|(?:\+\+?)?(?:[0-9]{2,4}[- \u00a0])?[0-9]{2,4}[- \u00a0])"
         r"[0-9]{3,4}[- \u00a0]?[0-9]{3,5}|(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5}",
@@ -200,8 +201,9 @@ _RULES: tuple[tuple[str, str, Write], ...] = (
     (r"-+", "", lambda token: [token] if len(token) > 4 else []),
     (r"\.{3,}|\u2026", "", _nothing),
     (r"@+|#+|_+|\*+|(?:\\\*){1,3}|[?!]+|[.,;:=/%+&~^|\\`]", "", _whole),
+    ("['`\u2018\u2019\u0091\u0092]'", "", _nothing),
     (
-        "['`\u2018\u2019\u0091\u0092]'|[\"']|[`\u2018-\u201f\u0082\u0084\u0091-\u0094\u2039\u203a\u00ab\u00bb]{1,2}",
+        "[\"']|[`\u2018-\u201f\u0082\u0084\u0091-\u0094\u2039\u203a\u00ab\u00bb]{1,2}",
         "",
         _quotes,
     ),
