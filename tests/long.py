@@ -77,6 +77,12 @@ CHECKS = [
         short="--quick",
     ),
     Check(
+        "second-question",
+        "python benchmarks/second_question.py",
+        "a further question about an image, with common beginnings kept and without",
+        short="--quick",
+    ),
+    Check(
         "drafting",
         "python benchmarks/drafting.py",
         "a small model that drafts for a large one, with and without sight of the image",

@@ -33,6 +33,7 @@ RELIED_ON: dict[str, str] = {
     "torch.utils._python_dispatch": "TorchDispatchMode",
     "torch.utils._pytree": "tree_leaves tree_map_only",
     "transformers.activations": "ACT2FN",
+    "transformers.cache_utils": "DynamicLayer",
     "transformers.cli.serving.chat_completion": """
         ChatCompletionHandler ChatCompletionHandler._build_generation_config
         ChatCompletionHandler._non_streaming ChatCompletionHandler._streaming
@@ -58,7 +59,8 @@ RELIED_ON: dict[str, str] = {
         DistributedMixin._device_mesh DistributedMixin._fsdp_plan DistributedMixin._mesh_manager
         DistributedMixin._resolve_parallel_plans DistributedMixin._tp_plan
         DistributedMixin.gather_sharded_state_dict_for_save DistributedMixin.maybe_distribute_model """,
-    "transformers.generation.candidate_generator": "AssistedCandidateGenerator CandidateGenerator PromptLookupCandidateGenerator",
+    "transformers.generation.candidate_generator": """
+        AssistedCandidateGenerator CandidateGenerator PromptLookupCandidateGenerator """,
     "transformers.generation.configuration_utils": "GenerationConfig.__init__:_from_model_config",
     "transformers.generation.utils": """
         GenerationMixin._get_candidate_generator GenerationMixin._get_logits_processor

@@ -107,6 +107,11 @@ def chat(parser: ArgumentParser) -> None:
         metavar="S",
         help="by how much positions grow from one token of an image to the next, such as 1/4 (default: 1)",
     )
+    add(
+        "--no-prefix-cache",
+        action="store_true",
+        help="run the whole conversation for every question (default: a further question runs its new tokens alone)",
+    )
     _add_place_arguments(parser)
 
 
@@ -323,6 +328,14 @@ def serve(parser: ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help="maximum waiting requests of one address (default: half of --max-requests)",
+    )
+    add(
+        "--prefix-cache",
+        type=count,
+        default=512,
+        metavar="MIB",
+        help="memory of each model for images that were seen and common beginnings of prompts, in MiB (%(default)s); "
+        "0: nothing is kept",
     )
     _add_place_arguments(parser)
 

@@ -51,6 +51,8 @@ class Conversation:
         with user_errors(f"cannot load the model {name}"):
             device, dtype = place(arguments.device, arguments.dtype)
         self.model = load_chat_model(name, device, dtype)
+        if not arguments.no_prefix_cache:
+            self.model.keep_prefixes()
         self.options = {"max_new_tokens": arguments.max_new_tokens, "do_sample": False}
         if arguments.v2pe_stride is not None:
             self.options["v2pe_stride"] = arguments.v2pe_stride

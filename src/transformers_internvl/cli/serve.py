@@ -77,6 +77,9 @@ def _load(arguments: argparse.Namespace, limits: Any) -> tuple[dict[str, Any], A
     models = {
         name: Served(load_chat_model(source, device, dtype), processors[name]) for name, source in sources.items()
     }
+    if arguments.prefix_cache:
+        for served in models.values():
+            served.model.keep_prefixes(arguments.prefix_cache * 2**20)
     prepare.wait_until_ready()
     return models, prepare
 

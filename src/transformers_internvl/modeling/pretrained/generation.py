@@ -37,6 +37,7 @@ from transformers.generation.candidate_generator import (
     PromptLookupCandidateGenerator,
 )
 
+from .prefix_cache import PrefixCache, can_reuse, generate_from_prefix
 from .upstream import short_drafts, without_padding
 
 # What a processor says about its inputs on request, for who called it; no model needs it.
@@ -100,8 +101,20 @@ class InternVLGenerationMixin(GenerationMixin):
     """transformers' generation, without those of its ways that would change an answer in silence."""
 
     config: PreTrainedConfig
+    prefix_cache: PrefixCache | None = None
 
-    def generate(self, *args: Any, **kwargs: Any) -> Any:
+    def keep_prefixes(self, max_bytes: int | None = 2**30) -> None:
+        """Let `generate` keep image features and common beginnings of prompts, and go on from them.
+
+        A further question of a conversation then runs its new tokens alone, and an image that was seen before is not
+        encoded again. The answers are the same. See [`PrefixCache`] for what is not reused.
+
+        Args:
+            max_bytes: how much is kept, the least recently used goes first. None: nothing is kept any more.
+        """
+        self.prefix_cache = None if max_bytes is None else PrefixCache(max_bytes)
+
+    def generate(self, *args: Any, use_prefix_cache: bool | None = None, **kwargs: Any) -> Any:
         """As transformers'. Images that are None are none: `generate(input_ids=ids, pixel_values=None)`.
 
         What the processor returned beside the inputs, such as `num_patches`, may be passed with them.
@@ -110,8 +123,12 @@ class InternVLGenerationMixin(GenerationMixin):
         another tokenizer, a language model, or one whose images come as `mm_encoder_outputs` drafts from text alone.
         The answer is the same either way.
 
+        Args:
+            use_prefix_cache: False: neither use nor keep what [`keep_prefixes`] set up, in this call.
+
         Raises:
-            ValueError: the assistant has another number of image tokens for a tile.
+            ValueError: the assistant has another number of image tokens for a tile; `use_prefix_cache=True` without
+                `keep_prefixes`.
         """
         kwargs = {
             key: value
@@ -120,7 +137,21 @@ class InternVLGenerationMixin(GenerationMixin):
         }
         if self._drafter_sees(kwargs):
             kwargs = self._encode_for_both(kwargs)
+        if use_prefix_cache and self.prefix_cache is None:
+            raise ValueError("`use_prefix_cache=True` needs a cache: call `model.keep_prefixes()` first.")
+        if self.prefix_cache is not None and use_prefix_cache is not False:
+            return self._generate_from_prefix(self.prefix_cache, args, kwargs)
         return super().generate(*args, **kwargs)
+
+    def _generate_from_prefix(self, store: PrefixCache, args: tuple, kwargs: dict[str, Any]) -> Any:
+        named = {name: value for name, value in kwargs.items() if name != "inputs"}
+        ids = args[0] if args else kwargs.get("inputs")
+        named |= {"input_ids": ids} if ids is not None else {}
+        config = kwargs.get("generation_config") or self.generation_config
+        if len(args) > 1 or not can_reuse(self, config, named):
+            return super().generate(*args, **kwargs)
+        limit, _ = _limit(self.config.get_text_config())
+        return generate_from_prefix(self, store, named, limit, super().generate)
 
     def _drafter_sees(self, kwargs: dict[str, Any]) -> bool:
         """Whether an assistant of a call can look at its images: an InternVL with the same ids, given the pixels."""

@@ -1,0 +1,78 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""The second question: time to the first token with common beginnings kept, against computing everything again.
+
+    python benchmarks/second_question.py [--quick]
+
+The model has the layers of a small InternVL, fewer of them, and random weights. The first question is about an image
+of 13 tiles. Then follow a further question in the same conversation, and a question in another conversation (another
+system message) about the same image. Pixels are there already. Both ways must give the same ids. Each figure is the
+fastest of alternating runs.
+"""
+
+import argparse
+import platform
+import time
+
+import torch
+
+import transformers_internvl as ours
+
+TEXT = {
+    "model_type": "qwen2",
+    "vocab_size": 4096,
+    "hidden_size": 448,
+    "intermediate_size": 2432,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 7,
+    "num_key_value_heads": 1,
+}
+VISION = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 16,
+    "attention_bias": True,
+    "image_size": 448,
+}
+IMAGE_TOKEN, TILES, TOKENS_PER_TILE = 7, 13, 256
+OPTIONS = {"max_new_tokens": 1, "do_sample": False, "eos_token_id": None}
+
+
+def prompt(system: int, question: int) -> torch.Tensor:
+    """System message, image, question: `(1, L)`."""
+    words = torch.Generator().manual_seed(system), torch.Generator().manual_seed(question)
+    parts = [torch.randint(8, 4096, (40,), generator=words[0]), torch.full((TILES * TOKENS_PER_TILE,), IMAGE_TOKEN)]
+    return torch.cat([*parts, torch.randint(8, 4096, (30,), generator=words[1])])[None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few repetitions: a smoke test, not a measurement")
+    runs = 1 if parser.parse_args().quick else 5
+    torch.manual_seed(0)
+    config = ours.InternVLConfig(text_config=TEXT, vision_config=VISION, image_token_id=IMAGE_TOKEN)
+    model = ours.InternVLForConditionalGeneration(config).eval()
+    pixels = torch.randn(TILES, 3, 448, 448)
+    first = prompt(1, 1)
+    further = torch.cat([first, torch.randint(8, 4096, (1, 30))], dim=1)
+    questions = {"first": first, "further": further, "other conversation": prompt(2, 3)}
+    times: dict[tuple[str, bool], list[float]] = {}
+    for _ in range(runs):
+        ids: dict[str, list[torch.Tensor]] = {name: [] for name in questions}
+        for keeps in (False, True):
+            model.keep_prefixes(2**31 if keeps else None)
+            for name, question in questions.items():
+                start = time.perf_counter()
+                ids[name].append(model.generate(input_ids=question, pixel_values=pixels, **OPTIONS))
+                times.setdefault((name, keeps), []).append(time.perf_counter() - start)
+        for name, (without, with_kept) in ids.items():
+            torch.testing.assert_close(with_kept, without, rtol=0, atol=0, msg=f"{name}: other ids")
+    capability = torch.backends.cpu.get_cpu_capability()
+    print(f"{platform.machine()} with {capability}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)")
+    print(f"{'question':<22}{'kept / computed again':>22}   {runs} runs")
+    for name in questions:
+        print(f"{name:<22}{min(times[name, True]) / min(times[name, False]):>22.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Common beginnings of prompts and features of images that were seen: the same ids, less work."""
+
+import copy
+import threading
+
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForImageTextToText, AutoTokenizer
+
+from tests.parity.golden import golden_root
+from tests.tiny import IMAGE_TOKEN, tiny_batch, tiny_model
+from transformers_internvl.modeling.pretrained.prefix_cache import PrefixCache, PromptKey
+
+GREEDY = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
+
+
+@pytest.fixture
+def model():
+    model = tiny_model().eval()
+    model.keep_prefixes(2**24)
+    return model
+
+
+class Work:
+    """Tiles and positions that pass through a model."""
+
+    def __init__(self, model):
+        self.tiles, self.positions = 0, 0
+        model.model.vision_tower.register_forward_hook(self._tower)
+        model.model.language_model.register_forward_hook(self._decoder, with_kwargs=True)
+
+    def _tower(self, module, inputs, output):
+        self.tiles += output.last_hidden_state.shape[0]
+
+    def _decoder(self, module, inputs, kwargs, output):
+        self.positions += kwargs["inputs_embeds"].shape[1]
+
+    def take(self) -> tuple[int, int]:
+        done, self.tiles, self.positions = (self.tiles, self.positions), 0, 0
+        return done
+
+
+def plain(model, **arguments):
+    return model.generate(**arguments, **GREEDY, use_prefix_cache=False)
+
+
+def further(ids: torch.Tensor, answer: torch.Tensor, *words: int) -> torch.Tensor:
+    return torch.cat([answer, torch.tensor([words])], dim=1)
+
+
+def test_a_further_question_runs_its_own_tokens_alone(model):
+    work, batch = Work(model), tiny_batch([2])
+    answer = model.generate(**batch, **GREEDY)
+    length = batch["input_ids"].shape[1]
+    assert work.take() == (2, length + 5)  # the last token of an answer is not run
+    second = {"input_ids": further(batch["input_ids"], answer, 7, 8, 9), "pixel_values": batch["pixel_values"]}
+    again = model.generate(**second, **GREEDY)
+    assert work.take() == (0, 1 + 3 + 5)
+    assert torch.equal(answer, plain(model, **batch)) and torch.equal(again, plain(model, **second))
+
+
+def test_another_conversation_about_an_image_that_was_seen(model):
+    work, batch = Work(model), tiny_batch([2])
+    model.generate(**batch, **GREEDY)
+    work.take()
+    other = {**batch, "input_ids": batch["input_ids"].clone()}
+    other["input_ids"][0, 0] += 1  # no common beginning
+    found = model.generate(**other, **GREEDY)
+    assert work.take() == (0, batch["input_ids"].shape[1] + 5)
+    assert torch.equal(found, plain(model, **other))
+
+
+def test_the_same_prompt_again_runs_its_last_position(model):
+    work, batch = Work(model), tiny_batch([2])
+    first = model.generate(**batch, **GREEDY)
+    work.take()
+    assert torch.equal(model.generate(**batch, **GREEDY), first)
+    assert work.take() == (0, 1 + 5)
+
+
+def test_another_image_in_the_same_place_is_another_prompt(model):
+    work, batch = Work(model), tiny_batch([2])
+    model.generate(**batch, **GREEDY)
+    work.take()
+    other = {**batch, "pixel_values": batch["pixel_values"].clone()}
+    other["pixel_values"][1] += 1  # the first tile stays
+    found = model.generate(**other, **GREEDY)
+    tiles, positions = work.take()
+    first_tile_ends = int((batch["input_ids"][0] == IMAGE_TOKEN).nonzero()[0]) + model.config.image_seq_length
+    assert (tiles, positions) == (1, batch["input_ids"].shape[1] - first_tile_ends + 5)
+    assert torch.equal(found, plain(model, **other))
+
+
+def test_tiles_that_stand_twice_are_encoded_once(model):
+    work, batch = Work(model), tiny_batch([2])
+    batch["pixel_values"][1] = batch["pixel_values"][0]
+    found = model.generate(**batch, **GREEDY)
+    assert work.take()[0] == 1
+    assert torch.equal(found, plain(model, **batch))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.lm_head.weight.mul_(-1),
+        lambda model: setattr(model.lm_head, "weight", torch.nn.Parameter(-model.lm_head.weight)),
+        lambda model: model.load_state_dict({k: v * 0.5 for k, v in model.state_dict().items()}),
+    ],
+    ids=["in place", "replaced", "loaded"],
+)
+def test_nothing_is_used_that_other_weights_computed(model, change):
+    batch = tiny_batch([2])
+    model.generate(**batch, **GREEDY)
+    with torch.no_grad():
+        change(model)
+    work = Work(model)
+    found = model.generate(**batch, **GREEDY)
+    assert work.take()[0] == 2
+    assert torch.equal(found, plain(model, **batch))
+
+
+def test_adapters_that_are_switched(model):
+    from peft import LoraConfig, get_peft_model
+
+    batch = tiny_batch([2])
+    wrapped = get_peft_model(model, LoraConfig(target_modules=r".*language_model.*q_proj", init_lora_weights=False))
+    wrapped.eval()
+    with_adapter = wrapped.generate(**batch, **GREEDY)
+    work = Work(model)
+    with wrapped.disable_adapter():
+        without = wrapped.generate(**batch, **GREEDY)
+        assert work.take()[0] == 2
+        assert torch.equal(without, wrapped.generate(**batch, **GREEDY, use_prefix_cache=False))
+    assert torch.equal(with_adapter, wrapped.generate(**batch, **GREEDY))
+
+
+def test_what_cannot_be_reused_is_computed(model):
+    batch, work = tiny_batch([2]), Work(model)
+    rows = {"input_ids": batch["input_ids"].repeat(2, 1), "pixel_values": batch["pixel_values"].repeat(2, 1, 1, 1)}
+    for arguments in (
+        {**rows, **GREEDY},
+        {**batch, **GREEDY, "num_beams": 2},
+        {**batch, **GREEDY, "cache_implementation": "static"},
+        {**batch, **GREEDY, "use_cache": False},
+        {**batch, **GREEDY, "assistant_model": tiny_model(seed=2).eval()},
+        {**batch, **GREEDY, "attention_mask": torch.ones_like(batch["input_ids"]).index_fill(1, torch.tensor([0]), 0)},
+    ):
+        model.generate(**batch, **GREEDY)
+        work.take()
+        found = model.generate(**arguments)
+        assert work.take()[0] > 0
+        assert torch.equal(found, model.generate(**arguments, use_prefix_cache=False))
+
+
+def test_sampling_from_a_known_beginning_is_the_same(model):
+    batch = tiny_batch([1])
+    model.generate(**batch, **GREEDY)
+    options = {"max_new_tokens": 6, "do_sample": True, "temperature": 2.0, "eos_token_id": None}
+    torch.manual_seed(4)
+    known = model.generate(**batch, **options)
+    torch.manual_seed(4)
+    assert torch.equal(known, model.generate(**batch, **options, use_prefix_cache=False))
+
+
+def test_what_is_kept_is_bounded(model):
+    for seed in range(4):
+        model.generate(**tiny_batch([2], seed=seed), **GREEDY)
+    one = PrefixCache(2**24)
+    model.prefix_cache, sizes = one, []
+    model.generate(**tiny_batch([2]), **GREEDY)
+    model.keep_prefixes(one.bytes_used + one.bytes_used // 2)
+    for seed in range(6):
+        model.generate(**tiny_batch([2], seed=seed), **GREEDY)
+        sizes.append(model.prefix_cache.bytes_used)
+    assert max(sizes) <= model.prefix_cache.max_bytes and min(sizes) >= one.bytes_used // 2
+    work = Work(model)
+    model.generate(**tiny_batch([2], seed=5), **GREEDY)
+    assert work.take() == (0, 1 + 5)  # the latest is there
+    model.keep_prefixes(16)
+    found = model.generate(**tiny_batch([2]), **GREEDY)
+    assert model.prefix_cache.bytes_used == 0 and torch.equal(found, plain(model, **tiny_batch([2])))
+
+
+def test_a_conversation_keeps_one_beginning(model):
+    batch = tiny_batch([1])
+    ids = batch["input_ids"]
+    for _ in range(4):
+        answer = model.generate(input_ids=ids, pixel_values=batch["pixel_values"], **GREEDY)
+        ids = further(ids, answer, 5, 6)
+    kept = [entry for entry in model.prefix_cache._entries.values() if isinstance(entry, tuple)]
+    assert len(kept) == 1 and len(kept[0][0].ids) == answer.shape[1] - 1
+
+
+def test_threads_share_what_is_kept(model):
+    batches = [tiny_batch([2], seed=seed) for seed in range(3)] * 3
+    expected = [plain(model, **batch) for batch in batches]
+    found: dict[int, torch.Tensor] = {}
+    threads = [
+        threading.Thread(target=lambda i=i: found.update({i: model.generate(**batches[i], **GREEDY)}))
+        for i in range(len(batches))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(found[i], expected[i]) for i in range(len(batches)))
+
+
+@pytest.mark.parametrize("name", ["chat_qwen2", "chat_internlm2", "chat_phi3", "chat_llama_v1_2", "chat_gpt_oss"])
+def test_conversations_of_released_layouts(name):
+    model = AutoModel.from_pretrained(golden_root() / name, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(golden_root() / name)
+    side = model.config.tile_size
+    pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    talks = []
+    for keeps in (False, True):
+        if keeps:
+            model.keep_prefixes()
+        history, answers = None, []
+        for question in ("What is it?", "And the color?", "Why?"):
+            options = {"max_new_tokens": 5, "do_sample": False}
+            answer, history = model.chat(tokenizer, pixels, question, options, history, return_history=True)
+            answers.append(answer)
+        talks.append(answers)
+    assert talks[0] == talks[1]
+
+
+def test_copies_and_saved_models_begin_anew(model, tmp_path):
+    model.generate(**tiny_batch([1]), **GREEDY)
+    twin = copy.deepcopy(model)
+    assert twin.prefix_cache.bytes_used == 0 and twin.prefix_cache.max_bytes == 2**24
+    model.save_pretrained(tmp_path)
+    assert AutoModelForImageTextToText.from_pretrained(tmp_path).prefix_cache is None
+    model.keep_prefixes(None)
+    assert model.prefix_cache is None
+
+
+def test_mistakes(model):
+    for wrong in (0, -1, True, 1.5):
+        with pytest.raises(ValueError, match="`max_bytes` must be a whole number"):
+            model.keep_prefixes(wrong)
+    with pytest.raises(ValueError, match="call `model.keep_prefixes"):
+        tiny_model().generate(**tiny_batch([1]), **GREEDY, use_prefix_cache=True)
+    with pytest.raises(ValueError, match="do not match"):
+        model.generate(input_ids=tiny_batch([2])["input_ids"], pixel_values=tiny_batch([1])["pixel_values"], **GREEDY)
+
+
+def key(ids: list[int], *tiles: str) -> PromptKey:
+    return PromptKey.of(torch.tensor(ids), 9, [tile.encode() for tile in tiles], [2] * len(tiles))
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "length"),
+    [
+        (key([1, 2, 3]), key([1, 2, 4, 5]), 2),
+        (key([1, 2]), key([1, 2, 3]), 2),
+        (key([1, 9, 9, 2], "a"), key([1, 9, 9, 2], "a"), 4),
+        (key([1, 9, 9, 2], "a"), key([1, 9, 9, 2], "b"), 1),
+        (key([1, 9, 9, 9, 9, 2], "a", "b"), key([1, 9, 9, 9, 9, 2], "a", "c"), 3),
+        (key([1, 9, 9, 9, 9, 2], "a", "b"), key([1, 9, 9, 3], "a"), 3),
+        (key([9, 9, 1], "a"), key([2, 9, 9, 1], "a"), 0),
+    ],
+)
+def test_common_length(mine, other, length):
+    assert mine.common_length(other) == length == other.common_length(mine)
