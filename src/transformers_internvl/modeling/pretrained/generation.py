@@ -150,7 +150,7 @@ class InternVLGenerationMixin(GenerationMixin):
         config = kwargs.get("generation_config") or self.generation_config
         if len(args) > 1 or not can_reuse(self, config, named):
             return super().generate(*args, **kwargs)
-        limit, _ = _limit(self.config.get_text_config())
+        limit, _ = rotary_limit(self.config.get_text_config())
         return generate_from_prefix(self, store, named, limit, super().generate)
 
     def _drafter_sees(self, kwargs: dict[str, Any]) -> bool:
