@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from tests.parity.golden import golden_cases, golden_root
-from transformers_internvl.conversion.layouts.configurations import empty_model, hf_form, open_checkpoint
+from transformers_internvl.conversion.layouts.configurations import empty_model, hf_form, open_checkpoint, weights_of
 from transformers_internvl.conversion.layouts.plan import Loading, Plan, Step, check_shapes, part_of, ties_of
-from transformers_internvl.conversion.layouts.sources import weights_of
 
 NAMES = [path.name for path in [*golden_cases("chat_"), *golden_cases("internvl_14b")]]
 

@@ -24,10 +24,9 @@ from transformers_internvl.modeling.original.calls import (
 from transformers_internvl.modeling.original.canonical import as_canonical
 from transformers_internvl.modeling.original_keys import as_source, merge_into_source, original_value
 from transformers_internvl.modeling.outputs import InternVLModelOutputWithPast
-from transformers_internvl.modeling.pretrained.cache_names import refuse_stray_caches
 from transformers_internvl.modeling.pretrained.loading import check_indices, describe_misfit, weight_places
 from transformers_internvl.modeling.pretrained.module_names import _lies_in, cover, own_device_map, parts_of
-from transformers_internvl.modeling.pretrained.older_arguments import todays_arguments
+from transformers_internvl.modeling.pretrained.older_arguments import refuse_stray_caches, todays_arguments
 from transformers_internvl.modeling.pretrained.parallel import inside_call
 from transformers_internvl.modeling.pretrained.upstream import _scalars, with_whole_heads
 from transformers_internvl.modeling.vision.layers import check_tiles

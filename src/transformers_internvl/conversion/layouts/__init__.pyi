@@ -12,6 +12,7 @@ from .auxiliary_files import (
 )
 from .configurations import (
     LAYOUTS,
+    LEFT_OUT,
     Checkpoint,
     empty_model,
     hf_form,
@@ -20,11 +21,11 @@ from .configurations import (
     original_fields,
     original_form,
     plain,
+    weights_of,
 )
 from .convert import convert_checkpoint
 from .llava_tower import TOWER_PREFIX, find_sizes, tower_folder
 from .plan import Loading, Plan, Saving, Step, Tensors, check_shapes, part_of, ties_of
-from .sources import LEFT_OUT, weights_of
 from .verify import Comparison, Part, compare_checkpoints, drawn_image
 
 __all__ = [

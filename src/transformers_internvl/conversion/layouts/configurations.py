@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Configurations of a model in the original layout and in the -hf one, and the empty models that go with them.
+"""Configurations of a model in both layouts, the original and the -hf one, with its weights and an empty model.
 
 The -hf layout cannot say everything that the original layout says (tiles, template, InternLM2 instead of Llama), so it
 carries the original `config.json` along, as `original_config`. On the way back that is where one starts from, and only
@@ -35,9 +35,12 @@ from ...modeling.vision.configuration import InternVisionConfig, InternVLVisionC
 from ...processing.processor_files import chat_fields, tile_fields
 from ..files.folders import CONFIG, read_json
 from ..files.shapes import weight_shapes
+from ..files.weight_streams import WeightStream, safetensors_entries
 from .llava_tower import TOWER_PREFIX, find_sizes, tower_folder
 
 LAYOUTS = ("hf", "original")
+_LEFT_OUT = "left_out.safetensors"
+LEFT_OUT = Path("original", _LEFT_OUT)
 
 _ORIGINAL = {config.model_type: config for config in (InternVLChatConfig, InternVLLlavaConfig, InternVisionConfig)}
 
@@ -91,6 +94,39 @@ def open_checkpoint(folder: str | os.PathLike) -> Checkpoint:
     if isinstance(config, InternVLDualEncoderConfig) and checkpoint.written["model_type"] == "internvl":
         return replace(checkpoint, layout="original")  # one class serves both
     return checkpoint
+
+
+def weights_of(source: Checkpoint) -> WeightStream:
+    """All weights of a checkpoint.
+
+    InternVL-Chat v1 without its tower gets it from the tower's own folder, as when it is loaded. A folder of the -hf
+    layout may keep weights aside that only the original layout holds: `left_out_before` names them.
+
+    Raises:
+        OSError, ValueError: there are no weights, or a file is missing or damaged.
+    """
+    files = WeightStream(source.folder)
+    if isinstance(source.config, InternVLLlavaConfig) and not any(
+        key.startswith(TOWER_PREFIX) for key in files.entries
+    ):
+        elsewhere = tower_folder(source.config.mm_vision_tower, source.folder)
+        if elsewhere is None:
+            raise ValueError(
+                f"{source.folder} does not hold the weights of its vision tower, and "
+                f"{source.config.mm_vision_tower!r}, where config.json says they are, is no folder here: put it "
+                "beside the checkpoint."
+            )
+        files.add(WeightStream(elsewhere), TOWER_PREFIX, _parts_of_tower(source.config))
+    for path in (source.folder / LEFT_OUT, source.folder / "authors" / _LEFT_OUT):  # "authors": up to version 0.1.0
+        aside = {entry.key: entry for entry in safetensors_entries(path)} if path.is_file() else {}
+        files.entries.update(aside)
+        files.left_out_before += aside
+    return files
+
+
+def _parts_of_tower(config: InternVLLlavaConfig) -> tuple[str, ...]:
+    """What the names of the weights begin with that a tower's own folder gives to the chat model."""
+    return ("",) if config.middleware_config is None else ("vision_model.", "qllama.", "query_tokens")
 
 
 def empty_model(config: PreTrainedConfig, like: type[PreTrainedModel] | None = None) -> PreTrainedModel:
@@ -260,6 +296,7 @@ def original_dict(form: PreTrainedConfig, auto_map: dict[str, str] | None) -> di
 __all__ = [
     "Checkpoint",
     "LAYOUTS",
+    "LEFT_OUT",
     "empty_model",
     "hf_form",
     "open_checkpoint",
@@ -267,4 +304,5 @@ __all__ = [
     "original_fields",
     "original_form",
     "plain",
+    "weights_of",
 ]

@@ -32,15 +32,16 @@ from ..files.writing import Shard, write_safetensors, write_weights
 from .auxiliary_files import WEIGHTS, auto_map, image_token_id, write_hf, write_original
 from .configurations import (
     LAYOUTS,
+    LEFT_OUT,
     Checkpoint,
     empty_model,
     hf_form,
     open_checkpoint,
     original_dict,
     original_form,
+    weights_of,
 )
 from .plan import Loading, Plan, Step, Tensors
-from .sources import LEFT_OUT, weights_of
 
 
 def convert_checkpoint(

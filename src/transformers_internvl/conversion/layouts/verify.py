@@ -22,9 +22,8 @@ from ...modeling.original_keys import BOOKKEEPING
 from ..files.folders import local_folder
 from ..files.weight_streams import Entry, WeightStream, as_bytes
 from .auxiliary_files import generation_settings, has_tokenizer, image_token_id
-from .configurations import Checkpoint, empty_model, hf_form, open_checkpoint, plain
+from .configurations import Checkpoint, empty_model, hf_form, open_checkpoint, plain, weights_of
 from .plan import Loading, Plan, Step, part_of
-from .sources import weights_of
 
 # Texts that distinguish tokenizers: spaces, digits, scripts, bytes, special tokens, marks.
 PROBES = (

@@ -53,11 +53,15 @@ def merge_grouped_qkv(parts: list[torch.Tensor], config: PretrainedConfig) -> to
     return torch.cat([query, key, value], dim=1).flatten(0, 2)
 
 
-class SplitFused(ConversionOps):
-    """Splits one fused tensor into the tensors of several parameters."""
+class FusedOperation(ConversionOps):
+    """An operation between one fused tensor and its parts, which knows how to go both ways."""
 
     def __init__(self, split: Split, merge: Merge):
         self.split, self.merge = split, merge
+
+
+class SplitFused(FusedOperation):
+    """Splits one fused tensor into the tensors of several parameters."""
 
     @torch.no_grad()
     def convert(
@@ -70,8 +74,7 @@ class SplitFused(ConversionOps):
         config: Any = None,
         **kwargs: Any,
     ) -> dict[str, torch.Tensor]:
-        (fused,) = input_dict.values()
-        fused = fused[0] if isinstance(fused, list) else fused
+        (fused,) = map(first, input_dict.values())
         targets = self._parameters(target_patterns, full_layer_name, model)
         if targets is None or not isinstance(targets[0], DTensor):
             parts = self.split(fused, config)
@@ -101,11 +104,8 @@ class SplitFused(ConversionOps):
         return MergeFused(self.split, self.merge)
 
 
-class MergeFused(ConversionOps):
+class MergeFused(FusedOperation):
     """Joins the tensors of several parameters into one fused tensor: the inverse of [`SplitFused`]."""
-
-    def __init__(self, split: Split, merge: Merge):
-        self.split, self.merge = split, merge
 
     @torch.no_grad()
     def convert(
@@ -116,13 +116,17 @@ class MergeFused(ConversionOps):
         config: Any = None,
         **kwargs: Any,
     ) -> dict[str, torch.Tensor]:
-        parts = [input_dict[pattern] for pattern in source_patterns]
-        parts = [part[0] if isinstance(part, list) else part for part in parts]
+        parts = [first(input_dict[pattern]) for pattern in source_patterns]
         return {target_patterns[0]: self.merge(parts, config)}
 
     @property
     def reverse_op(self) -> ConversionOps:
         return SplitFused(self.split, self.merge)
+
+
+def first(found: Any) -> torch.Tensor:
+    """The tensor of a pattern: the loader gives a list, saving the tensor itself."""
+    return found[0] if isinstance(found, list) else found
 
 
 def _gather_like(local: torch.Tensor, targets: list[Any]) -> torch.Tensor:
@@ -135,6 +139,7 @@ def _gather_like(local: torch.Tensor, targets: list[Any]) -> torch.Tensor:
 
 
 __all__ = [
+    "FusedOperation",
     "MergeFused",
     "SplitFused",
     "merge_grouped_qkv",

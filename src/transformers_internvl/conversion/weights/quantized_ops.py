@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import ConversionOps, WeightConverter
 
-from .ops import Merge, Split
+from .ops import FusedOperation, Merge, Split, first
 
 Tensors = dict[str, torch.Tensor]
 
@@ -31,13 +31,14 @@ def quantized_row(row: WeightConverter, hf_quantizer: Any) -> WeightConverter:
     return copy
 
 
-class _OnQuantized(ConversionOps):
-    """What both operations know: how a weight is split and merged, and what quantizes it."""
+class _OnQuantized(FusedOperation):
+    """An operation on weights that `hf_quantizer` quantizes, or may have."""
 
     supports_many_to_many = True
 
     def __init__(self, split: Split, merge: Merge, hf_quantizer: Any):
-        self.split, self.merge, self.hf_quantizer = split, merge, hf_quantizer
+        super().__init__(split, merge)
+        self.hf_quantizer = hf_quantizer
 
 
 class SplitQuantized(_OnQuantized):
@@ -108,8 +109,10 @@ class MergeQuantized(_OnQuantized):
 def _by_weight(found: dict[str, Any], patterns: list[str]) -> list[Tensors]:
     """One dictionary a weight, `"weight"` and what belongs to it, in the order of the patterns."""
     stems = [pattern.removesuffix("weight") for pattern in patterns if pattern.endswith(".weight")]
-    first = {pattern: value[0] if isinstance(value, list) else value for pattern, value in found.items()}
-    return [{p.removeprefix(stem): first[p] for p in patterns if p in first and p.startswith(stem)} for stem in stems]
+    return [
+        {p.removeprefix(stem): first(found[p]) for p in patterns if p in found and p.startswith(stem)}
+        for stem in stems
+    ]
 
 
 # --- eight bits ------------------------------------------------------------------------------------------------------

@@ -30,8 +30,8 @@ from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from ..pretrained.cache_names import refuse_stray_caches
 from ..pretrained.generation import InternVLGenerationMixin
+from ..pretrained.older_arguments import refuse_stray_caches
 from ..pretrained.packed_masks import use_cache_of_packs
 from ..vision.layers import eager_attention_forward
 from .configuration import QLlamaConfig

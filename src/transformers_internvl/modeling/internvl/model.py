@@ -28,8 +28,8 @@ from ..flash.shortening import IGNORED, Shortening, at_kept, shifted_at_kept, ti
 from ..losses import share_of_step, supervised_loss, token_losses
 from ..outputs import InternVLCausalLMOutputWithPast, InternVLModelOutputWithPast
 from ..pretrained.base import InternVLPreTrainedModel
-from ..pretrained.cache_names import refuse_stray_caches
 from ..pretrained.generation import InternVLGenerationMixin, embed_known, has_no_embedding
+from ..pretrained.older_arguments import refuse_stray_caches
 from ..pretrained.packed_masks import packed_masks, use_cache_of_packs
 from ..pretrained.parallel import is_sharded
 from ..pretrained.upstream import replace_stateful_rope

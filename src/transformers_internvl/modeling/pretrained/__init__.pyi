@@ -1,7 +1,6 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 from .answer_decoding import AnswerCriteria, AnswerProcessors
 from .base import InternVLPreTrainedModel
-from .cache_names import refuse_stray_caches
 from .generation import InternVLGenerationMixin, embed_known, has_no_embedding
 from .loading import (
     check_indices,
@@ -28,7 +27,7 @@ from .module_names import (
     skipped_names,
 )
 from .native_adapters import check_adapter
-from .older_arguments import todays_arguments
+from .older_arguments import refuse_stray_caches, todays_arguments
 from .packed_masks import PackedCausalMask, use_cache_of_packs
 from .parallel import gather_plans, inside_call, is_sharded, register_fsdp_methods, share_ranks
 from .quantized import (

@@ -6,6 +6,10 @@
     low_cpu_mem_usage               weights are always loaded so
     resume_download                 downloads are always resumed
 
+A cache of keys and values has one name, `cache`. Forwards pass on arguments that they do not know, as those of
+transformers do, and in the end nothing reads them: with a cache that would be another answer without an error. So one
+under another name is refused, after `deprecate_kwarg` has taken the former (`past_key_values`).
+
 False of the first three is the default. `torch_dtype` and `trust_remote_code` are handled by transformers.
 """
 
@@ -13,7 +17,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import BitsAndBytesConfig
+from transformers import BitsAndBytesConfig, Cache
 from transformers.utils import is_flash_attn_2_available, logging
 
 logger = logging.get_logger(__name__)
@@ -69,4 +73,20 @@ def _choose_attention(model_class: type, arguments: dict[str, Any]) -> None:
     )
 
 
-__all__ = ["todays_arguments"]
+def refuse_stray_caches(model: Any, options: Mapping[str, Any], takes: str = "as `cache`") -> None:
+    """Look for a cache among arguments that a forward does not know.
+
+    Args:
+        model: whose forward it is.
+        options: these arguments by name.
+        takes: how the model takes one, for the message.
+
+    Raises:
+        TypeError: there is one; says its name.
+    """
+    for name, value in options.items():
+        if isinstance(value, Cache):
+            raise TypeError(f"{type(model).__name__} takes a cache {takes}, not as `{name}`, which nobody would read.")
+
+
+__all__ = ["refuse_stray_caches", "todays_arguments"]

@@ -25,7 +25,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from ..outputs import InternVLVisionModelOutputWithPooling
 from ..pretrained.base import InternVLPreTrainedModel
-from ..pretrained.cache_names import refuse_stray_caches
+from ..pretrained.older_arguments import refuse_stray_caches
 from .configuration import InternVisionConfig, InternVisionPatchConfig, InternVLVisionConfig
 from .layers import NORMS, InternVLVisionRMSNorm, PatchDropout, StochasticDepth, check_tiles, eager_attention_forward
 
