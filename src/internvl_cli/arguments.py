@@ -290,6 +290,7 @@ def score(parser: ArgumentParser) -> None:
     modes = "; ".join(f"{name}: {what}" for name, what in STEP_MODES.items())
     add("--mode", choices=tuple(STEP_MODES), default="soft_v2", help=f"how steps are judged (%(default)s). {modes}")
     add("--max-steps", type=positive, metavar="N", help="maximum steps of a response (public evaluations take 12)")
+    add("--template", metavar="NAME", help="conversation template, for a checkpoint that names none of the originals")
     add("--system-message", metavar="TEXT", help="in place of the checkpoint's; `prm`: that of VisualPRM's training")
     add("--batch-size", type=positive, default=8, metavar="N", help="prompts at a time (%(default)s)")
     _add_place_arguments(parser)

@@ -80,11 +80,21 @@ def test_wrong_lines_write_nothing(line, reason, tmp_path, capsys):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["1.png", "solutions.jsonl"]
 
 
+def test_the_embedded_model_scores_with_a_named_template(tmp_path, capsys):
+    path = write(tmp_path, [{"question": "Q", "responses": ["a"], "image": "1.png"}])
+    code = main(["score", str(path)])
+    assert code == 2 and "name one by `template`" in capsys.readouterr().err
+    assert main(["score", str(path), "--template", "internvl_hf"]) == 0
+    (line,) = (tmp_path / "solutions.scores.jsonl").read_text().splitlines()
+    assert 0 < json.loads(line)["scores"][0]["overall"] < 1
+
+
 def test_wrong_files(tmp_path, capsys):
     path = write(tmp_path, [{"question": "Q", "responses": ["a"]}])
     for arguments, reason in (
         ((tmp_path / "none.jsonl",), "Cannot read"),
         ((path, "--output", path), "is the input"),
+        ((path, "--template", "internvl9"), "`template` is one of"),
         ((path, "--output", tmp_path / "no" / "scores.jsonl"), "does not exist"),
     ):
         code, _, err = run(capsys, *arguments)

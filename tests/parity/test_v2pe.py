@@ -40,13 +40,14 @@ def test_positions(folder):
     assert names
     for name in names:
         base, kind = name.rsplit(".", 1)
-        tokens = int(base.rsplit(".n", 1)[1]) if ".n" in base else 4
+        placeholders = inputs[f"{base}.input_ids"][None] == image_token(folder)
+        tiles = int(inputs.get(f"{base}.num_tiles", torch.ones(1)).sum())  # those with padding have one
+        tokens = int(placeholders.sum()) // tiles
         if kind == "random":
             stride = inputs[f"{base}.random_strides"].float() / tokens
         else:
             stride = 1.0 if kind == "default" else int(kind.removeprefix("stride")) / tokens
         mask = inputs.get(f"{base}.attention_mask")
-        placeholders = inputs[f"{base}.input_ids"][None] == image_token(folder)
         found = visual_positions(placeholders, stride, tokens, None if mask is None else mask[None])
         assert torch.equal(found[0], outputs[name].float()), name
 

@@ -110,7 +110,8 @@ def _scored(questions: list[Solutions], arguments: argparse.Namespace) -> Iterat
     processor = load_processor(name)
     model = load_chat_model(name, *place(arguments.device, arguments.dtype))
     message = PRM_SYSTEM_PROMPT if arguments.system_message == "prm" else arguments.system_message
-    scorer = StepScorer(model, processor, system_message=message, batch_size=arguments.batch_size)
+    options = {"system_message": message, "batch_size": arguments.batch_size}
+    scorer = StepScorer(model, processor, template=arguments.template, **options)
     with tqdm(total=sum(len(one.responses) for one in questions), unit="response", disable=None) as bar:
         for one in questions:
             try:

@@ -115,6 +115,8 @@ class StepScorer:
         self.model, self.batch_size = model, batch_size
         self.tokenizer = as_trained(getattr(tokenizer, "tokenizer", tokenizer))
         self.template, own = _template_of(model.config, tokenizer) if template is None else (template, None)
+        if self.template not in TEMPLATES:
+            raise ValueError(f"`template` is one of {', '.join(TEMPLATES)}; got {self.template!r}.")
         self.system_message = own if system_message is None else system_message
         self.pattern = control_pattern(self.tokenizer, get_chat_template(self.template))
         found = {sign: find_token(self.tokenizer, sign) for sign in (PLUS, MINUS)}
@@ -327,7 +329,7 @@ def _template_of(config: Any, processor: Any) -> tuple[str, str | None]:
     if found is None:
         raise ValueError(
             "Neither the model's configuration nor its processor has a conversation template of this package: name "
-            f"one by `template=`, one of {', '.join(TEMPLATES)}."
+            f"one by `template`, one of {', '.join(TEMPLATES)}."
         )
     return found
 
