@@ -16,12 +16,22 @@ _OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Mod: operator.mod,
     ast.UAdd: operator.pos,
     ast.USub: operator.neg,
+    ast.Not: operator.not_,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
 }
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": abs, "max": max, "min": min, "round": round, "sum": sum}
 FAILURES = (ArithmeticError, AttributeError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError)
 
 
 def arithmetic_value(text: str, names: Mapping[str, Any] | None = None) -> Any:
-    """The value of an arithmetic expression in Python's notation: numbers, lists, operators, brackets, given names.
+    """The value of an arithmetic expression in Python's notation: numbers, lists, operators, comparisons, given names.
+
+    Of functions, `abs`, `max`, `min`, `round` and `sum` are known.
 
     Raises:
         ValueError, SyntaxError, ArithmeticError, TypeError, RecursionError, MemoryError: as `FAILURES`; the text is no
@@ -49,6 +59,15 @@ def _value(node: ast.AST, names: Mapping[str, Any]) -> Any:
             return _power(left, right)
         if type(node.op) in _OPERATORS:
             return _OPERATORS[type(node.op)](left, right)
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _OPERATORS:
+        return _OPERATORS[type(node.ops[0])](_value(node.left, names), _value(node.comparators[0], names))
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in _FUNCTIONS
+        and not node.keywords
+    ):
+        return _FUNCTIONS[node.func.id](*(_value(one, names) for one in node.args))
     raise ValueError(f"No arithmetic: {ast.dump(node)[:100]}")
 
 

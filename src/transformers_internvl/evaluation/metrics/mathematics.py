@@ -25,7 +25,7 @@ def is_equal(prediction: Any, answer: Any) -> bool:
     """Whether two answers are equal texts but for case, or numbers within 1e-6: written out, computed, or as formulas.
 
     The official code evaluates both as Python with its own variables in reach, so that the prediction `A` equals every
-    number. Names and calls besides that are not evaluated here.
+    number. Other names, and calls of most functions, are not evaluated here.
 
     Raises:
         ImportError: `latex2sympy2_extended` is missing.
