@@ -144,7 +144,7 @@ def test_servers_by_their_address(typed, url):
 
 @pytest.mark.parametrize("typed", ["", "ftp://host", "http://", "http://host?x=1"])
 def test_what_is_no_address(typed):
-    with pytest.raises(UserError, match="must be like http://127.0.0.1:8000/v1"):
+    with pytest.raises(UserError, match="is like http://127.0.0.1:8000/v1"):
         server_url(typed)
 
 

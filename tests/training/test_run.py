@@ -125,7 +125,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(folder, monkeypatch):
     out = folder / "out"
     assert [row["step"] for row in read_log(out)] == [1, 2, 3]
     assert sorted(path.name for path in out.iterdir()) == ["checkpoint-2", "log.jsonl", "loss.png", RUN_FILE]
-    with pytest.raises(ValueError, match="holds this run, which reached step 2: --resume goes on"):
+    with pytest.raises(ValueError, match="holds this run, which reached step 2: --resume continues"):
         run("internvl2.5-1b-stage2", fields)
     with pytest.raises(ValueError, match="holds another run .learning_rate: 4e-05 there, 0.001 now"):
         run("internvl2.5-1b-stage2", {**fields, "learning_rate": 1e-3}, resume=True)
