@@ -18,7 +18,7 @@ from transformers_internvl.modeling.internvl.visual_positions import (
     stride_of_tile_steps,
     visual_positions,
 )
-from transformers_internvl.modeling.pretrained.packed_masks import sample_numbers
+from transformers_internvl.modeling.pretrained.packed_masks import packed_masks, sample_numbers
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 GREEDY = {
@@ -103,6 +103,20 @@ def test_packs_and_rows_without_a_mask_are_like_masked_rows(name, attention):
     torch.testing.assert_close(together, torch.cat(single), **CLOSE)
     with torch.no_grad():
         assert (model(**batch).logits - together).abs().max() > 1e-3
+
+
+def test_an_image_behind_a_cache_is_refused_under_flash_attention():
+    model, batch = tiny_model(), tiny_batch([1])
+    config, embeds = model.config.text_config, torch.zeros(1, 3, 32)
+    with torch.no_grad():
+        cache = model(**batch, use_cache=True).cache
+    calls = ((torch.tensor([[20.0, 20.25, 20.5]]), cache), (torch.tensor([[20.0, 21.0, 22.0]]), cache))
+    assert all(packed_masks(config, embeds, None, positions, kept, {}) is None for positions, kept in calls)
+    config._attn_implementation = "flash_attention_2"
+    with pytest.raises(ValueError, match="what a cache holds"):
+        packed_masks(config, embeds, None, *calls[0], {})
+    assert packed_masks(config, embeds, None, *calls[1], {}) is None
+    assert packed_masks(config, embeds, None, calls[0][0], None, {}) is None
 
 
 def padded(batch, count=3):

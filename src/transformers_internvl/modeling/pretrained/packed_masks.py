@@ -175,8 +175,10 @@ def packed_masks(
         `attention_mask`, or what keeps samples apart where the language model would not, or not as cheaply.
 
     Raises:
-        ValueError: several rows of packs under flash attention, which looks for samples in a single row only.
+        ValueError: several rows of packs under flash attention, which looks for samples in a single row only; or an
+            image with fractional positions behind a cache, whose keys it would not see.
     """
+    _refuse_fractions_behind_cache(config, position_ids, cache)
     if attention_mask is not None or cache is not None or position_ids is None:
         return attention_mask
     fractions = position_ids.is_floating_point()
@@ -187,6 +189,20 @@ def packed_masks(
         return _said(config, inputs_embeds, position_ids) if mask is None and fractions else mask
     inputs = {"inputs_embeds": inputs_embeds, "attention_mask": None, "cache": None, "position_ids": position_ids}
     return masks_by_layer_type(config, **inputs)
+
+
+def _refuse_fractions_behind_cache(config: PreTrainedConfig, position_ids: torch.Tensor | None, cache: Any) -> None:
+    """transformers (5.24) takes such a row for a pack under flash attention, which sees nothing in front of itself."""
+    if cache is None or position_ids is None or "flash" not in (config._attn_implementation or ""):
+        return
+    if len(position_ids) != 1 or not position_ids.is_floating_point() or is_tracing(position_ids):
+        return
+    if int(cache.get_seq_length()) > 0 and bool((position_ids.diff(dim=-1) != 1).any()):
+        raise ValueError(
+            "Flash attention does not see what a cache holds from an image with fractional positions (V2PE): give the "
+            "whole prompt at once, without `prefill_chunk_size` and an earlier cache, or load the model with "
+            "`attn_implementation='sdpa'`."
+        )
 
 
 def _said(config: PreTrainedConfig, inputs_embeds: torch.Tensor, position_ids: torch.Tensor) -> Any:
