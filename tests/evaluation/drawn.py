@@ -32,6 +32,7 @@ KINDS = {
     "blink": "BLINK",
     "mmmu_dev_val": "MMMU_DEV_VAL",
     "countbenchqa": "CountBenchQA",
+    "coco_val": "COCO_VAL",
     "mvbench": "MVBench",
 }
 
@@ -143,6 +144,7 @@ def draw_benchmarks(folder: Path, count: int = 2) -> list[str]:
             for number in range(count)
         ],
         "countbenchqa": _questions(count, "How many dogs?", ["2", "3"]),
+        "coco_val": _questions(count, "Describe it in a sentence.", [str(["a red image", "it is red"]), "['blue']"]),
         "mvbench": [_video(folder, number) for number in range(count)],
     }
     for number, row in enumerate(rows["hallusionbench"]):

@@ -6,12 +6,14 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
+from tests.evaluation.drawn import draw_benchmarks
 from tests.parity.golden import golden_root
-from transformers_internvl.evaluation.benchmarks import Asked
+from transformers_internvl.evaluation.benchmarks import Asked, Asking
 from transformers_internvl.evaluation.prompts import asking_style, chat_request
-from transformers_internvl.evaluation.run import LocalModel
+from transformers_internvl.evaluation.run import LocalModel, RewardModel, Task, Wanted, best_by, open_task
 from transformers_internvl.evaluation.run.jobs import Job
 from transformers_internvl.evaluation.run.local import prepared_images
+from transformers_internvl.evaluation.step_scores import StepScorer
 
 # Model whose style is used, data set, images; the first of MMMU are enlarged.
 CASES = {
@@ -73,3 +75,20 @@ def test_a_question_is_that_of_chat(parts, case, monkeypatch):
     if tiles:
         assert torch.equal(ours["pixel_values"], theirs["pixel_values"])
     assert reply.text == answer
+
+
+def test_a_reward_model_sees_the_question_and_its_tiles(parts, tmp_path):
+    model, processor = parts
+    draw_benchmarks(tmp_path, 2)
+    benchmark, questions = open_task(Wanted("blink", tmp_path))
+    task = Task(benchmark, questions, Asking(asking_style("InternVL2_5-8B", "cot"), max_tiles=2), tmp_path / "out")
+    answers = ["First this.\n\nThen that.", "Only this.", "First this.\n\nThen that."]
+    got = RewardModel(model, processor, task)(1, answers)
+    asked = task.asked(1)
+    tiles = pixels_of(processor, asked)
+    scores = StepScorer(model, processor).score(
+        asked.request.question, answers, torch.cat(tiles), [len(pixels) for pixels in tiles]
+    )
+    assert got == pytest.approx([one.overall for one in scores], abs=1e-5)
+    assert got[0] != pytest.approx(got[1], abs=1e-5)
+    assert best_by(RewardModel(model, processor, task))(1, answers, answers) == max(range(3), key=got.__getitem__)

@@ -100,6 +100,16 @@ def test_parquet_files_and_folders(tmp_path):
     assert questions.images(0)[0].size == (8, 6)
 
 
+def test_data_sets_of_the_hub_library(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset.from_list([{"question": "q", "answer": "a"}, {"question": "r", "answer": "b"}])
+    (tmp_path / "data").mkdir()
+    table.to_parquet(str(tmp_path / "data" / "test-0.parquet"))
+    questions = Questions(open_table(f"hf:{tmp_path}:test"))
+    assert [row["question"] for row in questions.rows] == ["q", "r"]
+    assert questions.where_of(1) == f"hf:{tmp_path}:test, row 2"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -39,7 +39,6 @@ ROWS: dict[str, tuple[str, ...]] = {
     "cli/caption": ("cli/test_dual_encoder_verbs.py",),
     "cli/classify": ("cli/test_dual_encoder_verbs.py",),
     "cli/evaluate": ("evaluation/test_run.py",),
-    "evaluation/run/reward": ("parity/test_visual_prm.py", "evaluation/test_run.py"),
     "cli/retrieve": ("cli/test_dual_encoder_verbs.py",),
     "cli/serve": SERVING,
     "cli/tables": (

@@ -120,7 +120,10 @@ def ask(benchmark: Benchmark, questions: Questions, position: int, asking: Askin
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     rules = tuple(replace(rule, use_thumbnail=rule.use_thumbnail and asking.use_thumbnail) for rule in request.images)
-    request = replace(request, images=rules, generation={**request.generation, **asking.generation})
+    generation = {**request.generation, **asking.generation}
+    if (generation.get("min_new_tokens") or 0) > generation["max_new_tokens"]:
+        generation["min_new_tokens"] = generation["max_new_tokens"]
+    request = replace(request, images=rules, generation=generation)
     return Asked(request, images[: len(rules)])
 
 
