@@ -67,7 +67,13 @@ _DERIVED = (
     "vision_feature_layer",
     "vision_feature_select_strategy",
 )
-_OPTIONAL = {"vision_chunk_size": 16, "loss_reduction": "token", "force_image_size": None, "image_aspect_ratio": None}
+_OPTIONAL = {
+    "rope_pos_id_version": "default",
+    "vision_chunk_size": 16,
+    "loss_reduction": "token",
+    "force_image_size": None,
+    "image_aspect_ratio": None,
+}
 
 
 @strict
