@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Scores of captions: CIDEr-D, BLEU and ROUGE-L, as the tools of the COCO caption challenge compute them.
 
-All compare the words of a caption with those of its references. Words are those of [`words_of_captions`] by default;
-VLMEvalKit scores captions without that tokenizer, split at spaces alone.
+All compare the words of a caption with those of its references. Words are those of [`words_of_captions`] by default,
+[`caption_words`] of each; VLMEvalKit scores captions without that tokenizer, split at spaces alone.
 
 Sources: CIDEr, arXiv:1411.5726; BLEU, Papineni et al. 2002; ROUGE, Lin 2004; `pycocoevalcap` for the details.
 """
@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from .caption_words import words_of_captions
+from .caption_words import caption_words, words_of_captions
 from .metric import Row, Scores
 from .reading import accepted_answers
 
@@ -242,6 +242,7 @@ def _common_length(first: Sequence[str], second: Sequence[str]) -> int:
 __all__ = [
     "bleu",
     "bleu_scores",
+    "caption_words",
     "cider",
     "cider_each",
     "rouge_l",

@@ -94,7 +94,8 @@ def mantis(prediction: str, row: Row) -> bool:
         return prediction.lower() == answer.lower()
     if len(prediction) == 3 and prediction[0] == "(" and prediction[-1] == ")":
         prediction = prediction[1:-1]
-    return prediction in (row["options"][ord(answer) - ord("A")], answer)
+    option = dict(zip(ascii_uppercase, row["options"], strict=False)).get(answer)
+    return prediction in (option, answer)
 
 
 def mirb(prediction: str, answer: str, task: str) -> float:
