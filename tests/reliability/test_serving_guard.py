@@ -313,19 +313,19 @@ def test_only_small_bodies_are_read_on_the_loop(monkeypatch):
 
 
 def test_bodies_at_their_exact_bounds(monkeypatch):
-    """100 bytes are taken. Bodies of 10 do not count, two of 50 share the 100 of all."""
+    """100 bytes are taken. Bodies of 10 do not count; those of 45, 44 and 11 share the 100 of all."""
     monkeypatch.setattr(guard, "SMALL_BODY", 10)
 
     async def ask():
         app, let, seen = holding()
         one = guarded(app, most_bytes=100, all_bytes=100, most_of_client=9, most_requests=9)
-        held = [Asking(one, whole(b'{"a": "' + b"x" * 41 + b'"}'), f"10.0.0.{index}") for index in range(2)]
-        await settled()
-        held.append(Asking(one, whole(b'{"abc": 1}')))
-        await settled()
-        assert len(seen) == 3 and (await Asking(one, whole(b'{"abcd": 1}')).answer())[0] == 503
+        held = []
+        for body in (b'{"a": "' + b"x" * 36 + b'"}', b'{"a": "' + b"x" * 35 + b'"}', b'{"abc": 1}', b'{"abcd": 1}'):
+            held.append(Asking(one, whole(body), f"10.0.0.{len(held)}"))
+            await settled()
+        assert len(seen) == 4 and (await Asking(one, whole(b'{"abcd": 1}')).answer())[0] == 503
         let.set()
-        assert [await other.answer() for other in held] == [(200, "")] * 3
+        assert [await other.answer() for other in held] == [(200, "")] * 4
         return await Asking(one, whole(b'{"a": "' + b"x" * 91 + b'"}')).answer()
 
     assert asyncio.run(ask()) == (200, "")

@@ -239,6 +239,15 @@ def test_large_bodies_wait_for_bodies_of_their_size(size, lane):
     asyncio.run(run())
 
 
+def test_a_request_without_a_name_is_for_the_only_model():
+    one, two = (Served(Model(), Processor()) for _ in range(2))
+    assert ServedModels({"m": one}).find(None) == ("m", one) and ServedModels({"m": one, "n": two}).find("n")[1] is two
+    for models, name in (({"m": one, "n": two}, None), ({"m": one}, "n"), ({"m": one}, "")):
+        with pytest.raises(RequestError, match="is not served here; there is m") as error:
+            ServedModels(models).find(name)
+        assert (error.value.status, error.value.code) == (404, "model_not_found")
+
+
 def test_an_error_between_the_turn_and_the_answer():
     async def run():
         handler, served = handler_of(Preparing(None))
@@ -250,7 +259,9 @@ def test_an_error_between_the_turn_and_the_answer():
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("stop, text", [("bc", "a"), (["bc"], "a"), (None, "abc"), (["y", "abc"], ""), ("b", "a")])
+@pytest.mark.parametrize(
+    "stop, text", [("bc", "a"), (["bc"], "a"), (None, "abc"), (["y", "abc"], ""), ("b", "a"), ("cb", "abc")]
+)
 def test_one_stop_text_or_several(stop, text):
     class Longer(Model):
         def generate(self, generation_config, streamer, stopping_criteria, **inputs):
