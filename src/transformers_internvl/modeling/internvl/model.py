@@ -217,19 +217,7 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         if no_image and self._needs_dummy_vision_forward(cache, mm_encoder_outputs):
             inputs_embeds = self._dummy_vision_forward(inputs_embeds)
 
-        use_cache = use_cache_of_packs(kwargs.get("use_cache"), attention_mask, position_ids, cache)
-        if self.training and cache is None and use_cache is None:
-            use_cache = False  # it would not be read
-        if use_cache is not None:
-            kwargs["use_cache"] = use_cache
-        text_config = self.config.text_config
-        outputs = self.language_model(
-            attention_mask=packed_masks(text_config, inputs_embeds, attention_mask, position_ids, cache, kwargs),
-            position_ids=position_ids,
-            cache=cache,
-            inputs_embeds=inputs_embeds,
-            **kwargs,
-        )
+        outputs = self._run_language_model(inputs_embeds, attention_mask, position_ids, cache, kwargs)
         return InternVLModelOutputWithPast(
             last_hidden_state=outputs.last_hidden_state,
             cache=outputs.cache,
@@ -238,6 +226,29 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             image_outputs=image_outputs,
             router_logits=getattr(outputs, "router_logits", None),
             kept_positions=None if shortened is None else shortened.kept,
+        )
+
+    def _run_language_model(
+        self,
+        inputs_embeds: torch.Tensor,
+        attention_mask: Any,
+        position_ids: torch.Tensor | None,
+        cache: Cache | None,
+        options: dict[str, Any],
+    ) -> Any:
+        """Outputs for embeddings `(B, L, D)`; packed samples are kept apart."""
+        use_cache = use_cache_of_packs(options.get("use_cache"), attention_mask, position_ids, cache)
+        if self.training and cache is None and use_cache is None:
+            use_cache = False
+        if use_cache is not None:
+            options = {**options, "use_cache": use_cache}
+        config = self.config.text_config
+        return self.language_model(
+            attention_mask=packed_masks(config, inputs_embeds, attention_mask, position_ids, cache, options),
+            position_ids=position_ids,
+            cache=cache,
+            inputs_embeds=inputs_embeds,
+            **options,
         )
 
     def _visual_positions(
