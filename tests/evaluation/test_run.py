@@ -358,6 +358,18 @@ def test_a_grid_of_settings(data, tmp_path):
     )
     assert model.config.vision_feature_layer == former
     assert len(json.loads((tmp_path / "grid" / "grid.json").read_text())) == 8
+    with pytest.raises(ValueError, match="adapter was 'a/b' and is 'a_b'"):
+        for adapter in ("a/b", "a_b"):
+            run_grid(
+                {"adapter": [adapter]},
+                lambda asking, folder: replace(base, asking=asking, folder=folder),
+                base.asking,
+                lambda point: (Watching({"0": "0"}), {}),
+                tmp_path / "adapters",
+                model="nano",
+                quiet=True,
+                plot=False,
+            )
     assert (tmp_path / "grid" / "grid.png").exists()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..benchmarks.asking import Asking
 from .answering import Answerer
-from .answers import write_whole
+from .answers import keep_settings, write_whole
 from .ranks import Ranks
 from .running import evaluate
 from .task import Task
@@ -142,6 +142,8 @@ def run_grid(
     for point in points:
         answerer, objects = answerer_at(point)
         place = root / name_of(point)
+        if ranks is None or ranks.rank == 0:
+            keep_settings(place, point, "point.json")  # two adapters can have one name
         with attributes_at(objects, point):
             task = make_task(asking_at(asking, point), place)
             results = evaluate([task], answerer, place, model=model, ranks=ranks, quiet=quiet, plot=plot)

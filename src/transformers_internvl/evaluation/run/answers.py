@@ -131,13 +131,13 @@ def write_whole(path: str | Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def keep_settings(folder: str | Path, settings: Mapping[str, Any]) -> None:
-    """Write what decides the answers beside them, or compare it with what is there.
+def keep_settings(folder: str | Path, settings: Mapping[str, Any], name: str = "settings.json") -> None:
+    """Write what decides the answers beside them, in a file of this name, or compare it with what is there.
 
     Raises:
         ValueError: the folder's answers were made with other settings; the message names them.
     """
-    path = Path(folder) / "settings.json"
+    path = Path(folder) / name
     if not path.exists():
         write_whole(path, json.dumps(settings, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
         return
