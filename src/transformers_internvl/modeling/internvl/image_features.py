@@ -274,9 +274,11 @@ class ImageFeatureMixin:
         version, cells = self.config.ps_version, patches.unflatten(1, grid)  # (T, h, w, C)
         wide = pixel_shuffle(cells[~tiles], self.config.downsample_ratio, version).flatten(1, 2)
         narrow = pixel_shuffle(cells[tiles], compressed_ratio(self.config), version).flatten(1, 2)
-        whole, small = iter(self.multi_modal_projector(wide)), iter(self.compressed_projector(narrow))
-        outputs.pooler_output = None
-        tokens = [next(small if compressed else whole) for compressed in tiles.tolist()]
+        whole, small = self.multi_modal_projector(wide), self.compressed_projector(narrow)
+        of_kind = {False: iter(whole), True: iter(small)}
+        tokens = [next(of_kind[compressed]) for compressed in tiles.tolist()]
+        if self.training and tokens:  # ranks reduce the gradients of both projectors, also where one had no tile
+            tokens[0] = tokens[0] + 0.0 * (whole.sum() + small.sum().to(whole.device))
         return InternVLFlashOutputWithPooling(
             **{**outputs, "pooler_output": tokens}, compressed_tiles=tiles, gate=gate
         )

@@ -33,7 +33,7 @@ from transformers import TrainingArguments
 
 from ...conversion.files.folders import read_json, write_json
 from ...modeling.flash.shortening import IGNORED, at_kept, tokens_per_tile
-from ..parameters import set_trainable
+from ..parameters import freeze, set_trainable
 from .data_trainer import Batch
 from .mpo_trainer import evaluating
 from .trainer import InternVLTrainer, label_count
@@ -111,7 +111,7 @@ class RatioWindow:
 class ConsistencyTrainer(InternVLTrainer):
     """The first stage: the model answers from compressed tiles as the reference does from whole ones.
 
-    The loss of a step is the mean over the answer tokens of all ranks.
+    What trains is what is marked so, without the router, which this loss does not reach. The loss of a step is the mean over the answer tokens of all ranks.
 
     Args:
         model: with a router (`config.flash_mode`).
@@ -137,6 +137,7 @@ class ConsistencyTrainer(InternVLTrainer):
             )
         if kwargs.get("feature_cache") is not None:
             raise ValueError("ViCO encodes every tile in two ways: leave `feature_cache` out.")
+        freeze(model, "router")
         super().__init__(model, args, **kwargs)
         self.refuse_smoothing("the reference's distributions are what is learned")
         if self.has_own_loss():
