@@ -111,7 +111,8 @@ class RatioWindow:
 class ConsistencyTrainer(InternVLTrainer):
     """The first stage: the model answers from compressed tiles as the reference does from whole ones.
 
-    What trains is what is marked so, without the router, which this loss does not reach. The loss of a step is the mean over the answer tokens of all ranks.
+    What trains is what is marked so, without the router, which this loss does not reach. The loss of a step is
+    the mean over the answer tokens of all ranks.
 
     Args:
         model: with a router (`config.flash_mode`).
