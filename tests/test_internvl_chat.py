@@ -141,7 +141,7 @@ def test_an_answer_ends_where_the_template_stops_and_has_no_white_space_around_i
     answer, history = model.chat(
         tokenizer, pixels[:1], "<image>\nIs it?", history=[("Hi", "Hello")], return_history=True
     )
-    if model.config.series_3_5 or stop not in tokenizer.all_special_tokens:
+    if model.config.answers_keep_special_tokens or stop not in tokenizer.all_special_tokens:
         assert answer == "Yes."
     else:
         assert answer == tokenizer.decode(said, skip_special_tokens=True).strip()  # as in the original code
@@ -156,7 +156,7 @@ def test_special_tokens_stay_until_the_answer_is_cut_in_series_3_5(chat_setting,
     stop = TEMPLATES[model.template].stop
     said = torch.tensor([tokenizer.encode(f"Yes.{stop} No.", add_special_tokens=False)])
     monkeypatch.setattr(model, "generate", lambda **kwargs: torch.cat([kwargs["input_ids"], said], dim=1))
-    monkeypatch.setattr(type(model.config), "series_3_5", property(lambda config: series_3_5))
+    monkeypatch.setattr(type(model.config), "answers_keep_special_tokens", property(lambda config: series_3_5))
     if series_3_5 or stop not in tokenizer.all_special_tokens:
         assert model.chat(tokenizer, None, "Is it?") == "Yes."
     else:

@@ -167,7 +167,7 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
             self.vision_feature_layer = kwargs.pop("select_layer")
         if isinstance(self.vision_config, dict):
             fields = {k: v for k, v in self.vision_config.items() if k not in BOOKKEEPING}
-            tower = TOWER_CONFIGS.get(str(fields.get("model_type")), InternVisionConfig)
+            tower: Any = TOWER_CONFIGS.get(str(fields.get("model_type")), InternVisionConfig)
             self.vision_config = tower(**fields)
         kwargs.pop("hidden_size", None)  # the language model's, written again on saving
         follow_series = self.loss_reduction is None
