@@ -205,7 +205,8 @@ def test_what_is_refused_would_have_been_wrong(monkeypatch):
     whole = family.generate(family.batch, **first).logits[0]
     with pytest.raises(ValueError, match="beyond 16 positions.*prompt of 20"):
         family.generate(family.batch, prefill_chunk_size=5)
-    monkeypatch.setattr("transformers_internvl.modeling.pretrained.generation._limit", lambda config: (None, False))
+    limit = "transformers_internvl.modeling.pretrained.generation.rotary_limit"
+    monkeypatch.setattr(limit, lambda config: (None, False))
     chunked = family.generate(family.batch, prefill_chunk_size=5, **first).logits[0]
     assert (whole - chunked).abs().max() > 2e-4  # a hundred times what rounding does
 
