@@ -199,7 +199,8 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
         return "square" if self.series_3_5 and self.flash_mode is None else "token"
 
     def _tokens_per_tile(self) -> int:
-        patches = self.tile_size // self.vision_config.patch_size[0]
+        vision: Any = self.vision_config
+        patches = self.tile_size // vision.patch_size[0]
         return tokens_per_tile(patches, patches, self.downsample_ratio)
 
     @property
@@ -219,7 +220,8 @@ class InternVLChatConfig(OriginalKeysMixin, InternVLConfig):
     @property
     def tile_size(self) -> int:
         """Side of a tile in pixels."""
-        return self.force_image_size or self.vision_config.image_size[0]
+        vision: Any = self.vision_config
+        return self.force_image_size or vision.image_size[0]
 
     def to_canonical(self) -> InternVLConfig:
         """The same model as a canonical [`InternVLConfig`], without what is about tiling and prompts."""
