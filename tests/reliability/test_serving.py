@@ -249,7 +249,7 @@ def test_the_snippet_of_the_page(url, tmp_path, monkeypatch, capsys):
     page = Path(__file__).resolve().parents[2] / "docs" / "serve.md"
     (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "picture.png").write_bytes(sample_images()["number"].read_bytes())
+    (tmp_path / "image.png").write_bytes(sample_images()["number"].read_bytes())
     assert code.count("http://127.0.0.1:8000/v1") == 1
     exec(code.replace("http://127.0.0.1:8000/v1", url), {})
     assert capsys.readouterr().out == "7488\n"
