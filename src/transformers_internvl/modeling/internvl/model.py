@@ -181,21 +181,19 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = embed_known(self.get_input_embeddings(), input_ids, self.config)  # (B, L, D)
 
+        # How many tiles are real is data, which no graph has as a shape: compiled, all go through the tower.
+        compiled_flags = image_flags if pixel_values is not None and is_torchdynamo_compiling() else None
         compression = take_compression(self.config, kwargs)
-        if compression is not None and pixel_values is not None:
-            placeholders = self.find_placeholders(input_ids, inputs_embeds)[: len(inputs_embeds) // image_copies]
-            num_tiles = len(pixel_values) if image_flags is None else int((image_flags == 1).sum())
-            samples = tiles_of_samples(placeholders, num_tiles, attention_mask, position_ids)
-            compression = compression.of_samples(samples)
         image_outputs = (mm_encoder_outputs or {}).get("image")
-        compiled = pixel_values is not None and is_torchdynamo_compiling()
-        if pixel_values is not None and (compiled or image_flags is None or image_flags.any()):
-            # How many tiles are real is data, which no graph has as a shape: compiled, all go through the tower.
+        if pixel_values is not None and (compiled_flags is not None or image_flags is None or image_flags.any()):
+            if compression is not None:
+                prompts = (input_ids, inputs_embeds, attention_mask, position_ids, image_copies)
+                compression = compression.of_samples(self._tiles_of_samples(pixel_values, image_flags, *prompts))
             image_outputs = self.get_image_features(
                 pixel_values,
                 vision_feature_layer=vision_feature_layer,
                 vision_feature_select_strategy=vision_feature_select_strategy,
-                image_flags=None if compiled else image_flags,
+                image_flags=image_flags if compiled_flags is None else None,
                 compression=compression,
                 return_dict=True,
             )
@@ -211,7 +209,7 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             position_ids = self._visual_positions(placeholders, v2pe_stride, attention_mask, position_ids, cache)
         if image_outputs is not None:
             inputs_embeds, image_outputs = self._merge_image_tokens(
-                input_ids, inputs_embeds, image_outputs, image_copies, image_flags if compiled else None
+                input_ids, inputs_embeds, image_outputs, image_copies, compiled_flags
             )
         no_image = image_outputs is None or _is_empty(image_outputs.pooler_output)
         if no_image and self._needs_dummy_vision_forward(cache, mm_encoder_outputs):
@@ -227,6 +225,21 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             router_logits=getattr(outputs, "router_logits", None),
             kept_positions=None if shortened is None else shortened.kept,
         )
+
+    def _tiles_of_samples(
+        self,
+        pixel_values: torch.Tensor,
+        image_flags: torch.Tensor | None,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        position_ids: torch.Tensor | None,
+        image_copies: int,
+    ) -> list[int]:
+        """How many real tiles each sample of the rows `(B, L)` has, of which `image_copies` are the same."""
+        placeholders = self.find_placeholders(input_ids, inputs_embeds)[: len(inputs_embeds) // image_copies]
+        num_tiles = len(pixel_values) if image_flags is None else int((image_flags == 1).sum())
+        return tiles_of_samples(placeholders, num_tiles, attention_mask, position_ids)
 
     def _run_language_model(
         self,
