@@ -5,12 +5,12 @@ This module imports nothing heavy, so that help and wrong arguments are answered
 `transformers_internvl.cli`.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .surgery import surgery
-from .types import LAYOUTS, count, dtype_name, fraction, layout, port, positive
+from .types import LAYOUTS, count, dtype_name, fraction, layout, number, port, positive
 
 # Number formats that `internvl plan` knows.
 DTYPES = ("bfloat16", "float16", "float32", "int8", "int4")
@@ -40,6 +40,20 @@ def _add_place_arguments(parser: ArgumentParser) -> None:
     add("--device", help="where the model runs, such as cpu or cuda:0 (default: a GPU if there is one)")
     help_text = "number format, such as bfloat16, or bf16 for short (default: the checkpoint's)"
     add("--dtype", type=dtype_name, default="auto", help=help_text)
+
+
+def _add_sampling_arguments(parser: ArgumentParser) -> None:
+    """Declare how the tokens of an answer are chosen."""
+    add = parser.add_argument_group("sampling", "how the tokens of an answer are chosen").add_argument
+    temperature = "sample: above 0, the more varied the higher; 0 is the most likely token (default: 0)"
+    add("--temperature", type=number(0, 2), metavar="T", help=temperature)
+    top_p = "sample among the most likely tokens that have this probability together (default: the checkpoint's)"
+    add("--top-p", type=number(0, 1, above=True), metavar="P", help=top_p)
+    top_k = "sample among so many of the most likely tokens, 0 for all (default: the checkpoint's, or 50)"
+    add("--top-k", type=count, metavar="K", help=top_k)
+    add("--seed", type=count, metavar="N", help="of sampling: the same answer to the same question again")
+    penalty = "above 1: tokens that were used are less likely (default: the checkpoint's)"
+    add("--repetition-penalty", type=number(0, 10, above=True), metavar="R", help=penalty)
 
 
 def _add_video_arguments(parser: ArgumentParser, help_text: str) -> None:
@@ -88,7 +102,11 @@ def caption(parser: ArgumentParser) -> None:
 def chat(parser: ArgumentParser) -> None:
     """Arguments of `internvl chat`."""
     add = parser.add_argument
-    add("question", nargs="?", help="the question; without one, questions are read from stdin, a line each")
+    add(
+        "question",
+        nargs="?",
+        help="the question; without one, questions and commands (/help shows them) are read from stdin, a line each",
+    )
     _add_model_argument(parser)
     add(
         "--url",
@@ -112,7 +130,14 @@ def chat(parser: ArgumentParser) -> None:
         action="store_true",
         help="run the whole conversation for every question (default: a further question runs its new tokens alone)",
     )
+    add(
+        "--stats",
+        action=BooleanOptionalAction,
+        help="write tokens, tokens per second after the first, and the time until the first to stderr after each "
+        "answer (default: if it is a terminal)",
+    )
     _add_place_arguments(parser)
+    _add_sampling_arguments(parser)
 
 
 def classify(parser: ArgumentParser) -> None:
@@ -440,6 +465,17 @@ def _conflict_of_chat(given: Namespace) -> str | None:
         return "the server chooses the positions of image tokens: leave out --v2pe-stride with --url."
     if given.url is not None and (given.device is not None or given.dtype != "auto"):
         return "the server chooses device and dtype: leave out --device and --dtype with --url."
+    if given.url is not None and given.no_prefix_cache:
+        return (
+            "the server chooses what it keeps: leave out --no-prefix-cache with --url (internvl serve --prefix-cache)."
+        )
+    if given.url is not None and (given.top_k is not None or given.repetition_penalty is not None):
+        return "OpenAI's API has no --top-k and no --repetition-penalty: leave them out with --url."
+    if not given.temperature:
+        of_sampling = {"--top-p": given.top_p, "--top-k": given.top_k, "--seed": given.seed}
+        if names := [name for name, value in of_sampling.items() if value is not None]:
+            given_names = " and ".join(names)
+            return f"without sampling there is no use for {given_names}: give a --temperature above 0, such as 0.7."
     return None
 
 

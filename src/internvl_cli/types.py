@@ -3,6 +3,7 @@
 
 import argparse
 import warnings
+from collections.abc import Callable
 from fractions import Fraction
 
 # Names of the layouts of checkpoints, see `internvl convert --help`.
@@ -39,6 +40,22 @@ def fraction(text: str) -> float:
         return float(Fraction(text))
     except (ValueError, ZeroDivisionError):
         raise argparse.ArgumentTypeError(f"expected a number such as 1/4 or 0.25, got {text!r}") from None
+
+
+def number(least: float, most: float, *, above: bool = False) -> Callable[[str], float]:
+    """The type of an argument that is a number from `least` to `most`; with `above`, greater than `least`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most or (above and value == least):
+            words = f"above {least:g} and up to" if above else f"from {least:g} to"
+            raise argparse.ArgumentTypeError(f"expected a number {words} {most:g}, got {text!r}")
+        return value
+
+    return parse
 
 
 def port(text: str) -> int:

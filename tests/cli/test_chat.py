@@ -2,6 +2,7 @@
 """`internvl chat`: one answer, a conversation, and errors in one line."""
 
 import io
+import re
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from tests.clips import write_clip
 from tests.parity.golden import golden_root
 from transformers_internvl.cli import VERBS, main
+from transformers_internvl.cli.chat import COMMANDS
+from transformers_internvl.cli.conversation import Conversation
 
 MODEL = str(golden_root() / "chat_qwen2")
 
@@ -151,3 +154,104 @@ def test_dtype_reaches_the_model(capsys, monkeypatch):
     monkeypatch.setattr(AutoModelForImageTextToText, "from_pretrained", load)
     code, _, err = run(capsys, "--dtype", "bfloat16", "What?")
     assert code == 2 and "stop here" in err and loaded["dtype"] is torch.bfloat16
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def answers(out):
+    """What was answered in a terminal, whose prompt is `> `."""
+    return [line.strip() for line in out.split("> ") if line.strip()]
+
+
+def test_commands_in_a_terminal(picture, video, capsys, monkeypatch):
+    lines = [
+        f"/image '{picture}'",
+        "What is it?",
+        "//reset",
+        "/reset",
+        f"/video {video}",
+        "What happens?",
+        "/exit",
+        "?",
+    ]
+    monkeypatch.setattr("sys.stdin", Terminal("\n".join(lines)))
+    code, out, err = run(capsys)
+    assert code == 0 and err == "Ask a question, or /help.\n"
+    first = [user({"type": "image", "path": str(picture)}, "What is it?")]
+    answer = expected_answer(first).strip()
+    said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
+    second = expected_answer([*first, said, user("/reset")]).strip()
+    third = expected_answer([user({"type": "video", "path": str(video)}, "What happens?")]).strip()
+    assert answers(out) == [answer, second, third]
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("/imag a.png", "/imag is no command, did you mean /image?"),
+        ("/home/me/a.png", "/home/me/a.png is no command, the commands are /image, /video, /reset, /help, /exit."),
+        ("/", "/ is no command"),
+        ("/image", "/image needs PATH_OR_URL."),
+        ("/image no.png", "cannot use the image no.png: Cannot open the image: Neither a file"),
+        ("/video no.mp4", "cannot use the video no.mp4: there is no such file or folder."),
+        ("/reset all", "/reset takes nothing behind it, got 'all'."),
+    ],
+)
+def test_wrong_commands_go_on_in_a_terminal_and_end_a_script(line, reason, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr(Conversation, "_connect", lambda *_: None)
+    monkeypatch.setattr(Conversation, "ask", lambda _, question: asked.append(question))
+    monkeypatch.setattr("sys.stdin", Terminal(f"{line}\nHello\n"))
+    code, _, err = run(capsys)
+    assert code == 0 and asked == ["Hello"] and f"internvl chat: {reason}" in err and err.count("\n") == 2
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{line}\nHello\n"))
+    code, out, err = run(capsys)
+    assert code == 2 and asked == ["Hello"] and out == "" and reason in err and err.count("\n") == 1
+
+
+def test_a_question_without_an_answer_is_taken_back(picture, capsys, monkeypatch):
+    conversations = []
+
+    def stop(conversation):
+        conversations.append((conversation, len(conversation.messages)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Conversation, "_connect", lambda *_: None)
+    monkeypatch.setattr(Conversation, "_answer", stop)
+    monkeypatch.setattr("sys.stdin", Terminal("What is it?\nAnd now?\n"))
+    code, _, err = run(capsys, "--image", picture, "--system", "Be brief.")
+    assert code == 0 and err.count("stopped; the question is taken back") == 2
+    assert [length for _, length in conversations] == [2, 2]
+    conversation = conversations[0][0]
+    assert [message["role"] for message in conversation.messages] == ["system"]
+    assert conversation.media == [{"type": "image", "path": str(picture)}]
+
+
+def test_help_shows_every_command(capsys, monkeypatch):
+    monkeypatch.setattr(Conversation, "_connect", lambda *_: None)
+    monkeypatch.setattr("sys.stdin", io.StringIO("/help\n"))
+    code, out, _ = run(capsys)
+    assert code == 0 and all(f"/{name}" in out and does in out for name, (_, does) in COMMANDS.items())
+
+
+def test_sampled_answers_and_their_seed(capsys):
+    def sampled(*arguments):
+        code, out, err = run(capsys, "--temperature", 1.5, *arguments, "Hello")
+        assert (code, err) == (0, "")
+        return out
+
+    plain = run(capsys, "Hello")[1]
+    several = {sampled("--seed", seed) for seed in range(3)}
+    assert len(several) == 3 and sampled("--seed", 0) in several
+    assert sampled("--top-k", 1) == sampled("--top-p", 1e-6) == plain
+    assert run(capsys, "--temperature", 0, "Hello")[1] == plain
+
+
+def test_figures_of_an_answer(capsys):
+    code, _, err = run(capsys, "--stats", "Hello")
+    assert code == 0 and re.fullmatch(r"\[6 tokens, \d+\.\d tokens/s, first after \d+\.\d\d s\]\n", err)
+    assert run(capsys, "--no-stats", "Hello")[2] == ""

@@ -26,7 +26,7 @@ from tests.reliability.families import Family, controls_of, processor_of, tokeni
 from tests.reliability.spelling import typed_texts
 from tests.reliability.text import HARMLESS, PICTURE, PLACES, Seen, Way, conversation
 from tests.tiny import tiny_model
-from transformers_internvl.cli import chat
+from transformers_internvl.cli import conversation as chat
 
 FILES = ("first file", "second file", "clip", "before", "after")
 COMMAND_LINE = ("--system", "--image", "--video", "question", "answer", "second question")

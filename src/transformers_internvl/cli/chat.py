@@ -1,23 +1,28 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`internvl chat`: one answer, or a conversation where no question is given; from a local model or a server."""
+"""`internvl chat`: one answer, or a conversation where no question is given; from a local model or a server.
+
+In a conversation a line is a question, or a command that begins with `/` (`COMMANDS`); `//text` asks `/text`. In a
+terminal an error leaves the conversation as it was; from a file or a pipe it ends the program.
+"""
 
 import argparse
-import base64
-import mimetypes
+import difflib
 import os
+import re
 import sys
-from typing import Any
+from collections.abc import Iterator
 
-from ..processing.fetching import is_url
-from .errors import UserError, user_errors
-from .loading import (
-    load_chat_model,
-    load_processor,
-    model_name,
-    no_bars_without_terminal,
-    place,
-)
-from .names import server_url
+from .conversation import Conversation, RemoteConversation
+from .errors import UserError, one_line
+
+# Command -> its argument, and what it does.
+COMMANDS = {
+    "image": ("PATH_OR_URL", "send an image with the next question"),
+    "video": ("PATH_OR_URL", "send a video with the next question"),
+    "reset": ("", "begin again: forget questions, answers, images and videos"),
+    "help": ("", "show the commands"),
+    "exit": ("", "end the conversation; Ctrl-D does so, too"),
+}
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -25,15 +30,31 @@ def run(arguments: argparse.Namespace) -> None:
     conversation = Conversation(arguments) if arguments.url is None else RemoteConversation(arguments)
     if arguments.question is not None:
         conversation.ask(arguments.question)
-        return
-    for line in _questions():
-        conversation.ask(line)
+    else:
+        _converse(conversation, interactive=sys.stdin.isatty())
 
 
-def _questions():
-    prompt = "> " if sys.stdin.isatty() else ""
+def _converse(conversation: Conversation, interactive: bool) -> None:
+    if interactive:
+        print("Ask a question, or /help.", file=sys.stderr)
+    for line in _lines(interactive):
+        try:
+            if not follow(conversation, line):
+                return
+        except UserError as error:
+            if not interactive:
+                raise
+            print(f"internvl chat: {one_line(error)}", file=sys.stderr)
+        except KeyboardInterrupt:
+            if not interactive:
+                raise
+            print("\ninternvl chat: stopped; the question is taken back.", file=sys.stderr)
+
+
+def _lines(interactive: bool) -> Iterator[str]:
+    """Lines of stdin that are not blank, with a prompt in a terminal."""
     while True:
-        print(prompt, end="", flush=True)
+        print("> " if interactive else "", end="", flush=True)
         line = sys.stdin.readline()
         if not line:
             return
@@ -41,110 +62,41 @@ def _questions():
             yield line.strip()
 
 
-class Conversation:
-    """A local model and the messages so far; answers are written to stdout as they are generated."""
+def follow(conversation: Conversation, line: str) -> bool:
+    """Ask what a line asks, or do what its command says.
 
-    def __init__(self, arguments: argparse.Namespace):
-        no_bars_without_terminal()
-        name = model_name(arguments)
-        self.processor = load_processor(name)
-        with user_errors(f"cannot load the model {name}"):
-            device, dtype = place(arguments.device, arguments.dtype)
-        self.model = load_chat_model(name, device, dtype)
-        if not arguments.no_prefix_cache:
-            self.model.keep_prefixes()
-        self.options = {"max_new_tokens": arguments.max_new_tokens, "do_sample": False}
-        if arguments.v2pe_stride is not None:
-            self.options["v2pe_stride"] = arguments.v2pe_stride
-        self.processor_kwargs = {} if arguments.max_patches is None else {"max_patches": arguments.max_patches}
-        self.messages: list[dict[str, Any]] = []
-        if arguments.system is not None:
-            self.messages.append({"role": "system", "content": [{"type": "text", "text": arguments.system}]})
-        self.media = [_item("image", source) for source in arguments.image]
-        self.media += [_item("video", source) for source in arguments.video]
+    Returns:
+        Whether the conversation goes on.
 
-    def ask(self, question: str) -> None:
-        """Write the answer to `question`; the images and videos are sent with the first question."""
-        from transformers import TextStreamer
-
-        content = [*self.media, {"type": "text", "text": question}]
-        self.media = []
-        self.messages.append({"role": "user", "content": content})
-        with user_errors("cannot use what was given"):
-            inputs = self.processor.apply_chat_template(
-                self.messages,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors="pt",
-                processor_kwargs=self.processor_kwargs,
-            )
-        inputs = inputs.to(self.model.device, dtype=self.model.dtype)
-        streamer = TextStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        with user_errors("cannot answer"):
-            ids = self.model.generate(**inputs, **self.options, streamer=streamer)
-        answer = self.processor.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        self.messages.append({"role": "assistant", "content": [{"type": "text", "text": answer.strip()}]})
+    Raises:
+        UserError: the command is unknown, lacks its argument or has one too many, or cannot be done.
+    """
+    if not line.startswith("/") or line.startswith("//"):
+        conversation.ask(line.removeprefix("/"))
+        return True
+    name, value = re.findall(r"/(\S*)\s*(.*)", line)[0]
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        known = f"did you mean /{close[0]}?" if close else f"the commands are /{', /'.join(COMMANDS)}."
+        raise UserError(f"/{name} is no command, {known} To send a text that begins with /, write // instead.")
+    wanted = COMMANDS[name][0]
+    if bool(wanted) != bool(value):
+        raise UserError(f"/{name} needs {wanted}." if wanted else f"/{name} takes nothing behind it, got {value!r}.")
+    if name == "help":
+        print("\n".join(f"/{f'{key} {what}':18} {does}" for key, (what, does) in COMMANDS.items()))
+        print("Any other line is a question; to ask one that begins with /, write //.")
+    elif name == "reset":
+        conversation.reset()
+    elif wanted:
+        conversation.attach(name, _path(value))
+    return name != "exit"
 
 
-class RemoteConversation:
-    """The same with an OpenAI-compatible server; local images and videos are sent as data URIs."""
-
-    def __init__(self, arguments: argparse.Namespace):
-        with user_errors("asking a server needs `pip install 'transformers_internvl[serve]'`"):
-            import openai
-        self.errors = openai.OpenAIError
-        # The client requires a key; a server without keys accepts any.
-        key = os.environ.get("OPENAI_API_KEY", "none")
-        self.client = openai.OpenAI(base_url=server_url(arguments.url), api_key=key)
-        self.model = arguments.model
-        self.options: dict[str, Any] = {"max_tokens": arguments.max_new_tokens, "temperature": 0}
-        if arguments.max_patches is not None:
-            self.options["extra_body"] = {"chat_template_kwargs": {"max_patches": arguments.max_patches}}
-        self.messages: list[Any] = []
-        if arguments.system is not None:
-            self.messages.append({"role": "system", "content": arguments.system})
-        with user_errors("cannot use what was given"):
-            self.media = [_sent("image_url", source) for source in arguments.image]
-            self.media += [_sent("video_url", source) for source in arguments.video]
-
-    def ask(self, question: str) -> None:
-        """Write the answer to `question` as it is received."""
-        self.messages.append({"role": "user", "content": [*self.media, {"type": "text", "text": question}]})
-        self.media = []
-        answer = ""
-        try:
-            if self.model is None:
-                self.model = self._only_model()
-            stream = self.client.chat.completions.create(
-                model=self.model, messages=self.messages, stream=True, **self.options
-            )
-            for chunk in stream:
-                piece = chunk.choices[0].delta.content if chunk.choices else None
-                print(piece or "", end="", flush=True)
-                answer += piece or ""
-        except self.errors as error:
-            raise UserError(f"the server at {self.client.base_url} gave no answer: {error}") from error
-        print()
-        self.messages.append({"role": "assistant", "content": answer.strip()})
-
-    def _only_model(self) -> str:
-        names = [model.id for model in self.client.models.list()]
-        if len(names) != 1:
-            raise UserError(f"The server has several models: choose one with --model ({', '.join(names)}).")
-        return names[0]
+def _path(text: str) -> str:
+    """A path as it is typed or dropped into a terminal: without quotes around it, and with `~` as the home folder."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    return os.path.expanduser(text)
 
 
-def _sent(kind: str, source: str) -> dict[str, Any]:
-    """The content part of an image or video: its URL, or a data URI of the file."""
-    if os.path.isdir(source):
-        raise UserError(f"{source} is a folder: a server takes one file a video; encode the frames.")
-    if not is_url(source) and not source.startswith("data:"):
-        mime = mimetypes.guess_type(source)[0] or "application/octet-stream"
-        with open(source, "rb") as file:
-            source = f"data:{mime};base64,{base64.b64encode(file.read()).decode()}"
-    return {"type": kind, kind: {"url": source}}
-
-
-def _item(kind: str, source: str) -> dict[str, str]:
-    return {"type": kind, "url" if is_url(source) else "path": source}
+__all__ = ["COMMANDS", "follow", "run"]
