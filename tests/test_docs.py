@@ -1,8 +1,10 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The pages on training are executed, shortened, on the embedded model."""
 
+import io
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 
 from lab.nano.pairs import draw_pairs
+from transformers_internvl.cli import main
 from transformers_internvl.conversion import add_resolution_router
-from transformers_internvl.nano import nano_path
+from transformers_internvl.nano import nano_path, sample_images
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -90,3 +93,13 @@ def test_a_model_is_compiled_and_exported_as_the_page_says(tmp_path, monkeypatch
     answers = {name: names[name].tolist() for name in ("static", "chunked", "lookup", "compiled")}
     assert all(answer == answers["static"] for answer in answers.values()), answers
     assert (tmp_path / "exported" / "model.pt2").is_file()
+
+
+def test_a_conversation_in_a_terminal_is_as_the_page_shows_it(capsys, monkeypatch):
+    monkeypatch.chdir(sample_images()["number"].parent)
+    (shown,) = blocks("chat.md", "console")
+    command, *lines = shown.splitlines()
+    typed = [line.removeprefix("> ") for line in lines if line.startswith("> ")]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*typed, "What is it?"])))
+    assert main(shlex.split(command)[2:]) == 0
+    assert capsys.readouterr().out.split() == [line for line in lines if not line.startswith("> ")]
