@@ -34,6 +34,16 @@ class InternVLFlashOutputWithPooling(InternVLVisionModelOutputWithPooling):
     gate: torch.Tensor | None = None
 
 
+@dataclass
+class InternVLPrunedOutputWithPooling(InternVLVisionModelOutputWithPooling):
+    """The tower's outputs where image tokens were pruned: `pooler_output` is a list of T tensors `(k, D)`.
+
+    `kept_tokens` `(T, k)` are the places in its tile of every token that was kept; None: they are means of several.
+    """
+
+    kept_tokens: torch.Tensor | None = None
+
+
 class _NamesImageTokens:
     """The former name of the image tokens, as long as transformers carries it."""
 
@@ -54,8 +64,8 @@ class InternVLModelOutputWithPast(_NamesImageTokens, MultimodalBaseModelOutputWi
     """Outputs of [`InternVLModel`]: the language model's, and `image_outputs`, those of the tower.
 
     `image_outputs.pooler_output` `(T, n, D)` holds the projected image tokens; None where there was no image. Where
-    tiles were compressed, `kept_positions` `(B, K)` are the positions of the rows that the outputs belong to, -1 at
-    padding; None: all of them.
+    tiles were compressed or pruned, `kept_positions` `(B, K)` are the positions of the rows that the outputs belong
+    to, -1 at padding; None: all of them.
     """
 
     router_logits: tuple[torch.Tensor, ...] | None = None
@@ -80,5 +90,6 @@ __all__ = [
     "InternVLCausalLMOutputWithPast",
     "InternVLFlashOutputWithPooling",
     "InternVLModelOutputWithPast",
+    "InternVLPrunedOutputWithPooling",
     "InternVLVisionModelOutputWithPooling",
 ]

@@ -1,9 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Generation whose prompt loses the image tokens of compressed tiles before it begins.
+"""Generation whose prompt loses the image tokens that tiles do not have before it begins.
 
-Images are encoded first and the prompt is shortened by what the router decides. From there on generation is that of
-any model: caches, beams, drafts and chunks of a prompt see the short one. What comes back begins with the prompt as it
-was given, so whoever cuts it off at its length gets the answer.
+Images are encoded first and the prompt is shortened by what the router decides, or by what another reduction leaves
+of them. From there on generation is that of any model: caches, beams, drafts and chunks of a prompt see the short one.
+What comes back begins with the prompt as it was given, so whoever cuts it off at its length gets the answer.
 
 Shape letters: B rows, L positions of the prompt, K of the shortened one, T tiles.
 """
@@ -15,7 +15,7 @@ import torch
 from transformers import GenerationMixin
 from transformers.modeling_outputs import ModelOutput
 
-from .compression import ARGUMENTS, Compression, take_compression
+from .compression import ARGUMENTS, take_compression
 from .shortening import Shortening, tiles_of_samples, tokens_per_tile
 
 # Arguments of `get_image_features` that `generate` takes.
@@ -30,6 +30,7 @@ class FlashGenerationMixin(GenerationMixin):
     config: Any
     model: Any
     generation_config: Any
+    reduction_arguments: tuple[str, ...] = ARGUMENTS  # that come too late for images that are encoded already
 
     def generate(self, inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
         """As transformers'. InternVL3.5-Flash compresses tiles as its config says, or as the arguments do.
@@ -40,6 +41,8 @@ class FlashGenerationMixin(GenerationMixin):
             flash_relative_threshold, flash_absolute_threshold: in place of the config's, see [`compressed_tiles`].
             compressed_tiles: `(T,)`, bool: the decision itself. To go on from a `cache`: the decision that it was made
                 with, which the output of that call holds under this name.
+            kept_tokens, pruning, pruning_seed: of any model, how many image tokens of every tile are kept, and how
+                they are chosen, see `modeling/internvl/token_pruning.py`.
 
         Returns:
             As transformers', the prompts as they were given in front of the answers. An output with fields has the
@@ -49,20 +52,21 @@ class FlashGenerationMixin(GenerationMixin):
             ValueError: thresholds are outside [0, 1], or missing; the model has no router; images were encoded
                 earlier, and their compression is asked for; a cache comes without the decision that it was made with.
         """
-        explicit = [name for name in ARGUMENTS if kwargs.get(name) is not None]
-        compression = take_compression(self.config, kwargs, default=self.config.flash_mode)
-        has_images = any(kwargs.get(name) is not None for name in _IMAGES) or _is_filled(kwargs)
+        explicit = [name for name in self.reduction_arguments if kwargs.get(name) is not None]
+        reduction = self._take_reduction(kwargs)
+        has_images = any(kwargs.get(name) is not None for name in _IMAGES) or holds_something(kwargs)
         ids = kwargs.get("input_ids") if inputs is None else inputs
-        if compression is None or not has_images or (ids is None and kwargs.get("inputs_embeds") is None):
+        whole = reduction is None and not _comes_shortened(kwargs)
+        if whole or not has_images or (ids is None and kwargs.get("inputs_embeds") is None):
             return super().generate(inputs, *args, **kwargs)
         placeholders = self.model.find_placeholders(ids, kwargs.get("inputs_embeds"))  # (B, L)
-        decided = self._encode_images(placeholders, kwargs, compression, explicit) if placeholders.any() else None
+        decided = self._encode_images(placeholders, kwargs, reduction, explicit) if placeholders.any() else None
         if decided is None:
             return super().generate(inputs, *args, **kwargs)
         if inputs is None:
             kwargs.pop("input_ids", None)
         lengths, compressed = decided
-        if sum(lengths) == int(placeholders.sum()):  # nothing is compressed, or the prompt is short already
+        if sum(lengths) == int(placeholders.sum()):  # nothing is left out, or the prompt is short already
             return _with_whole_prompts(super().generate(ids, *args, **kwargs), None, 0, compressed)
         mask = self._mask_of(ids, args, kwargs)
         shortened = Shortening.of(placeholders, lengths, mask, pads_left=True)
@@ -76,14 +80,18 @@ class FlashGenerationMixin(GenerationMixin):
         outputs = super().generate(short_ids, *args, **kwargs)
         return _with_whole_prompts(outputs, ids, shortened.kept.shape[1], compressed)
 
+    def _take_reduction(self, kwargs: dict[str, Any]) -> Any:
+        """Take how tiles become shorter out of the arguments: a [`Compression`], or what stands in its place."""
+        return take_compression(self.config, kwargs, default=self.config.flash_mode)
+
     def _encode_images(
-        self, placeholders: torch.Tensor, kwargs: dict[str, Any], compression: Compression, explicit: list[str]
+        self, placeholders: torch.Tensor, kwargs: dict[str, Any], reduction: Any, explicit: list[str]
     ) -> tuple[list[int], torch.Tensor | None] | None:
         """Put image features into the arguments, in place of pixels.
 
         Returns:
             The image tokens of every tile, and which were compressed, `(T,)`; or None: there is no image, or it was
-            encoded without compression.
+            encoded with all its tokens.
         """
         features = (kwargs.get("mm_encoder_outputs") or {}).get("image")
         if features is not None:
@@ -93,15 +101,15 @@ class FlashGenerationMixin(GenerationMixin):
                     "it to `get_image_features`, or give the pixels."
                 )
             return _decision(features)
-        cached = _is_filled(kwargs)
-        if cached and (compression.tiles is None or kwargs.get("pixel_values") is not None):
+        cached = holds_something(kwargs)
+        if cached and (reduction.tiles is None or kwargs.get("pixel_values") is not None):
             raise ValueError(
                 "A cache holds as many positions as compression left, and the prompt has all of them. To go on from "
                 "it, pass the `compressed_tiles` of the output that it came with, and no pixels; with further images, "
                 "give the whole conversation without a cache. `flash_mode=False`, in both calls, compresses nothing."
             )
         if cached:
-            return _known_decision(placeholders, compression.tiles)
+            return _known_decision(placeholders, reduction.tiles)
         pixel_values = kwargs.pop("pixel_values", None)
         if pixel_values is None:
             return None
@@ -110,7 +118,7 @@ class FlashGenerationMixin(GenerationMixin):
         counts = tiles_of_samples(placeholders, len(pixel_values) if flags is None else int((flags == 1).sum()))
         with torch.no_grad():
             features = self.model.get_image_features(
-                pixel_values, **options, compression=compression.of_samples(counts), return_dict=True
+                pixel_values, **options, compression=reduction.of_samples(counts), return_dict=True
             )
         kwargs["mm_encoder_outputs"] = {**(kwargs.get("mm_encoder_outputs") or {}), "image": features}
         return _decision(features)
@@ -149,8 +157,14 @@ def _known_decision(placeholders: torch.Tensor, tiles: Any) -> tuple[list[int], 
     return [per_tile // 4 if compressed else per_tile for compressed in tiles.tolist()], tiles
 
 
-def _is_filled(kwargs: Mapping[str, Any]) -> bool:
-    """Whether there is a cache that holds something."""
+def _comes_shortened(kwargs: Mapping[str, Any]) -> bool:
+    """Whether there are features that were encoded earlier, of tiles that need not be whole."""
+    features = (kwargs.get("mm_encoder_outputs") or {}).get("image")
+    return features is not None and tile_lengths(features) is not None
+
+
+def holds_something(kwargs: Mapping[str, Any]) -> bool:
+    """Whether the arguments have a cache that holds something."""
     caches = [kwargs[name] for name in _CACHES if kwargs.get(name) is not None]
     return any(int(cache.get_seq_length()) > 0 for cache in caches)
 
@@ -165,9 +179,11 @@ def _with_whole_prompts(outputs: Any, ids: torch.Tensor | None, length: int, com
         prompts = ids.repeat_interleave(len(sequences) // len(ids), dim=0).to(sequences.device)
         sequences = torch.cat([prompts, sequences[:, length:]], dim=1)
     if isinstance(outputs, ModelOutput):
-        outputs["sequences"], outputs["compressed_tiles"] = sequences, compressed
+        outputs["sequences"] = sequences
+        if compressed is not None:
+            outputs["compressed_tiles"] = compressed
         return outputs
     return sequences
 
 
-__all__ = ["FlashGenerationMixin", "tile_lengths"]
+__all__ = ["FlashGenerationMixin", "holds_something", "tile_lengths"]

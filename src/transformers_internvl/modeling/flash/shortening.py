@@ -1,8 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Sequences without the positions of image tokens that compression leaves out.
+"""Sequences without the positions of image tokens that compression or pruning leaves out.
 
 A prompt is written before anyone has seen the pixels, with as many placeholders for every tile as a whole one has. Of
-the placeholders of a compressed tile the first ones stay, the others leave the sequence. What is behind them moves up,
+the placeholders of a shorter tile the first ones stay, the others leave the sequence. What is behind them moves up,
 so rows of a batch that had one length may need padding afterwards:
 
     whole tile of 4, compressed tile of 1        a A A A A B B B B b      ->      . . . a A A A A B b
@@ -35,8 +35,8 @@ def tokens_per_tile(placeholders: torch.Tensor, num_tiles: int) -> int:
     tokens = int(placeholders.sum())
     if num_tiles == 0 or tokens % num_tiles:
         raise ValueError(
-            f"Image features and image tokens do not match: {tokens} image tokens for {num_tiles} tiles, which have "
-            "equally many before compression. Let the processor write the prompt, and do not truncate the result."
+            f"Image features and image tokens do not match: {tokens} image tokens for {num_tiles} tiles, of which all "
+            "have equally many in a prompt. Let the processor write it, and do not truncate the result."
         )
     return tokens // num_tiles
 
@@ -152,8 +152,8 @@ class Shortening:
             return None
         if position_ids.is_floating_point():
             raise ValueError(
-                "Tiles are compressed, and fractional `position_ids` were counted over whole ones: pass `v2pe_stride` "
-                "instead, or `flash_mode=False`."
+                "Tiles are compressed or pruned, and fractional `position_ids` were counted over whole ones: pass "
+                "`v2pe_stride` instead, or keep all image tokens (`flash_mode=False`, no `kept_tokens`)."
             )
         position_ids = position_ids.expand(len(self.kept), -1)
         steps = position_ids.diff(dim=-1, prepend=position_ids[:, :1])
@@ -168,7 +168,7 @@ def _check_mask(attention_mask: torch.Tensor, rows: int, length: int) -> None:
     if attention_mask.dim() != 2 or attention_mask.shape[0] != rows or attention_mask.shape[1] < length:
         raise ValueError(
             f"`attention_mask` must be ({rows}, {length}), or longer by what a cache holds, where tiles are "
-            f"compressed: got {tuple(attention_mask.shape)}. A mask of pairs is not shortened."
+            f"compressed or pruned: got {tuple(attention_mask.shape)}. A mask of pairs is not shortened."
         )
 
 

@@ -13,6 +13,7 @@ from .image_features import (
     pixel_shuffle,
 )
 from .model import InternVLForConditionalGeneration, InternVLModel
+from .token_pruning import PRUNING_METHODS, Pruning, TokenPruningGenerationMixin, prune, refuse_late, take_reduction
 
 __all__ = [
     "ImageFeatureMixin",
@@ -25,7 +26,13 @@ __all__ = [
     "InternVLMultiModalProjector",
     "InternVLTwoMLPProjector",
     "PROJECTORS",
+    "PRUNING_METHODS",
+    "Pruning",
+    "TokenPruningGenerationMixin",
     "build_tower",
     "move_padding_tiles_last",
     "pixel_shuffle",
+    "prune",
+    "refuse_late",
+    "take_reduction",
 ]

@@ -35,13 +35,14 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 
 from ...hub.config_values import hidden_state_index
 from ..dual_encoder.qllama import QLlamaModel
-from ..flash.compression import Compression, take_compression
+from ..flash.compression import Compression
 from ..flash.router import compressed_ratio, compressed_tiles
 from ..outputs import InternVLFlashOutputWithPooling, InternVLVisionModelOutputWithPooling
 from ..pretrained.parallel import gather_plans, is_sharded
 from ..vision.layers import check_tiles
 from ..vision.model import InternVLVisionModel, build_vision_tower
 from .configuration import InternVLConfig
+from .token_pruning import Pruning, prune, take_reduction
 
 
 def pixel_shuffle(features: torch.Tensor, downsample_ratio: float, version: str = "v2") -> torch.Tensor:
@@ -201,17 +202,20 @@ class ImageFeatureMixin:
             flash_mode, flash_relative_threshold, flash_absolute_threshold, compressed_tiles: of InternVL3.5-Flash,
                 which tiles are compressed (`modeling/flash/compression.py`); without any of them none is. With them
                 the tower's last layer is used.
-            tiles_per_sample: how many tiles every sample has, among which the relative threshold chooses. None: all
-                are one sample's.
+            kept_tokens, pruning, pruning_seed: how many image tokens of every tile are kept, and how they are chosen
+                (`modeling/internvl/token_pruning.py`); without them all are.
+            tiles_per_sample: how many tiles every sample has, among which the relative threshold chooses, and with
+                which a seed begins anew. None: all are one sample's.
 
         Returns:
             `pooler_output` `(T, n, D)`, the image tokens; `last_hidden_state` `(T, S, C)` of the layer that was used;
             on request `hidden_states` and `attentions` of the tower. Where tiles may be compressed,
-            [`InternVLFlashOutputWithPooling`].
+            [`InternVLFlashOutputWithPooling`]; where tokens are pruned, [`InternVLPrunedOutputWithPooling`].
         """
         check_tiles(pixel_values)
-        compression = take_compression(self.config, kwargs)
-        layer = _single_layer(vision_feature_layer) if compression is None else -1
+        reduction = take_reduction(self.config, kwargs)
+        compressed = isinstance(reduction, Compression)
+        layer = -1 if compressed else _single_layer(vision_feature_layer)
         if vision_feature_select_strategy != "default":
             raise ValueError(
                 "`vision_feature_select_strategy` must be 'default': pixel shuffle works on the patch grid, which the "
@@ -229,9 +233,9 @@ class ImageFeatureMixin:
         whole = self.training or graph or is_sharded(self.vision_tower)
         at_once = whole or chunk is None or len(pixel_values) <= chunk
         parts = [pixel_values] if at_once else pixel_values.split(chunk)
-        chunks = [self._encode(part, layer, compression is None, **kwargs) for part in parts]
+        chunks = [self._encode(part, layer, not compressed, **kwargs) for part in parts]
         outputs = chunks[0] if at_once else _join_chunks(chunks)
-        return outputs if compression is None else self._compress(outputs, self._grid(pixel_values), compression)
+        return self._reduce(outputs, self._grid(pixel_values), reduction)
 
     def _grid(self, pixel_values: torch.Tensor) -> tuple[int, int]:
         """Rows and columns of patches, h and w."""
@@ -259,6 +263,20 @@ class ImageFeatureMixin:
         queries = () if self.config.middleware_config is None else (outputs.query_hidden_states,)
         outputs.pooler_output = self.multi_modal_projector(cells.flatten(1, 2), *queries)  # (T, n, D)
         return outputs
+
+    def _reduce(
+        self,
+        outputs: BaseModelOutputWithPooling,
+        grid: tuple[int, int],
+        reduction: Compression | Pruning | None,
+    ) -> BaseModelOutputWithPooling:
+        """What the call asks to be made of the tower's patches, `grid` of them, or of the image tokens."""
+        if isinstance(reduction, Compression):
+            return self._compress(outputs, grid, reduction)
+        if reduction is None:
+            return outputs
+        rows, columns = (round(side * self.config.downsample_ratio) for side in grid)
+        return prune(outputs, (rows, columns) if self.config.ps_version == "v2" else (columns, rows), reduction)
 
     def _compress(
         self, outputs: BaseModelOutputWithPooling, grid: tuple[int, int], compression: Compression

@@ -21,8 +21,7 @@ from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, tor
 from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import can_return_tuple
 
-from ..flash.compression import take_compression
-from ..flash.generation import FlashGenerationMixin, tile_lengths
+from ..flash.generation import tile_lengths
 from ..flash.router import CompressedProjector, PoolingAttention, ResolutionRouter, TilePooling
 from ..flash.shortening import IGNORED, Shortening, at_kept, shifted_at_kept, tiles_of_samples
 from ..losses import share_of_step, supervised_loss, token_losses
@@ -42,6 +41,7 @@ from .image_features import (
     move_padding_tiles_last,
     pixel_shuffle,
 )
+from .token_pruning import TokenPruningGenerationMixin, refuse_late, take_reduction
 from .visual_generation import VisualPositionsGenerationMixin
 from .visual_positions import VisualStride, is_off, stride_of_training, visual_positions
 
@@ -167,6 +167,8 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             flash_mode, flash_relative_threshold, flash_absolute_threshold, compressed_tiles: of InternVL3.5-Flash,
                 which tiles are compressed (`modeling/flash/compression.py`); without any of them none is. The rows
                 become shorter, and outputs are those of `kept_positions`.
+            kept_tokens, pruning, pruning_seed: how many image tokens of every tile are kept, and how they are chosen
+                (`modeling/internvl/token_pruning.py`); without them all are. The rows become shorter as well.
             position_ids: `(B, L)`. Where they begin again within a row, and there is neither `attention_mask` nor
                 `cache`, the row is a pack: its samples do not see each other, and no cache is made. Fractions are
                 those of V2PE, and begin again where they do not grow.
@@ -183,8 +185,8 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
 
         # How many tiles are real is data, which no graph has as a shape: compiled, all go through the tower.
         compiled_flags = image_flags if pixel_values is not None and is_torchdynamo_compiling() else None
-        compression = take_compression(self.config, kwargs)
-        image_outputs = (mm_encoder_outputs or {}).get("image")
+        compression = take_reduction(self.config, kwargs)
+        image_outputs = refuse_late((mm_encoder_outputs or {}).get("image"), compression)
         if pixel_values is not None and (compiled_flags is not None or image_flags is None or image_flags.any()):
             if compression is not None:
                 prompts = (input_ids, inputs_embeds, attention_mask, position_ids, image_copies)
@@ -371,7 +373,7 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
 
 
 class InternVLForConditionalGeneration(
-    InternVLPreTrainedModel, FlashGenerationMixin, VisualPositionsGenerationMixin, InternVLGenerationMixin
+    InternVLPreTrainedModel, TokenPruningGenerationMixin, VisualPositionsGenerationMixin, InternVLGenerationMixin
 ):
     """InternVL with its language modeling head: generates text about images, videos and text."""
 
@@ -436,7 +438,8 @@ class InternVLForConditionalGeneration(
             loss_reduction: in place of the config's; `"none"`: `loss` `(B, L)` holds the entropy of every label.
             smoothing: the share of every label that is spread over the whole vocabulary. (`Trainer` takes an argument
                 with `label` in its name for a column of labels.)
-            flash_mode and others: as of [`InternVLModel.forward`]; labels and weights go by `kept_positions`, too.
+            flash_mode, kept_tokens and others: as of [`InternVLModel.forward`]; labels and weights go by
+                `kept_positions`, too.
             num_items_in_batch: what the sum is divided by, as `Trainer` passes it; see [`losses.supervised_loss`].
             image_sizes: accepted for upstream's signature; has no effect.
         """
@@ -540,7 +543,7 @@ def _at_kept(
     attention_mask: torch.Tensor | None,
     options: Any,
 ) -> tuple[torch.Tensor | None, ...]:
-    """Labels, their weights and the mask, `(B, L)`, of the positions that compression left; so `shift_labels`."""
+    """Labels, their weights and the mask, `(B, L)`, of the positions that were kept; so `shift_labels`."""
     kept: Any = outputs.kept_positions
     if options.get("shift_labels") is not None:
         options["shift_labels"] = shifted_at_kept(options["shift_labels"], kept)
