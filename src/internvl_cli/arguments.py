@@ -215,6 +215,9 @@ def evaluate(parser: ArgumentParser) -> None:
     _add_place_arguments(parser)
     add = parser.add_argument_group("what is asked and scored").add_argument
     add("--metric", metavar="NAME", help="the score (default: the benchmark's)")
+    judge = "an OpenAI-compatible server whose model judges answers where a benchmark needs that; replies are kept"
+    add("--judge-url", metavar="URL", help=f"{judge} (key: JUDGE_API_KEY or OPENAI_API_KEY)")
+    add("--judge-model", metavar="NAME", help="the judge's name on that server")
     add("--limit", type=positive, metavar="N", help="ask the first N questions only")
     add("--seed", type=int, default=0, help="of sampled answers (%(default)s)")
     several = "answers of each question: they vote, and the score is drawn against their number (%(default)s)"
@@ -486,6 +489,8 @@ def _conflict_of_evaluate(given: Namespace) -> str | None:
         return "--endpoint and --answers exclude each other."
     if given.endpoint is not None and (given.device is not None or given.dtype != "auto" or given.batch_size > 1):
         return "the server chooses device, dtype and batches: leave out --device, --dtype and --batch-size."
+    if (given.judge_url is None) != (given.judge_model is None):
+        return "a judge takes both --judge-url and --judge-model."
     if given.reward is not None and given.samples < 2:
         return "--reward chooses among several answers: give --samples."
     if given.grid and (given.answers is not None or given.samples > 1 or "," in (given.task or "") + given.mode):

@@ -84,6 +84,7 @@ class _Run:
                 model=release_name(published),
                 ranks=self.ranks,
                 choose=self._choose(tasks),
+                judge=self._judge(),
                 plot=not self.arguments.no_plot,
             )
         if results:
@@ -195,6 +196,16 @@ class _Run:
         reward = RewardModel(load_chat_model(name, device, dtype), load_processor(name), tasks[0])
         return best_by(reward)
 
+    def _judge(self) -> Any:
+        """Who judges answers; None = nobody."""
+        if self.arguments.judge_url is None:
+            return None
+        from ..evaluation.run import JudgeModel
+
+        given = self.arguments
+        key = os.environ.get("JUDGE_API_KEY") or os.environ.get("OPENAI_API_KEY", "none")
+        return JudgeModel(server_url(given.judge_url), given.judge_model, requests=given.requests, key=key)
+
     def _run_grid(self, published: str) -> None:
         from ..evaluation.run import Wanted, open_task, read_grid, run_grid
 
@@ -215,6 +226,7 @@ class _Run:
                 self.folder / benchmark.task / "grid",
                 model=published,
                 ranks=self.ranks,
+                judge=self._judge(),
                 plot=not self.arguments.no_plot,
             )
         if scores:

@@ -63,6 +63,7 @@ RIGHT: dict[str, list[dict]] = {
         }
     ],
     "mathvista_vlmevalkit": [QUESTION | {"answer_option": "A", "answer_type": "text"}],
+    "llavabench": [QUESTION | {"score": 10, "gpt4_score": 1}],
     "mathverse": [QUESTION],
     "mirb": [QUESTION | {"answer": "3", "prediction": "There are 3."}],
     "mmiu": [QUESTION | {"task": "point_tracking"}],
@@ -116,7 +117,7 @@ def test_right_answers_get_the_highest_score_and_others_a_lower_one(name):
     scores = score_answers(name, rows)
     assert scores.overall == pytest.approx(row.range[1])
     assert len(scores.samples) in (0, len(rows))
-    if name in ("mmvet", "convbench"):  # their scores are a judge's
+    if name in ("mmvet", "convbench", "llavabench"):  # their scores are a judge's
         return
     wrong = [row | {"prediction": "qqq, no"} for row in rows]
     assert row.range[0] <= score_answers(name, wrong).overall < 0.1 * row.range[1]

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Scores from the verdicts of a language model: MM-Vet and ConvBench. The verdicts come with the rows."""
+"""Scores from the verdicts of a language model: MM-Vet, LLaVA-Bench and ConvBench. The verdicts come with the rows."""
 
 import re
 import string
@@ -41,6 +41,31 @@ def score_mmvet(rows: Sequence[Row]) -> Scores:
     return Scores(
         table["by_capability"]["Overall"]["acc"] if rows else None, table, tuple(float(row["score"]) for row in rows)
     )
+
+
+def llavabench_table(rows: Sequence[Row]) -> dict[str, dict[str, float | None]]:
+    """`relative`, `model` and `gpt4` of all rows (`overall`) and of each category, in percent.
+
+    Rows have `category`, and the grades `score` of the model's answer and `gpt4_score` of GPT-4's, 1 to 10.
+    `relative`, the published number, is the mean grade of the model in percent of GPT-4's; None where that is zero.
+
+    Source: VLMEvalKit `vlmeval/dataset/utils/llavabench.py` `LLaVABench_score`.
+    """
+    groups: dict[str, list[Row]] = {"overall": list(rows)} if rows else {}
+    for row in rows:
+        groups.setdefault(row["category"], []).append(row)
+    table = {}
+    for name, group in groups.items():
+        model, gpt4 = (sum(float(row[column]) for row in group) / len(group) for column in ("score", "gpt4_score"))
+        table[name] = {"relative": model / gpt4 * 100 if gpt4 else None, "model": model * 10, "gpt4": gpt4 * 10}
+    return table
+
+
+def score_llavabench(rows: Sequence[Row]) -> Scores:
+    """LLaVA-Bench in the wild in percent of GPT-4, [`llavabench_table`]."""
+    table = llavabench_table(rows)
+    grades = tuple(float(row["score"]) for row in rows)
+    return Scores(table["overall"]["relative"] if rows else None, table, grades)
 
 
 def convbench_rate(evaluation: str) -> str:
@@ -99,7 +124,9 @@ __all__ = [
     "convbench_prediction",
     "convbench_rate",
     "convbench_rates",
+    "llavabench_table",
     "mmvet_table",
     "score_convbench",
+    "score_llavabench",
     "score_mmvet",
 ]

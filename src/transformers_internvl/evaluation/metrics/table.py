@@ -15,7 +15,7 @@ from .choice_table import (
 from .correctness import score_correctness
 from .exact_match import score_accuracy_internvl, score_gqa
 from .grounding import score_refcoco_internvl, score_refcoco_vlmevalkit
-from .judged import score_convbench, score_mmvet
+from .judged import score_convbench, score_llavabench, score_mmvet
 from .mathematics import score_mathverse, score_mathvision
 from .mathvista import score_mathvista_internvl, score_mathvista_vlmevalkit
 from .metric import Metric, Row, Scores
@@ -119,7 +119,7 @@ def _yes_no() -> list[Metric]:
         _metric("mme_vlmevalkit", score_mme_vlmevalkit, (*columns, "image_path"), table, (), mme),
         _metric("pope_internvl", score_pope_internvl, columns, SCRIPTS + "pope/eval_pope.py", EARLY_AND_2_5),
         _metric("pope_vlmevalkit", score_pope_vlmevalkit, columns, table),
-        _metric("hallusionbench", score_hallusionbench, ("index", "answer"), table, EARLY_AND_2_5),
+        _metric("hallusionbench", score_hallusionbench, ("index", "answer"), table, EARLY_AND_2_5, judge=True),
         _metric("amber", score_amber, columns, table),
     ]
 
@@ -232,6 +232,14 @@ def _others() -> list[Metric]:
         _metric("caption", score_captions, ("answer",), "salaniz/pycocoevalcap", EARLY, (0, 1000)),
         _metric("caption_vlmevalkit", score_captions_vlmevalkit, ("answer",), KIT + "image_caption.py", (), (0, 1000)),
         _metric("mmvet", score_mmvet, ("category", "score"), KIT + "utils/mmvet.py", EARLY_AND_2_5, judge=True),
+        _metric(
+            "llavabench",
+            score_llavabench,
+            ("category", "score", "gpt4_score"),
+            KIT + "utils/llavabench.py",
+            range=(0, 1000),
+            judge=True,
+        ),
         _metric(
             "convbench",
             score_convbench,

@@ -222,11 +222,14 @@ def score_hallusionbench(rows: Sequence[Row]) -> Scores:
 
     A figure or question is right if all its answers are. The table holds the three for `Overall`, each `category` and
     each `l2-category`; the published number is the mean of those of `Overall`. `index` is
-    `category_l2_visual_set_figure_question`.
+    `category_l2_visual_set_figure_question`. Where no rule reads an answer, `extraction` (`Yes` or `No`, of a language
+    model) is taken if the row has it.
 
     Source: VLMEvalKit `Hallusion_rating`.
     """
-    read, _, hits = _yes_no_rows(rows)
+    read, found, _ = _yes_no_rows(rows)
+    found = [row.get("extraction", text) if text == "Unknown" else text for row, text in zip(rows, found, strict=True)]
+    hits = [float(row["answer"] == text) for row, text in zip(read, found, strict=True)]
     entries = [(row, hit) for row, hit in zip(read, hits, strict=True)]
     table = {"Overall": _hallusion_row(entries)}
     for column in ("category", "l2-category"):

@@ -5,6 +5,8 @@ from .answers import Answer, read_answers
 from .compare import TaskComparison, compare_runs, comparison_page
 from .endpoint import EndpointModel
 from .extraction import Prediction, prediction_of
+from .judge import Judgement, JudgeModel
+from .judges import JUDGES, Judge
 from .local import LocalModel, sends_system_message
 from .plots import plot_curve, plot_scores
 from .ranks import Ranks, join_ranks
@@ -18,6 +20,10 @@ __all__ = [
     "Answerer",
     "EndpointModel",
     "FixedAnswers",
+    "JUDGES",
+    "Judge",
+    "JudgeModel",
+    "Judgement",
     "LocalModel",
     "Prediction",
     "Ranks",

@@ -19,6 +19,7 @@ from typing import Any
 from ..benchmarks.asking import Asking
 from .answering import Answerer
 from .answers import keep_settings, write_whole
+from .judge import JudgeModel
 from .ranks import Ranks
 from .running import evaluate
 from .task import Task
@@ -118,6 +119,7 @@ def run_grid(
     *,
     model: str,
     ranks: Ranks | None = None,
+    judge: JudgeModel | None = None,
     quiet: bool = False,
     plot: bool = True,
 ) -> dict[str, float | None]:
@@ -131,6 +133,7 @@ def run_grid(
         folder: of the results; each point has one of its own in it, and is resumed.
         model: for reports.
         ranks: this process among all.
+        judge: judges the answers where the metric has a judge.
         quiet: whether there are no progress bars.
         plot: whether `grid.png` is drawn.
 
@@ -146,7 +149,7 @@ def run_grid(
             keep_settings(place, point, "point.json")  # two adapters can have one name
         with attributes_at(objects, point):
             task = make_task(asking_at(asking, point), place)
-            results = evaluate([task], answerer, place, model=model, ranks=ranks, quiet=quiet, plot=plot)
+            results = evaluate([task], answerer, place, model=model, ranks=ranks, judge=judge, quiet=quiet, plot=plot)
         if results:
             scores[name_of(point)] = results[0].score
     if scores:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
@@ -78,18 +78,18 @@ def _answer(line: bytes, where: str) -> Answer:
         raise ValueError(f"{where}: no answer in the form of this package: {error}") from error
 
 
-class AnswerWriter:
-    """Appends answers to the file of one rank. Use as a context manager.
+class LineFile:
+    """A JSONL file of which one process writes whole lines. Use as a context manager.
 
     Raises:
         ValueError: another process writes the same file.
     """
 
-    def __init__(self, folder: str | Path, rank: int = 0):
-        self.path = Path(folder) / f"answers.rank{rank}.jsonl"
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
         self._lock = FileLock(f"{self.path}.lock", timeout=0)
 
-    def __enter__(self) -> "AnswerWriter":
+    def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire()
@@ -112,11 +112,37 @@ class AnswerWriter:
         if kept < len(data):
             self._file.truncate(kept)
 
+    def read(self) -> list[Any]:
+        """What is in the file. Raises `ValueError` for a line that is no JSON."""
+        return [json.loads(line) for line in self.path.read_bytes().split(b"\n") if line.strip()]
+
+    def append(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Write lines, in one piece, and wait until the file system has them."""
+        text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+        self._file.write(text.encode("utf-8", errors="backslashreplace"))
+        os.fsync(self._file.fileno())
+
+
+class AnswerWriter:
+    """Appends answers to the file of one rank. Use as a context manager.
+
+    Raises:
+        ValueError: another process writes the same file.
+    """
+
+    def __init__(self, folder: str | Path, rank: int = 0):
+        self._lines = LineFile(Path(folder) / f"answers.rank{rank}.jsonl")
+
+    def __enter__(self) -> Self:
+        self._lines.__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._lines.__exit__(*details)
+
     def append(self, answers: Sequence[Answer]) -> None:
         """Write answers, in one piece, and wait until the file system has them."""
-        lines = [json.dumps(asdict(answer), ensure_ascii=False) for answer in answers]
-        self._file.write("".join(f"{line}\n" for line in lines).encode("utf-8", errors="backslashreplace"))
-        os.fsync(self._file.fileno())
+        self._lines.append([asdict(answer) for answer in answers])
 
 
 def write_whole(path: str | Path, text: str) -> None:
@@ -154,4 +180,4 @@ def keep_settings(folder: str | Path, settings: Mapping[str, Any], name: str = "
         )
 
 
-__all__ = ["Answer", "AnswerWriter", "keep_settings", "read_answer_file", "read_answers", "write_whole"]
+__all__ = ["Answer", "AnswerWriter", "LineFile", "keep_settings", "read_answer_file", "read_answers", "write_whole"]

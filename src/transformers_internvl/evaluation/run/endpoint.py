@@ -2,8 +2,6 @@
 """A server answers, through OpenAI's API for chats: `internvl serve`, vLLM, LMDeploy, SGLang, or any other."""
 
 import base64
-import random
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from io import BytesIO
@@ -13,12 +11,9 @@ from PIL import Image
 
 from ..benchmarks.asking import Asked
 from .answering import Reply
+from .connection import Connection
 from .jobs import Job
 from .local import conversation
-
-_ATTEMPTS = 8
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
-_TRY_AGAIN = frozenset((408, 409, 425, 429, 500, 502, 503, 504))
 
 # Owner of the served models -> where a request names the tiles of its images.
 _TILES_FIELD: dict[str, Callable[[int], dict[str, Any]]] = {
@@ -58,15 +53,10 @@ class EndpointModel:
         extra: Mapping[str, Any] | None = None,
         client: Any = None,
     ):
-        from huggingface_hub.utils import httpx  # the client that transformers uses as well
-
         self.url, self.batch_size, self.requests = url.rstrip("/"), 1, requests
-        self.system_message = system_message
-        self.extra, self._httpx, self._stop = dict(extra or {}), httpx, threading.Event()
-        limits = httpx.Limits(max_connections=requests)
-        self._client = client or httpx.Client(timeout=httpx.Timeout(timeout, connect=30.0), limits=limits)
-        self._headers = {"Authorization": f"Bearer {key}"}
-        served = {row["id"]: row.get("owned_by", "") for row in self._sent("GET", "/models", None).get("data", ())}
+        self.system_message, self.extra = system_message, dict(extra or {})
+        self._connection = Connection(url, key=key, requests=requests, timeout=timeout, client=client)
+        served = self._connection.models()
         if model is None and len(served) != 1:
             raise ValueError(f"The server at {url} has {len(served)} models: choose one of {', '.join(served)}.")
         self.name = model or next(iter(served))
@@ -95,13 +85,13 @@ class EndpointModel:
                     for _, future in asked:
                         future.result()  # raises where a question failed, once the others are written down
             finally:
-                self._stop.set()
+                self._connection.stop.set()
                 for future in waiting:
                     future.cancel()
 
     def _reply(self, job: Job, prepare: Callable[[Job], Asked]) -> Reply:
         body = self._body(prepare(job), job.seed)
-        answer = self._sent("POST", "/chat/completions", body, f"question {job.index}")
+        answer = self._connection.chat(body, f"question {job.index}")
         choice = answer["choices"][0]
         message = choice["message"]
         text, usage = message.get("content") or "", answer.get("usage") or {}
@@ -122,33 +112,6 @@ class EndpointModel:
         if self.tiles_field is not None and tiles is not None:
             body.update(self.tiles_field(tiles))
         return {**body, **self.extra}
-
-    def _sent(self, method: str, path: str, body: dict[str, Any] | None, what: str = "the models") -> dict[str, Any]:
-        """What the server answers. Tries again, later and later, where that may help."""
-        last = "no answer"
-        for attempt in range(_ATTEMPTS):
-            pause: float | None = None
-            try:
-                response = self._client.request(method, f"{self.url}{path}", json=body, headers=self._headers)
-                if response.status_code < 300:
-                    return response.json()
-                last = f"status {response.status_code}: {response.text[:500]}"
-                if response.status_code not in _TRY_AGAIN:
-                    raise ValueError(f"The server at {self.url} refused {what} ({last}).")
-                pause = _seconds(response.headers.get("Retry-After"))
-            except self._httpx.TransportError as error:
-                last = f"{type(error).__name__}: {error}"
-            wanted = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0)
-            if attempt + 1 == _ATTEMPTS or self._stop.wait(wanted if pause is None else pause):
-                break
-        raise OSError(f"The server at {self.url} gave no answer to {what} in {attempt + 1} attempts: {last}")
-
-
-def _seconds(header: str | None) -> float | None:
-    try:
-        return None if header is None else min(_LONGEST_PAUSE, max(0.0, float(header)))
-    except ValueError:
-        return None
 
 
 def _messages(asked: Asked, system_message: str | None) -> list[dict[str, Any]]:

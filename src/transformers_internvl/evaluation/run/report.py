@@ -4,7 +4,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from ..benchmarks.rows import BENCHMARKS
 from ..metrics import METRICS
 from ..reasoning import max_of_direct_and_cot
 from .answers import write_whole
-from .task import Scored, Task, ungraded
+from .judge import Judgement
+from .judges import JUDGES
+from .task import Scored, Task
 
 # Names of checkpoints -> the names under which their scores were published.
 _PUBLISHED_AS = {"InternVL2-Llama3-76B": "InternVL2-76B"}
@@ -32,6 +34,7 @@ class Result:
         questions, answered, cut_off, loops, unfinished_thoughts: counts.
         unscored: why there is no score.
         settings: what the answers depend on.
+        judgement: what the judge took; None = none was asked.
     """
 
     task: str
@@ -47,6 +50,7 @@ class Result:
     unfinished_thoughts: int = 0
     unscored: str | None = None
     settings: Mapping[str, Any] | None = None
+    judgement: Judgement | None = None
 
     @property
     def difference(self) -> float | None:
@@ -69,6 +73,7 @@ class Result:
             "loops": self.loops,
             "unfinished_thoughts": self.unfinished_thoughts,
             "unscored": self.unscored,
+            "judgement": None if self.judgement is None else asdict(self.judgement),
             "table": self.table,
             "settings": self.settings,
         }
@@ -108,8 +113,9 @@ def result_of(task: Task, scored: Scored, model: str) -> Result:
         cut_off=scored.cut_off,
         loops=scored.loops,
         unfinished_thoughts=scored.unfinished_thoughts,
-        unscored=_why_unscored(task, score),
+        unscored=_why_unscored(task, scored, score),
         settings=task.settings,
+        judgement=scored.judgement,
     )
 
 
@@ -120,11 +126,12 @@ def _figure(benchmark: Benchmark, overall: float | None, table: Mapping[str, Any
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _why_unscored(task: Task, score: float | None) -> str | None:
-    if task.metric is not None and ungraded(task):
-        return f"a language model must grade the answers first, into the column {', '.join(ungraded(task))}"
-    if task.metric is not None and METRICS[task.metric].judge:
-        return "a language model grades part of the answers; this is the score of the rules alone"
+def _why_unscored(task: Task, scored: Scored, score: float | None) -> str | None:
+    how = " (`--judge-url`)" if task.metric in JUDGES else ""
+    if scored.ungraded:
+        return f"a language model must grade the answers first{how}, into the column {', '.join(scored.ungraded)}"
+    if task.metric is not None and METRICS[task.metric].judge and scored.judgement is None:
+        return f"a language model grades part of the answers{how}; this is the score of the rules alone"
     if score is not None:
         return None
     if task.benchmark.on_server:
@@ -233,6 +240,8 @@ def _notes(result: Result) -> list[str]:
         notes.append(f"{_name(result)}: {benchmark.note}.")
     if result.unscored:
         notes.append(f"{_name(result)}: {result.unscored}.")
+    if result.judgement is not None:
+        notes.append(f"{_name(result)}: {_judged(result.judgement)}")
     if result.cut_off:
         notes.append(f"{_name(result)}: {result.cut_off} answers were cut off at the maximum number of tokens.")
     if result.loops:
@@ -240,6 +249,14 @@ def _notes(result: Result) -> list[str]:
     if result.unfinished_thoughts:
         notes.append(f"{_name(result)}: the thoughts of {result.unfinished_thoughts} answers do not end.")
     return notes
+
+
+def _judged(judgement: Judgement) -> str:
+    """Who judged, and what it took."""
+    took = f"{judgement.replies} replies ({judgement.calls} new), {judgement.tokens_in} tokens in"
+    text = f"{judgement.asked} answers were judged by {judgement.model}: {took}, {judgement.tokens_out} out."
+    unread = f" No reply could be read for {judgement.unread}: they count as the official code counts them."
+    return text + (unread if judgement.unread else "")
 
 
 def read_scores(folder: str | Path) -> dict[str, Any]:

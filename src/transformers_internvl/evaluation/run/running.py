@@ -14,6 +14,7 @@ from ..benchmarks.tables import SUFFIXES, find_table, open_table
 from ..reasoning import majority_vote
 from .answering import Answerer
 from .answers import read_answers, write_whole
+from .judge import JudgeModel
 from .ranks import Ranks
 from .report import Result, result_of, with_means, write_scores
 from .task import Choose, Task, answer_task, score_task, write_predictions
@@ -106,6 +107,7 @@ def evaluate(
     model: str,
     ranks: Ranks | None = None,
     choose: Choose | None = None,
+    judge: JudgeModel | None = None,
     quiet: bool = False,
     plot: bool = True,
 ) -> list[Result]:
@@ -118,6 +120,7 @@ def evaluate(
         model: its published name, see [`release_name`].
         ranks: this process among all; the first one scores.
         choose: of the answers to a question that was asked several times, the one that counts; None = a vote.
+        judge: judges the answers of benchmarks that need one; None = the rules alone are scored.
         quiet: whether there are no progress bars.
         plot: whether `scores.png` is drawn, which needs matplotlib.
 
@@ -131,7 +134,7 @@ def evaluate(
     ranks.wait()
     if ranks.rank > 0:
         return []
-    results = [_scored(task, model, choose or vote, plot) for task in tasks]
+    results = [_scored(task, model, choose or vote, judge, plot) for task in tasks]
     results = with_means(results, model)
     write_scores(folder, model, results)
     if plot:
@@ -141,12 +144,12 @@ def evaluate(
     return results
 
 
-def _scored(task: Task, model: str, choose: Choose, plot: bool) -> Result:
+def _scored(task: Task, model: str, choose: Choose, judge: JudgeModel | None, plot: bool) -> Result:
     answers = read_answers(task.folder)
-    scored = score_task(task, answers, choose)
+    scored = score_task(task, answers, choose, judge=judge)
     write_predictions(task, scored)
     if task.samples > 1:
-        _write_curve(task, choose, plot)
+        _write_curve(task, choose, judge, plot)
     return result_of(task, scored, model)
 
 
@@ -159,12 +162,12 @@ def numbers_up_to(most: int) -> list[int]:
     return sorted({*(2**power for power in range(most.bit_length()) if 2**power <= most), most})
 
 
-def _write_curve(task: Task, choose: Choose, plot: bool) -> None:
+def _write_curve(task: Task, choose: Choose, judge: JudgeModel | None, plot: bool) -> None:
     """Score against the number of answers of each question: `curve.json` and `curve.png`."""
     answers = read_answers(task.folder)
     points: dict[int, float | None] = {}
     for number in numbers_up_to(task.samples):
-        scores = score_task(task, answers, choose, number).scores
+        scores = score_task(task, answers, choose, number, judge).scores
         points[number] = None if scores is None else scores.overall
     write_whole(task.folder / "curve.json", json.dumps(points, indent=1) + "\n")
     if plot and any(point is not None for point in points.values()):

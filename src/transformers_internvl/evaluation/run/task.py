@@ -18,6 +18,8 @@ from .answering import Answerer, Reply
 from .answers import Answer, AnswerWriter, keep_settings, read_answers, write_whole
 from .extraction import Prediction, prediction_of
 from .jobs import Job, batches_of, jobs_of
+from .judge import Judgement, JudgeModel
+from .judges import JUDGES
 
 _CIRCULAR = 10**6
 """Rotations of a question have its index and a multiple of this (VLMEvalKit)."""
@@ -164,11 +166,11 @@ class RunningScore:
         return "" if scores is None or scores.overall is None else f"score {scores.overall:.2f}"
 
 
-def ungraded(task: Task) -> list[str]:
+def _ungraded(metric: str, rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Columns that a judge must fill in before the metric can score; the questions have them where one did."""
-    if task.metric is None or not METRICS[task.metric].judge:
-        return []
-    return [column for column in METRICS[task.metric].columns if not any(column in row for row in task.questions.rows)]
+    if not METRICS[metric].judge:
+        return ()
+    return tuple(column for column in METRICS[metric].columns if not any(column in row for row in rows))
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,8 @@ class Scored:
         cut_off: answers that the maximum number of tokens ended.
         loops: answers whose end repeats itself.
         unfinished_thoughts: answers whose thoughts never ended.
+        ungraded: columns that a judge must fill in before the metric can score.
+        judgement: what the judge took; None = none was asked.
     """
 
     scores: Scores | None
@@ -190,6 +194,8 @@ class Scored:
     cut_off: int
     loops: int
     unfinished_thoughts: int
+    ungraded: tuple[str, ...] = ()
+    judgement: Judgement | None = None
 
 
 Choose = Callable[[int, Sequence[str], Sequence[str]], int]
@@ -201,6 +207,7 @@ def score_task(
     answers: Mapping[tuple[str, int], Answer],
     choose: Choose | None = None,
     samples: int | None = None,
+    judge: JudgeModel | None = None,
 ) -> Scored:
     """Score the answers of a task.
 
@@ -209,10 +216,15 @@ def score_task(
         answers: by question and number of the answer.
         choose: of the answers to a question that was asked several times, the one that counts; None = the first.
         samples: so many answers of each question are looked at; None = all.
+        judge: judges the answers where the metric has a judge; None = the rules alone.
     """
     predictions = tuple(_predictions(task, answers, choose, samples or task.samples))
-    rows = [{**row, "prediction": prediction.text} for row, prediction, _ in predictions]
-    scores = score_answers(task.metric, rows) if rows and task.metric is not None and not ungraded(task) else None
+    rows: list[Mapping[str, Any]] = [{**row, "prediction": prediction.text} for row, prediction, _ in predictions]
+    judgement = None
+    if judge is not None and rows and task.metric in JUDGES:
+        rows, judgement = judge.judge(task.metric, rows, task.folder)
+    ungraded = () if task.metric is None else _ungraded(task.metric, rows or task.questions.rows)
+    scores = score_answers(task.metric, rows) if rows and task.metric is not None and not ungraded else None
     return Scored(
         scores,
         predictions,
@@ -220,6 +232,8 @@ def score_task(
         cut_off=sum(answer.cut_off for _, _, answer in predictions),
         loops=sum(prediction.loops for _, prediction, _ in predictions),
         unfinished_thoughts=sum(_is_unfinished(answer.text) for _, _, answer in predictions),
+        ungraded=ungraded,
+        judgement=judgement,
     )
 
 
@@ -263,4 +277,4 @@ def write_predictions(task: Task, scored: Scored) -> None:
     write_whole(task.folder / "predictions.jsonl", "".join(f"{line}\n" for line in lines))
 
 
-__all__ = ["Choose", "RunningScore", "Scored", "Task", "answer_task", "score_task", "ungraded", "write_predictions"]
+__all__ = ["Choose", "RunningScore", "Scored", "Task", "answer_task", "score_task", "write_predictions"]

@@ -1,0 +1,203 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""A judge on a server that fails, stalls and answers rubbish: what is scored, what is kept, what it took."""
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from transformers_internvl.evaluation.benchmarks import Asking
+from transformers_internvl.evaluation.prompts import asking_style
+from transformers_internvl.evaluation.run import (
+    FixedAnswers,
+    JudgeModel,
+    Task,
+    Wanted,
+    evaluate,
+    metric_of,
+    open_task,
+)
+
+
+@contextmanager
+def served(replies):
+    """A server for chats; `replies` makes an answer from the number of the request and its body.
+
+    Answers are a text (of a reply), a status, bytes (sent as they are), or None: nothing comes.
+    """
+    bodies, lock, over = [], threading.Lock(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                bodies.append(body)
+                answer = replies(len(bodies) - 1, body)
+            if answer is None:
+                over.wait(30)
+                return
+            status = answer if isinstance(answer, int) else 200
+            usage = {"prompt_tokens": 7, "completion_tokens": 2}
+            message = {"choices": [{"message": {"content": answer}}], "usage": usage}
+            data = answer if isinstance(answer, bytes) else json.dumps(message).encode()
+            self.send_response(status)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", bodies
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
+
+
+def prompt_of(body):
+    return body["messages"][-1]["content"]
+
+
+def judged(name, rows, answers, folder, replies, **more):
+    """The result of a benchmark whose answers such a server judges, and the requests that it got."""
+    benchmark, questions = opened(name, rows, folder)
+    asking = Asking(asking_style("InternVL2_5-1B", "direct"))
+    task = Task(benchmark, questions, asking, folder / "out", metric=metric_of(benchmark, asking, None))
+    with served(replies) as (url, bodies):
+        judge = JudgeModel(url, "gpt", **{"requests": 1, "timeout": 30, **more})
+        fixed = FixedAnswers(dict(enumerate_texts(answers)))
+        (result,) = evaluate([task], fixed, folder / "out", model="m", judge=judge, quiet=True, plot=False)
+    return result, bodies
+
+
+def enumerate_texts(answers):
+    return ((str(number), answer) for number, answer in enumerate(answers))
+
+
+def opened(name, rows, folder):
+    dataset = {"mmvet": "MMVet", "llavabench": "LLaVABench", "mathvista_mini": "MathVista_MINI"}[name]
+    lines = [json.dumps({"index": number, **row}) for number, row in enumerate(rows)]
+    (folder / f"{dataset}.jsonl").write_text("\n".join(lines))
+    return open_task(Wanted(name, folder))
+
+
+MMVET = [{"question": f"q{n}", "answer": "1<AND>2", "category": category} for n, category in enumerate(("ocr", "rec"))]
+
+
+def test_failures_and_rubbish_are_asked_again(tmp_path):
+    given = [500, 503, b"<html>", b'{"choices": []}', "good", "1.5", "nan", "0.4", 429, "1.0"]
+    result, bodies = judged("mmvet", MMVET, ["x", "y | z"], tmp_path, lambda number, _: given[number])
+    assert result.score == pytest.approx(70)
+    assert [body["temperature"] for body in bodies] == [0, 0, 0, 0, 0, 0.5, 1.0, 1.5, 0, 0]
+    assert {body["max_tokens"] for body in bodies} == {3} and {body["model"] for body in bodies} == {"gpt"}
+    assert prompt_of(bodies[0]).endswith(" | 1.0\n\nq0 | 1 <AND> 2 | x | ")
+    took = result.judgement
+    assert (took.asked, took.replies, took.calls, took.unread) == (2, 5, 5, 0)
+    assert (took.tokens_in, took.tokens_out) == (35, 10)
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "2 answers were judged by gpt: 5 replies (5 new), 35 tokens in, 10 out." in page
+
+
+def test_a_server_that_stalls_is_asked_again(tmp_path):
+    result, bodies = judged("mmvet", MMVET, "xy", tmp_path, lambda number, _: "0.5" if number else None, timeout=1)
+    assert result.score == 50 and len(bodies) >= 3
+
+
+def test_replies_are_kept_by_prompt_and_model(tmp_path):
+    def gone(number, body):
+        return 400
+
+    with pytest.raises(ValueError, match="refused a question to the judge"):
+        judged("mmvet", MMVET, "xy", tmp_path, lambda number, _: "0.5" if number == 0 else 400)
+    with open(tmp_path / "out" / "judge.jsonl", "a") as file:
+        file.write('{"key": "torn')
+    result, bodies = judged("mmvet", MMVET, "xy", tmp_path, lambda *_: "1.0")
+    assert result.score == 75 and len(bodies) == 1 and "q1" in prompt_of(bodies[0])
+    assert (result.judgement.replies, result.judgement.calls, result.judgement.tokens_in) == (2, 1, 14)
+    result, bodies = judged("mmvet", MMVET, "xy", tmp_path, gone)
+    assert result.score == 75 and not bodies
+    graded = [{**MMVET[0], "score": 0.25}, MMVET[1]]
+    assert judged("mmvet", graded, "xy", tmp_path, gone)[0].score == pytest.approx(62.5)
+
+
+def test_a_judge_that_never_answers_in_the_form_counts_as_officially(tmp_path):
+    result, bodies = judged("mmvet", MMVET, "xy", tmp_path, lambda *_: "perfect!")
+    assert result.score == 0 and result.judgement.unread == 2 and len(bodies) == 10
+    assert "No reply could be read for 2" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_server_that_is_gone_is_said_and_the_answers_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers_internvl.evaluation.run.connection._FIRST_PAUSE", 0.001)
+    with pytest.raises(OSError, match="gave no answer to a question to the judge in 8 attempts"):
+        judged("mmvet", MMVET, "xy", tmp_path, lambda *_: 503, requests=2)
+    assert (tmp_path / "out" / "answers.rank0.jsonl").read_text().count("\n") == 2
+
+
+def test_llava_bench_compares_with_gpt4(tmp_path):
+    row = {"question": "q", "caption": "a dog", "gpt4_ans": "It is a dog.", "category": "conv"}
+    rows = [row, {**row, "category": "detail"}, {**row, "question": "other"}]
+    given = ["8 6\nWell.", "8,4", "no idea"]
+    result, bodies = judged("llavabench", rows, "abc", tmp_path, lambda number, _: given[number])
+    assert result.score == pytest.approx(100 * (6 + 4 - 1) / (8 + 8 - 1))
+    assert result.table["detail"]["relative"] == pytest.approx(50)
+    assert bodies[0]["messages"][0]["role"] == "system" and bodies[0]["temperature"] == 0.2
+    assert "[Assistant 2]\na\n\n[End of Assistant 2]" in prompt_of(bodies[0])
+    with pytest.raises(ValueError, match="Question 0 lacks caption, gpt4_ans"):
+        judged("llavabench", [{"question": "q", "category": "conv"}], "a", tmp_path, lambda *_: "8 6")
+
+
+def test_rules_decide_before_the_judge(tmp_path):
+    row = {"question": "How many?", "answer": "3", "question_type": "free_form", "answer_type": "integer"}
+    row |= {"choices": "[]", "answer_option": "", "skills": "['counting']", "task": "t"}
+    rows, answers = [row] * 3, ["3", "There are three.", "four"]
+    reply = {"There are three.": "3", "four": "4"}
+
+    def replies(number, body):
+        return next(text for said, text in reply.items() if f"Model respone: {said}Extracted" in prompt_of(body))
+
+    result, bodies = judged("mathvista_mini", rows, answers, tmp_path, replies, requests=2)
+    assert result.score == pytest.approx(200 / 3) and len(bodies) == 2
+    assert result.table["Overall"]["prefetch"] == 1
+
+
+def test_hallusionbench_reads_what_the_judge_read(tmp_path):
+    from transformers_internvl.evaluation.metrics import score_answers
+
+    rows = [{"index": f"VD_math_1_0_{n}_0", "question": "Is it?", "answer": "Yes", "prediction": said} for n, said in
+            enumerate(("yes", "It is.", "It is not.", "no"))]  # fmt: skip
+    reply = {"It is.": "Yes", "It is not.": "no."}
+
+    def replies(number, body):
+        if number == 0:
+            return "Unknown"
+        return next(text for said, text in reply.items() if f"Is it??\nAnswer: {said}\n" in prompt_of(body))
+
+    with served(replies) as (url, bodies):
+        graded, took = JudgeModel(url, "gpt", requests=1).judge("hallusionbench", rows, tmp_path, quiet=True)
+    assert [row.get("extraction") for row in graded] == [None, "Yes", "No", None]
+    assert score_answers("hallusionbench", rows).table["Overall"]["aAcc"] == 25
+    assert score_answers("hallusionbench", graded).table["Overall"]["aAcc"] == 50
+    assert took.replies == 3 and [body["temperature"] for body in bodies] == [0, 0.5, 0]
+
+
+def test_the_command_judges(tmp_path, capsys, monkeypatch):
+    from internvl_cli import main
+
+    opened("mmvet", MMVET, tmp_path)
+    (tmp_path / "answers.txt").write_text("x\ny\n")
+    line = f"evaluate --task mmvet --data {tmp_path} --answers {tmp_path}/answers.txt --output {tmp_path}/o --no-plot"
+    assert main(line.split()) == 0
+    assert "grade the answers first (`--judge-url`), into the column score" in capsys.readouterr().out
+    assert main(f"{line} --judge-url http://h".split()) == 2
+    assert "both --judge-url and --judge-model" in capsys.readouterr().err
+    with served(lambda *_: "0.5") as (url, bodies):
+        assert main(f"{line} --judge-url {url} --judge-model gpt".split()) == 0
+    assert len(bodies) == 2 and "| MM-Vet, test | direct | 50.00 |" in capsys.readouterr().out
