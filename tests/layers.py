@@ -7,7 +7,7 @@ LAYERS = [
     {"compatibility", "renamed_modules"},
     {"hub"},
     {"modeling", "processing"},
-    {"profiling", "conversion"},
+    {"profiling", "conversion", "visualization"},
     {"training", "evaluation"},
     {"top"},
     {"nano", "serving"},

@@ -21,6 +21,7 @@ VERBS = {
     "convert": "write a checkpoint in the other layout: the original one, or that of upstream transformers",
     "evaluate": "measure a chat model on benchmarks, or on your own questions, beside the published scores",
     "inspect": "show how an image is split into tiles, and how many tokens it costs",
+    "look": "draw what in an image the tokens of an answer look at, and print how certain they are",
     "plan": "show which part of a chat model goes on which device, and whether it fits",
     "profile": "show what a model costs: parameters and multiply-accumulates of its parts",
     "retrieve": "measure retrieval between images or videos and their texts",

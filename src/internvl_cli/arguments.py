@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .surgery import surgery
-from .types import LAYOUTS, count, dtype_name, fraction, layout, number, port, positive
+from .types import LAYOUTS, count, dtype_name, fraction, layout, number, port, positive, whole_numbers
 
 # Number formats that `internvl plan` knows.
 DTYPES = ("bfloat16", "float16", "float32", "int8", "int4")
@@ -239,6 +239,26 @@ def inspect(parser: ArgumentParser) -> None:
     flash.add_argument("--no-model", action="store_true", help="do not load it: bounds of the tokens alone")
     flash.add_argument("--relative-threshold", type=float, metavar="Q", help="in place of the config's")
     flash.add_argument("--absolute-threshold", type=float, metavar="P", help="in place of the config's")
+
+
+def look(parser: ArgumentParser) -> None:
+    """Arguments of `internvl look`."""
+    add = parser.add_argument
+    add("question", help="what is asked about the images")
+    add(
+        "--image",
+        action="append",
+        required=True,
+        metavar="PATH_OR_URL",
+        help="an image; may be given several times",
+    )
+    add("--output", type=Path, metavar="PNG", help="where the drawing goes (default: <image>.look.png beside it)")
+    _add_model_argument(parser)
+    add("--layers", type=whole_numbers, metavar="A,B", help="layers that are averaged, --layers=-1: the last (all)")
+    add("--heads", type=whole_numbers, metavar="A,B", help="attention heads that are averaged (all)")
+    add("--max-new-tokens", type=positive, default=32, metavar="N", help="maximum tokens of the answer (%(default)s)")
+    add("--max-patches", type=positive, metavar="N", help="maximum tiles of an image (default: the checkpoint's)")
+    _add_place_arguments(parser)
 
 
 def plan(parser: ArgumentParser) -> None:
@@ -541,6 +561,7 @@ VERB_ARGUMENTS: dict[str, Callable[[ArgumentParser], None]] = {
     "convert": convert,
     "evaluate": evaluate,
     "inspect": inspect,
+    "look": look,
     "plan": plan,
     "profile": profile,
     "retrieve": retrieve,

@@ -58,6 +58,14 @@ def number(least: float, most: float, *, above: bool = False) -> Callable[[str],
     return parse
 
 
+def whole_numbers(text: str) -> list[int]:
+    """The type of an argument that lists whole numbers, such as 0,1,-1."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,-1, got {text!r}") from None
+
+
 def port(text: str) -> int:
     """The type of an argument that is a port, 0 for a free one."""
     if not text.isdecimal() or int(text) > 65535:

@@ -56,6 +56,8 @@ WRONG = [
         "inspect a.png --max-patches 0",
         "internvl inspect: argument --max-patches: expected a whole number from 1, got '0'",
     ),
+    ("look what", "internvl look: the following arguments are required: --image"),
+    ("look what --image a --layers x", "internvl look: argument --layers: expected whole numbers such as 0,1,-1, got"),
     ("plan m --dtype int3", "internvl plan: argument --dtype: invalid choice: 'int3'"),
     ("profile", "internvl profile: give the name of a model, or --study, and not both"),
     ("profile m --budget 5", "internvl profile: --budget needs --study"),

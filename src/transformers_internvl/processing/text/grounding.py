@@ -80,25 +80,50 @@ def parse_grounding(text: str, image_size: tuple[int, int]) -> list[dict[str, An
     >>> parse_grounding("<ref>dog</ref><box>[[50, 50, 550, 550]]</box>", (400, 200))
     [{'label': 'dog', 'boxes': [(10.0, 20.0, 110.0, 220.0)]}]
     """
-    found = [(m["label"] or "", m["tag"], m["body"]) for m in _REGIONS.finditer(text)]
-    if not found and "<box>" not in text and "<quad>" not in text:
-        found = [("", "box", text)]
     results: list[dict[str, Any]] = []
-    for label, tag, body in found:
-        regions = _regions(body, 4 if tag == "box" else 8, image_size)
+    for label, kind, regions in _region_lists(text, image_size):
         if regions:
-            results.append({"label": label.strip(), "boxes" if tag == "box" else "quads": regions})
+            results.append({"label": label, kind: [region for region, _ in regions]})
     return results
 
 
-def _regions(body: str, count: int, image_size: tuple[int, int]) -> list[tuple[float, ...]]:
+def locate_regions(text: str, image_size: tuple[int, int]) -> list[tuple[str, tuple[float, ...], tuple[int, int]]]:
+    """The regions of `parse_grounding` one by one, and where their numbers stand in the text.
+
+    Args:
+        text, image_size: as of `parse_grounding`.
+
+    Returns:
+        `(label, region, (first character, character behind the last))` of every box and quadrilateral, in the order
+        of the text; regions in pixels.
+    """
+    lists = _region_lists(text, image_size)
+    return [(label, region, span) for label, _, regions in lists for region, span in regions]
+
+
+Located = tuple[tuple[float, ...], tuple[int, int]]  # a region in pixels, and the characters of its numbers
+
+
+def _region_lists(text: str, image_size: tuple[int, int]) -> list[tuple[str, str, list[Located]]]:
+    """Label, `boxes` or `quads`, and regions of every list."""
+    found = [((m["label"] or "").strip(), m["tag"], m.span("body")) for m in _REGIONS.finditer(text)]
+    if not found and "<box>" not in text and "<quad>" not in text:
+        found = [("", "box", (0, len(text)))]
+    return [
+        (label, "boxes" if tag == "box" else "quads", _regions(text, span, 4 if tag == "box" else 8, image_size))
+        for label, tag, span in found
+    ]
+
+
+def _regions(text: str, body: tuple[int, int], count: int, image_size: tuple[int, int]) -> list[Located]:
     height, width = image_size
     regions = []
-    for match in _LIST.finditer(body):
+    for match in _LIST.finditer(text, *body):
         numbers = match[1].split(",")
         if len(numbers) == count and all(re.fullmatch(_NUMBER, number) for number in numbers):
             sides = [width, height] * (count // 2)
-            regions.append(tuple(float(number) * side / SCALE for number, side in zip(numbers, sides, strict=True)))
+            region = tuple(float(number) * side / SCALE for number, side in zip(numbers, sides, strict=True))
+            regions.append((region, match.span()))
     return regions
 
 
