@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,14 @@ def test_a_conversation_in_a_terminal_is_as_the_page_shows_it(capsys, monkeypatc
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*typed, "What is it?"])))
     assert main(shlex.split(command)[2:]) == 0
     assert capsys.readouterr().out.split() == [line for line in lines if not line.startswith("> ")]
+
+
+def test_attention_is_drawn_as_the_page_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (code,), (shown,) = blocks("looking.md", "python"), blocks("looking.md", "text")
+    exec(compile(code, "looking.md", "exec"), {})
+    assert capsys.readouterr().out.startswith(shown)
+    shutil.copy(sample_images()["number"], "number.png")
+    command = blocks("looking.md", "bash")[0].splitlines()[1]
+    Path("look.png").unlink()
+    assert main(shlex.split(command)[1:]) == 0 and Path("look.png").is_file()
