@@ -235,6 +235,13 @@ CHECKS = [
         short=None,
     ),
     Check(
+        "docs-site",
+        "python -m tests.site",
+        "the pages build as a site without a broken link, the API reference included; needs `pip install -c "
+        'constraints.txt ".[docs]"`',
+        needs="mkdocs",
+    ),
+    Check(
         "other-processor",
         "python -m pytest -p tests.other_processor",
         "no test expects bit-equal results of two models with equal weights: matrix products are rounded as on other "
