@@ -71,6 +71,12 @@ CHECKS = [
         short="--quick",
     ),
     Check(
+        "token-pruning",
+        "python benchmarks/token_pruning.py",
+        "score of the embedded model against kept image tokens, with time and memory of a prefill",
+        short="--quick",
+    ),
+    Check(
         "visual-experts",
         "python benchmarks/visual_experts.py",
         "Mono-InternVL's feed-forward networks, each on its own positions, compared with both on all positions",

@@ -77,6 +77,21 @@ def test_tiles_are_compressed_as_the_page_says(tmp_path, monkeypatch, capsys):
     assert torch.equal(names["mine"].sequences, names["whole"].sequences)
 
 
+def test_image_tokens_are_pruned_as_the_page_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("token-pruning.md", "python")
+    Image.linear_gradient("L").resize((300, 200)).convert("RGB").save("picture.jpg")
+    name, length = '"OpenGVLab/InternVL3_5-1B-HF"', '"max_new_tokens": 64'
+    assert name in code and length in code
+    names: dict = {}
+    short = code.replace(name, "transformers_internvl.nano.nano_path()").replace(length, '"max_new_tokens": 3')
+    exec(compile(short, "token-pruning.md", "exec"), names)
+    assert "tensor([[" in capsys.readouterr().out
+    assert names["features"].kept_tokens.shape == (len(names["inputs"]["pixel_values"]), 4)
+    expected = names["model"].generate(**names["inputs"], **names["options"], kept_tokens=4, pruning="divprune")
+    assert torch.equal(names["again"], expected)
+
+
 def test_adapters_are_kept_as_the_page_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = blocks("lora.md", "python")[0]

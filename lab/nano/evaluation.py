@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, BatchFeature
 
 from transformers_internvl.nano import nano_path
 
@@ -43,24 +43,35 @@ def fresh_drawings(task: str, n_images: int, style: Style, seed: str = "fresh") 
     return (draw(task, f"{seed}-{index}", style) for index in range(n_images))
 
 
-def answer(model, processor, asked: Iterable[tuple[Image.Image, str]], batch_size: int = 16) -> Iterator[str]:
-    """The model's greedy answers to questions about one image each."""
+def batches(processor, asked: Iterable[tuple[Image.Image, str]], batch_size: int = 16) -> Iterator[BatchFeature]:
+    """Inputs of the model for questions about one image each."""
     asked = list(asked)
     for start in tqdm(range(0, len(asked), batch_size), leave=False, disable=len(asked) <= batch_size):
         conversations = [
             [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": question}]}]
             for image, question in asked[start : start + batch_size]
         ]
-        inputs = processor.apply_chat_template(
+        yield processor.apply_chat_template(
             conversations,
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
             processor_kwargs={"padding": True},
-        ).to(model.device)
-        output = model.generate(**inputs, max_new_tokens=8, do_sample=False)
-        yield from processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        )
+
+
+def answers(model, processor, inputs: BatchFeature, **options) -> list[str]:
+    """The model's greedy answers to a batch; `options` are further arguments of `generate`."""
+    inputs = inputs.to(model.device)
+    output = model.generate(**inputs, max_new_tokens=8, do_sample=False, **options)
+    return processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def answer(model, processor, asked: Iterable[tuple[Image.Image, str]], batch_size: int = 16) -> Iterator[str]:
+    """The model's greedy answers to questions about one image each."""
+    for inputs in batches(processor, asked, batch_size):
+        yield from answers(model, processor, inputs)
 
 
 def replies(model, processor, drawings: Iterable[Drawing]) -> list[Reply]:
