@@ -127,6 +127,8 @@ def test_attention_is_drawn_as_the_page_says(tmp_path, monkeypatch, capsys):
     exec(compile(code, "looking.md", "exec"), {})
     assert capsys.readouterr().out.startswith(shown)
     shutil.copy(sample_images()["number"], "number.png")
+    inspect, printed = blocks("looking.md", "console")[0].split("\n", 1)
+    assert main(shlex.split(inspect)[2:]) == 0 and capsys.readouterr().out == printed
     command = blocks("looking.md", "bash")[0].splitlines()[1]
     Path("look.png").unlink()
     assert main(shlex.split(command)[1:]) == 0 and Path("look.png").is_file()

@@ -20,7 +20,7 @@ VERBS = {
     "classify": "measure zero-shot classification on folders of images or videos",
     "convert": "write a checkpoint in the other layout: the original one, or that of upstream transformers",
     "evaluate": "measure a chat model on benchmarks, or on your own questions, beside the published scores",
-    "inspect": "show how an image is split into tiles, and how many tokens it costs",
+    "inspect": "show the tiles of an image, or the frames that are used of a video, and how many tokens they cost",
     "look": "draw what in an image the tokens of an answer look at, and print how certain they are",
     "plan": "show which part of a chat model goes on which device, and whether it fits",
     "profile": "show what a model costs: parameters and multiply-accumulates of its parts",

@@ -229,7 +229,11 @@ def evaluate(parser: ArgumentParser) -> None:
 
 def inspect(parser: ArgumentParser) -> None:
     """Arguments of `internvl inspect`."""
-    parser.add_argument("image", type=Path, help="the image")
+    parser.add_argument("image", type=Path, help="the image or video; a folder is a video, its images are the frames")
+    parser.add_argument("--video", action="store_true", help="it is a video (default: by the ending of its name)")
+    parser.add_argument(
+        "--num-frames", type=positive, metavar="N", help="frames of a video (default: the checkpoint's)"
+    )
     _add_model_argument(parser)
     parser.add_argument("--max-patches", type=positive, metavar="N", help="maximum tiles (default: the checkpoint's)")
     parser.add_argument(

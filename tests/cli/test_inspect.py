@@ -5,10 +5,12 @@ import re
 
 import pytest
 from PIL import Image
+from transformers import AutoProcessor
 
+from tests.clips import write_clip
 from tests.parity.golden import golden_root
 from transformers_internvl.cli import main
-from transformers_internvl.cli.inspect import COMPRESSED, LINE, MARGIN, draw_tiles
+from transformers_internvl.visualization.tiles import COMPRESSED, LINE, MARGIN, add_caption, draw_frames, draw_tiles
 
 MODEL = str(golden_root() / "chat_qwen2")  # tiles of 56 px, 4 tokens each
 
@@ -39,7 +41,10 @@ def test_figures_and_drawing(picture, tmp_path, capsys):
         str(output),
     ]
     drawing = Image.open(output)
-    assert drawing.size == (3 * 56 + MARGIN + 56, 2 * 56)
+    tiles = draw_tiles(Image.open(picture), 3, 2, 56, thumbnail=True)
+    assert tiles.size == (3 * 56 + MARGIN + 56, 2 * 56)
+    expected = add_caption(tiles, ["300 x 200 px, grid 3 x 2 + thumbnail", "tokens: 7 x 4 = 28"], 56)
+    assert drawing.tobytes() == expected.tobytes()
 
 
 def test_output_stands_beside_the_picture_by_default(picture, capsys):
@@ -51,7 +56,10 @@ def test_output_stands_beside_the_picture_by_default(picture, capsys):
 def test_a_single_tile_has_no_thumbnail(picture, tmp_path, capsys):
     code, out, _ = run(capsys, picture, "--model", MODEL, "--max-patches", 1, "--output", tmp_path / "one.png")
     assert code == 0 and "1 = 1, 56 x 56 px each" in out
-    assert Image.open(tmp_path / "one.png").size == (56, 56)
+    drawing = Image.open(tmp_path / "one.png")
+    assert (
+        drawing.crop((0, 0, 56, 56)).tobytes() == draw_tiles(Image.open(picture), 1, 1, 56, thumbnail=False).tobytes()
+    )
 
 
 def test_draw_tiles_marks_every_tile():
@@ -122,3 +130,71 @@ def test_options_of_flash_for_another_model(picture, capsys, options):
 def test_a_threshold_outside_of_0_and_1(picture, capsys):
     code, _, err = run(capsys, picture, "--model", FLASH, "--relative-threshold", 2)
     assert code == 2 and "must be a number in [0, 1], got 2.0" in err
+
+
+def test_a_caption_stands_below_and_has_room():
+    drawing = Image.new("RGB", (60, 40), LINE)
+    lines = ["a line that is much wider than the drawing", "tokens: 4"]
+    captioned = add_caption(drawing, lines, 56)
+    assert captioned.width > 150 and captioned.crop((0, 0, 60, 40)).tobytes() == drawing.tobytes()
+    assert captioned.crop((60, 0, captioned.width, 40)).getcolors() == [((captioned.width - 60) * 40, (255,) * 3)]
+    band = captioned.crop((0, 40, captioned.width, captioned.height)).convert("L")
+    dark = [y for y in range(band.height) if min(band.crop((0, y, band.width, y + 1)).tobytes()) < 128]
+    assert dark and dark[0] > 0 and dark[-1] < band.height - 1  # no letter is cut off
+    edges = [band.crop((x, 0, x + 1, band.height)).getextrema() for x in (0, band.width - 1)]
+    assert edges == [(255, 255), (255, 255)]
+
+
+def test_frames_of_a_video(tmp_path, capsys):
+    clip, output = tmp_path / "clip.mp4", tmp_path / "frames.png"
+    shades = range(0, 250, 25)
+    write_clip(clip, shades)
+    code, out, err = run(capsys, clip, "--model", MODEL, "--num-frames", 5, "--output", output)
+    assert (code, err) == (0, "")
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert lines["video"] == "64 x 48 px, 10 frames, 2.50 s at 4 frames/s"
+    assert lines["tokens"] == "5 x 4 = 20, and labels such as 'Frame1: '"
+    count, _, indices = lines["frames"].partition(", from 0: ")
+    chosen = [int(index) for index in indices.split(", ")]
+    processor = AutoProcessor.from_pretrained(MODEL)
+    metadata = processor.video_processor([str(clip)], num_frames=5, return_metadata=True)["video_metadata"][0]
+    assert count == "5" and chosen == list(metadata.frames_indices)
+    assert lines["seconds"] == ", ".join(f"{index / 4:.2f}" for index in chosen)
+    drawing = Image.open(output)
+    for number, index in enumerate(chosen):
+        row, column = divmod(number, 4)
+        center = drawing.getpixel((column * 56 + 40, row * 56 + 40))
+        assert all(abs(level - shades[index]) < 12 for level in center)
+
+
+def test_a_folder_is_a_video_and_its_drawing_stands_beside_it(tmp_path, capsys):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(3):
+        Image.new("RGB", (20, 10 + 5 * (number > 0)), (number * 100,) * 3).save(folder / f"{number}.png")
+    code, out, _ = run(capsys, folder, "--model", MODEL)
+    assert code == 0 and "video    20 x 10 px, 3 frames\n" in out and "frames   3, from 0: 0, 1, 2\n" in out
+    assert "seconds" not in out and (tmp_path / "frames.cut.png").is_file()
+
+
+def test_draw_frames_leaves_free_places_white():
+    drawing = draw_frames([Image.new("RGB", (9, 9), "black")] * 5, list("abcde"), 32)
+    assert drawing.size == (128, 64)
+    assert drawing.getpixel((20, 60)) == (0, 0, 0) and drawing.getpixel((60, 60)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    "name, options, reason",
+    [
+        ("wide.png", ("--num-frames", 2), "--num-frames is for videos; give --video if wide.png is one."),
+        ("clip.mp4", ("--max-patches", 2), "--max-patches is for images: a frame is one tile."),
+        ("clip.mp4", ("--no-model",), "--no-model is for images"),
+        ("missing.mp4", (), "cannot read the video missing.mp4"),
+        ("wide.png", ("--video",), "cannot read the video wide.png"),
+    ],
+)
+def test_mistakes_about_videos(picture, capsys, monkeypatch, name, options, reason):
+    monkeypatch.chdir(picture.parent)
+    write_clip(picture.parent / "clip.mp4", [0, 100])
+    code, _, err = run(capsys, name, "--model", MODEL, *options)
+    assert code == 2 and reason in err and err.count("\n") == 1

@@ -1,27 +1,55 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`internvl inspect`: grid, tiles and tokens of an image, and a drawing of the tiles.
+"""`internvl inspect`: grid, tiles and tokens of an image, or frames and tokens of a video, printed and drawn.
 
-Of InternVL3.5-Flash the model is asked, too: which tiles it compresses, in the drawing those in blue.
+Of InternVL3.5-Flash the model is asked, too: which tiles of an image it compresses, in the drawing those in blue.
 """
 
 import argparse
-from collections.abc import Collection
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ..processing.images.tiling import grid_tiles, select_grid, tile_boxes
+from PIL import Image
+
+from ..processing.images.tiling import grid_tiles, select_grid
+from ..processing.videos import open_video
+from ..visualization.tiles import add_caption, as_seen, draw_frames, draw_tiles
 from .errors import UserError, user_errors
 from .loading import load_chat_model, load_processor, log_errors_only, model_name, place
 
-LINE = (255, 64, 0)  # orange: grid lines, numbers
-COMPRESSED = (0, 96, 255)  # blue: those of compressed tiles
 STRIDE_PARTS = (4, 16, 64)  # of a position, by which image tokens may count (`v2pe_stride`)
-MARGIN = 24  # pixels between canvas and thumbnail
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")  # endings of their names
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the grid, tiles and tokens, and write the drawing."""
+    """Print the figures, and write the drawing."""
+    path = arguments.image
+    is_video = arguments.video or path.is_dir() or path.suffix.lower() in VIDEOS
+    if is_video:
+        _refuse(arguments, "is for images: a frame is one tile", "max_patches", "relative_threshold")
+        _refuse(arguments, "is for images: a frame is one tile", "absolute_threshold", "no_model")
+    else:
+        _refuse(arguments, f"is for videos; give --video if {path} is one", "num_frames")
     processor = load_processor(model_name(arguments))
+    drawing = _video(arguments, processor) if is_video else _image(arguments, processor)
+    output = arguments.output or path.with_suffix(".cut.png")
+    with user_errors(f"cannot write {output}"):
+        drawing.save(output, format="PNG")
+    print(f"drawing  {output}")
+
+
+def _refuse(arguments: argparse.Namespace, reason: str, *names: str) -> None:
+    for name in names:
+        given = getattr(arguments, name)
+        if given is not None and given is not False:
+            raise UserError(f"--{name.replace('_', '-')} {reason}.")
+
+
+# Images -------------------------------------------------------------------------------------------------------------
+
+
+def _image(arguments: argparse.Namespace, processor: Any) -> Any:
+    """Print the grid, tiles and tokens of an image, and draw them."""
     image = _open(arguments.image)
     settings = processor.image_processor
     size = settings.size["height"]
@@ -38,35 +66,25 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"grid     {columns} x {rows} (columns x rows), a canvas of {columns * size} x {rows * size} px")
     print(f"tiles    {columns * rows}{thumbnail} = {tiles}, {size} x {size} px each")
     compressed: list[int] = []
+    counted = f"{tiles} x {tokens} = {tiles * tokens}"
     small = getattr(processor, "compressed_image_seq_length", None)
     if small is None:
-        _refuse_flash_options(arguments)
-        print(f"tokens   {tiles} x {tokens} = {tiles * tokens}")
+        kinds = ("no_model", "relative_threshold", "absolute_threshold")
+        _refuse(arguments, "is for InternVL3.5-Flash, whose config.json has `flash_mode`", *kinds)
+        print(f"tokens   {counted}")
     else:
-        least = (tiles - 1) * small + tokens
-        print(
-            f"tokens   {tiles} x {tokens} = {tiles * tokens} at most, {least} at least: the router decides by pixels"
-        )
+        counted = f"{counted} at most, {(tiles - 1) * small + tokens} at least"
+        print(f"tokens   {counted}: the router decides by pixels")
         if not arguments.no_model:
             compressed = _compressed_tiles(arguments, processor, image)
             numbers = f" ({', '.join(map(str, compressed))})" if compressed else ""
             left = tiles * tokens - len(compressed) * (tokens - small)
             print(f"router   {len(compressed)} of {tiles} compressed to {small} tokens{numbers}: {left} tokens")
+            counted = f"{left}, {len(compressed)} of {tiles} tiles compressed"
     _print_positions(tiles * tokens - len(compressed) * (tokens - (small or tokens)))
-    output = arguments.output or arguments.image.with_suffix(".cut.png")
-    with user_errors(f"cannot write {output}"):
-        drawing = draw_tiles(image, columns, rows, size, thumbnail=bool(thumbnail), compressed=compressed)
-        drawing.save(output, format="PNG")
-    print(f"drawing  {output}")
-
-
-def _refuse_flash_options(arguments: argparse.Namespace) -> None:
-    for name in ("no_model", "relative_threshold", "absolute_threshold"):
-        given = getattr(arguments, name)
-        if given is not None and given is not False:
-            raise UserError(
-                f"--{name.replace('_', '-')} is for InternVL3.5-Flash, whose config.json has `flash_mode`."
-            )
+    drawing = draw_tiles(image, columns, rows, size, thumbnail=bool(thumbnail), compressed=compressed)
+    grid = f"grid {columns} x {rows}{thumbnail}"
+    return add_caption(drawing, [f"{image.width} x {image.height} px, {grid}", f"tokens: {counted}"], size)
 
 
 def _compressed_tiles(arguments: argparse.Namespace, processor: Any, image: Any) -> list[int]:
@@ -92,44 +110,51 @@ def _print_positions(tokens: int) -> None:
 
 
 def _open(path: Path) -> Any:
-    from PIL import Image
-
-    from ..processing.images.pixels import image_pixels, to_levels
-
     with user_errors(f"cannot open {path}"):
         try:
-            levels, _ = to_levels(image_pixels(Image.open(path)))  # the pixels that a model gets
-            return Image.fromarray(levels.transpose(1, 2, 0))
+            return as_seen(Image.open(path))
         except Image.DecompressionBombError as error:
             raise UserError(f"{path} is too large: {error}") from error
 
 
-def draw_tiles(
-    image: Any, columns: int, rows: int, size: int, *, thumbnail: bool, compressed: Collection[int] = ()
-) -> Any:
-    """Draw the canvas with its grid and tile numbers, and the thumbnail beside it.
+# Videos -------------------------------------------------------------------------------------------------------------
 
-    Args:
-        image: an RGB `PIL.Image`.
-        columns, rows: the grid.
-        size: the side of a tile in pixels.
-        thumbnail: whether a thumbnail follows the tiles; it gets the number after the last tile's.
-        compressed: numbers of tiles to draw in the other colour.
-    """
-    from PIL import Image, ImageDraw
 
-    width = columns * size
-    drawing = Image.new("RGB", (width + (MARGIN + size if thumbnail else 0), rows * size), "white")
-    drawing.paste(image.resize((width, rows * size), Image.Resampling.BICUBIC), (0, 0))
-    boxes = tile_boxes(columns, rows, size)
-    if thumbnail:
-        drawing.paste(image.resize((size, size), Image.Resampling.BICUBIC), (width + MARGIN, 0))
-        boxes.append((width + MARGIN, 0, width + MARGIN + size, size))
-    pen = ImageDraw.Draw(drawing)
-    stroke = max(1, size // 112)
-    for number, (left, top, right, bottom) in enumerate(boxes):
-        line = COMPRESSED if number in compressed else LINE
-        pen.rectangle((left, top, right - 1, bottom - 1), outline=line, width=stroke)
-        at = (left + 3 * stroke, top + 2 * stroke)
-        pen.text(at, str(number), fill=line, font_size=max(10, size // 8), stroke_width=stroke, stroke_fill="white")
-    return drawing
+def _video(arguments: argparse.Namespace, processor: Any) -> Any:
+    """Print the frames and tokens of a video, and draw the frames that the model gets."""
+    videos, path = processor.video_processor, arguments.image
+    asked = {} if arguments.num_frames is None else {"num_frames": arguments.num_frames}
+    with user_errors(f"cannot read the video {path}"):
+        (metadata,) = videos([str(path)], return_metadata=True, **asked)["video_metadata"]
+        chosen = [int(index) for index in metadata.frames_indices]
+        with closing(open_video(str(path), None, videos.max_image_pixels)) as video:
+            opened = {index: as_seen(frame) for index, frame in video.frames(chosen)}
+    frames = [opened[index] for index in chosen]  # one can be used twice
+    size, tokens = videos.size["height"], processor.image_seq_length
+    times = _times(metadata, chosen)
+    rate = f", {metadata.duration:.2f} s at {metadata.fps:.4g} frames/s" if metadata.fps and metadata.duration else ""
+    described = f"{frames[0].width} x {frames[0].height} px, {metadata.total_num_frames} frames{rate}"
+    counted = f"{len(chosen)} x {tokens} = {len(chosen) * tokens}"
+    small = getattr(processor, "compressed_image_seq_length", None)
+    if small is not None:
+        counted = f"{counted} at most, {(len(chosen) - 1) * small + tokens} at least"
+
+    print(f"video    {described}")
+    print(f"frames   {len(chosen)}, from 0: {', '.join(map(str, chosen))}")
+    if times:
+        print(f"seconds  {', '.join(f'{time:.2f}' for time in times)}")
+    print(f"tiles    one a frame, {size} x {size} px each")
+    print(f"tokens   {counted}, and labels such as {processor.frame_label.format(1)!r}")
+    _print_positions(len(chosen) * tokens)
+    labels = [str(index) for index in chosen]
+    if times:
+        labels = [f"{label}: {time:.2f} s" for label, time in zip(labels, times, strict=True)]
+    return add_caption(draw_frames(frames, labels, size), [described, f"tokens: {counted}"], size)
+
+
+def _times(metadata: Any, chosen: list[int]) -> list[float]:
+    """When frames are shown, in seconds; empty where it is not known."""
+    known = getattr(metadata, "frame_times", None)
+    if known is not None:
+        return [known[index] for index in chosen]
+    return [index / metadata.fps for index in chosen] if metadata.fps else []

@@ -2,13 +2,18 @@
 from .answer import Answer, LocatedBox, explain_answer
 from .attention import ImageAttention, record_attention
 from .drawing import draw_attention
+from .tiles import add_caption, as_seen, draw_frames, draw_tiles
 from .token_maps import split_maps, token_order
 
 __all__ = [
     "Answer",
     "ImageAttention",
     "LocatedBox",
+    "add_caption",
+    "as_seen",
     "draw_attention",
+    "draw_frames",
+    "draw_tiles",
     "explain_answer",
     "record_attention",
     "split_maps",

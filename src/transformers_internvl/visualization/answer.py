@@ -16,11 +16,11 @@ from PIL import Image
 from transformers import DynamicCache
 
 from ..processing.images.image_processing import InternVLImageProcessor
-from ..processing.images.pixels import image_pixels, to_levels
 from ..processing.media import Media
 from ..processing.text.grounding import decode_regions, locate_regions
 from ..processing.text.messages import normalized
 from .attention import ImageAttention, plain_model, record_attention
+from .tiles import as_seen
 from .token_maps import split_maps
 
 _NUMBER = re.compile(r"[\d.]+")
@@ -141,7 +141,7 @@ def explain_answer(
     answer = outputs.sequences[0, ids.shape[1] :]  # (A,)
     logits = torch.cat(outputs.logits).float()  # (A, V)
     probabilities = logits.softmax(-1).gather(1, answer[:, None].to(logits.device))[:, 0].cpu()
-    seen = [_seen(processor.image_processor.fetch_images(image)) for image in media.image[0]]
+    seen = [as_seen(processor.image_processor.fetch_images(image)) for image in media.image[0]]
     version = getattr(config, "ps_version", "v2")
     weights = recording.mean().split([count * processor.image_seq_length for count in counts], dim=1)
     images = [
@@ -169,12 +169,6 @@ def _check(config: Any, processor: Any, generation: dict[str, Any]) -> None:
     for name in ("num_beams", "num_return_sequences"):
         if generation.get(name) not in (None, 1):
             raise ValueError(f"`{name}` must be 1: attention of one answer is recorded, got {generation[name]}.")
-
-
-def _seen(image: Any) -> Image.Image:
-    """The pixels that a model gets."""
-    levels, _ = to_levels(image_pixels(image))
-    return Image.fromarray(levels.transpose(1, 2, 0))
 
 
 def _image_attention(
