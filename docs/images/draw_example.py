@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 from transformers import AutoProcessor, pipeline
 
 from transformers_internvl import nano_path, select_grid
-from transformers_internvl.cli.inspect import draw_tiles
 from transformers_internvl.nano import sample_images
 from transformers_internvl.processing.images.tiling import grid_tiles
+from transformers_internvl.visualization import draw_tiles
 
 QUESTION = "What number is written in the image?"
 WIDTH, HEIGHT, TOP, SIDE = 860, 300, 56, 200  # pixels: the drawing, its first row, an image

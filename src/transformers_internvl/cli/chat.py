@@ -57,6 +57,7 @@ def _lines(interactive: bool) -> Iterator[str]:
         print("> " if interactive else "", end="", flush=True)
         line = sys.stdin.readline()
         if not line:
+            print("\n" if interactive else "", end="")
             return
         if line.strip():
             yield line.strip()

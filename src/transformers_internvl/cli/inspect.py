@@ -131,7 +131,7 @@ def _video(arguments: argparse.Namespace, processor: Any) -> Any:
             opened = {index: as_seen(frame) for index, frame in video.frames(chosen)}
     frames = [opened[index] for index in chosen]  # one can be used twice
     size, tokens = videos.size["height"], processor.image_seq_length
-    times = _times(metadata, chosen)
+    times = metadata.timestamps if metadata.fps else []
     rate = f", {metadata.duration:.2f} s at {metadata.fps:.4g} frames/s" if metadata.fps and metadata.duration else ""
     described = f"{frames[0].width} x {frames[0].height} px, {metadata.total_num_frames} frames{rate}"
     counted = f"{len(chosen)} x {tokens} = {len(chosen) * tokens}"
@@ -150,11 +150,3 @@ def _video(arguments: argparse.Namespace, processor: Any) -> Any:
     if times:
         labels = [f"{label}: {time:.2f} s" for label, time in zip(labels, times, strict=True)]
     return add_caption(draw_frames(frames, labels, size), [described, f"tokens: {counted}"], size)
-
-
-def _times(metadata: Any, chosen: list[int]) -> list[float]:
-    """When frames are shown, in seconds; empty where it is not known."""
-    known = getattr(metadata, "frame_times", None)
-    if known is not None:
-        return [known[index] for index in chosen]
-    return [index / metadata.fps for index in chosen] if metadata.fps else []
