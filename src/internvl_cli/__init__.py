@@ -22,6 +22,7 @@ VERBS = {
     "evaluate": "measure a chat model on benchmarks, or on your own questions, beside the published scores",
     "inspect": "show the tiles of an image, or the frames that are used of a video, and how many tokens they cost",
     "look": "draw what in an image the tokens of an answer look at, and print how certain they are",
+    "parity": "run a checkpoint's own code beside this package, and show where the two differ",
     "plan": "show which part of a chat model goes on which device, and whether it fits",
     "profile": "show what a model costs: parameters and multiply-accumulates of its parts",
     "retrieve": "measure retrieval between images or videos and their texts",

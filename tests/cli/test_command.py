@@ -40,6 +40,7 @@ WRONG = [
     ("tran", "internvl: unknown verb 'tran', did you mean 'train'?"),
     ("zzz", f"the verbs are {', '.join(VERBS)}"),
     ("", "the following arguments are required: verb"),
+    ("parity M --dtype int8", "--dtype"),
     ("caption", "internvl caption: the following arguments are required: IMAGE, --model"),
     ("chat --url here --v2pe-stride 1/4", "internvl chat: the server chooses the positions of image tokens"),
     ("chat --v2pe-stride 1/0", "internvl chat: argument --v2pe-stride: expected a number such as 1/4"),
