@@ -68,7 +68,8 @@ RULES = {
 def options(model, **changes):
     """Greedy, and no end before the last token; a random model may write the id of an image token."""
     fixed = {"max_new_tokens": NEW, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-    return fixed | {"suppress_tokens": [model.config.image_token_id]} | changes
+    whole = {} if model.config.flash_mode is None else {"flash_mode": False}  # a forward compresses no tile
+    return fixed | whole | {"suppress_tokens": [model.config.image_token_id]} | changes
 
 
 def allowed(model, change):

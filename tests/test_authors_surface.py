@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 import transformers_internvl as ours
-from tests.parity.golden import golden_cases, golden_root
+from tests.parity.golden import golden_root, whole_tile_chats
 from tests.tiny import tiny_batch, tiny_model
 from transformers_internvl.processing.chat_templates import TEMPLATES
 from transformers_internvl.processing.text.conversation import get_conv_template
 
-FAMILIES = [path for path in golden_cases("chat_") if (path / "chat.json").exists()]
+FAMILIES = [path for path in whole_tile_chats() if (path / "chat.json").exists()]
 MODE = "InternVL-C"
 GREEDY = {"max_new_tokens": 4, "do_sample": False}
 
@@ -195,10 +195,18 @@ def test_signatures_are_the_authors(setting):
     tokens = ["IMG_START_TOKEN", "IMG_END_TOKEN", "IMG_CONTEXT_TOKEN"]
     common = ["generation_config", "history", "return_history", "num_patches_list", *tokens, "verbose"]
     model = setting[0]
-    assert list(inspect.signature(model.chat).parameters) == ["tokenizer", "pixel_values", "question", *common]
+    chat = ["tokenizer", "pixel_values", "question", *common]
+    assert _leading(model.chat, len(chat)) == chat
     batch = ["tokenizer", "pixel_values", "questions", "generation_config", "num_patches_list", "history"]
     batch += ["return_history", *tokens, "verbose", "image_counts"]
-    assert list(inspect.signature(model.batch_chat).parameters) == batch
+    assert _leading(model.batch_chat, len(batch)) == batch
+
+
+def _leading(function, count: int) -> list[str]:
+    """The first arguments; those behind them, which the authors have in some repositories only, may be left out."""
+    parameters = list(inspect.signature(function).parameters.values())
+    assert all(parameter.default is not parameter.empty for parameter in parameters[count:])
+    return [parameter.name for parameter in parameters[:count]]
 
 
 def test_arguments_of_the_authors_chats(setting):

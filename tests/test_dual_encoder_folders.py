@@ -229,12 +229,12 @@ def test_captions_end_with_the_end_token(folder, tmp_path):
     assert AutoModel.from_pretrained(tmp_path).generation_config.eos_token_id == settings.eos_token_id
 
 
-def test_the_snippet_of_the_readme(folder, tmp_path, capsys):
-    pictures()[0].save(tmp_path / "picture.jpg")
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "InternVL-14B" in block]
+def test_the_snippet_of_the_page(folder, tmp_path, capsys):
+    pictures()[0].save(tmp_path / "image.jpg")
+    page = (Path(__file__).parent.parent / "docs" / "features-and-retrieval.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "InternVL-14B" in block]
     code = code.replace("OpenGVLab/InternVL-14B-224px", str(folder))
-    exec(code.replace("picture.jpg", str(tmp_path / "picture.jpg")), {})  # noqa: S102
+    exec(code.replace("image.jpg", str(tmp_path / "image.jpg")), {})  # noqa: S102
     probabilities, caption = capsys.readouterr().out.strip().split("\n", 1)
     assert probabilities.startswith("[[") and caption.startswith("['")
 

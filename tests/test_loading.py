@@ -250,8 +250,8 @@ def test_dtypes_through_the_class_itself(dtype, tmp_path):
 
 
 def test_an_unknown_language_model(folder):
-    edit_config(folder, lambda c: c["llm_config"].update(architectures=["InternLM2VEForCausalLM"]))
-    with pytest.raises(ValueError, match="InternLM2VEForCausalLM.*known are LlamaForCausalLM"):
+    edit_config(folder, lambda c: c["llm_config"].update(architectures=["BaichuanForCausalLM"]))
+    with pytest.raises(ValueError, match="BaichuanForCausalLM.*known are LlamaForCausalLM"):
         AutoConfig.from_pretrained(folder)
 
 

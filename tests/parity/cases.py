@@ -11,12 +11,11 @@ from transformers import AutoModel
 
 from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 
-from .golden import golden_cases
+from .golden import golden_cases, whole_tile_chats
 
 OUTPUT = {"rtol": 1e-4, "atol": 2e-5}
 # Chat models with the two batches and the prompt that `Case` reads; those with a router: `test_flash.py`.
-CHATS = [path for path in golden_cases("chat_") if not path.name.startswith("chat_flash")]
-CHATS += golden_cases("mono_internvl")
+CHATS = [*whole_tile_chats(), *golden_cases("mono_internvl")]
 RECORDS = [
     (case, record)
     for case in golden_cases("labels")

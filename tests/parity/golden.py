@@ -39,3 +39,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     for path in sorted(folder.glob("pytorch_model*.bin")):
         found.update(torch.load(path, weights_only=True))
     return found
+
+
+def whole_tile_chats() -> list[Path]:
+    """The chat models in whose prompts every tile has all of its tokens; those of Flash are in `test_flash.py`."""
+    return [path for path in golden_cases("chat_") if not path.name.startswith("chat_flash")]

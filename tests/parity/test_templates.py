@@ -10,7 +10,7 @@ from PIL import Image
 from transformers.utils.chat_template_utils import render_jinja_template
 
 import transformers_internvl  # noqa: F401  (registers)
-from tests.parity.golden import golden_cases, golden_root
+from tests.parity.golden import golden_root, whole_tile_chats
 from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.processing.text.conversation import chat_prompt
@@ -20,7 +20,7 @@ PROMPTS = [(entry, record) for entry in TEMPLATES for record in entry["prompts"]
 IMAGE_PROMPTS = [(entry, record) for entry in TEMPLATES for record in entry["image_prompts"]]
 CHATS = [
     (folder, index)
-    for folder in golden_cases("chat_")
+    for folder in whole_tile_chats()
     if (folder / "chat.json").is_file()
     for index in range(len(json.loads((folder / "chat.json").read_text(encoding="utf-8"))["chats"]))
 ]

@@ -10,9 +10,9 @@ from transformers_internvl.processing.chat_templates import TEMPLATES
 from transformers_internvl.processing.tokenizers.internlm2 import InternLM2Tokenizer
 from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 
-from .golden import golden_cases
+from .golden import golden_cases, whole_tile_chats
 
-CASES = [case for case in golden_cases("chat_") if (case / "chat.json").exists()]
+CASES = [case for case in whole_tile_chats() if (case / "chat.json").exists()]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
