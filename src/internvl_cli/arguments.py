@@ -250,13 +250,9 @@ def look(parser: ArgumentParser) -> None:
     """Arguments of `internvl look`."""
     add = parser.add_argument
     add("question", help="what is asked about the images")
-    add(
-        "--image",
-        action="append",
-        required=True,
-        metavar="PATH_OR_URL",
-        help="an image; may be given several times",
-    )
+    add("--image", action="append", default=[], metavar="PATH_OR_URL", help="an image; may be given several times")
+    add("--video", action="append", default=[], metavar="PATH_OR_URL", help="a video (needs the extra `video`)")
+    add("--num-frames", type=positive, metavar="N", help="frames of a video (default: the checkpoint's)")
     add("--output", type=Path, metavar="PNG", help="where the drawing goes (default: <image>.look.png beside it)")
     _add_model_argument(parser)
     add("--layers", type=whole_numbers, metavar="A,B", help="layers that are averaged, --layers=-1: the last (all)")
@@ -523,6 +519,14 @@ def _conflict_of_evaluate(given: Namespace) -> str | None:
     return None
 
 
+def _conflict_of_look(given: Namespace) -> str | None:
+    if not given.image and not given.video:
+        return "give --image or --video."
+    if given.num_frames is not None and not given.video:
+        return "--num-frames needs --video."
+    return "--max-patches needs --image." if given.max_patches is not None and not given.image else None
+
+
 def _conflict_of_profile(given: Namespace) -> str | None:
     if given.study == (given.model is not None):
         return "give the name of a model, or --study, and not both."
@@ -554,6 +558,7 @@ CONFLICTS: dict[str, Callable[[Namespace], str | None]] = {
     "chat": _conflict_of_chat,
     "classify": _frames_without_video,
     "evaluate": _conflict_of_evaluate,
+    "look": _conflict_of_look,
     "profile": _conflict_of_profile,
     "retrieve": _frames_without_video,
     "score": _steps_of_one,

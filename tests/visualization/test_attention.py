@@ -101,6 +101,46 @@ def test_each_of_several_images_has_its_own_maps(processor):
     assert bright.share[0] > 2 * plain.share[0]
 
 
+def test_a_video_has_a_map_for_each_frame_in_the_order_of_the_prompt(processor, tmp_path):
+    model = searching_model(processor, "v2")
+    frames = [Image.new("RGB", (TILE, TILE), "black") for _ in range(4)]
+    frames[2].paste("white", (CELL, 0, TILE, CELL))
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(frames):
+        frame.save(folder / f"{number}.png")
+    content = [{"type": "image", "image": frames[0]}, {"type": "video", "path": str(folder)}]
+    content += [{"type": "image", "image": Image.new("RGB", (2 * TILE, TILE))}, {"type": "text", "text": "Where?"}]
+    messages = [{"role": "user", "content": content}]
+    answer = explain_answer(model, processor, messages, max_new_tokens=1, do_sample=False)
+    assert [image.grid for image in answer.images] == [(1, 1)] * 5 + [(2, 1)]
+    assert answer.images[3].image.tobytes() == frames[2].tobytes()
+    shares = torch.stack([image.share[0] for image in answer.images])
+    assert shares.argmax() == 3 and shares[3] > 0.9
+    assert divmod(answer.images[3].tiles[0].argmax().item(), SIDE) == (0, 1)
+    assert answer.boxes == []
+
+
+def test_a_padded_image_says_what_its_maps_cover(processor):
+    model = searching_model(processor, "v2")
+    wide = Image.new("RGB", (2 * TILE, TILE), "black")
+    wide.paste("white", (TILE, 0, 2 * TILE, TILE))  # the right half, in the middle of the square's height
+    padded = {"pad2square": True, "crop_to_patches": False}
+    settings = processor.image_processor
+    before = {name: getattr(settings, name) for name in padded}
+    for name, value in padded.items():
+        setattr(settings, name, value)
+    try:
+        answer = explain_answer(model, processor, asked(wide), max_new_tokens=1, do_sample=False)
+    finally:
+        for name, value in before.items():
+            setattr(settings, name, value)
+    (seen,) = answer.images
+    assert seen.box == (0, -TILE // 2, 2 * TILE, TILE + TILE // 2) and seen.thumbnail is None
+    left, right = seen.tiles[0].sum(0)
+    assert right > 1.2 * left  # the padding is gray, too
+
+
 def test_maps_of_numbered_tokens():
     values = torch.arange(7 * 4).float()[None]  # 3 x 2 tiles and a thumbnail, 2 x 2 tokens each
     tiles, thumbnail = split_maps(values, 3, 2, thumbnail=True)
@@ -165,7 +205,7 @@ def test_what_is_refused(processor):
         with pytest.raises(ValueError, match=message):
             explain_answer(model, using, messages or asked(image), max_new_tokens=1, **options)
 
-    refused("Expected one conversation with images and no video, got 1 with 0 images", asked())
+    refused("Expected one conversation with an image or a video, got 1 with 0 images and 0 videos", asked())
     refused(r"`layers` are whole numbers from -2 to 1, got 2\.", layers=[0, 2])
     refused(r"`heads` are whole numbers from -4 to 3, got none\.", heads=[])
     refused("`num_beams` must be 1", num_beams=2)

@@ -5,15 +5,13 @@ Of InternVL3.5-Flash the model is asked, too: which tiles of an image it compres
 """
 
 import argparse
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from ..processing.images.tiling import grid_tiles, select_grid
-from ..processing.videos import open_video
-from ..visualization.tiles import add_caption, as_seen, draw_frames, draw_tiles
+from ..visualization.tiles import add_caption, as_seen, draw_frames, draw_tiles, frames_as_seen
 from .errors import UserError, user_errors
 from .loading import load_chat_model, load_processor, log_errors_only, model_name, place
 
@@ -127,9 +125,7 @@ def _video(arguments: argparse.Namespace, processor: Any) -> Any:
     with user_errors(f"cannot read the video {path}"):
         (metadata,) = videos([str(path)], return_metadata=True, **asked)["video_metadata"]
         chosen = [int(index) for index in metadata.frames_indices]
-        with closing(open_video(str(path), None, videos.max_image_pixels)) as video:
-            opened = {index: as_seen(frame) for index, frame in video.frames(chosen)}
-    frames = [opened[index] for index in chosen]  # one can be used twice
+        frames = frames_as_seen(str(path), chosen, videos.max_image_pixels)
     size, tokens = videos.size["height"], processor.image_seq_length
     times = metadata.timestamps if metadata.fps else []
     rate = f", {metadata.duration:.2f} s at {metadata.fps:.4g} frames/s" if metadata.fps and metadata.duration else ""

@@ -14,7 +14,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the answer with its figures, and write the drawing."""
     from ..visualization import draw_attention, explain_answer
 
-    output = arguments.output or _beside(arguments.image[0])
+    output = arguments.output or _beside((arguments.image + arguments.video)[0])
     if find_spec("matplotlib") is None:
         raise UserError("drawing needs matplotlib: `pip install 'transformers_internvl[look]'`.")
     log_errors_only()
@@ -23,9 +23,10 @@ def run(arguments: argparse.Namespace) -> None:
     with user_errors(f"cannot load the model {name}"):
         device, dtype = place(arguments.device, arguments.dtype)
     model = load_chat_model(name, device, dtype)
-    content = [{"type": "image", "url" if is_url(source) else "path": source} for source in arguments.image]
+    sources = [("image", source) for source in arguments.image] + [("video", source) for source in arguments.video]
+    content = [{"type": kind, "url" if is_url(source) else "path": source} for kind, source in sources]
     messages = [{"role": "user", "content": [*content, {"type": "text", "text": arguments.question}]}]
-    limit = {} if arguments.max_patches is None else {"max_patches": arguments.max_patches}
+    limits = {name: getattr(arguments, name) for name in ("max_patches", "num_frames")}
     with user_errors("cannot answer"):
         answer = explain_answer(
             model,
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
             messages,
             layers=arguments.layers,
             heads=arguments.heads,
-            processor_kwargs=limit,
+            processor_kwargs={name: value for name, value in limits.items() if value is not None},
             max_new_tokens=arguments.max_new_tokens,
             do_sample=False,
         )
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"confidence  {answer.confidence:.3f}, mean log-probability {answer.mean_log_probability:.3f}")
     for index, token in enumerate(answer.tokens):
         shares = ", ".join(f"{image.share[index]:.2f}" for image in answer.images)
-        print(f"token       {token!r}: probability {answer.probabilities[index]:.3f}, attention to images {shares}")
+        print(f"token       {token!r}: probability {answer.probabilities[index]:.3f}, attention {shares}")
     for box in answer.boxes:
         corners = ", ".join(f"{number:.0f}" for number in box.region)
         print(f"box         {box.label or '(no label)'} at {corners} px: confidence {box.confidence:.3f}")

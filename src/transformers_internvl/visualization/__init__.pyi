@@ -2,7 +2,7 @@
 from .answer import Answer, LocatedBox, explain_answer
 from .attention import ImageAttention, record_attention
 from .drawing import draw_attention
-from .tiles import add_caption, as_seen, draw_frames, draw_tiles
+from .tiles import add_caption, as_seen, draw_frames, draw_tiles, frames_as_seen
 from .token_maps import split_maps, token_order
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "draw_frames",
     "draw_tiles",
     "explain_answer",
+    "frames_as_seen",
     "record_attention",
     "split_maps",
     "token_order",

@@ -20,7 +20,7 @@ from ..processing.media import Media
 from ..processing.text.grounding import decode_regions, locate_regions
 from ..processing.text.messages import normalized
 from .attention import ImageAttention, plain_model, record_attention
-from .tiles import as_seen
+from .tiles import as_seen, frames_as_seen
 from .token_maps import split_maps
 
 _NUMBER = re.compile(r"[\d.]+")
@@ -54,8 +54,8 @@ class Answer:
         token_ids: `(A,)`, the last one that ended the answer included.
         tokens: their texts.
         probabilities: `(A,)`, float32: of each token, by the model's own distribution, before temperature, top-p, ...
-        images: attention over each image of the conversation, in order.
-        boxes: the regions that the answer names, if the conversation has exactly one image; their pixels are its.
+        images: attention over each image of the conversation, in order; a video has one for each frame that is used.
+        boxes: the regions that the answer names, if `images` has exactly one; their pixels are its.
     """
 
     text: str
@@ -95,23 +95,23 @@ def explain_answer(
     Args:
         model: a chat model whose images are tiles (not InternVL-Chat v1 in LLaVA's layout).
         processor: its processor.
-        messages: one conversation, as for `apply_chat_template`, with one image or several and no video.
+        messages: one conversation, as for `apply_chat_template`, with images, videos or both.
         layers, heads: of the language model, over which attention is averaged; negative numbers count from the last.
             None: all.
         processor_kwargs: such as `max_patches`.
         generation: arguments of `generate`, such as `max_new_tokens`.
 
     Raises:
-        ValueError: no image, a video, a model whose image tokens have no place in the image, several beams or
+        ValueError: no image and no video, a model whose image tokens have no place in the image, several beams or
             answers, or a layer or head that there is not.
     """
     _check(plain_model(model).config, processor, generation)
     chats, batched = normalized(messages)
     media = Media.of(chats)
-    if batched or any(media.video) or not any(media.image):
+    if batched or not any(media.image + media.video):
         found = f"{sum(map(len, media.image))} images and {sum(map(len, media.video))} videos"
-        raise ValueError(f"Expected one conversation with images and no video, got {len(chats)} with {found}.")
-    options = {**(processor_kwargs or {}), "return_grid": True, "return_num_patches": True}
+        raise ValueError(f"Expected one conversation with an image or a video, got {len(chats)} with {found}.")
+    options = {**(processor_kwargs or {}), "return_grid": True, "return_num_patches": True, "return_metadata": True}
     inputs = processor.apply_chat_template(
         messages,
         add_generation_prompt=True,
@@ -120,7 +120,7 @@ def explain_answer(
         return_tensors="pt",
         processor_kwargs=options,
     )
-    grids, counts = inputs.pop("grids"), [int(count) for count in inputs.pop("num_patches")]
+    given = _given(processor, chats[0], media, inputs)
     ids = inputs["input_ids"].to(model.device)  # (1, L)
     positions = (ids[0] == processor.image_token_id).nonzero().flatten()  # (N,)
     config = plain_model(model).config
@@ -141,20 +141,16 @@ def explain_answer(
     answer = outputs.sequences[0, ids.shape[1] :]  # (A,)
     logits = torch.cat(outputs.logits).float()  # (A, V)
     probabilities = logits.softmax(-1).gather(1, answer[:, None].to(logits.device))[:, 0].cpu()
-    seen = [as_seen(processor.image_processor.fetch_images(image)) for image in media.image[0]]
     version = getattr(config, "ps_version", "v2")
-    weights = recording.mean().split([count * processor.image_seq_length for count in counts], dim=1)
-    images = [
-        _image_attention(image, grid, count, values, version, processor.image_processor)
-        for image, grid, count, values in zip(seen, grids, counts, weights, strict=True)
-    ]
+    weights = recording.mean().split([part.tiles * processor.image_seq_length for part in given], dim=1)
+    images = [_image_attention(part, values, version) for part, values in zip(given, weights, strict=True)]
     return Answer(
         text=processor.decode(answer, skip_special_tokens=True).strip(),
         token_ids=answer.cpu(),
         tokens=[processor.tokenizer.decode([token]) for token in answer.tolist()],
         probabilities=probabilities,
         images=images,
-        boxes=_boxes(processor, answer.tolist(), probabilities, seen[0].size[::-1]) if len(seen) == 1 else [],
+        boxes=_boxes(processor, answer.tolist(), probabilities, given[0].image.size[::-1]) if len(given) == 1 else [],
     )
 
 
@@ -171,19 +167,46 @@ def _check(config: Any, processor: Any, generation: dict[str, Any]) -> None:
             raise ValueError(f"`{name}` must be 1: attention of one answer is recorded, got {generation[name]}.")
 
 
-def _image_attention(
-    image: Image.Image, grid: tuple[int, int], count: int, values: torch.Tensor, version: str, settings: Any
-) -> ImageAttention:
-    """Maps of one image from `(A, tiles * n)`."""
-    columns, rows = grid
-    tiles, thumbnail = split_maps(values, columns, rows, thumbnail=count > columns * rows, version=version)
-    width, height = image.size
+@dataclass(frozen=True)
+class _Given:
+    """An image, or a frame of a video: its pixels, its grid, its number of tiles, and whether it was padded."""
+
+    image: Image.Image
+    grid: tuple[int, int]
+    tiles: int
+    padded: bool
+
+
+def _given(processor: Any, chat: list[dict[str, Any]], media: Media, inputs: Any) -> list[_Given]:
+    """The images and frames of a conversation, in the order of the prompt."""
+    images = zip(media.image[0], inputs.pop("grids", []), inputs.pop("num_patches", []), strict=True)
+    videos = zip(media.video[0], inputs.pop("video_metadata", []), strict=True)
+    settings = processor.image_processor
+    found = []
+    for item in (item for message in chat for item in message["content"] if isinstance(item, dict)):
+        if item.get("type") == "image":
+            source, grid, count = next(images)
+            padded = settings.pad2square and int(count) == 1
+            found.append(_Given(as_seen(settings.fetch_images(source)), tuple(grid), int(count), padded))
+        elif item.get("type") == "video":
+            source, metadata = next(videos)
+            indices = [int(index) for index in metadata.frames_indices]
+            frames = frames_as_seen(source, indices, processor.video_processor.max_image_pixels)
+            found += [_Given(frame, (1, 1), 1, False) for frame in frames]
+    return found
+
+
+def _image_attention(given: _Given, values: torch.Tensor, version: str) -> ImageAttention:
+    """Maps of one image or frame from `(A, tiles * n)`."""
+    columns, rows = given.grid
+    tiles, thumbnail = split_maps(values, columns, rows, thumbnail=given.tiles > columns * rows, version=version)
+    width, height = given.image.size
     box = (0, 0, width, height)
-    if settings.pad2square and count == 1:
+    if given.padded:
         longer = max(width, height)
         left, top = (longer - width) // 2, (longer - height) // 2
         box = (-left, -top, longer - left, longer - top)
-    return ImageAttention(image, (columns, rows), tiles, thumbnail, box)
+    return ImageAttention(given.image, given.grid, tiles, thumbnail, box)
 
 
 def _boxes(

@@ -2,12 +2,14 @@
 """Drawings of what a model gets: the tiles of an image, the frames of a video, and figures below them."""
 
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from ..processing.images.pixels import image_pixels, to_levels
 from ..processing.images.tiling import tile_boxes
+from ..processing.videos import open_video
 
 LINE = (255, 64, 0)  # orange: grid lines, numbers
 COMPRESSED = (0, 96, 255)  # blue: those of compressed tiles
@@ -19,6 +21,19 @@ def as_seen(image: Any) -> Image.Image:
     """The pixels of an image or frame that a model gets, before they are resized, in RGB."""
     levels, _ = to_levels(image_pixels(image))  # (3, H, W)
     return Image.fromarray(levels.transpose(1, 2, 0))
+
+
+def frames_as_seen(source: Any, indices: Sequence[int], max_pixels: int | None = None) -> list[Image.Image]:
+    """Frames of a video as `as_seen` gives them.
+
+    Args:
+        source: whatever the processor takes as a video.
+        indices: which frames, from 0; one can be named twice.
+        max_pixels: of a frame; more is refused. None: any number.
+    """
+    with closing(open_video(source, None, max_pixels)) as video:
+        frames = {index: as_seen(frame) for index, frame in video.frames(indices)}
+    return [frames[index] for index in indices]
 
 
 def draw_tiles(
@@ -100,4 +115,4 @@ def _mark(drawing: Image.Image, box: tuple[int, int, int, int], label: str, colo
     pen.text(at, label, fill=colour, font_size=letters, stroke_width=stroke, stroke_fill="white")
 
 
-__all__ = ["COMPRESSED", "LINE", "MARGIN", "add_caption", "as_seen", "draw_frames", "draw_tiles"]
+__all__ = ["COMPRESSED", "LINE", "MARGIN", "add_caption", "as_seen", "draw_frames", "draw_tiles", "frames_as_seen"]
