@@ -16,10 +16,10 @@ PANEL = 3.0  # inches
 def draw_attention(answer: Answer, path: str | Path) -> None:
     """Write an image with a panel for the mean over the answer and one for each of its tokens.
 
-    A panel shows the image, the lines between its tiles, and the attention over tiles and thumbnail together, each in
-    its own scale: the brightest cell is the largest. Its title is the token, its probability, and the share of its
-    attention that goes to the image. Boxes that the answer names are drawn into the first panel, with their
-    confidence. With several images, the panels of one follow those of another.
+    A panel shows the image, the lines between its tiles, and the attention over tiles and thumbnail together. Black is
+    none; the brightest colour is the most that the token has anywhere in the images. The title is the token, its
+    probability, and the share of its attention that goes to the image. Boxes that the answer names are drawn into the
+    first panel, with their confidence. Each image has rows of its own. Characters that the font lacks are squares.
 
     Args:
         answer: of `explain_answer`.
@@ -33,36 +33,44 @@ def draw_attention(answer: Answer, path: str | Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("Drawing needs matplotlib: `pip install 'transformers_internvl[look]'`.") from error
-    panels = (len(answer.tokens) + 1) * len(answer.images)
+    panels = len(answer.tokens) + 1
     columns = min(COLUMNS, panels)
-    rows = -(-panels // columns)
-    figure = Figure(figsize=(PANEL * columns, (PANEL + 0.35) * rows + 0.5), layout="constrained")
+    rows = -(-panels // columns)  # of one image
+    height = (PANEL + 0.35) * rows * len(answer.images) + 0.5
+    figure = Figure(figsize=(PANEL * columns, height), layout="constrained")
     FigureCanvasAgg(figure)
-    every = figure.subplots(rows, columns, squeeze=False).flatten()
+    axes = figure.subplots(rows * len(answer.images), columns, squeeze=False)
     figure.suptitle(_plain(f"{answer.text}   (confidence {answer.confidence:.2f})"), parse_math=False)
-    axes = iter(every)
-    for number, image in enumerate(answer.images):
-        maps = image.joined  # (A, rows * s, columns * s)
-        name = f"image {number + 1}, " if len(answer.images) > 1 else ""
-        first = next(axes)
-        _panel(first, image, maps.mean(0), f"{name}whole answer: share {image.share.mean():.2f}")
-        for box in answer.boxes:
-            _outline(first, box.region, _plain(f"{box.label} {box.confidence:.2f}"))
-        for token, probability, share, values in zip(
-            answer.tokens, answer.probabilities, image.share, maps, strict=True
-        ):
-            title = f"{_plain(repr(token))} p {probability:.2f}, share {share:.2f}"
-            _panel(next(axes), image, values, name + title)
-    for unused in axes:
-        unused.set_axis_off()
+    maps = [torch.cat([image.joined.mean(0)[None], image.joined]) for image in answer.images]
+    brightest = torch.stack([values.amax((1, 2)) for values in maps]).amax(0)  # (A + 1,): of all images
+    names = ["whole answer:"]
+    for token, probability in zip(answer.tokens, answer.probabilities, strict=True):
+        names.append(f"{_plain(repr(token))} p {probability:.2f},")
+    for number, (image, values) in enumerate(zip(answer.images, maps, strict=True)):
+        own = axes[number * rows : (number + 1) * rows].flatten()
+        which = f"image {number + 1}, " if len(answer.images) > 1 else ""
+        for panel, name, shown, most in zip(own, names, values, brightest, strict=False):
+            _panel(panel, image, shown, f"{which}{name} share {shown.sum():.2f}", most.item())
+        for unused in own[panels:]:
+            unused.set_axis_off()
+    for box in answer.boxes:
+        _outline(axes[0, 0], box.region, _plain(f"{box.label} {box.confidence:.2f}"))
     figure.savefig(path, dpi=100, metadata={"Software": None} if Path(path).suffix in ("", ".png") else None)
 
 
-def _panel(axes: Any, image: ImageAttention, values: torch.Tensor, title: str) -> None:
+def _panel(axes: Any, image: ImageAttention, values: torch.Tensor, title: str, brightest: float) -> None:
     left, top, right, bottom = image.box
     width, height = image.image.size
     axes.imshow(image.image, extent=(0, width, height, 0))
-    axes.imshow(values.numpy(), extent=(left, right, bottom, top), cmap="inferno", alpha=0.6, interpolation="nearest")
+    axes.imshow(
+        values.numpy(),
+        extent=(left, right, bottom, top),
+        cmap="inferno",
+        alpha=0.6,
+        interpolation="nearest",
+        vmin=0,
+        vmax=brightest,
+    )
     columns, rows = image.grid
     axes.vlines([width * at / columns for at in range(1, columns)], 0, height, "white", lw=0.7)
     axes.hlines([height * at / rows for at in range(1, rows)], 0, width, "white", lw=0.7)
