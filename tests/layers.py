@@ -38,7 +38,7 @@ INNER_LAYERS = {
         {""},
     ],
     "conversion": [{"files"}, {"weights"}, {"layouts", "lora"}, {"surgery"}, {""}],
-    "evaluation": [{"metrics", "prompts"}, {"benchmarks", "reasoning"}, {""}, {"parity", "run"}],
+    "evaluation": [{"metrics", "prompts"}, {"benchmarks", "reasoning"}, {""}, {"parity", "run"}, {"harnesses"}],
     "training": [
         {"adapted", "configs", "feature_cache"},
         {"parameters", "lora"},

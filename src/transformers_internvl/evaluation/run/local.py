@@ -31,7 +31,7 @@ class LocalModel:
     ):
         self.model, self.processor, self.name, self.batch_size = model, processor, name, batch_size
         self.system_message = system_message
-        self._breaks_lines = _breaks_lines(processor)
+        self._breaks_lines = breaks_lines(processor)
 
     def answer(
         self, batches: Iterable[list[Job]], prepare: Callable[[Job], Asked]
@@ -171,10 +171,10 @@ def sends_system_message(processor: Any) -> bool:
     return len(rendered) > len(marked)
 
 
-def _breaks_lines(processor: Any) -> bool:
+def breaks_lines(processor: Any) -> bool:
     """Whether the chat template writes a line break behind every image, as those of the -hf checkpoints do."""
     content = [{"type": "image", "image": ""}, {"type": "text", "text": "\n."}]
     return "\n\n." in processor.apply_chat_template([{"role": "user", "content": content}])
 
 
-__all__ = ["LocalModel", "conversation", "prepared_images", "sends_system_message"]
+__all__ = ["LocalModel", "breaks_lines", "conversation", "prepared_images", "sends_system_message"]
