@@ -5,11 +5,12 @@ import copy
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tests.parity.golden import golden_root
-from tests.tiny import IMAGE_TOKEN, tiny_model
+from tests.tiny import IMAGE_TOKEN, shaken, tiny_model
 from transformers_internvl.visualization import explain_answer, split_maps
 
 TILE, SIDE = 56, 2  # pixels and tokens along a side of a tile
@@ -195,6 +196,23 @@ def test_attention_of_the_answer_is_that_of_a_run_with_eager_attention(kind):
     order = torch.arange(n).view(side, side)
     order = order.T.flatten() if model.config.ps_version == "v1" else order.flatten()
     torch.testing.assert_close(seen.tiles[:, :side, :side].flatten(1)[:, order], rows[:, :n], rtol=1e-3, atol=1e-5)
+
+
+def test_adapters_and_kept_prefixes_change_nothing_but_what_they_should():
+    folder = golden_root() / "chat_qwen2"
+    model, processor = AutoModelForImageTextToText.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    image = Image.linear_gradient("L").resize((120, 90)).convert("RGB")
+
+    def tiles_of(model):
+        options = {"max_new_tokens": 2, "do_sample": False, "processor_kwargs": {"max_patches": 2}}
+        return explain_answer(model, processor, asked(image), **options).images[0].tiles
+
+    plain = tiles_of(model)
+    model.keep_prefixes()
+    torch.testing.assert_close(tiles_of(model), plain)
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj", "k_proj"], task_type="CAUSAL_LM"))
+    torch.testing.assert_close(tiles_of(adapted.eval()), plain)  # B is zero
+    assert not torch.allclose(tiles_of(shaken(adapted)), plain)
 
 
 def test_what_is_refused(processor):

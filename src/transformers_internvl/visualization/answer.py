@@ -121,11 +121,35 @@ def explain_answer(
         processor_kwargs=options,
     )
     given = _given(processor, chats[0], media, inputs)
+    answer, logits, weights = _generate(model, processor, inputs, layers, heads, generation)
+    probabilities = logits.softmax(-1).gather(1, answer[:, None])[:, 0].cpu()
+    version = getattr(plain_model(model).config, "ps_version", "v2")
+    parts = weights.split([part.tiles * processor.image_seq_length for part in given], dim=1)
+    images = [_image_attention(part, values, version) for part, values in zip(given, parts, strict=True)]
+    return Answer(
+        text=processor.decode(answer, skip_special_tokens=True).strip(),
+        token_ids=answer.cpu(),
+        tokens=[processor.tokenizer.decode([token]) for token in answer.tolist()],
+        probabilities=probabilities,
+        images=images,
+        boxes=_boxes(processor, answer.tolist(), probabilities, given[0].image.size[::-1]) if len(given) == 1 else [],
+    )
+
+
+def _generate(
+    model: Any,
+    processor: Any,
+    inputs: Any,
+    layers: Collection[int] | None,
+    heads: Collection[int] | None,
+    options: dict[str, Any],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The answer `(A,)`, its logits `(A, V)` in float32, and its attention to image tokens `(A, N)`."""
     ids = inputs["input_ids"].to(model.device)  # (1, L)
+    pixels = inputs["pixel_values"].to(model.device, model.dtype)
     positions = (ids[0] == processor.image_token_id).nonzero().flatten()  # (N,)
     config = plain_model(model).config
     cache = DynamicCache(config=config)
-    pixels = inputs["pixel_values"].to(model.device, model.dtype)
     whole_tiles = {} if getattr(config, "flash_mode", None) is None else {"flash_mode": False}
     plain_model(model)(input_ids=ids[:, :-1], pixel_values=pixels, cache=cache, logits_to_keep=1, **whole_tiles)
     with record_attention(model, positions, ids.shape[1] - 1, layers, heads) as recording:
@@ -136,22 +160,10 @@ def explain_answer(
             return_dict_in_generate=True,
             output_logits=True,
             **whole_tiles,
-            **generation,
+            **options,
         )
-    answer = outputs.sequences[0, ids.shape[1] :]  # (A,)
-    logits = torch.cat(outputs.logits).float()  # (A, V)
-    probabilities = logits.softmax(-1).gather(1, answer[:, None].to(logits.device))[:, 0].cpu()
-    version = getattr(config, "ps_version", "v2")
-    weights = recording.mean().split([part.tiles * processor.image_seq_length for part in given], dim=1)
-    images = [_image_attention(part, values, version) for part, values in zip(given, weights, strict=True)]
-    return Answer(
-        text=processor.decode(answer, skip_special_tokens=True).strip(),
-        token_ids=answer.cpu(),
-        tokens=[processor.tokenizer.decode([token]) for token in answer.tolist()],
-        probabilities=probabilities,
-        images=images,
-        boxes=_boxes(processor, answer.tolist(), probabilities, given[0].image.size[::-1]) if len(given) == 1 else [],
-    )
+    logits = torch.cat(outputs.logits).float()
+    return outputs.sequences[0, ids.shape[1] :].to(logits.device), logits, recording.mean()
 
 
 def _check(config: Any, processor: Any, generation: dict[str, Any]) -> None:
