@@ -1,6 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The short form of `tests.reliability.serving`: one server process, every kind of request, `internvl chat --url`."""
 
+import io
 import re
 import threading
 import time
@@ -243,6 +244,21 @@ def test_chat_with_a_server(url, tmp_path, capsys):
     here = chat(capsys, "--image", path, "--max-new-tokens", 16, NUMBER.question)
     there = chat(capsys, "--url", url, "--image", path, "--max-new-tokens", 16, NUMBER.question)
     assert there == here == (0, expected + "\n", "")
+
+
+def test_a_conversation_with_a_server(url, tmp_path, capsys, monkeypatch):
+    path = tmp_path / "number.png"
+    path.write_bytes(png(NUMBER.image))
+    expected = direct(said(held(NUMBER.image), text(NUMBER.question)), 16)
+    lines = [f"/image {path}", NUMBER.question, "/reset", f"/image {path}", NUMBER.question, "/image missing.png"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    sampling = ("--temperature", 0.001, "--top-p", 0.5, "--seed", 1)
+    code, out, err = chat(capsys, "--url", url, "--max-new-tokens", 16, "--stats", *sampling)
+    assert code == 2 and out == f"{expected}\n{expected}\n"
+    figures, again, error = err.splitlines()
+    for line in (figures, again):
+        assert re.fullmatch(r"\[\d+ tokens, \d+\.\d tokens/s, first after \d+\.\d\d s\]", line)
+    assert error.startswith("internvl chat: cannot use the image missing.png: ")
 
 
 def test_the_snippet_of_the_page(url, tmp_path, monkeypatch, capsys):
