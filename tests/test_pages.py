@@ -2,16 +2,20 @@
 """Pages for users are executed, on the embedded model or golden checkpoints: they print what they say."""
 
 import importlib.util
+import json
 import re
+import shlex
 import shutil
 
 import pytest
 import torch
 import yaml
 
+from lab.nano.pairs import draw_pairs
 from tests.forked import TRANSFORMERS
 from tests.parity.golden import golden_root
-from transformers_internvl.nano import sample_images
+from transformers_internvl.cli import main
+from transformers_internvl.nano import nano_path, sample_images
 
 from .test_docs import DOCS, blocks
 
@@ -57,6 +61,36 @@ def test_features_are_as_the_page_says(photo, capsys):
     assert tuple(names["tokens"].shape) == (5, 16, 160) and "(5, 16, 160)" in capsys.readouterr().out
     assert len(names["maps"].out_indices) == 2 and names["probe"].config.num_labels == 10
     assert "resize_position_table" in shorter  # the released tower is needed; tests/conversion/test_operations.py
+
+
+def test_a_folder_of_images_becomes_a_model_as_the_page_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    row, question = (json.loads(block) for block in blocks("fine-tune.md", "json"))
+    rows = []
+    for index, pair in enumerate(draw_pairs("docs")[:4]):
+        pair.image.save(f"images/{index}.png")
+        human, answer = row["conversations"]
+        conversations = [human, {**answer, "value": pair.caption}]
+        rows.append(json.dumps({**row, "image": f"{index}.png", "conversations": conversations}))
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (tmp_path / "questions.jsonl").write_text(json.dumps(question) + "\n", encoding="utf-8")
+    lines = "".join(blocks("fine-tune.md", "bash")).replace("OpenGVLab/InternVL3_5-1B", str(nano_path())).splitlines()
+    commands = [shlex.split(line)[1:] for line in lines]
+    assert [command[0] for command in commands] == [
+        "train",
+        "train",
+        "chat",
+        "evaluate",
+        "surgery",
+        "convert",
+        "serve",
+    ]
+    for command in commands[:-1]:
+        assert main(command) == 0, command
+    assert "adapters" in capsys.readouterr().out and (tmp_path / "scores" / "report.md").is_file()
+    assert (tmp_path / "merged" / "model.safetensors").is_file()
+    assert json.loads((tmp_path / "merged-hf" / "config.json").read_text())["model_type"] == "internvl"
 
 
 def test_tools_that_look_up_class_names_get_ours():
