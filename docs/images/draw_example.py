@@ -40,11 +40,11 @@ def draw(path: Path, answer: str) -> Image.Image:
     pen = ImageDraw.Draw(drawing)
     small, large = ImageFont.load_default(17), ImageFont.load_default(40)
 
-    def place(picture: Image.Image, left: int, title: str, below: str) -> int:
-        drawing.paste(picture, (left, TOP))
+    def place(part: Image.Image, left: int, title: str, below: str) -> int:
+        drawing.paste(part, (left, TOP))
         pen.text((left, TOP - 28), title, INK, small)
         pen.text((left, TOP + SIDE + 10), below, GRAY, small)
-        return left + picture.width
+        return left + part.width
 
     right = place(image.resize((SIDE, SIDE)), 20, "image", f"{image.width} x {image.height} pixels")
     _arrow(pen, right)
