@@ -26,7 +26,7 @@ from transformers import CONFIG_MAPPING, AutoModel, AutoModelForCausalLM
 
 import transformers_internvl
 
-from .upstream_names import look_up, relied_on
+from .upstream_names import FOR_OTHER_PROGRAMS, look_up, relied_on
 
 RECORD = Path(__file__).with_suffix(".json")
 COMPARED = "transformers"  # one version of it is allowed; of the other libraries several are
@@ -43,6 +43,7 @@ def library_of(kind: Any) -> str:
 def our_classes() -> tuple[type, ...]:
     """Every class that a module of ours defines."""
     names = {info.name for info in pkgutil.walk_packages(transformers_internvl.__path__, "transformers_internvl.")}
+    names -= FOR_OTHER_PROGRAMS
     modules = [importlib.import_module(name) for name in sorted(names) if "__main__" not in name]
     found = {
         kind

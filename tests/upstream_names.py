@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+# Modules that a program imports which is not installed here; `tests/evaluation/test_harnesses.py` stands in for it.
+FOR_OTHER_PROGRAMS = {"transformers_internvl.evaluation.harnesses.lmms_eval"}
+
 # Module -> names. `A.b` is an attribute. `A.b:c` is an attribute that only objects have: the code of the method `A.b`
 # writes or reads `c`.
 RELIED_ON: dict[str, str] = {
     "accelerate.utils": "convert_file_size_to_int get_max_memory",
     "accelerate.utils.modeling": "clean_device_map",
+    "huggingface_hub.constants": "HF_HOME",
     "huggingface_hub.dataclasses": "strict validate_typed_dict",
     "huggingface_hub.errors": "HFValidationError RemoteEntryNotFoundError RevisionNotFoundError",
     "huggingface_hub.utils": "httpx validate_repo_id",

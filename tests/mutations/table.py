@@ -39,6 +39,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     "cli/caption": ("cli/test_dual_encoder_verbs.py",),
     "cli/classify": ("cli/test_dual_encoder_verbs.py",),
     "cli/evaluate": ("evaluation/test_run.py",),
+    "cli/look": ("visualization/test_answer.py",),
+    "cli/parity": ("evaluation/test_parity.py",),
     "cli/retrieve": ("cli/test_dual_encoder_verbs.py",),
     "cli/serve": SERVING,
     "cli/tables": (
@@ -53,6 +55,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "conversion/test_convert.py",
         "parity/test_llava.py",
     ),
+    "evaluation/harnesses/lmms_eval": ("evaluation/test_harnesses.py",),
     "hub/arguments": (
         "test_hub.py",
         "test_loading.py",

@@ -113,9 +113,12 @@ def test_remote_code_stays_where_it_is(layout, tmp_path, mark, monkeypatch):
 
 
 def test_nothing_here_trusts_remote_code():
-    """No file of the package passes `trust_remote_code`, unpickles, or evaluates; what torch loads is weights only."""
+    """No file of the package passes `trust_remote_code`, unpickles, or evaluates; what torch loads is weights only.
+
+    But for the process of `internvl parity --run-remote-code`, which exists to run a checkpoint's own code.
+    """
     found = []
-    for path in SOURCE.rglob("*.py"):
+    for path in set(SOURCE.rglob("*.py")) - {SOURCE / "evaluation" / "parity" / "original.py"}:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue
