@@ -106,8 +106,9 @@ def test_tiles_that_stand_twice_are_encoded_once(model):
         lambda model: model.lm_head.weight.mul_(-1),
         lambda model: setattr(model.lm_head, "weight", torch.nn.Parameter(-model.lm_head.weight)),
         lambda model: model.load_state_dict({k: v * 0.5 for k, v in model.state_dict().items()}),
+        lambda model: setattr(model.config, "vision_feature_layer", 0),
     ],
-    ids=["in place", "replaced", "loaded"],
+    ids=["in place", "replaced", "loaded", "another layer of the tower"],
 )
 def test_nothing_is_used_that_other_weights_computed(model, change):
     batch = tiny_batch([2])

@@ -222,10 +222,11 @@ def can_reuse(model: Any, config: GenerationConfig, arguments: dict[str, Any]) -
 
 
 def weights_of(model: torch.nn.Module) -> Any:
-    """What changes with every change of a weight, or of the adapters that are active."""
+    """What changes with every change of a weight, of the adapters that are active, or of a setting of the model."""
     versions = hash(tuple((id(parameter), parameter._version) for parameter in model.parameters()))
     layers = (module for module in model.modules() if isinstance(getattr(module, "active_adapters", None), list))
-    return versions, tuple((tuple(layer.active_adapters), layer.disable_adapters) for layer in layers)
+    adapters = tuple((tuple(layer.active_adapters), layer.disable_adapters) for layer in layers)
+    return versions, adapters, str(model.config.to_dict())
 
 
 def generate_from_prefix(
