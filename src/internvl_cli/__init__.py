@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
-# Verb -> what it does. What it accepts is in `arguments.py`; a module of `transformers_internvl.cli` runs it.
+# Verb -> what it does. `arguments.py` lists what it accepts; a module of `transformers_internvl.cli` runs it.
 VERBS = {
     "caption": "write captions of images, and score them where there are references",
     "chat": "ask a model about images or a video",
