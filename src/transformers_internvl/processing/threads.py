@@ -38,8 +38,9 @@ def thread_count() -> int:
 
 def run_all(tasks: Iterable[Callable[[], None]]) -> None:
     """Run all tasks, which must not depend on each other nor call `run_all`, and raise the first error, if any."""
+    tasks = list(tasks)
     count = thread_count()
-    if count == 1:
+    if count == 1 or len(tasks) < 2:
         for task in tasks:
             task()
         return

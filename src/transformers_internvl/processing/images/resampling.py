@@ -23,6 +23,9 @@ from transformers.image_utils import PILImageResampling
 
 from ..threads import run_all, thread_count
 
+_WORTH_SPLITTING = 2**20
+"""Pixels of a tile that several threads write faster than one: to meet takes longer than to write a tile of 448."""
+
 Affine = tuple[Sequence[float], Sequence[float]]
 """Scale and shift of each channel: a level v becomes `v * scale + shift`."""
 
@@ -108,7 +111,7 @@ def write_levels(levels: torch.Tensor, place: torch.Tensor, affine: Affine | Non
         return
     scale, shift = (_per_channel(value, place.device) for value in affine)
     for index in np.ndindex(levels.shape[:-3]):  # by tiles, which stay in the cache
-        torch.mul(levels[index], scale, out=place[index]).add_(shift)
+        place[index].copy_(levels[index]).mul_(scale).add_(shift)
 
 
 def _per_channel(values: Sequence[float], device: torch.device | None = None) -> torch.Tensor:
@@ -116,10 +119,10 @@ def _per_channel(values: Sequence[float], device: torch.device | None = None) ->
 
 
 def _write_canvas(canvas: torch.Tensor, target: Target, affine: Affine | None) -> list[Callable[[], None]]:
-    """What writes a canvas `[C, rows * height, columns * width]` to its tiles, one by one; to one by parts."""
+    """What writes a canvas `[C, rows * height, columns * width]` to its tiles, one by one; to a large one by parts."""
     rows, columns, _, height, width = target.tiles.shape
     levels = canvas.unflatten(2, (columns, width)).unflatten(1, (rows, height)).permute(1, 3, 0, 2, 4)
-    parts = thread_count() if rows * columns == 1 else 1
+    parts = thread_count() if rows * columns == 1 and height * width >= _WORTH_SPLITTING else 1
     return [
         partial(write_levels, part, place, affine)
         for tile in np.ndindex(rows, columns)
