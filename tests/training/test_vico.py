@@ -151,11 +151,12 @@ def test_the_labels_of_the_router_are_those_of_the_ratios(nano, tmp_path):
     model = AutoModelForImageTextToText.from_pretrained(_saved(add_resolution_router(reference, 0.0, 0.5), tmp_path))
     with torch.no_grad():  # a model after the first stage differs from the reference on whole tiles, too
         model.model.multi_modal_projector.linear_2.bias.add_(torch.randn(160))
-    trainer = RouterTrainer(
-        model.eval(), arguments(tmp_path, 1, 0.0), reference=reference, data_collator=PaddingCollator(0)
-    )
+    trainer = RouterTrainer(model, arguments(tmp_path, 1, 0.0), reference=reference, data_collator=PaddingCollator(0))
     batch = PaddingCollator(0)(rows)
-    loss = trainer.compute_loss(model, dict(batch))
+    loss = trainer.compute_loss(model.eval(), dict(batch))
+    assert not trainer.window.ratios  # an evaluation is none of the samples before
+    trainer.compute_loss(model.train(), dict(batch))
+    model.eval()
     single = [PaddingCollator(0)([row]) for row in rows]
     ratios = torch.tensor([cost(model, reference, one, True) / cost(model, reference, one, False) for one in single])
     labels = (ratios >= ratios.quantile(0.5)).long()
@@ -170,6 +171,26 @@ def test_the_labels_of_the_router_are_those_of_the_ratios(nano, tmp_path):
     again = RouterTrainer(model, arguments(tmp_path, 1, 0.0), reference=reference)
     again.load_trainer_state(tmp_path / "checkpoint")
     assert list(again.window.ratios) == list(trainer.window.ratios)
+
+
+def test_a_reference_that_shares_memory_does_not_learn_too(nano, tmp_path):
+    """`add_resolution_router` shares the tensors of the model that it is given, which is the reference here."""
+    reference, rows = nano
+    model = add_resolution_router(reference, 0.0, 0.5)
+    model.requires_grad_(True)
+    before = {name: tensor.clone() for name, tensor in reference.state_dict().items()}
+    trainer = ConsistencyTrainer(
+        model, arguments(tmp_path, 1, 0.0), reference=reference, data_collator=PaddingCollator(0)
+    )
+    assert trainer.reference is not reference
+    assert all(torch.equal(trainer.reference.state_dict()[name], tensor) for name, tensor in before.items())
+    own = {parameter.data_ptr() for parameter in trainer.reference.parameters()}
+    trained = {parameter.data_ptr() for parameter in model.parameters() if parameter.requires_grad}
+    assert trained and not own & trained
+    batch = PaddingCollator(0)(rows)
+    losses = [trainer.compute_loss(model.eval(), dict(batch)).item() for _ in range(2)]
+    whole, compressed = (cost(model, trainer.reference, batch, chosen) for chosen in (False, True))
+    assert losses[0] == losses[1] == pytest.approx((whole + compressed) / 2, rel=1e-4)
 
 
 def test_all_tiles_of_an_image_share_the_draw(nano, tmp_path):

@@ -12,7 +12,8 @@ from .data_trainer import DataTrainer
 from .evaluation import EvaluatesData
 from .gspo import PAPER_CLIP, RELEASED_CLIP, GSPOLoss, GSPOTerms, answer_log_probs, group_advantages
 from .mpo import MPOLoss, MPOTerms, RunningMean, join_pairs, pair_log_probs
-from .mpo_trainer import MPOTrainer, PairCollator, evaluating, reference_log_probs
+from .mpo_trainer import MPOTrainer, PairCollator, reference_log_probs
+from .reference import ReferenceTrainer, evaluating
 from .trainer import InternVLTrainer, label_count, weight_of
 from .vico import ConsistencyTrainer, RatioWindow, RouterTrainer, answer_logits, divergences, tiles_of_images
 
@@ -32,6 +33,7 @@ __all__ = [
     "PairCollator",
     "RELEASED_CLIP",
     "RatioWindow",
+    "ReferenceTrainer",
     "RouterTrainer",
     "RunningMean",
     "TRAINER_STATE_NAME",

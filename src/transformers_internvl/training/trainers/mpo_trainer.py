@@ -13,30 +13,28 @@ Source: arXiv:2411.10442; `internvl_chat_mpo.py` and `trainer_dpo.py` of the ori
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import TrainingArguments
 
-from ...conversion.files.folders import read_json, write_json
 from ..adapted import adapters_change_nothing, has_adapters
 from ..data.dataset import ChatDataset
-from .data_trainer import Batch, DataTrainer
+from .data_trainer import Batch
 from .mpo import IGNORE_INDEX, MPOLoss, MPOTerms, RunningMean, pair_log_probs
+from .reference import ReferenceTrainer, evaluating
 
-STATE_FILE = "mpo_state.json"
 REFERENCE = ("reference_chosen_log_probs", "reference_rejected_log_probs")
 METRICS = tuple(f"rewards/{name}" for name in ("chosen", "rejected", "accuracies", "margins")) + tuple(
     f"loss/{name}" for name in ("preference", "quality", "generation")
 )
 
 
-class MPOTrainer(DataTrainer):
+class MPOTrainer(ReferenceTrainer):
     """Trains on pairs of a chosen and a rejected answer. The loss of a step is the mean over its pairs on all ranks.
 
     Args:
@@ -54,6 +52,8 @@ class MPOTrainer(DataTrainer):
         ValueError: a reference model together with `precomputed`; positions that are drawn at random (V2PE);
             `label_smoothing_factor`, `compute_loss_func` or `compute_metrics`, which MPO has no use for.
     """
+
+    STATE_FILE: ClassVar[str] = "mpo_state.json"
 
     def __init__(
         self,
@@ -73,7 +73,6 @@ class MPOTrainer(DataTrainer):
                 "probabilities could not be compared: set it to 'v2pe_fix' or 'default' in the model's configuration."
             )
         super().__init__(model, args, **kwargs)
-        self.refuse_smoothing("`MPOLoss(label_smoothing=...)` is that of the preference")
         if self.compute_loss_func is not None:
             raise ValueError("MPO has a loss of its own: leave `compute_loss_func` out, or subclass `MPOLoss`.")
         if self.compute_metrics is not None:
@@ -85,13 +84,8 @@ class MPOTrainer(DataTrainer):
             reference = self._as_it_is_now(model)
         self.mpo_loss = MPOLoss() if loss is None else loss
         self.precomputed = precomputed
-        self.reference = None
-        if reference is not None:
-            self.reference = self.accelerator.prepare_model(
-                reference.requires_grad_(False), evaluation_mode=True
-            ).eval()
         self.args.remove_unused_columns = False  # no column of a pair is an argument of the model
-        self.model_accepts_loss_kwargs, self.loss_is_scaled_for_ga = False, True
+        self.begin_comparing(reference, "`MPOLoss(label_smoothing=...)` is that of the preference")
         self._metrics: dict[str, list[float]] = defaultdict(list)
 
     def _as_it_is_now(self, model: nn.Module) -> nn.Module | None:
@@ -100,9 +94,7 @@ class MPOTrainer(DataTrainer):
             return copy.deepcopy(model)
         if hasattr(model, "disable_adapter") and adapters_change_nothing(model):
             return None
-        spread = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        frozen = [] if spread else [p for p in model.parameters() if not p.requires_grad]
-        return copy.deepcopy(model, {id(parameter): parameter for parameter in frozen})  # which it shares
+        return self.frozen_copy(model)
 
     def default_collator(self, dataset: Any) -> "PairCollator | None":
         """Pairs are padded."""
@@ -148,10 +140,7 @@ class MPOTrainer(DataTrainer):
         if outputs.aux_loss is not None:
             loss = loss + self.model.config.text_config.router_aux_loss_coef * outputs.aux_loss
         self._record("" if model.training else "eval_", terms, generation.detach())
-        if num_items_in_batch is not None:
-            # The pairs of all ranks were counted, and the gradients of the ranks are averaged.
-            ranks = self.args.world_size // self._copies() if self.args.average_tokens_across_devices else 1
-            loss = loss * (len(chosen) * ranks / num_items_in_batch)
+        loss = loss * self.share_of_step(len(chosen), num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def _reference(self, model: nn.Module, inputs: dict[str, Any]) -> Sequence[torch.Tensor]:
@@ -164,18 +153,6 @@ class MPOTrainer(DataTrainer):
         if self.reference is not None:
             return reference_log_probs(self.reference, inputs, without_adapters=False)
         return reference_log_probs(self.accelerator.unwrap_model(model), inputs)
-
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[torch.Tensor, None, None]:
-        """The loss of a batch of pairs for evaluation; there are no predictions to give."""
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss = self.compute_loss(model, self._prepare_inputs(inputs))
-        return loss.detach(), None, None
 
     def _record(self, prefix: str, terms: MPOTerms | None, generation: torch.Tensor) -> None:
         """Note the means over the pairs of all ranks; None where this one has no pair."""
@@ -201,15 +178,13 @@ class MPOTrainer(DataTrainer):
             logs[name] = sum(values) / len(values)
         super().log(logs, start_time)
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As `Trainer`'s, and the running mean beside the weights."""
-        super().save_model(output_dir, _internal_call)
-        if self.args.should_save:
-            write_json(Path(output_dir or self.args.output_dir) / STATE_FILE, self.mpo_loss.rewards.state())
+    def own_state(self) -> dict[str, Any]:
+        """The running mean of the rewards."""
+        return self.mpo_loss.rewards.state()
 
-    def load_trainer_state(self, checkpoint: str) -> None:
+    def take_state(self, state: dict[str, Any]) -> None:
         """The running mean continues from the checkpoint."""
-        self.mpo_loss.rewards = RunningMean(**read_json(Path(checkpoint) / STATE_FILE))
+        self.mpo_loss.rewards = RunningMean(**state)
 
 
 @torch.no_grad()
@@ -228,18 +203,6 @@ def reference_log_probs(
     with evaluating(model), switched_off():
         chosen, rejected = pair_log_probs(model, batch)[0].chunk(2)
     return chosen, rejected
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout and stochastic depth, and afterwards with every module as it was."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 class PairCollator:
@@ -274,4 +237,4 @@ class PairCollator:
         return batch
 
 
-__all__ = ["MPOTrainer", "PairCollator", "evaluating", "reference_log_probs"]
+__all__ = ["MPOTrainer", "PairCollator", "reference_log_probs"]

@@ -21,24 +21,20 @@ of the window, learning rates.
 Shape letters: B rows, L positions, T tiles, N answer tokens, V vocabulary.
 """
 
-import copy
 from collections import deque
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from transformers import TrainingArguments
 
-from ...conversion.files.folders import read_json, write_json
 from ...modeling.flash.shortening import IGNORED, at_kept, tokens_per_tile
-from ..parameters import freeze, set_trainable
+from ..parameters import freeze, part_of, set_trainable
 from .data_trainer import Batch
-from .mpo_trainer import evaluating
+from .reference import ReferenceTrainer, evaluating
 from .trainer import InternVLTrainer, label_count
 
-STATE_FILE = "router_ratios.json"
 SMALLEST_LOSS = 1e-6
 """What a loss on whole tiles counts at least: a ratio to nothing would say nothing."""
 KEEP, COMPRESS = 1, 0
@@ -96,19 +92,24 @@ class RatioWindow:
             raise ValueError(f"`size` must be at least 1, got {size}.")
         self.percentile, self.ratios = percentile, deque(maxlen=size)  # type: ignore[var-annotated]
 
-    def labels(self, ratios: Iterable[float]) -> list[int]:
-        """`KEEP` for ratios that reach the percentile of those before, else `COMPRESS`; they are remembered.
+    def labels(self, ratios: Iterable[float], remember: bool = True) -> list[int]:
+        """`KEEP` for ratios that reach the percentile of those before, else `COMPRESS`.
 
         The first ones are compared among themselves.
+
+        Args:
+            ratios: of samples.
+            remember: whether they enter the window, as in training.
         """
         ratios = list(ratios)
         known = torch.tensor(list(self.ratios) or ratios, dtype=torch.float64)
         threshold = torch.quantile(known, self.percentile / 100).item() if len(known) else 0.0
-        self.ratios.extend(ratios)
+        if remember:
+            self.ratios.extend(ratios)
         return [KEEP if ratio >= threshold else COMPRESS for ratio in ratios]
 
 
-class ConsistencyTrainer(InternVLTrainer):
+class ConsistencyTrainer(ReferenceTrainer, InternVLTrainer):
     """The first stage: the model answers from compressed tiles as the reference does from whole ones.
 
     What trains is what is marked so, without the router, which this loss does not reach. The loss of a step is
@@ -138,14 +139,13 @@ class ConsistencyTrainer(InternVLTrainer):
             )
         if kwargs.get("feature_cache") is not None:
             raise ValueError("ViCO encodes every tile in two ways: leave `feature_cache` out.")
-        freeze(model, "router")
+        if any(parameter.requires_grad for name, parameter in model.named_parameters() if part_of(name) == "router"):
+            freeze(model, "router")
         super().__init__(model, args, **kwargs)
-        self.refuse_smoothing("the reference's distributions are what is learned")
         if self.has_own_loss():
             raise ValueError("ViCO has a loss of its own: leave `compute_loss_func` and `loss_function` out.")
-        reference = copy.deepcopy(model) if reference is None else reference
-        self.reference = self.accelerator.prepare_model(reference.requires_grad_(False), evaluation_mode=True).eval()
-        self.model_accepts_loss_kwargs, self.loss_is_scaled_for_ga = False, True
+        reference = self.frozen_copy(model) if reference is None else reference
+        self.begin_comparing(reference, "the reference's distributions are what is learned")
 
     def step_weight(self, batches: list[Batch]) -> torch.Tensor | None:
         """The number of answer tokens."""
@@ -158,12 +158,19 @@ class ConsistencyTrainer(InternVLTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The mean divergence over the answer tokens of a batch, or its part in that over the step."""
+        """The mean divergence over the answer tokens of a batch, or its part in that over the step.
+
+        In evaluation it is the mean of those of whole and of compressed tiles, so that nothing is drawn.
+        """
         inputs, labels = _without_labels(inputs)
         reference = _divergent_logits(self.reference, inputs, labels)
-        outputs = model(**inputs, **self._drawn(inputs))
-        losses = divergences(reference, answer_logits(outputs, labels)[0])
-        loss = losses.sum() / self._denominator(len(losses), num_items_in_batch)
+        choices = [self._drawn(inputs)] if model.training else _both(_tile_count(inputs))
+        found = []
+        for chosen in choices:
+            outputs = model(**inputs, **chosen)
+            found.append(divergences(reference, answer_logits(outputs, labels)[0]))
+        losses = torch.stack(found).mean(dim=0)  # (N,)
+        loss = losses.sum() / max(len(losses), 1) * self.share_of_step(len(losses), num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def _drawn(self, inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -174,18 +181,6 @@ class ConsistencyTrainer(InternVLTrainer):
         placeholders = inputs["input_ids"] == self.model.config.image_token_id
         tiles = torch.tensor(tiles_of_images(placeholders, num_tiles))
         return {"compressed_tiles": (torch.rand(len(tiles)) < 0.5).repeat_interleave(tiles)}
-
-    def _denominator(self, count: int, num_items_in_batch: torch.Tensor | int | None) -> Any:
-        if num_items_in_batch is None:
-            return max(count, 1)
-        ranks = self.args.world_size // self._copies() if self.args.average_tokens_across_devices else 1
-        return num_items_in_batch / ranks
-
-    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """The loss of a batch for evaluation; there are no predictions to give."""
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss = self.compute_loss(model, self._prepare_inputs(inputs))
-        return loss.detach(), None, None
 
 
 class RouterTrainer(ConsistencyTrainer):
@@ -201,6 +196,8 @@ class RouterTrainer(ConsistencyTrainer):
     Raises:
         ValueError: no reference; as [`ConsistencyTrainer`].
     """
+
+    STATE_FILE: ClassVar[str] = "router_ratios.json"
 
     def __init__(
         self,
@@ -232,8 +229,12 @@ class RouterTrainer(ConsistencyTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """The mean cross entropy of the router over the tiles of a batch, or its part in that over the step."""
+        empty = inputs.get("is_empty", False)
         inputs, labels = _without_labels(inputs)
         num_tiles = _tile_count(inputs)
+        if empty:  # only the other ranks have samples
+            trained = [parameter.sum() for parameter in model.parameters() if parameter.requires_grad]
+            return 0.0 * (model(**inputs).logits.sum() + torch.stack(trained).sum())
         if not num_tiles:
             raise ValueError("A batch has no tiles, from which the router could learn: leave out rows of text alone.")
         tiles = _tiles_of_rows(inputs["input_ids"] == self.model.config.image_token_id, num_tiles)
@@ -246,22 +247,21 @@ class RouterTrainer(ConsistencyTrainer):
         rows = answer_logits(outputs, labels)[1]
         costs = [_means(divergences(reference, logits), rows, len(tiles)) for logits in (compressed, whole)]
         ratios = costs[0] / costs[1].clamp(min=SMALLEST_LOSS)  # (B,)
-        wanted = torch.tensor(self.window.labels(ratios.tolist())).repeat_interleave(torch.tensor(tiles))
+        wanted = torch.tensor(self.window.labels(ratios.tolist(), model.training)).repeat_interleave(
+            torch.tensor(tiles)
+        )
         gate = outputs.image_outputs.gate.float()  # (T, 2): compress, keep
         losses = -gate.gather(1, wanted[:, None].to(gate.device)).clamp(min=1e-12).log()
-        loss = losses.sum() / self._denominator(num_tiles, num_items_in_batch)
+        loss = losses.mean() * self.share_of_step(num_tiles, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As `Trainer`'s, and the window beside the weights."""
-        super().save_model(output_dir, _internal_call)
-        if self.args.should_save:
-            write_json(Path(output_dir or self.args.output_dir) / STATE_FILE, {"ratios": list(self.window.ratios)})
+    def own_state(self) -> dict[str, Any]:
+        """The ratios of the samples before."""
+        return {"ratios": list(self.window.ratios)}
 
-    def load_trainer_state(self, checkpoint: str) -> None:
+    def take_state(self, state: dict[str, Any]) -> None:
         """The window goes on where the checkpoint left it."""
-        super().load_trainer_state(checkpoint)
-        self.window.ratios.extend(read_json(Path(checkpoint) / STATE_FILE)["ratios"])
+        self.window.ratios.extend(state["ratios"])
 
 
 def _without_labels(inputs: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:
@@ -276,6 +276,12 @@ def _without_labels(inputs: dict[str, Any]) -> tuple[dict[str, Any], torch.Tenso
 def _divergent_logits(model: nn.Module, inputs: dict[str, Any], labels: torch.Tensor) -> torch.Tensor:
     """Logits `(N, V)` at the answers' tokens."""
     return answer_logits(model(**inputs), labels)[0]
+
+
+def _both(num_tiles: int) -> list[dict[str, torch.Tensor]]:
+    """Arguments of the model for whole tiles, and for compressed ones; without tiles both are the same."""
+    whole = torch.zeros(num_tiles, dtype=torch.bool)
+    return [{"compressed_tiles": whole}, {"compressed_tiles": ~whole}] if num_tiles else [{}]
 
 
 def _tile_count(inputs: dict[str, Any]) -> int:
