@@ -46,6 +46,7 @@ _RETRIEVAL = {
     "image_size": 364,
     "layer_decay": {"vision": 0.9, "text": 0.9, "bridge": 0.9, "temperature": 0.9},
 }
+_SIZES = "1b 2b 4b 8b 14b 30b 38b 241b"
 _DUAL = ("vision", "text", "bridge", "temperature", "head")
 
 
@@ -145,6 +146,10 @@ _TABLE: list[tuple[str, str, str, tuple[str, ...], float, float, float, float, i
     ("internvl3.5", "1b 2b 4b", "mpo", ALL, 2e-7, .05, .03, 0., 16384, 12, 256, _MPO),
     ("internvl3.5", "8b 14b 30b gpt-oss-20b", "mpo", ALL, 2e-7, .05, .03, .1, 16384, 12, 256, _MPO),
     ("internvl3.5", "38b 241b", "mpo", ALL, 2e-7, .05, .03, .4, 16384, 12, 256, _MPO),
+    # ViCO, both stages of InternVL3.5-Flash. No number of it is published: these are this package's.
+    ("internvl3.5", _SIZES, "vico", (*ALL, "compressed"), 1e-5, .05, .03, 0., 16384, 12, 128, {"objective": "vico"}),
+    ("internvl3.5", _SIZES, "vico-router", ("router",), 1e-4, 0., .03, 0., 16384, 12, 128,
+     {"objective": "vico-router"}),
 ]
 # fmt: on
 
@@ -188,8 +193,9 @@ class Recipe:
         packed_tokens, packed_tiles: limits of a packed sequence; None: not packed.
         loss_reduction: weight of a token in its sample, see `modeling.losses`.
         lora_rank: rank of the language model's adapters; None: no adapters.
-        objective: `"sft"`, `"prm"` (judgements of the steps of solutions), `"mpo"`, `"contrastive"`, `"generative"`
-            (contrast, matching, caption) or `"retrieval"`.
+        objective: `"sft"`, `"prm"` (judgements of the steps of solutions), `"mpo"`, `"vico"` and `"vico-router"` (the
+            stages of InternVL3.5-Flash), `"contrastive"`, `"generative"` (contrast, matching, caption) or
+            `"retrieval"`.
         image_size: side of a tile in pixels.
         scheduler: learning rate schedule, as transformers names it.
         adam_betas: of AdamW.

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import AutoModel, AutoModelForImageTextToText, AutoModelForPreTraining, Trainer
 
+from ..adapted import load_with_adapter
 from ..data.collation import PackingCollator, PaddingCollator
 from ..data.dataset import ChatDataset, PackedDataset
 from ..data.pairs import ContrastiveCollator, PretrainingCollator
@@ -14,6 +15,7 @@ from ..data.records import DataSet
 from ..data.samples import SampleEncoder
 from ..trainers.mpo_trainer import MPOTrainer, PairCollator
 from ..trainers.trainer import InternVLTrainer
+from ..trainers.vico import ConsistencyTrainer, RatioWindow, RouterTrainer
 from .data import PairRows, read_sets
 from .options import RunOptions
 
@@ -47,6 +49,9 @@ class Objective:
         evaluates: the same to what is evaluated, samples by number.
         trainer: runs it; `InternVLTrainer` where parts and depths may have learning rates of their own.
         chats: whether its models are chat models, else dual encoders.
+        own_arguments: options to arguments of its trainer alone.
+        check: whether a model's config suits it; raises `ValueError`.
+        plans_memory: whether its steps are those that `profiling.training_memory` works out.
     """
 
     auto_class: Any
@@ -54,6 +59,9 @@ class Objective:
     evaluates: Callable[[RunOptions, Any, int], Any]
     trainer: type[Trainer]
     chats: bool
+    own_arguments: Callable[[RunOptions], dict[str, Any]] = lambda options: {}
+    check: Callable[[RunOptions, Any], None] = lambda options, config: None
+    plans_memory: bool = False
 
 
 class DualEncoderTrainer(InternVLTrainer):
@@ -129,6 +137,37 @@ def _read_preferences(options: RunOptions, processor: Any, seed: int) -> Data:
     return Data(samples, samples, collator, {})
 
 
+def _read_unpacked(options: RunOptions, processor: Any, seed: int) -> Data:
+    samples = chat_samples(options, processor, seed)
+    return Data(samples, samples, PaddingCollator(processor.tokenizer.pad_token_id or 0), {})
+
+
+def _reference(options: RunOptions) -> dict[str, Any]:
+    """The model that the trained one is compared with, in the dtype of its files."""
+    if options.reference is None:
+        return {}
+    return {"reference": load_with_adapter(AutoModelForImageTextToText, options.reference, dtype="auto")}
+
+
+def _router_arguments(options: RunOptions) -> dict[str, Any]:
+    window = RatioWindow(options.router_percentile, options.router_window)
+    return {**_reference(options), "window": window}
+
+
+def _check_flash(options: RunOptions, config: Any) -> None:
+    """Raise `ValueError` where there is no router, or its stage lacks the model that was imitated."""
+    if getattr(config, "flash_mode", None) is None:
+        raise ValueError(
+            f"ViCO trains InternVL3.5-Flash, and {options.model} has no router: `add_resolution_router` of "
+            "`transformers_internvl.conversion` makes a model with one."
+        )
+    if options.recipe.objective == "vico-router" and options.reference is None:
+        raise ValueError(
+            "The router learns from what the model differs by from the one that the first stage imitated: name that "
+            "as `reference`."
+        )
+
+
 def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, Any, int], Data]:
     def read(options: RunOptions, processor: Any, seed: int) -> Data:
         sets = read_sets(options.data, root=options.root_of(options.data))
@@ -141,9 +180,39 @@ def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, An
 
 
 OBJECTIVES = {
-    "sft": Objective(AutoModelForImageTextToText, _read_chats, _evaluated_chats, InternVLTrainer, True),
-    "prm": Objective(AutoModelForImageTextToText, _read_chats, _evaluated_chats, InternVLTrainer, True),
-    "mpo": Objective(AutoModelForImageTextToText, _read_preferences, _evaluated_chats, MPOTrainer, True),
+    **dict.fromkeys(
+        ("sft", "prm"),
+        Objective(
+            AutoModelForImageTextToText, _read_chats, _evaluated_chats, InternVLTrainer, True, plans_memory=True
+        ),
+    ),
+    "mpo": Objective(
+        AutoModelForImageTextToText,
+        _read_preferences,
+        _evaluated_chats,
+        MPOTrainer,
+        True,
+        _reference,
+        plans_memory=True,
+    ),
+    "vico": Objective(
+        AutoModelForImageTextToText,
+        _read_unpacked,
+        _evaluated_chats,
+        ConsistencyTrainer,
+        True,
+        _reference,
+        _check_flash,
+    ),
+    "vico-router": Objective(
+        AutoModelForImageTextToText,
+        _read_unpacked,
+        _evaluated_chats,
+        RouterTrainer,
+        True,
+        _router_arguments,
+        _check_flash,
+    ),
     "contrastive": Objective(AutoModel, _pairs_with(ContrastiveCollator), _evaluated_pairs, DualEncoderTrainer, False),
     "generative": Objective(
         AutoModelForPreTraining, _pairs_with(PretrainingCollator), _evaluated_pairs, DualEncoderTrainer, False

@@ -13,7 +13,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 from ..recipes import get_recipe
 from .options import UNUSED, RunOptions
 
-CHATS = ("sft", "prm", "mpo")
+CHATS = ("sft", "prm", "mpo", "vico", "vico-router")
 _COLLATOR = "the collator decides what a row becomes"
 _LOSS_ONLY = "of an evaluation the loss is kept, and a few answers"
 

@@ -64,6 +64,10 @@ class RunOptions:
         step_threshold: objective `"prm"`: the score above which a step is right, see `StepLabels`.
         step_early_stop: the same: leave out the steps behind the first wrong one.
         whole_response: the same: one judgement of the whole response, not one of every step.
+        reference: the model that the trained one is compared with, a folder or Hub id. None: for `"mpo"` and `"vico"`
+            the model as it is at the start; `"vico-router"` needs the one that the first stage imitated.
+        router_percentile: objective `"vico-router"`: see [`RatioWindow`].
+        router_window: the same: how many ratios are remembered.
         eval_answers: of how many of its samples answers are generated and logged, for chat models.
         arguments: further fields of `TrainingArguments`.
         given: the fields that were given, and did not come with the recipe.
@@ -87,6 +91,9 @@ class RunOptions:
     step_threshold: float = 0.0
     step_early_stop: bool = False
     whole_response: bool = False
+    reference: str | None = None
+    router_percentile: float = 50.0
+    router_window: int = 1024
     arguments: dict[str, Any] = field(default_factory=dict)
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
@@ -162,6 +169,9 @@ OWN_FIELDS = (
     "step_threshold",
     "step_early_stop",
     "whole_response",
+    "reference",
+    "router_percentile",
+    "router_window",
 )
 _TYPED = {
     "eval_answers": int,
@@ -169,6 +179,8 @@ _TYPED = {
     "step_threshold": float,
     "step_early_stop": bool,
     "whole_response": bool,
+    "router_percentile": float,
+    "router_window": int,
 }  # the own fields that are no texts
 _ALIASES = {
     "output_dir": "output",
@@ -183,8 +195,15 @@ _EQUIVALENTS = {"num_train_epochs": "epochs", "gradient_accumulation_steps": "ba
 _PATCHES = {"patch_dropout": "the projector of a chat model needs all patches"}
 _SIZE = {"image_size": "the tiles of a chat model have a size of their own"}
 _STEPS = dict.fromkeys(("step_threshold", "step_early_stop", "whole_response"), "only rows of `prm` have scored steps")
+_ROUTER = dict.fromkeys(("router_percentile", "router_window"), "only `vico-router` trains a router")
+_ALONE = {"reference": "its loss compares the model with no other one", **_ROUTER}
+_COMPRESSED = {
+    "feature_cache": "every tile is encoded in two ways",
+    "loss_reduction": "the tokens of all answers count alike",
+}
 _PAIRS = {
     **_STEPS,
+    **_ALONE,
     "feature_cache": "it holds features of tiles behind a projector, and dual encoders have none",
     "max_tiles": "images of pairs are not split",
     "loss_reduction": "a loss of pairs has no weights of tokens",
@@ -193,12 +212,15 @@ _PAIRS = {
     "eval_answers": "dual encoders give no answers",
 }
 UNUSED: dict[str, dict[str, str]] = {
-    "sft": {**_PATCHES, **_SIZE, **_STEPS},
-    "prm": {**_PATCHES, **_SIZE},
+    "sft": {**_PATCHES, **_SIZE, **_STEPS, **_ALONE},
+    "prm": {**_PATCHES, **_SIZE, **_ALONE},
+    "vico": {**_PATCHES, **_SIZE, **_STEPS, **_ROUTER, **_COMPRESSED},
+    "vico-router": {**_PATCHES, **_SIZE, **_STEPS, **_COMPRESSED},
     "mpo": {
         **_PATCHES,
         **_SIZE,
         **_STEPS,
+        **_ROUTER,
         "feature_cache": "pairs of answers are trained on pixels",
         "loss_reduction": "answers are weighed by their pairs",
     },

@@ -59,7 +59,7 @@ class Plan:
     Attributes:
         parts, sets: of the model and of the data.
         facts: as text: batch, tokens and tiles of a step, length of an epoch and of the run.
-        memory: of a device; None if it is not a chat model, and then `memory_note` says why.
+        memory: of a device; None where the objective has steps of another kind, and then `memory_note` says why.
         memory_note: for what the memory holds.
     """
 
@@ -95,8 +95,8 @@ def make_plan(options: RunOptions, ranks: int | None = None) -> Plan:
         facts["features"] = f"of each tile are computed once, and kept in {options.feature_cache}"
     if options.eval_data:
         facts["evaluation"] = f"{_plural(_evaluated(options, row), 'sample')} of {options.eval_data}"
-    memory, note = None, "Memory is worked out for chat models only."
-    if row.chats:
+    memory, note = None, "Memory is worked out for answers and preferences of chat models only."
+    if row.plans_memory:
         work, kind = _work(options, model, values["per_device_train_batch_size"], probes)
         memory = _memory(options, values, model, work, devices)
         note = f"for {kind}; what the process itself needs comes on top"
@@ -110,6 +110,7 @@ def _on_meta(options: RunOptions, row: Objective, dtype: torch.dtype) -> Any:
     adapter = adapter_config(options.model)
     config = load_config(options)
     check_image_size(options, config)
+    row.check(options, config)
     with torch.device("meta"):
         model = row.auto_class.from_config(config, dtype=dtype)
         return options.recipe.apply(model if adapter is None else get_peft_model(model, adapter))
@@ -262,8 +263,12 @@ def _reference_bytes(options: RunOptions, model: Any) -> int:
     if options.recipe.objective != "mpo":
         return 0
     goes_on = adapter_config(options.model) is not None
-    copied = [p for p in model.parameters() if p.requires_grad] if goes_on else list(model.parameters())
-    return sum(p.numel() * p.element_size() for p in copied) if goes_on or options.recipe.lora_rank is None else 0
+    if options.recipe.lora_rank is not None and not goes_on and options.reference is None:
+        return 0
+    copied = list(model.parameters())
+    if goes_on and options.reference is None:
+        copied = [p for p in copied if p.requires_grad]
+    return sum(p.numel() * p.element_size() for p in copied)
 
 
 def _shard(values: dict[str, Any]) -> int:

@@ -168,7 +168,9 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     row = objective_of(options)
     check_options(options)
     checkpoint = check_output(options, resume)
-    check_image_size(options, load_config(options))
+    config = load_config(options)
+    check_image_size(options, config)
+    row.check(options, config)
     processor, size = load_processor(options)
     data = row.read(options, processor, data_seed(options))
     evaluated = row.evaluates(options, processor, data_seed(options)) if options.eval_data else None
@@ -193,7 +195,8 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     asked = copy.copy(evaluated)  # gives pixels, with a feature cache, too
     both = {"train_dataset": data.stream, "eval_dataset": evaluated}
     collators = {"data_collator": data.collator, "eval_collator": data.eval_collator}
-    trainer = row.trainer(model, training, **collators, **both, **_own_arguments(options))
+    own = {**_own_arguments(options), **row.own_arguments(options)}
+    trainer = row.trainer(model, training, **collators, **both, **own)
     trainer.saved_beside = processor
     if row.chats and evaluated is not None and options.eval_answers:
         trainer.add_callback(AnswerLog(Path(options.output), processor, asked, options.eval_answers))

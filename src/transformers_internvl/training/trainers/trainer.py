@@ -186,9 +186,13 @@ class InternVLTrainer(DataTrainer):
         """The mean over a batch, which enters that over all with its weight."""
         weight = weight_of([inputs]) if "loss_weight" in inputs else label_count([inputs])
         loss, outputs = super().compute_loss(model, {**inputs, **self.loss_options(inputs, False)}, True, None)
+        self.note_evaluated(loss, weight)
+        return (loss, outputs) if return_outputs else loss
+
+    def note_evaluated(self, loss: torch.Tensor, weight: torch.Tensor) -> None:
+        """Let the mean loss of a batch enter that of the evaluation that is going on, with its weight, a scalar."""
         if self._evaluated is not None:
             self._evaluated.append(torch.stack([loss.detach().float() * weight, weight.float()]))
-        return (loss, outputs) if return_outputs else loss
 
     def evaluation_loop(
         self,

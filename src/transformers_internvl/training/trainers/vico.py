@@ -171,6 +171,8 @@ class ConsistencyTrainer(ReferenceTrainer, InternVLTrainer):
             found.append(divergences(reference, answer_logits(outputs, labels)[0]))
         losses = torch.stack(found).mean(dim=0)  # (N,)
         loss = losses.sum() / max(len(losses), 1) * self.share_of_step(len(losses), num_items_in_batch)
+        if not model.training:
+            self.note_evaluated(loss, torch.tensor(len(losses), device=loss.device))
         return (loss, outputs) if return_outputs else loss
 
     def _drawn(self, inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -253,6 +255,8 @@ class RouterTrainer(ConsistencyTrainer):
         gate = outputs.image_outputs.gate.float()  # (T, 2): compress, keep
         losses = -gate.gather(1, wanted[:, None].to(gate.device)).clamp(min=1e-12).log()
         loss = losses.mean() * self.share_of_step(num_tiles, num_items_in_batch)
+        if not model.training:
+            self.note_evaluated(loss, torch.tensor(num_tiles, device=loss.device))
         return (loss, outputs) if return_outputs else loss
 
     def own_state(self) -> dict[str, Any]:
