@@ -38,7 +38,13 @@ INNER_LAYERS = {
         {""},
     ],
     "conversion": [{"files"}, {"weights"}, {"layouts", "lora"}, {"surgery"}, {""}],
-    "evaluation": [{"metrics", "prompts"}, {"benchmarks", "reasoning"}, {""}, {"parity", "run"}, {"harnesses"}],
+    "evaluation": [
+        {"metrics", "prompts"},
+        {"benchmarks", "reasoning"},
+        {""},
+        {"parity", "run"},
+        {"encoders", "harnesses"},
+    ],
     "training": [
         {"adapted", "configs", "feature_cache"},
         {"parameters", "lora"},

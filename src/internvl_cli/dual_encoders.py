@@ -38,8 +38,8 @@ def classify(parser: ArgumentParser) -> None:
     add(
         "--templates",
         metavar="NAME_OR_FILE",
-        help="sentences with {} for the name: name, photo or video, or a text file with one a line, in any language "
-        "(default: photo; with --video, video)",
+        help="sentences with {} for the name: name, photo or video, those of the original evaluation (imagenet1k, "
+        "cifar10, ...), or a text file with one a line, in any language (default: photo; with --video, video)",
     )
     _add_video_arguments(parser, "the files are videos")
     add("--per-class", action="store_true", help="print the accuracy of every class")

@@ -184,7 +184,7 @@ def test_one_picture_has_no_cider(pairs, tmp_path, capsys):
     [
         ("classify", ["nowhere"], "nowhere is no folder"),
         ("classify", ["classes", "--num-frames", "3"], "--num-frames needs --video"),
-        ("classify", ["classes", "--templates", "poem"], "--templates poem is neither name, photo, video nor a file"),
+        ("classify", ["classes", "--templates", "poem"], "resisc45 nor a file"),
         ("classify", ["classes", "--templates", "empty.txt"], "--templates empty.txt holds no sentence"),
         ("classify", ["classes", "--templates", "plain.txt"], "'a photo' has no {}"),
         ("classify", ["classes", "--class-names", "empty.txt"], "--class-names empty.txt cannot be read"),

@@ -10,9 +10,7 @@ from typing import Any
 from internvl_cli.arguments import FRAMES
 
 from .errors import user_errors
-from .loading import (
-    load_dual_encoder,
-)
+from .loading import load_dual_encoder
 from .tables import percent, table
 
 
@@ -76,14 +74,19 @@ def _class_names(folders: list[str], file: Path | None) -> list[list[str]]:
 def _templates(arguments: argparse.Namespace) -> list[str]:
     """The sentences, by their table's name or from a file."""
     from ..evaluation.zero_shot import TEMPLATES
+    from ..evaluation.zero_shot_prompts import published_templates, template_sets
 
     name = arguments.templates or ("video" if arguments.video else "photo")
     if name in TEMPLATES:
         return list(TEMPLATES[name])
+    if name in template_sets():
+        return list(published_templates(name))
     try:
         lines = Path(name).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"--templates {name} is neither {', '.join(TEMPLATES)} nor a file: {error}") from error
+        raise ValueError(
+            f"--templates {name} is neither {', '.join((*TEMPLATES, *template_sets()))} nor a file: {error}"
+        ) from error
     templates = [line.strip() for line in lines if line.strip()]
     if not templates:
         raise ValueError(f"--templates {name} holds no sentence.")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError, user_errors
+from .evaluate_encoders import measures_encoders
+from .evaluate_encoders import run as run_encoders
 from .loading import load_chat_model, load_processor, log_errors_only, model_name, place
 from .names import server_url
 from .tables import table
@@ -23,6 +25,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.compare is not None:
         _compare(*arguments.compare)
         return
+    if measures_encoders(arguments):
+        run_encoders(arguments)
+        return
     _Run(arguments).finish()
 
 
@@ -30,10 +35,16 @@ def _listed() -> str:
     from ..evaluation.benchmarks import BENCHMARKS
 
     rows = [
-        (row.task, f"{row.name}, {row.split}".rstrip(", "), row.metric or "-", str(len(row.published)))
+        (
+            row.task,
+            f"{row.name}, {row.split}".rstrip(", "),
+            row.metric or "-",
+            ", ".join(row.modes) or "-",
+            str(len(row.published)),
+        )
         for row in BENCHMARKS.values()
     ]
-    return table(("task", "benchmark", "metric", "published"), rows)
+    return table(("task", "benchmark", "metric", "modes", "published"), rows)
 
 
 def _compare(before: str, after: str) -> None:
@@ -99,7 +110,7 @@ class _Run:
         return [
             self._task(benchmark, questions, self._asking(mode), self.folder / benchmark.task / mode)
             for benchmark, questions in opened
-            for mode in self.arguments.mode.split(",")
+            for mode in (self.arguments.mode or "direct").split(",")
         ]
 
     def _task(self, benchmark: Any, questions: Any, asking: Any, folder: Path) -> Any:
@@ -178,7 +189,7 @@ class _Run:
         system = self.arguments.system
         if system is None and not sends_system_message(processor):
             system = default_system_message(self.release)
-        batch_size = self.arguments.batch_size
+        batch_size = self.arguments.batch_size or 1
         return local(model, processor, name=self.name, batch_size=batch_size, system_message=system)
 
     def _choose(self, tasks: Sequence[Any]) -> Any:
@@ -221,7 +232,7 @@ class _Run:
             scores = run_grid(
                 grid,
                 lambda asking, folder: self._task(benchmark, questions, asking, folder),
-                self._asking(self.arguments.mode),
+                self._asking(self.arguments.mode or "direct"),
                 answerer_at,
                 self.folder / benchmark.task / "grid",
                 model=published,

@@ -140,7 +140,8 @@ def fit_options(processor: Any, fit: str) -> dict[str, Any]:
 
 
 def in_batches(items: Sequence[Any], batch_size: int, what: str) -> Iterator[tuple[str, list[Any]]]:
-    """The items in batches, read one batch at a time, with a progress bar if stderr is a terminal.
+    """The items in batches, read one batch at a time, with a progress bar if stderr is a terminal
+    and there are several batches.
 
     Args:
         items: anything with a length and an index.
@@ -157,7 +158,7 @@ def in_batches(items: Sequence[Any], batch_size: int, what: str) -> Iterator[tup
         raise ValueError(f"There are no {what}.")
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
-    with tqdm(total=len(items), desc=what, leave=False, disable=None) as bar:
+    with tqdm(total=len(items), desc=what, leave=False, disable=None if len(items) > batch_size else True) as bar:
         for start in range(0, len(items), batch_size):
             batch = [items[index] for index in range(start, min(start + batch_size, len(items)))]
             last = start + len(batch) - 1

@@ -34,7 +34,23 @@ def recall_at_k(
     Raises:
         ValueError: a wrong shape, a `k` or image out of range, an image without a text, or NaN.
     """
-    owners = _owners(similarity, ks, image_of_text)  # (T,)
+    check_ranks(ks)
+    image_ranks, text_ranks = retrieval_ranks(similarity, image_of_text)
+    return recalls_of(image_ranks, text_ranks, ks)
+
+
+def retrieval_ranks(
+    similarity: torch.Tensor, image_of_text: Sequence[int] | torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How many wrong texts come before the best right one of each image `(N,)`, and wrong images before each text's.
+
+    Args:
+        similarity, image_of_text: see [`recall_at_k`], which also says how ties count.
+
+    Raises:
+        ValueError: as [`recall_at_k`].
+    """
+    owners = _owners(similarity, image_of_text)  # (T,)
     correct = similarity[owners, torch.arange(len(owners), device=similarity.device)]  # (T,)
     best = correct.new_full((len(similarity),), -torch.inf).scatter_reduce(0, owners, correct, "amax")  # (N,)
 
@@ -42,7 +58,13 @@ def recall_at_k(
     own_at_best.scatter_add_(0, owners, (correct >= best[owners]).long())
     image_ranks = (similarity >= best[:, None]).sum(dim=1) - own_at_best  # (N,), 0 is the front
     text_ranks = (similarity >= correct).sum(dim=0) - 1  # (T,)
+    return image_ranks, text_ranks
 
+
+def recalls_of(
+    image_ranks: torch.Tensor, text_ranks: torch.Tensor, ks: Sequence[int] = (1, 5, 10)
+) -> dict[str, float]:
+    """What [`recall_at_k`] returns, from the ranks of [`retrieval_ranks`]."""
     ranks = {"image_to_text": image_ranks, "text_to_image": text_ranks}
     recalls = {
         f"{direction}_recall@{k}": (rank < k).double().mean().item() for direction, rank in ranks.items() for k in ks
@@ -56,13 +78,12 @@ def check_ranks(ks: Sequence[int]) -> None:
         raise ValueError(f"`ks` must be ranks from 1, got {list(ks)}.")
 
 
-def _owners(similarity: torch.Tensor, ks: Sequence[int], image_of_text: Any) -> torch.Tensor:
+def _owners(similarity: torch.Tensor, image_of_text: Any) -> torch.Tensor:
     """The image of every text `(T,)`, after checking all arguments."""
     if similarity.dim() != 2 or 0 in similarity.shape:
         raise ValueError(f"`similarity` must be (images, texts), at least one of each, got {tuple(similarity.shape)}.")
     if similarity.isnan().any():
         raise ValueError("`similarity` holds NaN, which has no rank: check the embeddings.")
-    check_ranks(ks)
     images, texts = similarity.shape
     if image_of_text is None:
         if images != texts:
@@ -137,4 +158,4 @@ def retrieve_videos(
     return recall_at_k(video_embeds @ text_embeds.T, ks, video_of_text)
 
 
-__all__ = ["recall_at_k", "retrieve", "retrieve_videos"]
+__all__ = ["recall_at_k", "recalls_of", "retrieval_ranks", "retrieve", "retrieve_videos"]

@@ -12,6 +12,7 @@ from ..prompts.original_scripts import SCRIPTS
 from ..prompts.vlmevalkit_sets import is_video, max_tiles, set_type
 
 Prompts = Literal["vlmevalkit", "scripts"]
+Ability = Literal["chat", "classify", "retrieve", "caption", "probe", "segment"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class Benchmark:
         name, split: as the papers say.
         dataset: VLMEvalKit's name of the data set: the stem of its TSV file, and what its prompts go by. None = the
             kit does not have it; the original scripts do.
-        metric: a key of `METRICS`; None = the answers are only written down, `unscored` says why.
+        ability: what is measured: answers of a chat model; InternVL-C and InternVL-G (`classify`, `retrieve`,
+            `caption`); InternViT with a head (`probe`, `segment`).
+        metric: a key of `METRICS`, or where the ability is not `chat` the name of the score; None = the answers are
+            only written down, `unscored` says why.
         figure: the entry of the metric's table that is the published number; None = `overall`.
         script, script_set: the original script (a key of `SCRIPTS`) and the set that it was given.
         script_metric: what the original script scores with, where it is not `metric`.
@@ -42,6 +46,12 @@ class Benchmark:
         mean_of: tasks whose mean this is; it asks nothing itself.
         frames: numbers of frames with which a video benchmark is reported; of several the best counts.
         subtitles: whether the frames' subtitles are in the question.
+        folder: where the data are, below the folder of the data; of abilities other than `chat`.
+        modes: of abilities other than `chat`, in place of direct, chain of thought and thinking; the first is the
+            default.
+        prompt_set: which published sentences and class names describe the classes (`zero_shot_prompts.json`).
+        language: of class names, sentences and texts.
+        former_captions: whether captions are shortened and lose their punctuation, as in the original retrieval.
         unit: of the published number.
         on_server: whether the answers are kept on a server: the TSV file has none.
         unscored: why there is no score.
@@ -63,6 +73,12 @@ class Benchmark:
     mean_of: tuple[str, ...] = ()
     frames: tuple[int, ...] = ()
     subtitles: bool = False
+    ability: Ability = "chat"
+    folder: str | None = None
+    modes: tuple[str, ...] = ()
+    prompt_set: str | None = None
+    language: str = "en"
+    former_captions: bool = False
     unit: str = "percent"
     on_server: bool = False
     unscored: str | None = None
@@ -98,7 +114,8 @@ class Benchmark:
 
     @property
     def published(self) -> Mapping[str, tuple[Published, ...]]:
-        """Model -> its published scores, of every source that has one."""
+        """Model -> its published scores, of every source that has one. Of abilities other than `chat`, the mode
+        stands behind the model: `InternVL-14B-224px, InternVL-C`."""
         return published_scores().get(self.task, {})
 
     @property
@@ -130,4 +147,4 @@ def _read(name: str) -> Any:
     return json.loads(files(__package__).joinpath(name).read_bytes())
 
 
-__all__ = ["Benchmark", "Published", "published_scores"]
+__all__ = ["Ability", "Benchmark", "Published", "published_scores"]

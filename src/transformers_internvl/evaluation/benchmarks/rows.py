@@ -8,6 +8,7 @@ import difflib
 
 from ..prompts.vlmevalkit_sets import registry
 from .benchmark import Benchmark
+from .encoder_rows import ENCODER_ROWS
 
 _JUDGED = "a language model grades the answers"
 _NO_SCORER = "the official scorer is not part of this package"
@@ -194,7 +195,7 @@ _ROWS: tuple[Benchmark, ...] = (
 )
 # fmt: on
 
-BENCHMARKS: dict[str, Benchmark] = {row.task: row for row in _ROWS}
+BENCHMARKS: dict[str, Benchmark] = {row.task: row for row in (*_ROWS, *ENCODER_ROWS)}
 
 
 def find_benchmark(name: str) -> Benchmark:

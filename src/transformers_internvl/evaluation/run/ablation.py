@@ -16,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ...conversion.files.folders import write_whole
 from ..benchmarks.asking import Asking
 from .answering import Answerer
-from .answers import keep_settings, write_whole
+from .answers import keep_settings
 from .judge import JudgeModel
 from .ranks import Ranks
 from .running import evaluate

@@ -7,12 +7,14 @@ the next question is asked. What a killed writer left of a last line is not an a
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
+
+from ...conversion.files.folders import write_whole
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,18 @@ def read_answer_file(path: str | Path) -> list[Answer]:
     return list(_read(Path(path), torn=False))
 
 
-def _read(path: Path, torn: bool = True) -> Iterable[Answer]:
-    data = path.read_bytes()
-    lines = data.split(b"\n")
+def _read(path: Path, torn: bool = True) -> Iterator[Answer]:
+    for where, line in _whole_lines(path, torn):
+        yield _answer(line, where)
+
+
+def _whole_lines(path: Path, torn: bool = True) -> Iterator[tuple[str, bytes]]:
+    """File and number of each line that is not empty, and its bytes."""
+    lines = path.read_bytes().split(b"\n")
     whole = len(lines) - 1 if torn else len(lines)  # behind the last line break there is what a killed writer left
     for number, line in enumerate(lines[:whole], start=1):
         if line.strip():
-            yield _answer(line, f"{path}, line {number}")
+            yield f"{path}, line {number}", line
 
 
 def _answer(line: bytes, where: str) -> Answer:
@@ -76,6 +83,23 @@ def _answer(line: bytes, where: str) -> Answer:
         return Answer(**{**fields, "index": str(fields["index"])})
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{where}: no answer in the form of this package: {error}") from error
+
+
+def read_lines(folder: str | Path) -> dict[str, dict[str, Any]]:
+    """As [`read_answers`], of objects with any fields: by their `index`.
+
+    Raises:
+        ValueError: a line that is not the last of its file is no such object; the message names file and line.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(Path(folder).glob("answers.rank*.jsonl")):
+        for where, line in _whole_lines(path):
+            try:
+                fields = json.loads(line)
+                found.setdefault(fields["index"], fields)
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError(f"{where}: no result in the form of this package: {error}") from error
+    return found
 
 
 class LineFile:
@@ -145,18 +169,6 @@ class AnswerWriter:
         self._lines.append([asdict(answer) for answer in answers])
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def keep_settings(folder: str | Path, settings: Mapping[str, Any], name: str = "settings.json") -> None:
     """Write what decides the answers beside them, in a file of this name, or compare it with what is there.
 
@@ -180,4 +192,4 @@ def keep_settings(folder: str | Path, settings: Mapping[str, Any], name: str = "
         )
 
 
-__all__ = ["Answer", "AnswerWriter", "LineFile", "keep_settings", "read_answer_file", "read_answers", "write_whole"]
+__all__ = ["Answer", "AnswerWriter", "LineFile", "keep_settings", "read_answer_file", "read_answers", "read_lines"]

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ...conversion.files.folders import write_whole
 from ..benchmarks.benchmark import Benchmark, Published
 from ..benchmarks.rows import BENCHMARKS
 from ..metrics import METRICS
 from ..reasoning import max_of_direct_and_cot
-from .answers import write_whole
 from .judge import Judgement
 from .judges import JUDGES
 from .task import Scored, Task

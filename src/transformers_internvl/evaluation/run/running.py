@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...conversion.files.folders import write_whole
 from ..benchmarks.asking import Asking
 from ..benchmarks.benchmark import Benchmark
 from ..benchmarks.questions import Questions
@@ -13,7 +14,7 @@ from ..benchmarks.rows import find_benchmark, task_name
 from ..benchmarks.tables import SUFFIXES, find_table, open_table
 from ..reasoning import majority_vote
 from .answering import Answerer
-from .answers import read_answers, write_whole
+from .answers import read_answers
 from .judge import JudgeModel
 from .ranks import Ranks
 from .report import Result, result_of, with_means, write_scores
@@ -68,6 +69,8 @@ def open_task(wanted: Wanted) -> tuple[Benchmark, Questions]:
         stem = wanted.name.split(":")[1].split("/")[-1] if wanted.name.startswith("hf:") else path.stem
         return Benchmark(task_name(stem), stem), Questions(table, path.parent)
     benchmark = find_benchmark(wanted.name)
+    if benchmark.ability != "chat":
+        raise ValueError(f"{benchmark.task} has no questions: it measures InternVL-C, InternVL-G or InternViT.")
     if benchmark.mean_of:
         raise ValueError(f"{benchmark.task} is the mean of other tasks: give {','.join(benchmark.mean_of)}.")
     if benchmark.dataset is None and benchmark.script is None and benchmark.unscored is not None:

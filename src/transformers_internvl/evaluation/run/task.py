@@ -10,12 +10,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ...conversion.files.folders import write_whole
 from ..benchmarks.asking import Asked, Asking, ask, estimated_length
 from ..benchmarks.benchmark import Benchmark
 from ..benchmarks.questions import Questions
 from ..metrics import METRICS, Scores, score_answers
 from .answering import Answerer, Reply
-from .answers import Answer, AnswerWriter, keep_settings, read_answers, write_whole
+from .answers import Answer, AnswerWriter, keep_settings, read_answers
 from .extraction import Prediction, prediction_of
 from .jobs import Job, batches_of, jobs_of
 from .judge import Judgement, JudgeModel
