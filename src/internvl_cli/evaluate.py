@@ -12,12 +12,18 @@ def evaluate(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add_model_argument(parser)
     add("--task", metavar="A,B", help="benchmarks (see --list), or files of your own questions, with --metric")
-    add("--data", metavar="DIR", help="the folder with questions, such as DocVQA_VAL.tsv, or images, such as imagenet1k")
+    add(
+        "--data",
+        metavar="DIR",
+        help="the folder with questions, such as DocVQA_VAL.tsv, or images, such as imagenet1k",
+    )
     add("--output", metavar="DIR", help="the folder of the results (default: evaluations/MODEL); runs are resumed")
     add("--list", action="store_true", help="print the benchmarks and stop")
     add("--compare", nargs=2, metavar=("A", "B"), help="print which questions changed between two folders, and stop")
     add = parser.add_argument_group("how questions are asked").add_argument
-    modes = "direct, cot (chain of thought), thinking (default: direct); InternVL-C, InternVL-G; of InternViT see --list"
+    modes = (
+        "direct, cot (chain of thought), thinking (default: direct); InternVL-C, InternVL-G; of InternViT see --list"
+    )
     add("--mode", metavar="A,B", help=modes)
     add("--prompts", choices=("vlmevalkit", "scripts"), help="VLMEvalKit's, or those of the original scripts")
     add("--release", metavar="NAME", help="the model's name on the Hub, where the path has another")
@@ -60,12 +66,16 @@ def conflict_of_evaluate(given: Namespace) -> str | None:
         return "give one of --task, --list and --compare."
     if given.endpoint is not None and given.answers is not None:
         return "--endpoint and --answers exclude each other."
-    if given.endpoint is not None and (given.device is not None or given.dtype != "auto" or given.batch_size is not None):
+    if given.endpoint is not None and (
+        given.device is not None or given.dtype != "auto" or given.batch_size is not None
+    ):
         return "the server chooses device, dtype and batches: leave out --device, --dtype and --batch-size."
     if (given.judge_url is None) != (given.judge_model is None):
         return "a judge takes both --judge-url and --judge-model."
     if given.reward is not None and given.samples < 2:
         return "--reward chooses among several answers: give --samples."
-    if given.grid and (given.answers is not None or given.samples > 1 or "," in (given.task or "") + (given.mode or "")):
+    if given.grid and (
+        given.answers is not None or given.samples > 1 or "," in (given.task or "") + (given.mode or "")
+    ):
         return "--grid takes one task and one mode, one answer a question, and no --answers."
     return None
