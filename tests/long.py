@@ -314,6 +314,13 @@ CHECKS = [
         "--out OUT",
         short=None,
     ),
+    Check(
+        "reproduce",
+        "python -m lab.reproduce",
+        "the claims of the papers, measured with tiny models (docs/lab.md); a page with plots",
+        "--quick --cache OUT",
+        short="--scale trial --cache OUT",
+    ),
 ]
 
 

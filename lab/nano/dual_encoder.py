@@ -55,7 +55,8 @@ STAGES = ("masked", "whole", "bridge")
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train: steps of the three stages, peak learning rates of tower, text half and bridge, the size."""
+    """How to train: steps of the three stages, peak learning rates of tower, text half and bridge, the size; side of
+    the images and of their patches in pixels."""
 
     masked: int = 400
     whole: int = 550
@@ -68,12 +69,14 @@ class Settings:
     text_layers: int = 2
     queries: int = 8
     seed: int = 0
+    side: int = SMALL
+    patch: int = PATCH
 
 
 # --- what is trained -------------------------------------------------------------------------------------------------
 
 
-def build_tokenizer(captions: list[str]) -> InternVLDualEncoderTokenizer:
+def build_tokenizer(captions: list[str], vocab_size: int = 350) -> InternVLDualEncoderTokenizer:
     """A tokenizer of the released kind (sentencepiece, BPE, bytes), trained on captions and the two prompts."""
     import sentencepiece
 
@@ -82,7 +85,7 @@ def build_tokenizer(captions: list[str]) -> InternVLDualEncoderTokenizer:
         sentence_iterator=iter([text for line in captions for text in (line, f"{TEXT_PREFIX}{line}", CAPTION_PROMPT)]),
         model_writer=model,
         model_type="bpe",
-        vocab_size=350,  # 256 of them bytes
+        vocab_size=vocab_size,  # 256 of them bytes
         hard_vocab_limit=False,
         byte_fallback=True,
         normalization_rule_name="identity",
@@ -107,7 +110,12 @@ def build_model(vocab_size: int, settings: Settings) -> InternVLDualEncoderForPr
     torch.manual_seed(settings.seed)
     width, spread = settings.width, 1 / math.sqrt(3 * settings.width)
     shape = {"hidden_size": width, "intermediate_size": 3 * width, "num_attention_heads": 4}
-    tower = {"image_size": SMALL, "patch_size": PATCH, "layer_scale_init_value": 1.0, "initializer_range": spread}
+    tower = {
+        "image_size": settings.side,
+        "patch_size": settings.patch,
+        "layer_scale_init_value": 1.0,
+        "initializer_range": spread,
+    }
     config = InternVLDualEncoderConfig(
         vision_config={**shape, **tower, "num_hidden_layers": settings.vision_layers},
         qllama_config={
@@ -124,9 +132,9 @@ def build_model(vocab_size: int, settings: Settings) -> InternVLDualEncoderForPr
     model = InternVLDualEncoderForPreTraining(config)
     embeddings: Any = model.vision_model.embeddings
     with torch.no_grad():
-        embeddings.position_embeddings[0, 1:] = 0.5 * sine_positions(SMALL // PATCH, width)
+        embeddings.position_embeddings[0, 1:] = 0.5 * sine_positions(settings.side // settings.patch, width)
         embeddings.cls_token.normal_(std=0.02)
-        embeddings.patch_embeddings.projection.weight.normal_(std=0.5 / math.sqrt(3 * PATCH**2))
+        embeddings.patch_embeddings.projection.weight.normal_(std=0.5 / math.sqrt(3 * settings.patch**2))
     return model
 
 

@@ -55,17 +55,20 @@ _SENTENCES = (
 )
 
 
-def build_tokenizer() -> Qwen2Tokenizer:
-    """Byte-level BPE in Qwen2's style: any text, digits one by one, merges from the questions and some English."""
+def build_tokenizer(corpus: list[str] | None = None, vocab_size: int = VOCAB_SIZE) -> Qwen2Tokenizer:
+    """Byte-level BPE in Qwen2's style: any text, digits one by one, merges from a corpus.
+
+    Without a corpus: from the questions of the nano model and some English.
+    """
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE - len(SPECIAL_TOKENS),
+        vocab_size=vocab_size - len(SPECIAL_TOKENS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    core.train_from_iterator(_corpus(), trainer)
+    core.train_from_iterator(_corpus() if corpus is None else corpus, trainer)
     vocab, merges = _vocabulary(core)
     extra = {
         "start_image_token": IMAGE_START,
@@ -103,22 +106,35 @@ def _vocabulary(core: Tokenizer) -> tuple[dict[str, int], list[tuple[str, str]]]
     return model["vocab"], [tuple(merge) for merge in model["merges"]]
 
 
-def build_config(tokenizer: Qwen2Tokenizer, *, width: int = 160, vision_layers: int = 6, text_layers: int = 3):
-    """The configuration of the nano model for `tokenizer`; a class of whatever is registered as `internvl`."""
+def build_config(
+    tokenizer: Qwen2Tokenizer,
+    *,
+    width: int = 160,
+    vision_layers: int = 6,
+    text_layers: int = 3,
+    text_width: int | None = None,
+    tile_size: int = TILE_SIZE,
+    patch_size: int = PATCH_SIZE,
+):
+    """The configuration of the nano model for `tokenizer`; a class of whatever is registered as `internvl`.
+
+    `width` is the tower's, and the language model's without a `text_width`; both are multiples of 32.
+    """
+    text_width = text_width or width
     text = Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=width * 5 // 2,
+        hidden_size=text_width,
+        intermediate_size=text_width * 5 // 2,
         num_hidden_layers=text_layers,
-        num_attention_heads=width // 32,
-        num_key_value_heads=width // 32,
+        num_attention_heads=text_width // 32,
+        num_key_value_heads=text_width // 32,
         max_position_embeddings=4096,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        initializer_range=1 / math.sqrt(3 * width),
+        initializer_range=1 / math.sqrt(3 * text_width),
     )
     vision = {
         "hidden_size": width,
@@ -126,8 +142,8 @@ def build_config(tokenizer: Qwen2Tokenizer, *, width: int = 160, vision_layers: 
         "num_hidden_layers": vision_layers,
         "num_attention_heads": width // 32,
         "attention_bias": True,
-        "image_size": [TILE_SIZE, TILE_SIZE],
-        "patch_size": [PATCH_SIZE, PATCH_SIZE],
+        "image_size": [tile_size, tile_size],
+        "patch_size": [patch_size, patch_size],
         "layer_scale_init_value": 1.0,
         "initializer_range": 1 / math.sqrt(3 * width),
     }
@@ -135,7 +151,7 @@ def build_config(tokenizer: Qwen2Tokenizer, *, width: int = 160, vision_layers: 
         vision_config=vision,
         text_config=text.to_dict(),
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
-        image_seq_length=TOKENS_PER_TILE,
+        image_seq_length=(tile_size // patch_size // 2) ** 2,
         downsample_ratio=0.5,
         tie_word_embeddings=True,
         dtype="float32",
@@ -147,12 +163,13 @@ def build_model(tokenizer: Qwen2Tokenizer, **shape: int) -> torch.nn.Module:
     config = build_config(tokenizer, **shape)
     model = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)](config)
     embeddings = model.model.vision_tower.embeddings
-    side = TILE_SIZE // PATCH_SIZE
+    patch_size = config.vision_config.patch_size[0]
+    side = config.vision_config.image_size[0] // patch_size
     with torch.no_grad():
         embeddings.position_embeddings[0, 1:] = 0.5 * sine_positions(side, config.vision_config.hidden_size)
         embeddings.cls_token.normal_(std=0.02)
         # White paper is far from zero after normalization; small patch weights keep it from drowning the rest.
-        embeddings.patch_embeddings.projection.weight.normal_(std=0.5 / math.sqrt(3 * PATCH_SIZE**2))
+        embeddings.patch_embeddings.projection.weight.normal_(std=0.5 / math.sqrt(3 * patch_size**2))
         model.lm_head.weight.normal_(std=0.05)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
