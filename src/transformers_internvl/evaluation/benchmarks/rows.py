@@ -80,9 +80,9 @@ _ROWS: tuple[Benchmark, ...] = (
     Benchmark("olympiadbench", "OlympiadBench", "test", dataset="OlympiadBench", unscored=_NO_SCORER),
     # Charts and hidden text
     Benchmark("charxiv_reasoning_val", "CharXiv", "val, reasoning questions", dataset="CharXiv_reasoning_val",
-              unscored=_JUDGED),
+              metric="charxiv_reasoning"),
     Benchmark("charxiv_descriptive_val", "CharXiv", "val, descriptive questions", dataset="CharXiv_descriptive_val",
-              unscored=_JUDGED),
+              metric="charxiv_descriptive"),
     Benchmark("vcr_en_easy_all", "VCR-wiki EN easy", "exact match", dataset="VCR_EN_EASY_ALL", unscored=_NO_SCORER,
               note="the report: the 78B pair 95.7/94.5 looks odd (EM above Jaccard)"),
     Benchmark("vcr_en_easy_all_jaccard", "VCR-wiki EN easy", "Jaccard", dataset="VCR_EN_EASY_ALL",
@@ -97,11 +97,12 @@ _ROWS: tuple[Benchmark, ...] = (
     # Real scenes
     Benchmark("mme_realworld", "MME-RealWorld EN", "test", dataset="MME-RealWorld", metric="mme_realworld",
               script="mme_realworld", script_task="mme-realworld"),
-    Benchmark("wildvision", "WildVision", "test", dataset="WildVision", unscored=_JUDGED),
+    Benchmark("wildvision", "WildVision", "test", dataset="WildVision", metric="wildvision",
+              note="win rate over Claude 3 Sonnet"),
     Benchmark("r_bench_dis", "R-Bench", "distorted", dataset="R-Bench-Dis", metric="mcq_vlmevalkit"),
     Benchmark("mmstar", "MMStar", "val", dataset="MMStar", metric="mcq_vlmevalkit"),
     # Hallucination
-    Benchmark("mmhal_bench", "MMHal-Bench", "test", script="mmhal", script_task="mmhal", unscored=_JUDGED,
+    Benchmark("mmhal_bench", "MMHal-Bench", "test", metric="mmhal", script="mmhal", script_task="mmhal",
               unit="0..6"),
     Benchmark("crpe_relation", "CRPE", "relation", dataset="CRPE_RELATION", metric="crpe"),
     Benchmark("pope", "POPE", "random, popular, adversarial", dataset="POPE", metric="pope_vlmevalkit", script="pope",
@@ -165,7 +166,7 @@ _ROWS: tuple[Benchmark, ...] = (
               script="mme", script_metric="mme_internvl", script_task="mme", by_script=True, unit="points"),
     Benchmark("convbench", "ConvBench", "pairwise", metric="convbench", unscored=_THREE_TURNS),
     # Further benchmarks of VLMEvalKit
-    Benchmark("dynamath", "DynaMath", "", dataset="DynaMath", unscored=_JUDGED),
+    Benchmark("dynamath", "DynaMath", "", dataset="DynaMath", metric="dynamath"),
     Benchmark("wemath", "WeMath", "", dataset="WeMath", metric="mcq_vlmevalkit"),
     Benchmark("logicvista", "LogicVista", "", dataset="LogicVista", unscored=_JUDGED),
     Benchmark("vsi_bench", "VSI-Bench", "", dataset="VSI-Bench", metric="vsi_bench", frames=_FRAMES),

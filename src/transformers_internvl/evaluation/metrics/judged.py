@@ -1,16 +1,37 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Scores from the verdicts of a language model: MM-Vet, LLaVA-Bench and ConvBench. The verdicts come with the rows."""
+"""Scores from the verdicts of a language model: MM-Vet, LLaVA-Bench, ConvBench, CharXiv, WildVision and MMHal-Bench.
+
+The verdicts come with the rows.
+"""
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from .metric import Row, Scores
+from .metric import Row, Scores, mean, percent
 
 MMVET_CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
 CONVBENCH_QUESTIONS = 577  # what the official code divides by; there are 578
 CONVBENCH_TURNS = ("first", "second", "third", "overall")
 _RATING = re.compile(r"Rating:(.*)")
+_CHARXIV_DESCRIPTIVE = {
+    "Information Extraction": (1, 2, 3, 4, 5, 6, 7),
+    "Enumeration": (8, 9, 13, 14, 15),
+    "Counting": (10, 12, 19),
+    "Pattern Recognition": (11, 16, 18),
+    "Compositionality": (17,),
+}
+_CHARXIV_REASONING = {
+    "Text-in-Chart": (1,),
+    "Text-in-General": (2,),
+    "Number-in-Chart": (3,),
+    "Number-in-General": (4,),
+}
+WILDVISION_VERDICTS = {"A>>B": -2, "A>B": -1, "A=B": 0, "B>A": 1, "B>>A": 2}
+"""Verdict of the judge, the model being B -> how much better it is."""
+_WILDVISION_NAMES = {2: "Much Better", 1: "Better", 0: "Tie", -1: "Worse", -2: "Much Worse"}
+_MMHAL_TYPES = 8  # questions take turns
+_MMHAL_CLEAN = 3  # the lowest rating without a hallucination
 
 
 def mmvet_table(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
@@ -117,16 +138,87 @@ def score_convbench(rows: Sequence[Row]) -> Scores:
     return Scores(table["R1"] if rows else None, table)
 
 
+def score_charxiv_descriptive(rows: Sequence[Row]) -> Scores:
+    """CharXiv's descriptive questions in percent, by the category of `qid`; see [`score_charxiv_reasoning`]."""
+    return _charxiv(rows, "qid", _CHARXIV_DESCRIPTIVE)
+
+
+def score_charxiv_reasoning(rows: Sequence[Row]) -> Scores:
+    """CharXiv's reasoning questions in percent, by the category of `inst_category`. Rows have a judge's `score`.
+
+    Source: VLMEvalKit `vlmeval/dataset/charxiv.py`.
+    """
+    return _charxiv(rows, "inst_category", _CHARXIV_REASONING)
+
+
+def _charxiv(rows: Sequence[Row], column: str, categories: Mapping[str, tuple[int, ...]]) -> Scores:
+    names = {number: name for name, numbers in categories.items() for number in numbers}
+    scores = [float(row["score"]) for row in rows]
+    groups: dict[str, list[float]] = {}
+    for row, score in zip(rows, scores, strict=True):
+        number = int(row[column])
+        if number not in names:
+            raise ValueError(f"`{column}` must be one of {sorted(names)}, got {number}.")
+        groups.setdefault(names[number], []).append(score)
+    return Scores(percent(scores), {name: percent(found) for name, found in groups.items()}, tuple(scores))
+
+
+def score_wildvision(rows: Sequence[Row]) -> Scores:
+    """WildVision: how often the model is better than Claude 3 Sonnet, in percent. The table has the reward, too.
+
+    Rows have `score`, a key of `WILDVISION_VERDICTS`; anything else is a tie.
+
+    Source: VLMEvalKit `vlmeval/dataset/wildvision.py`, whose win rate is a share.
+    """
+    grades = [WILDVISION_VERDICTS.get(row["score"], 0) for row in rows]
+    wins = percent([float(grade > 0) for grade in grades])
+    counts = {name: grades.count(grade) for grade, name in _WILDVISION_NAMES.items()}
+    table = {**counts, "Reward": mean([50.0 * grade for grade in grades]), "Win Rate": wins}
+    return Scores(wins, table, tuple(float(grade > 0) for grade in grades))
+
+
+def score_mmhal(rows: Sequence[Row]) -> Scores:
+    """MMHal-Bench: the mean rating, 0 to 6. The table has the share of hallucinations and the mean of each type.
+
+    Rows have `score`, a judge's rating. The eight types take turns, in the order of the benchmark.
+
+    Source: OpenGVLab/InternVL `eval/mmhal/eval_gpt_mmhal.py`.
+    """
+    scores = [float(row["score"]) for row in rows]
+    types = {str(number): mean(scores[number::_MMHAL_TYPES]) for number in range(min(_MMHAL_TYPES, len(scores)))}
+    table = {"hallucination_rate": mean([float(score < _MMHAL_CLEAN) for score in scores]), "types": types}
+    return Scores(mean(scores), table, tuple(scores))
+
+
+def mmhal_rating(reply: str) -> float | None:
+    """The only rating 0 to 6 in a judge's reply, None where there is none or are several (officially 0)."""
+    found = [number for number in range(7) if f"rating: {number}" in reply.lower()]
+    return float(found[0]) if len(found) == 1 else None
+
+
+def wildvision_verdict(reply: str) -> str | None:
+    """The verdict in double brackets, None where there is none or they differ."""
+    found = {match for match in re.findall(r"\[\[([AB<>=]+)\]\]", reply) if match}
+    return found.pop() if len(found) == 1 else None
+
+
 __all__ = [
     "CONVBENCH_QUESTIONS",
     "CONVBENCH_TURNS",
     "MMVET_CAPABILITIES",
+    "WILDVISION_VERDICTS",
     "convbench_prediction",
     "convbench_rate",
     "convbench_rates",
     "llavabench_table",
+    "mmhal_rating",
     "mmvet_table",
+    "score_charxiv_descriptive",
+    "score_charxiv_reasoning",
     "score_convbench",
     "score_llavabench",
+    "score_mmhal",
     "score_mmvet",
+    "score_wildvision",
+    "wildvision_verdict",
 ]

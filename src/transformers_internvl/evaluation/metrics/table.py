@@ -13,9 +13,18 @@ from .choice_table import (
     score_mmvp_vlmevalkit,
 )
 from .correctness import score_correctness
+from .dynamath import score_dynamath
 from .exact_match import score_accuracy_internvl, score_gqa
 from .grounding import score_refcoco_internvl, score_refcoco_vlmevalkit
-from .judged import score_convbench, score_llavabench, score_mmvet
+from .judged import (
+    score_charxiv_descriptive,
+    score_charxiv_reasoning,
+    score_convbench,
+    score_llavabench,
+    score_mmhal,
+    score_mmvet,
+    score_wildvision,
+)
 from .mathematics import score_mathverse, score_mathvision
 from .mathvista import score_mathvista_internvl, score_mathvista_vlmevalkit
 from .metric import Metric, Row, Scores
@@ -246,6 +255,29 @@ def _others() -> list[Metric]:
             ("position", "first", "second", "third", "overall"),
             "shirlyliu64/ConvBench ConvBenchEval/convbencheval.py",
             ("1.5",),
+            judge=True,
+        ),
+        *(
+            _metric(f"charxiv_{kind}", score, (column, "score"), KIT + "charxiv.py", judge=True)
+            for kind, score, column in (
+                ("descriptive", score_charxiv_descriptive, "qid"),
+                ("reasoning", score_charxiv_reasoning, "inst_category"),
+            )
+        ),
+        _metric("wildvision", score_wildvision, ("score",), KIT + "wildvision.py", judge=True),
+        _metric(
+            "mmhal",
+            score_mmhal,
+            ("score",),
+            SCRIPTS + "mmhal/eval_gpt_mmhal.py",
+            range=(0, 6),
+            judge=True,
+        ),
+        _metric(
+            "dynamath",
+            score_dynamath,
+            ("answer", "answer_type", "subject", "knowledge_level", "qid"),
+            KIT + "dynamath.py",
             judge=True,
         ),
     ]

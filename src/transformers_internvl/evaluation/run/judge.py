@@ -4,6 +4,7 @@
 Each reply is on disk before the next question is sent. A run that was killed asks nothing twice.
 """
 
+import base64
 import hashlib
 import json
 import threading
@@ -21,6 +22,7 @@ from .connection import Connection
 from .judges import JUDGES, Judge
 
 FILE = "judge.jsonl"
+Content = str | list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Judgement:
     Attributes:
         model: the judge.
         asked: answers that it was asked about; a rule decides the others.
-        replies: of the judge, those of earlier runs included; more than `asked` where some could not be read.
+        replies: of the judge, those of earlier runs included; more than `asked` where some could not be read, or a
+            second question follows the first (MathVerse).
         calls: of these, made by this run.
         tokens_in, tokens_out: of all replies, as the server counts them.
         unread: answers for which no reply could be read.
@@ -121,13 +124,14 @@ class JudgeModel:
                 failed.result()
             return [future.result() for future in futures]
 
-    def reply(self, judge: Judge, prompt: str, temperature: float) -> _Reply:
+    def reply(self, judge: Judge, content: Content, temperature: float) -> _Reply:
         """What the judge says."""
         system = [] if judge.system_message is None else [{"role": "system", "content": judge.system_message}]
         body: dict[str, Any] = {
             "model": self.name,
-            "messages": [*system, {"role": "user", "content": prompt}],
+            "messages": [*system, {"role": "user", "content": content}],
             "temperature": temperature,
+            **judge.extra,
         }
         if judge.max_tokens is not None:
             body["max_tokens"] = judge.max_tokens
@@ -140,7 +144,8 @@ class JudgeModel:
 
 
 def _is_graded(row: Row, judge: Judge) -> bool:
-    return all(column in row for column in judge.unread) or judge.decided(row)
+    last = judge.follow or judge
+    return all(column in row for column in last.unread) or judge.decided(row)
 
 
 class _Reading:
@@ -154,20 +159,27 @@ class _Reading:
 
     def columns(self, row: Row) -> Mapping[str, Any]:
         """The columns of a row: of the first reply that can be read, else those of none."""
-        prompt = self.judge.prompt(row)
-        for attempt, temperature in enumerate(self.judge.temperatures):
-            read = self.judge.read(self._reply(prompt, attempt, temperature).text)
+        found = self._read(self.judge, row)
+        follow = self.judge.follow
+        if follow is None or follow.decided({**row, **found}):
+            return found
+        return {**found, **self._read(follow, {**row, **found})}
+
+    def _read(self, judge: Judge, row: Row) -> Mapping[str, Any]:
+        content = _content(judge, row)
+        for attempt in range(len(judge.temperatures)):
+            read = judge.read(self._reply(judge, content, attempt).text)
             if read is not None:
                 return read
         with self._lock:
             self._unread += 1
-        return self.judge.unread
+        return judge.unread
 
-    def _reply(self, prompt: str, attempt: int, temperature: float) -> _Reply:
-        key = _key(self.model.name, self.judge, prompt, attempt)
+    def _reply(self, judge: Judge, content: Content, attempt: int) -> _Reply:
+        key = _key(self.model.name, judge, content, attempt)
         reply, new = self.kept.get(key), 0
         if reply is None:
-            reply, new = self.model.reply(self.judge, prompt, temperature), 1
+            reply, new = self.model.reply(judge, content, judge.temperatures[attempt]), 1
             self.kept.add(key, self.model.name, reply)
         with self._lock:
             self._used.append(reply)
@@ -187,9 +199,31 @@ class _Reading:
         )
 
 
-def _key(model: str, judge: Judge, prompt: str, attempt: int) -> str:
+def _content(judge: Judge, row: Row) -> Content:
+    """What the judge is sent: a text, with the image where it sees that.
+
+    Raises:
+        ValueError: the image is no base64.
+    """
+    text = judge.prompt(row)
+    if not judge.picture:
+        return text
+    image = str(row["image"])
+    try:
+        base64.b64decode(image, validate=True)
+    except ValueError as error:
+        raise ValueError(
+            f"Question {row.get('index')}: the judge sees the image, which must be base64 in the column `image`, "
+            f"as in VLMEvalKit's file; got {image[:40]!r}."
+        ) from error
+    picture = {"url": f"data:image/jpeg;base64,{image}", "detail": "high"}
+    return [{"type": "text", "text": text}, {"type": "image_url", "image_url": picture}]
+
+
+def _key(model: str, judge: Judge, content: Content, attempt: int) -> str:
     """Of a reply: everything that it depends on."""
-    asked = [model, judge.system_message, prompt, judge.temperatures[attempt], judge.max_tokens, attempt]
+    asked: list[Any] = [model, judge.system_message, content, judge.temperatures[attempt], judge.max_tokens, attempt]
+    asked += [dict(judge.extra)] if judge.extra else []
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 

@@ -7,13 +7,14 @@ The fixed texts are the benchmarks' own, in `judge_prompts.json`, with their sou
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ..metrics import Row
-from ..metrics.mathvista import prefetch
+from ..metrics import Row, mathematics, mathvista
+from ..metrics.dynamath import short_answer, without_backslashes
+from ..metrics.judged import mmhal_rating, wildvision_verdict
 from ..metrics.yes_no import yes_or_no_vlmevalkit
 
 _TEMPERATURES = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -33,7 +34,10 @@ class Judge:
         temperatures: of the first attempt and of those that follow a reply that cannot be read.
         max_tokens: of a reply; None = as many as the judge's server allows.
         system_message: None = none.
-        source: of prompt and settings, in open-compass/VLMEvalKit.
+        extra: further fields of the request.
+        picture: whether the judge sees the question's image, its column `image` in base64.
+        follow: who judges next, with the columns that were read, unless a rule decides then.
+        source: of prompt and settings, in VLMEvalKit, or where it begins with `eval/` in OpenGVLab/InternVL.
     """
 
     prompt: Callable[[Row], str]
@@ -45,6 +49,9 @@ class Judge:
     temperatures: tuple[float, ...] = _TEMPERATURES
     max_tokens: int | None = None
     system_message: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    picture: bool = False
+    follow: "Judge | None" = None
 
 
 @cache
@@ -96,6 +103,89 @@ def _yes_no_reading(reply: str) -> dict[str, Any] | None:
     return None if found == "Unknown" else {"extraction": found}
 
 
+def _extraction(reply: str) -> dict[str, Any]:
+    return {"extraction": reply}
+
+
+def _mathvista_internvl_prompt(row: Row) -> str:
+    query = row.get("query", row["question"])
+    return f"{_text('mathvista_internvl')}\n\n{query}\n\n{row['prediction']}\n\nExtracted answer: "
+
+
+def _mathvision_prompt(row: Row) -> str:
+    return f"{_text('mathvision')}{row['question']}\nModel respone: {row['prediction']}Extracted answer:"
+
+
+def _mathverse_extraction_prompt(row: Row) -> str:
+    return f"{_text('mathverse_extraction')}{row['prediction']}'\nExtracted Answer: "
+
+
+def _mathverse_score_prompt(row: Row) -> str:
+    asked = f"{row['question_for_eval']}\n    [Standard Answer]: {row['answer']}"
+    return f"{_text('mathverse_score')}{asked}\n    [Model_answer] : {row['extraction']}\n    Judgement:"
+
+
+def _mathverse_score(reply: str) -> dict[str, Any] | None:
+    return {"score": float(reply.strip())} if reply.strip() in ("0", "1") else None
+
+
+def _charxiv_prompt(row: Row) -> str:
+    """The prompt is part of the data."""
+    return str(row["grading_query"]).replace("{PREDICTION}", row["prediction"])
+
+
+def _charxiv_grade(reply: str) -> dict[str, Any] | None:
+    """Of a JSON object. JSON of another form is no grade, and is not asked for again, as in the official code."""
+    try:
+        found = json.loads(reply)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or "extracted_answer" not in found:
+        return dict(_NO_GRADE)
+    grade = _number(str(found.get("score")))
+    return dict(_NO_GRADE) if grade is None else {"extracted_answer": found["extracted_answer"], "score": grade}
+
+
+def _wildvision_prompt(row: Row) -> str:
+    """The quotation mark at the beginning is the official prompt's. Claude's answer is A, the model's B."""
+    answers = (("A", row["claude3_sonnet"]), ("B", row["prediction"]))
+    told = [
+        f"<|The Start of Assistant {name}'s Answer|>\n{text}\n<|The End of Assistant {name}'s Answer|>\n"
+        for name, text in answers
+    ]
+    return f'"<|User Prompt|>\n{row["question"]}\n\n' + "\n".join(told)
+
+
+def _mmhal_prompt(row: Row) -> str:
+    contents = row["image_content"]
+    parts = _text("mmhal").split("{}")
+    told = (contents if isinstance(contents, str) else ", ".join(contents), row["question"], row["gt_answer"])
+    return "".join(f"{part}{text}" for part, text in zip(parts, (*told, row["prediction"], ""), strict=True))
+
+
+def _dynamath_prompt(row: Row) -> str:
+    """`corresponing` is the official prompt's."""
+    instruction = {
+        "multiple choice": "Output the corresponing choice option, such as 'A', 'B', 'C', 'D', in a single line.",
+        "float": "Output a three-digit floating-point number in a single line.",
+    }.get(
+        row["answer_type"],
+        "Output a short answer in a single line. Any float numbers in the answer should be formatted as three-digit "
+        "floating-point numbers.",
+    )
+    return f"Free-form answer: {without_backslashes(row['prediction'])}\nInstruction: {instruction}"
+
+
+def _graded(name: str, read: Callable[[str], Any]) -> Callable[[str], dict[str, Any] | None]:
+    """A reader of one column, from a function that gives None for replies that it cannot read."""
+
+    def columns(reply: str) -> dict[str, Any] | None:
+        found = read(reply)
+        return None if found is None else {name: found}
+
+    return columns
+
+
 def _number(text: str) -> float | None:
     try:
         number = float(text)
@@ -103,6 +193,8 @@ def _number(text: str) -> float | None:
         return None
     return number if math.isfinite(number) else None
 
+
+_NO_GRADE = {"extracted_answer": "Failed to parse response", "score": 0.0}
 
 # Metric -> its judge.
 JUDGES: dict[str, Judge] = {
@@ -112,7 +204,7 @@ JUDGES: dict[str, Judge] = {
         unread={"extraction": ""},
         columns=("question",),
         source="utils/mathvista.py",
-        decided=lambda row: bool(prefetch(row, row["prediction"])),
+        decided=lambda row: bool(mathvista.prefetch(row, row["prediction"])),
         max_tokens=128,
     ),
     "mmvet": Judge(
@@ -139,6 +231,84 @@ JUDGES: dict[str, Judge] = {
         columns=("question",),
         source="utils/yorn.py",
         decided=lambda row: yes_or_no_vlmevalkit(row["prediction"]) != "Unknown",
+    ),
+    "mathvista_internvl": Judge(
+        _mathvista_internvl_prompt,
+        _mathvista_extraction,
+        unread={"extraction": ""},
+        columns=("question", "question_type", "answer_type", "choices"),
+        source="eval/mathvista/extract_answer.py",
+        decided=lambda row: mathvista.extract_answer(row["prediction"], row) is not None,
+        temperatures=(0.0,) * 5,
+        max_tokens=256,
+    ),
+    "mathvision": Judge(
+        _mathvision_prompt,
+        _extraction,
+        unread={"extraction": ""},
+        columns=("question",),
+        source="utils/mathv.py",
+        decided=lambda row: bool(mathematics.prefetch(row, row["prediction"])),
+    ),
+    "mathverse": Judge(
+        _mathverse_extraction_prompt,
+        _extraction,
+        unread={"extraction": ""},
+        columns=("question_for_eval", "answer"),
+        source="utils/mathverse.py",
+        follow=Judge(
+            _mathverse_score_prompt,
+            _mathverse_score,
+            unread={"score": 0.0},
+            columns=(),
+            source="utils/mathverse.py",
+            decided=lambda row: mathematics.mathverse_post_check_score(row["answer"], row["extraction"]),
+        ),
+    ),
+    **{
+        f"charxiv_{kind}": Judge(
+            _charxiv_prompt,
+            _charxiv_grade,
+            unread=_NO_GRADE,
+            columns=("grading_query",),
+            source="charxiv.py",
+            temperatures=(0.0,) * 10,
+            max_tokens=256,
+            extra={"seed": 42, "top_p": 1},
+        )
+        for kind in ("descriptive", "reasoning")
+    },
+    "wildvision": Judge(
+        _wildvision_prompt,
+        _graded("score", wildvision_verdict),
+        unread={"score": "Unknown"},
+        columns=("question", "claude3_sonnet", "image"),
+        source="wildvision.py",
+        temperatures=(0.0, 0.0),
+        max_tokens=4096,
+        system_message=_text("wildvision"),
+        picture=True,
+    ),
+    "mmhal": Judge(
+        _mmhal_prompt,
+        _graded("score", mmhal_rating),
+        unread={"score": 0.0},
+        columns=("question", "image_content", "gt_answer"),
+        source="eval/mmhal/eval_gpt_mmhal.py",
+        temperatures=(0.0,),
+    ),
+    "dynamath": Judge(
+        _dynamath_prompt,
+        _extraction,
+        unread={"extraction": ""},
+        columns=("answer_type",),
+        source="dynamath.py",
+        decided=lambda row: short_answer(row) is not None,
+        temperatures=(0.0,),
+        system_message=(
+            "You are a helpful assistant that helps me to format free-form answers into a short answer according to "
+            "the instruction.\n"
+        ),
     ),
 }
 
