@@ -10,7 +10,7 @@ LAYERS = [
     {"profiling", "conversion", "visualization"},
     {"training", "evaluation"},
     {"top"},
-    {"nano", "serving"},
+    {"curation", "nano", "serving"},
     {"cli"},
 ]
 # The same within the packages that have packages of their own. The row "" is for the package's other modules.

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from .asking import STEP_MODES, chat, conflict_of_chat, conflict_of_look, conflict_of_score, inspect, look, score
 from .checkpoints import SHOWN_DIFFERENCES, convert, verify
 from .costs import DTYPES, conflict_of_profile, plan, profile
+from .curate import curate
 from .dual_encoders import FRAMES, caption, classify, frames_without_video, retrieve
 from .evaluate import conflict_of_evaluate, evaluate
 from .parity import parity
@@ -23,6 +24,7 @@ VERB_ARGUMENTS: dict[str, Callable[[ArgumentParser], None]] = {
     "chat": chat,
     "classify": classify,
     "convert": convert,
+    "curate": curate,
     "evaluate": evaluate,
     "inspect": inspect,
     "look": look,

@@ -51,6 +51,7 @@ WRONG = [
     ("chat --temperature 3", "internvl chat: argument --temperature: expected a number from 0 to 2, got '3'"),
     ("chat --top-p 0", "internvl chat: argument --top-p: expected a number above 0 and up to 1, got '0'"),
     ("classify folder --model m --num-frames 2", "internvl classify: --num-frames needs --video"),
+    ("curate p.yaml --workers 0", "internvl curate: argument --workers: expected a whole number from 1, got '0'"),
     ("evaluate", "internvl evaluate: give one of --task, --list and --compare"),
     ("convert a b --to c", "internvl convert: argument --to: invalid choice: 'c'"),
     (

@@ -26,10 +26,15 @@ ENGLISH = {
     "end": ". ",
 }
 KOREAN = {
-    "subjects": "오래된 등대는|좁은 다리는|그녀의 남동생은|이 작은 박물관은|아침 기차는|우리 이웃은|은퇴한 교사는|북쪽 계곡은|그의 첫 소설은|주황색 고양이는|시 의회는|기술자들은",
+    "subjects": (
+        "오래된 등대는|좁은 다리는|그녀의 남동생은|이 작은 박물관은|아침 기차는|우리 이웃은|"
+        "은퇴한 교사는|북쪽 계곡은|그의 첫 소설은|주황색 고양이는|시 의회는|기술자들은"
+    ),
     "verbs": (
-        "폭풍이 지나간 뒤에 수리되었다|여러 나라의 방문객을 끌어들인다|예상보다 더 많은 관심이 필요하다|전쟁 이후로 거의 변하지 않았다|"
-        "강 가까이에 서 있다|여러 편지에 묘사되어 있다|사람들이 생각하는 것보다 훨씬 저렴했다|지역의 상징이 되었다|일요일에는 일찍 문을 닫는다|"
+        "폭풍이 지나간 뒤에 수리되었다|여러 나라의 방문객을 끌어들인다|예상보다 더 많은 관심이 필요하다|"
+        "전쟁 이후로 거의 변하지 않았다|"
+        "강 가까이에 서 있다|여러 편지에 묘사되어 있다|사람들이 생각하는 것보다 훨씬 저렴했다|지역의 상징이 되었다|"
+        "일요일에는 일찍 문을 닫는다|"
         "회의에서 모두를 놀라게 했다|따뜻한 붉은색으로 칠해졌다|날씨에 따라 달라진다"
     ),
     "links": "그럼에도 불구하고|같은 해에|기록에 따르면|그 결과|이러한 이유로|두 주 뒤에",
@@ -94,6 +99,7 @@ def write_corpus(folder: Path, rows: int = 200, faults_each: int = 3, seed: int 
         draw = random.Random(f"{name}{seed}")
         kinds = [fault for fault in FAULTS for _ in range(faults_each)] + [""] * rows
         draw.shuffle(kinds)
+        kinds.sort(key=lambda kind: kind.endswith("copy"))  # stable: copies come last, and keep what they copy
         lines = [_row(kind, name, number, words, draw, folder) for number, kind in enumerate(kinds)]
         written = [row for row, _ in lines if row["planted"] not in ("text copy", "image copy")]
         lines = [_copied(row, picture, written, draw, folder) for row, picture in lines]

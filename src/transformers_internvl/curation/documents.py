@@ -14,6 +14,7 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -224,7 +225,7 @@ class KeepDocuments(PipelineStep):
         with WholeFile(part_path(self.output, self.stage, rank)) as file:
             for document in data:
                 held: list[str | None] = []
-                row = map_images(document.metadata["row"], lambda image, held=held: _set_aside(image, held))
+                row = map_images(document.metadata["row"], partial(_set_aside, held=held))
                 file.line({"id": document.id, "metadata": {**document.metadata, "row": row}, "held": held})
                 yield document
 

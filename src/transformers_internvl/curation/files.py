@@ -15,8 +15,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
-_TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}  # half a surrogate pair is written as JSON has it
-
 
 class WholeFile:
     """A file that gets its name when everything is written. Use as a context manager.
@@ -30,8 +28,10 @@ class WholeFile:
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._partial = self.path.with_name(f".{self.path.name}.partial")
-        self.file: IO[Any] = open(  # noqa: SIM115 (closed by __exit__)
-            self._partial, "wb" if self._binary else "w", **({} if self._binary else _TEXT)
+        self.file: IO[Any] = (
+            open(self._partial, "wb")
+            if self._binary  # half a surrogate pair is written as JSON has it
+            else open(self._partial, "w", encoding="utf-8", errors="backslashreplace")
         )
         return self
 

@@ -76,7 +76,7 @@ def report_of(
         {"step": step, "reason": reason, "dropped": dropped, "rows": count}
         for (step, reason, dropped), count in sorted(found.items())
     ]
-    broken = sum(row["rows"] for row in findings if row["reason"] == "broken row")
+    broken = sum(count for (_, reason, _), count in found.items() if reason == "broken row")
     return {
         "rows read": before.total("rows") + broken,
         "rows written": after.total("rows"),

@@ -98,7 +98,12 @@ def images_of(row: Mapping[str, Any]) -> list[Any]:
     Frames and videos are not among them.
     """
     found: list[Any] = []
-    map_images(row, lambda image: found.append(image) or image)
+
+    def note(image: Any) -> Any:
+        found.append(image)
+        return image
+
+    map_images(row, note)
     return found
 
 

@@ -37,11 +37,13 @@ def run_pipeline(pipeline: Pipeline, told: Told = lambda line: None) -> dict[str
         lock.acquire()
     except Timeout as error:
         raise ValueError(f"Another run writes {output}: wait for it, or choose another `output`.") from error
-    with lock:
+    try:
         _prepare(pipeline)
         stages = [(stage.name, stage.steps, stage.tasks) for stage in stages_of(pipeline)]
         if not run_stages(stages, pipeline.executor, pipeline.output, told):
             return None
+    finally:
+        lock.release()
     return json.loads((output / FILE).read_bytes())
 
 

@@ -238,7 +238,7 @@ def _read_shard(source: SourceFile, start: int, stop: int) -> Iterator[SourceRow
 
 def _groups(archive: tarfile.TarFile) -> Iterator[tuple[str, list[tarfile.TarInfo]]]:
     """Consecutive files of one key: the name up to the first point of its last part, as the format has it."""
-    key, members = "", []
+    key, members = "", list[tarfile.TarInfo]()
     for member in archive:
         if not member.isfile():
             continue

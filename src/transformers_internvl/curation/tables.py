@@ -98,21 +98,25 @@ def _columns(row: dict[str, Any], embed_images: bool) -> dict[str, Any]:
             raise ValueError(f"{where}: a turn has {other}, which a Parquet table has no column for; write JSONL.")
     if "id" in row:
         row["id"] = str(row["id"])
-    other = {name: row.pop(name) for name in [*row] if name not in SCHEMA.names}
-    return {**row, OTHER_FIELDS: json.dumps(other, ensure_ascii=False)} if other else row
+    own = {name: row.pop(name) for name in [*row] if name not in SCHEMA.names}
+    return {**row, OTHER_FIELDS: json.dumps(own, ensure_ascii=False)} if own else row
 
 
 def _message(message: dict[str, Any], where: str) -> dict[str, Any]:
     content = message.get("content")
-    items = [content] if isinstance(content, str) else content or []
-    items = [{"type": "text", "text": item} if isinstance(item, str) else dict(item) for item in items]
+    held = [content] if isinstance(content, str) else content or []
+    items: list[dict[str, Any]] = [
+        {"type": "text", "text": item} if isinstance(item, str) else dict(item) for item in held
+    ]
     for item in items:
         for kind in ("image", "video"):
             if item.get("type") == kind and (key := next((k for k in ("path", "url") if item.get(k)), None)):
                 item[kind] = item.pop(key)
         item.setdefault("text", "")  # not null, which is no text
     known = {"type", "text", "image", "video"}
-    other = sorted((message.keys() - {"role", "content"}) | {key for item in items for key in item.keys() - known})
+    other: list[str] = sorted(
+        (message.keys() - {"role", "content"}) | {key for item in items for key in item.keys() - known}
+    )
     if other:
         raise ValueError(f"{where}: a message has {other}, which a Parquet table has no column for; write JSONL.")
     return {"role": message["role"], "content": items}

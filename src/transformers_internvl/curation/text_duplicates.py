@@ -17,7 +17,7 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupSignature
 from datatrove.pipeline.dedup.minhash import MinhashConfig
 from datatrove.utils.binaryio import read_tuples_from_file
-from datatrove.utils.hashing import HashConfig
+from datatrove.utils.hashing import HashConfig, create_hash_func
 from datatrove.utils.text import simplify_text
 from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
@@ -69,14 +69,14 @@ class Signatures(MinhashDedupSignature):
     def __init__(self, place: StepPlace, options: TextDuplicatesOptions):
         folder = _folder(place, "signatures")
         super().__init__(folder, options.minhash(), language=WhitespaceTokenizer())  # loads nothing, and is not used
-        self.options = options
+        self.options, self.hashed = options, create_hash_func(self.config.hash_config)
 
     def get_shingles(self, text: str) -> np.ndarray:
         """Hashes of the n-grams, `(N, 1)` uint64. A text of fewer words is one."""
         plain = unicodedata.normalize("NFC", simplify_text(text, self.config.norm_config))
         words, count = _WORD.findall(plain), self.config.n_grams
         grams = [words[start : start + count] for start in range(max(1, len(words) - count + 1))] if words else []
-        hashes = [self._hash_func(" ".join(gram)) for gram in grams]
+        hashes = [self.hashed(" ".join(gram)) for gram in grams]
         return np.array(hashes, dtype=np.uint64).reshape(-1, 1)
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> None:

@@ -28,8 +28,8 @@ RULES = (
 
 _SYSTEM = (
     "You are a translator who is fluent in English and {language}. Translate the text that the user gives from "
-    "English into {language}. Write as a native author would, with the whole meaning of the original, and avoid wording that "
-    "shows the English sentence behind it. Follow these rules:"
+    "English into {language}. Write as a native author would, with the whole meaning of the original, and avoid "
+    "wording that shows the English sentence behind it. Follow these rules:"
 )
 _MARKS = (
     "The text has marks such as ⟦1⟧ in place of images, boxes, formulas and code. Copy every mark exactly once, "

@@ -169,7 +169,7 @@ class _Shards:
 
 def finish_meta(output: str) -> None:
     """Put the parts of every set together: `data/NAME.jsonl`, and `data/meta.json` with the entries of the input."""
-    folder, meta = Path(output) / "data", {}
+    folder, meta = Path(output) / "data", dict[str, dict[str, Any]]()
     for number, (name, (root, entry)) in enumerate(_sets(output).items()):
         plain = re.sub(r"[^\w.-]", "_", name)
         path, count = folder / f"{plain}.jsonl", 0
