@@ -11,6 +11,7 @@ LAYERS = [
     {"training", "evaluation"},
     {"top"},
     {"curation", "nano", "serving"},
+    {"demo"},
     {"cli"},
 ]
 # The same within the packages that have packages of their own. The row "" is for the package's other modules.

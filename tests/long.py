@@ -241,6 +241,15 @@ CHECKS = [
         short=None,
     ),
     Check(
+        "demo",
+        "python -m tests.demo.browser",
+        "the page of `internvl demo` in headless Chromium: images, a video, answers, drawings, hostile texts, no "
+        'request to another server; needs `pip install ".[demo]" playwright` and Chromium',
+        "--out OUT",
+        short="--out OUT",
+        needs="playwright",
+    ),
+    Check(
         "docs-site",
         "python -m tests.site",
         "the pages build as a site without a broken link, the API reference included; needs `pip install -c "

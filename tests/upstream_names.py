@@ -11,8 +11,13 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-# Modules that a program imports which is not installed here; `tests/evaluation/test_harnesses.py` stands in for it.
-FOR_OTHER_PROGRAMS = {"transformers_internvl.evaluation.harnesses.lmms_eval"}
+# Modules that need a program which is not installed here: lmms-eval, for which `tests/evaluation/test_harnesses.py`
+# stands in, and gradio, `python -m tests.demo.browser`.
+FOR_OTHER_PROGRAMS = {
+    "transformers_internvl.demo.page",
+    "transformers_internvl.demo.server",
+    "transformers_internvl.evaluation.harnesses.lmms_eval",
+}
 
 # Module -> names. `A.b` is an attribute. `A.b:c` is an attribute that only objects have: the code of the method `A.b`
 # writes or reads `c`.

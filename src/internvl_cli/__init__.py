@@ -20,6 +20,7 @@ VERBS = {
     "classify": "measure zero-shot classification on folders of images or videos",
     "convert": "write a checkpoint in the other layout: the original one, or that of upstream transformers",
     "curate": "read, filter, judge, translate and write training data, as a pipeline file says",
+    "demo": "open a local web page to ask a model, and to see what it gets and what it looks at",
     "evaluate": "measure a model on benchmarks, or on your own questions, beside the published scores",
     "inspect": "show the tiles of an image, or the frames that are used of a video, and how many tokens they cost",
     "look": "draw what in an image the tokens of an answer look at, and print how certain they are",

@@ -12,6 +12,7 @@ from .asking import STEP_MODES, chat, conflict_of_chat, conflict_of_look, confli
 from .checkpoints import SHOWN_DIFFERENCES, convert, verify
 from .costs import DTYPES, conflict_of_profile, plan, profile
 from .curate import curate
+from .demo import demo
 from .dual_encoders import FRAMES, caption, classify, frames_without_video, retrieve
 from .evaluate import conflict_of_evaluate, evaluate
 from .parity import parity
@@ -25,6 +26,7 @@ VERB_ARGUMENTS: dict[str, Callable[[ArgumentParser], None]] = {
     "classify": classify,
     "convert": convert,
     "curate": curate,
+    "demo": demo,
     "evaluate": evaluate,
     "inspect": inspect,
     "look": look,

@@ -52,6 +52,7 @@ WRONG = [
     ("chat --top-p 0", "internvl chat: argument --top-p: expected a number above 0 and up to 1, got '0'"),
     ("classify folder --model m --num-frames 2", "internvl classify: --num-frames needs --video"),
     ("curate p.yaml --workers 0", "internvl curate: argument --workers: expected a whole number from 1, got '0'"),
+    ("demo --port x", "internvl demo: argument --port: expected a number from 0 to 65535, got 'x'"),
     ("evaluate", "internvl evaluate: give one of --task, --list and --compare"),
     ("convert a b --to c", "internvl convert: argument --to: invalid choice: 'c'"),
     (

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ..processing.images.tiling import grid_tiles, select_grid
+from ..visualization.seen import frame_labels
 from ..visualization.tiles import add_caption, as_seen, draw_frames, draw_tiles, frames_as_seen
 from .errors import UserError, user_errors
 from .loading import load_chat_model, load_processor, log_errors_only, model_name, place
@@ -142,7 +143,4 @@ def _video(arguments: argparse.Namespace, processor: Any) -> Any:
     print(f"tiles    one a frame, {size} x {size} px each")
     print(f"tokens   {counted}, and labels such as {processor.frame_label.format(1)!r}")
     _print_positions(len(chosen) * tokens)
-    labels = [str(index) for index in chosen]
-    if times:
-        labels = [f"{label}: {time:.2f} s" for label, time in zip(labels, times, strict=True)]
-    return add_caption(draw_frames(frames, labels, size), [described, f"tokens: {counted}"], size)
+    return add_caption(draw_frames(frames, frame_labels(metadata), size), [described, f"tokens: {counted}"], size)

@@ -3,11 +3,11 @@
 
 import argparse
 import os
-import socket
 import sys
 from typing import Any
 
 from .errors import UserError, user_errors
+from .listening import address, listen
 from .loading import load_chat_model, load_processor, log_errors_only, place
 
 _OTHER_FILES = 256  # open files beside connections: models, fetches, preparations
@@ -23,17 +23,14 @@ def run(arguments: argparse.Namespace) -> None:
         from ..serving.connections import bounded
         from ..serving.hosts import Hosts
         from ..serving.media import Limits
-    with user_errors(f"cannot listen at {arguments.host}:{arguments.port}"):
-        listener = socket.create_server((arguments.host, arguments.port), family=_family(arguments.host))
+    listener = listen(arguments.host, arguments.port)
     most = arguments.max_requests
     bounds = Bounds(requests=most, of_client=arguments.max_requests_per_client or -(-most // 2))
     limits = Limits(hosts=frozenset(arguments.allow_host))
     models, prepare = _load(arguments, limits)
     try:
         app = build_app(models, prepare, Hosts(arguments.host, arguments.allowed_host), limits, bounds)
-        host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-        address = f"http://{host}:{listener.getsockname()[1]}/v1"
-        print(f"Serving {', '.join(models)} at {address}", flush=True)
+        print(f"Serving {', '.join(models)} at {address(arguments.host, listener)}/v1", flush=True)
         http = bounded(_connections(most))
         config = uvicorn.Config(app, http=http, ws="none", log_level="warning", timeout_graceful_shutdown=5)
         uvicorn.Server(config).run(sockets=[listener])
@@ -55,10 +52,6 @@ def _connections(most_requests: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         most = max(soft - _OTHER_FILES, 16)
     return most
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _load(arguments: argparse.Namespace, limits: Any) -> tuple[dict[str, Any], Any]:

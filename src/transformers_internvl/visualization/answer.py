@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from PIL import Image
 from transformers import DynamicCache
 
 from ..processing.images.image_processing import InternVLImageProcessor
@@ -20,7 +19,7 @@ from ..processing.media import Media
 from ..processing.text.grounding import decode_regions, locate_regions
 from ..processing.text.messages import normalized
 from .attention import ImageAttention, plain_model, record_attention
-from .tiles import as_seen, frames_as_seen
+from .seen import SEEN_OPTIONS, SeenImage, images_seen
 from .token_maps import split_maps
 
 _NUMBER = re.compile(r"[\d.]+")
@@ -111,7 +110,7 @@ def explain_answer(
     if batched or not any(media.image + media.video):
         found = f"{sum(map(len, media.image))} images and {sum(map(len, media.video))} videos"
         raise ValueError(f"Expected one conversation with an image or a video, got {len(chats)} with {found}.")
-    options = {**(processor_kwargs or {}), "return_grid": True, "return_num_patches": True, "return_metadata": True}
+    options = {**(processor_kwargs or {}), **SEEN_OPTIONS}
     inputs = processor.apply_chat_template(
         messages,
         add_generation_prompt=True,
@@ -120,7 +119,7 @@ def explain_answer(
         return_tensors="pt",
         processor_kwargs=options,
     )
-    given = _given(processor, chats[0], media, inputs)
+    given = images_seen(processor, chats[0], inputs)
     answer, logits, weights = _generate(model, processor, inputs, layers, heads, generation)
     probabilities = logits.softmax(-1).gather(1, answer[:, None])[:, 0].cpu()
     version = getattr(plain_model(model).config, "ps_version", "v2")
@@ -179,39 +178,10 @@ def _check(config: Any, processor: Any, generation: dict[str, Any]) -> None:
             raise ValueError(f"`{name}` must be 1: attention of one answer is recorded, got {generation[name]}.")
 
 
-@dataclass(frozen=True)
-class _Given:
-    """An image, or a frame of a video: its pixels, its grid, its number of tiles, and whether it was padded."""
-
-    image: Image.Image
-    grid: tuple[int, int]
-    tiles: int
-    padded: bool
-
-
-def _given(processor: Any, chat: list[dict[str, Any]], media: Media, inputs: Any) -> list[_Given]:
-    """The images and frames of a conversation, in the order of the prompt."""
-    images = zip(media.image[0], inputs.pop("grids", []), inputs.pop("num_patches", []), strict=True)
-    videos = zip(media.video[0], inputs.pop("video_metadata", []), strict=True)
-    settings = processor.image_processor
-    found = []
-    for item in (item for message in chat for item in message["content"] if isinstance(item, dict)):
-        if item.get("type") == "image":
-            source, grid, count = next(images)
-            padded = settings.pad2square and int(count) == 1
-            found.append(_Given(as_seen(settings.fetch_images(source)), tuple(grid), int(count), padded))
-        elif item.get("type") == "video":
-            source, metadata = next(videos)
-            indices = [int(index) for index in metadata.frames_indices]
-            frames = frames_as_seen(source, indices, processor.video_processor.max_image_pixels)
-            found += [_Given(frame, (1, 1), 1, False) for frame in frames]
-    return found
-
-
-def _image_attention(given: _Given, values: torch.Tensor, version: str) -> ImageAttention:
+def _image_attention(given: SeenImage, values: torch.Tensor, version: str) -> ImageAttention:
     """Maps of one image or frame from `(A, tiles * n)`."""
     columns, rows = given.grid
-    tiles, thumbnail = split_maps(values, columns, rows, thumbnail=given.tiles > columns * rows, version=version)
+    tiles, thumbnail = split_maps(values, columns, rows, thumbnail=given.has_thumbnail, version=version)
     width, height = given.image.size
     box = (0, 0, width, height)
     if given.padded:

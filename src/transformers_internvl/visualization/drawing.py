@@ -9,11 +9,11 @@ import torch
 from .answer import Answer
 from .attention import ImageAttention
 
-COLUMNS = 4  # panels side by side
-PANEL = 3.0  # inches
+COLUMNS = 4
+PANEL = 3.0
 
 
-def draw_attention(answer: Answer, path: str | Path) -> None:
+def draw_attention(answer: Answer, path: str | Path, *, columns: int = COLUMNS, panel: float = PANEL) -> None:
     """Write an image with a panel for the mean over the answer and one for each of its tokens.
 
     A panel shows the image, the lines between its tiles, and the attention over tiles and thumbnail together. Black is
@@ -24,6 +24,8 @@ def draw_attention(answer: Answer, path: str | Path) -> None:
     Args:
         answer: of `explain_answer`.
         path: of the image; the ending chooses the format, PNG without one.
+        columns: panels side by side.
+        panel: width of a panel in inches, 100 pixels each.
 
     Raises:
         ImportError: matplotlib is not there.
@@ -34,23 +36,23 @@ def draw_attention(answer: Answer, path: str | Path) -> None:
     except ImportError as error:
         raise ImportError("Drawing needs matplotlib: `pip install 'transformers_internvl[look]'`.") from error
     panels = len(answer.tokens) + 1
-    columns = min(COLUMNS, panels)
+    columns = min(columns, panels)
     rows = -(-panels // columns)  # of one image
-    height = (PANEL + 0.35) * rows * len(answer.images) + 0.5
-    figure = Figure(figsize=(PANEL * columns, height), layout="constrained")
+    height = (panel + 0.5) * rows * len(answer.images) + 0.5
+    figure = Figure(figsize=(panel * columns, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows * len(answer.images), columns, squeeze=False)
     figure.suptitle(_plain(f"{answer.text}   (confidence {answer.confidence:.2f})"), parse_math=False)
     maps = [torch.cat([image.joined.mean(0)[None], image.joined]) for image in answer.images]
     brightest = torch.stack([values.amax((1, 2)) for values in maps]).amax(0)  # (A + 1,): of all images
-    names = ["whole answer:"]
+    names = ["whole answer"]
     for token, probability in zip(answer.tokens, answer.probabilities, strict=True):
-        names.append(f"{_plain(repr(token))} p {probability:.2f},")
+        names.append(f"{_plain(repr(token))} p {probability:.2f}")
     for number, (image, values) in enumerate(zip(answer.images, maps, strict=True)):
         own = axes[number * rows : (number + 1) * rows].flatten()
         which = f"image {number + 1}, " if len(answer.images) > 1 else ""
-        for panel, name, shown, most in zip(own, names, values, brightest, strict=False):
-            _panel(panel, image, shown, f"{which}{name} share {shown.sum():.2f}", most.item())
+        for place, name, shown, most in zip(own, names, values, brightest, strict=False):
+            _panel(place, image, shown, f"{which}{name}\nshare {shown.sum():.2f}", most.item())
         for unused in own[panels:]:
             unused.set_axis_off()
     for box in answer.boxes:

@@ -1,0 +1,2 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""`internvl demo`: a local web page on gradio (the extra `demo`)."""

@@ -1,0 +1,26 @@
+# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
+"""Examples of the page: sample images of the package, and a question about each."""
+
+from typing import Any
+
+from ..nano import sample_images
+
+# Name of a sample image -> question.
+QUESTIONS = {
+    "number": "What number is written in the image?",
+    "color": "What color is the circle?",
+    "count": "How many shapes are there?",
+}
+
+
+def examples() -> list[dict[str, Any]]:
+    """The examples, in the form of gradio's chatbot."""
+    paths = sample_images()
+    return [
+        {"text": words, "display_text": words, "files": [str(paths[name])], "icon": str(paths[name])}
+        for name, words in QUESTIONS.items()
+        if name in paths
+    ]
+
+
+__all__ = ["QUESTIONS", "examples"]
