@@ -222,3 +222,13 @@ def test_a_translation_is_read():
     name = protect("<image>\nMicrosoft Word")
     assert read_translation("Microsoft Word", name, korean()) == "<image>\nMicrosoft Word"  # names stay
     assert read_translation(translated(SOURCE), protect(SOURCE), korean())
+
+
+def test_rows_with_the_same_text_are_asked_about_once(tmp_path):
+    turns = [{"from": "human", "value": "Why is it?"}, {"from": "gpt", "value": "Because it is so."}]
+    (tmp_path / "rows.jsonl").write_text((json.dumps({"id": 0, "conversations": turns}) + "\n") * 12)
+    with serving() as server:
+        run(tmp_path, [{"translate": {**ENDPOINT, "url": server.url, "language": "Korean"}}], tasks=1)
+    assert server.answered.total() == 2
+    rows = lines_of(tmp_path, "out/data/*.jsonl")
+    assert len(rows) == 12 and all(row == rows[0] for row in rows) and "Because" not in str(rows[0])

@@ -108,6 +108,7 @@ class Endpoint:
     def __init__(self, options: EndpointOptions, path: str | Path, client: Any = None):
         self.options, self._client = options, client
         self._file, self._lock, self._refused = LineFile(path), threading.Lock(), 0
+        self._asking: dict[str, threading.Lock] = {}
 
     def __enter__(self) -> Self:
         self._file.__enter__()
@@ -148,6 +149,7 @@ class Endpoint:
         raise Unanswered(Finding("unusable reply", f"after {self.options.attempts} attempts: {wrong}"))
 
     def _reply(self, question: Question, attempt: int) -> str:
+        """A reply, from the disk where there is one. Rows with the same text wait for the first of them."""
         body = {
             "model": self.options.model,
             "messages": question.messages(),
@@ -157,8 +159,14 @@ class Endpoint:
         }
         key = hashlib.sha256(json.dumps([body, attempt], sort_keys=True).encode()).hexdigest()
         with self._lock:
-            if key in self._known:
-                return self._known[key]
+            asking = self._asking.setdefault(key, threading.Lock())
+        with asking:
+            if key not in self._known:
+                self._keep(key, body)
+            return self._known[key]
+
+    def _keep(self, key: str, body: dict[str, Any]) -> None:
+        """Ask the server, and write the reply down."""
         try:
             answer = self.connection.chat(body, "a question on a row")
         except ValueError as error:
@@ -175,7 +183,7 @@ class Endpoint:
         with self._lock:
             self._file.append([line])
             self._known[key] = reply
-        return reply
+            self._asking.pop(key, None)
 
     def _refuse(self, error: ValueError) -> NoReturn:
         """Raise what a refusal means: one of a row, or of the server or the key."""
