@@ -132,6 +132,12 @@ CHECKS = [
         short="--quick",
     ),
     Check(
+        "curation",
+        "python benchmarks/curation.py",
+        "rows a second of curation in two processes, compared with one, and its memory on ten times the data",
+        short="--quick",
+    ),
+    Check(
         "conversion",
         "python benchmarks/conversion.py",
         "memory and speed of conversions, compared with copying the files",
@@ -174,6 +180,21 @@ CHECKS = [
         "drawn benchmarks of every kind, asked by runs that are killed at random moments and resumed, on two ranks, "
         "in batches and through the server, have the same answers and scores",
         short="--count 2 --kills 2",
+    ),
+    Check(
+        "curation-kills",
+        "python -m tests.curation.kills",
+        "a corpus with planted faults, filtered, judged and translated through a server that fails, stalls and writes "
+        "rubbish, gives the same rows and findings in one process, in two, and killed at random moments and resumed; "
+        "no reply is asked for again but those under way at a kill",
+        short="--rows 30 --kills 2",
+    ),
+    Check(
+        "curation-ray",
+        "python -m tests.curation.kills --executor ray",
+        "the same on a local Ray cluster",
+        short="--rows 30",
+        needs="ray",
     ),
     Check(
         "training-kills",

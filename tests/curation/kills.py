@@ -3,7 +3,7 @@
 
 A corpus with planted faults is filtered, judged and translated through a server that fails, stalls and writes rubbish.
 A run in one process is compared with runs in two processes, with runs that are killed at random moments and resumed,
-and with `--executor ray` on a local Ray cluster: the same rows, the same findings, and no reply asked for twice but
+and with `--executor ray` on a local Ray cluster: the same rows, the same findings, and no reply is asked for again but
 those that were under way when a run was killed.
 """
 
