@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-# Rows of display matrices, (a, b, c, d) of video_timing.upright, by what a player does with the stored picture.
+# Rows of display matrices, (a, b, c, d) of video_timing.upright, by what a player does with the stored image.
 MATRICES = {
     "clockwise": (0, 1, -1, 0),
     "half": (-1, 0, 0, -1),

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""LoRA as the authors have it: peft on the fused layers of their model, and the checkpoints that come of it.
+"""LoRA as in the original code: peft on the fused layers of their model, and the checkpoints that come of it.
 
 The reference is a model of ours whose `q_proj`, `k_proj` and `v_proj` only pick their part of what one fused layer
 gives; peft adapts that layer. Nothing of the package's own conversions takes part.
@@ -60,7 +60,7 @@ def fuse(owner: nn.Module, fused: str, weights: dict[str, torch.Tensor], picks) 
 
 
 def fused_model(folder: Path) -> nn.Module:
-    """The model of a folder with the authors' fused layers."""
+    """The model of a folder with the original fused layers."""
     model, weights = AutoModel.from_pretrained(folder).eval(), load_file(folder / "model.safetensors")
 
     def of(module: str) -> dict[str, torch.Tensor]:
@@ -87,7 +87,7 @@ def fused_model(folder: Path) -> nn.Module:
 
 
 def adapt(model: nn.Module, llm: int = 0, backbone: int = 0, **kwargs) -> dict[str, torch.Tensor]:
-    """Adapters of these ranks, drawn at random, in the model; returned under the authors' names."""
+    """Adapters of these ranks, drawn at random, in the model; returned under the original names."""
     torch.manual_seed(3)
     text = model.config.text_config.model_type
     parts = {
@@ -121,7 +121,7 @@ def authors_name(module: str, text: str) -> str:
 
 
 def write_legacy(source: Path, target: Path, lora: dict, llm: int, backbone: int, base_layer: str = ".base_layer"):
-    """The folder that the authors' script saves."""
+    """The folder that the original script saves."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.safetensors", "README.md"))
     wrapped = {part for part, rank in (("language_model", llm), ("vision_model", backbone)) if rank}
     adapted = {name.partition(".lora_")[0] for name in lora}
@@ -141,7 +141,7 @@ def write_legacy(source: Path, target: Path, lora: dict, llm: int, backbone: int
 
 
 def write_adapter(target: Path, lora: dict, rank: int, **kwargs) -> None:
-    """The folder that peft saves when it wraps the authors' whole model."""
+    """The folder that peft saves when it wraps the original whole model."""
     modules = {name.partition(".lora_")[0] for name in lora}
     LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=modules, **kwargs).save_pretrained(target)
     tensors = {f"base_model.model.{name}".replace(".default", ""): tensor for name, tensor in lora.items()}

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """InternVL-Chat v1 for tests: tiny folders in the released layout, and the model written down in plain operations.
 
-The reference takes the weights of a folder under their names on disk and a prompt as the authors have it, with -200
+The reference takes the weights of a folder under their names on disk and a prompt as in the original code, with -200
 where an image stands. It shares nothing with the package: one image, one row, no cache.
 
 Shape letters: S tokens of the tower, C its width, H heads, N queries, L positions, D width of the language model.
@@ -84,14 +84,14 @@ def _draw(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, torch.
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A picture with edges and slopes, another for every seed."""
+    """An image with edges and slopes, another for every seed."""
     row, column = np.mgrid[:height, :width]
     channels = [(row * (3 + seed) + column * (5 + band) + row * column // 7 + 31 * band) % 256 for band in range(3)]
     return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
 
 
 def vit_shapes(prefix: str = "", vit: dict = VIT) -> dict[str, tuple[int, ...]]:
-    """The weights of an InternViT under the authors' names."""
+    """The weights of an InternViT under the original names."""
     width, inner, side = vit["hidden_size"], vit["intermediate_size"], vit["image_size"] // vit["patch_size"]
     shapes = {
         "embeddings.class_embedding": (1, 1, width),

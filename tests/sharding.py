@@ -47,7 +47,7 @@ def answers(model, path: Path) -> dict[str, torch.Tensor]:
         return {"logits": model(**inputs).logits_per_image}
     real = inputs["attention_mask"].bool()
     found = {}
-    if not getattr(model.config.text_config, "output_router_logits", False):  # stock cannot generate with it
+    if not getattr(model.config.text_config, "output_router_logits", False):  # upstream cannot generate with it
         found["ids"] = model.generate(**inputs, max_new_tokens=4, do_sample=False).float()
     return {**found, "logits": model(**inputs).logits[real]}
 

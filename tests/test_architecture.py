@@ -13,12 +13,14 @@ import pytest
 
 import transformers_internvl
 from tests.layers import INNER_LAYERS, LAYERS
-from transformers_internvl import renamed_modules
+from transformers_internvl import InternVLChatModel, renamed_modules
 
 ROOT = Path(transformers_internvl.__file__).resolve().parent
 FILES = sorted(ROOT.rglob("*.py"))
 COMMAND = sorted((ROOT.parent / "internvl_cli").glob("*.py"))
 MAX_LINES = 600  # what can be read in one sitting
+MAX_LINES_OF_FUNCTION = 60  # what fits on a screen
+MAX_ANCESTORS = 5  # of the chat model, its own class left out
 
 HEADER = "# Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0."
 
@@ -122,6 +124,24 @@ def test_a_file_can_be_read_in_one_sitting():
     lines |= {named(path): path.read_text(encoding="utf-8").count("\n") for path in FILES}
     long = {name: count for name, count in lines.items() if count > MAX_LINES}
     assert not long, f"the limit is {MAX_LINES} lines; split them"
+
+
+def test_a_function_fits_on_a_screen():
+    long = {}
+    for path in [*FILES, *COMMAND]:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                long[f"{path.name}:{first} {node.name}"] = (node.end_lineno or first) - first + 1
+    long = {name: count for name, count in long.items() if count > MAX_LINES_OF_FUNCTION}
+    assert not long, f"the limit is {MAX_LINES_OF_FUNCTION} lines with signature and docstring; give steps names"
+
+
+def test_the_chat_model_has_few_ancestors():
+    own = [
+        base.__name__ for base in InternVLChatModel.__mro__[1:] if base.__module__.startswith("transformers_internvl")
+    ]
+    assert len(own) <= MAX_ANCESTORS, own
 
 
 def test_every_file_has_the_header():

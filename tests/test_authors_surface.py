@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Attributes, orders of arguments and signatures of the authors' classes, as public scripts use them."""
+"""Attributes, orders of arguments and signatures of the original classes, as public scripts use them."""
 
 import copy
 import inspect
@@ -191,7 +191,7 @@ def test_text_alone_in_the_canonical_layout():
 
 
 def test_signatures_are_the_authors(setting):
-    """Names and places, as `inspect` gave them for the authors' class; `self` is left out."""
+    """Names and places, as `inspect` gave them for the original class; `self` is left out."""
     tokens = ["IMG_START_TOKEN", "IMG_END_TOKEN", "IMG_CONTEXT_TOKEN"]
     common = ["generation_config", "history", "return_history", "num_patches_list", *tokens, "verbose"]
     model = setting[0]
@@ -203,7 +203,7 @@ def test_signatures_are_the_authors(setting):
 
 
 def _leading(function, count: int) -> list[str]:
-    """The first arguments; those behind them, which the authors have in some repositories only, may be left out."""
+    """The first arguments; those behind them, which the original code has in some repositories, may be left out."""
     parameters = list(inspect.signature(function).parameters.values())
     assert all(parameter.default is not parameter.empty for parameter in parameters[count:])
     return [parameter.name for parameter in parameters[:count]]

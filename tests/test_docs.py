@@ -66,7 +66,7 @@ def test_tiles_are_compressed_as_the_page_says(tmp_path, monkeypatch, capsys):
     model = add_resolution_router(AutoModelForImageTextToText.from_pretrained(nano_path()), 0.3, 0.0)
     model.save_pretrained("flash")
     AutoProcessor.from_pretrained(nano_path()).save_pretrained("flash")
-    Image.linear_gradient("L").resize((300, 200)).convert("RGB").save("picture.jpg")
+    Image.linear_gradient("L").resize((300, 200)).convert("RGB").save("photo.jpg")
     short = code.replace('"OpenGVLab/InternVL3_5-1B-Flash"', '"flash"').replace(
         '"max_new_tokens": 64', '"max_new_tokens": 3'
     )
@@ -80,7 +80,7 @@ def test_tiles_are_compressed_as_the_page_says(tmp_path, monkeypatch, capsys):
 def test_image_tokens_are_pruned_as_the_page_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("token-pruning.md", "python")
-    Image.linear_gradient("L").resize((300, 200)).convert("RGB").save("picture.jpg")
+    Image.linear_gradient("L").resize((300, 200)).convert("RGB").save("photo.jpg")
     name, length = '"OpenGVLab/InternVL3_5-1B-HF"', '"max_new_tokens": 64'
     assert name in code and length in code
     names: dict = {}

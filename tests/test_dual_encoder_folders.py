@@ -105,14 +105,14 @@ def test_the_pipeline_refuses_long_labels(saved):
 
 
 def bare(target: Path, **changes) -> Path:
-    """A folder with the authors' config.json alone."""
+    """A folder with the original config.json alone."""
     config = json.loads((FOLDER / "config.json").read_text())
     (target / "config.json").write_text(json.dumps({**config, **changes}))
     return target
 
 
 def write_shards(weights: dict[str, torch.Tensor], target: Path, kind: str, count: int) -> Path:
-    """Weights in so many files and an index, as the authors released them."""
+    """Weights in so many files and an index, as they were released."""
     names, stem, index = sorted(weights), *{"bin": ("pytorch_model", {}), "safetensors": ("model", {})}[kind]
     for number in range(count):
         part = {name: weights[name] for name in names[number::count]}
@@ -215,7 +215,7 @@ def test_fine_tunes_at_another_size(tmp_path, by):
 
 
 def test_captions_end_with_the_end_token(folder, tmp_path):
-    """The authors' folders have no generation_config.json; their config.json names the ids for QLLaMA."""
+    """The original folders have no generation_config.json; their config.json names the ids for QLLaMA."""
     model = AutoModel.from_pretrained(folder)
     settings = model.generation_config
     assert (settings.bos_token_id, settings.eos_token_id, settings.pad_token_id) == (1, 2, 0)

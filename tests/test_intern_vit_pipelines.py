@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`pipeline(...)` on InternViT folders, the authors' and ours, against preprocessing and forward by hand."""
+"""`pipeline(...)` on InternViT folders, original and ours, against preprocessing and forward by hand."""
 
 import logging
 import shutil
@@ -30,7 +30,7 @@ def authors(request):
 
 @pytest.fixture(params=["authors", "ours"])
 def folder(request, authors, tmp_path):
-    """The authors' folder, or the same model and processor saved again."""
+    """The original folder, or the same model and processor saved again."""
     if request.param == "authors":
         return authors
     AutoModel.from_pretrained(authors).save_pretrained(tmp_path)
@@ -104,7 +104,7 @@ def test_classification(authors, pictures, pooling, tmp_path):
 
 
 def test_segmentation(authors, pictures, tmp_path, caplog, monkeypatch):
-    """With an image processor beside the head that makes maps: the whole picture, one mask for each class in it."""
+    """With an image processor beside the head that makes maps: the whole image, one mask for each class in it."""
     labels = {0: "wall", 1: "floor", 2: "sky"}
     torch.manual_seed(0)
     model = AutoModelForSemanticSegmentation.from_pretrained(authors, id2label=labels)

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The authors' calling surface; its transcripts are judged in `tests/parity/test_chat_surface.py`."""
+"""The original calling surface; its transcripts are judged in `tests/parity/test_chat_surface.py`."""
 
 import json
 import shutil

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Folders in the authors' layout through the Auto classes: what loads, how, and what is refused."""
+"""Folders in the original layout through the Auto classes: what loads, how, and what is refused."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ INTERNLM2 = golden_root() / "chat_internlm2"
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A copy of an authors' folder, to be damaged."""
+    """A copy of an original folder, to be damaged."""
     return shutil.copytree(INTERNLM2, tmp_path / "checkpoint")
 
 
@@ -60,7 +60,7 @@ def logits(model, path: Path = INTERNLM2) -> torch.Tensor:
 
 @pytest.fixture(params=[QWEN2, INTERNLM2, golden_root() / "chat_gpt_oss"], ids=lambda path: path.name)
 def mined(request, tmp_path) -> Path:
-    """An authors' folder whose remote files raise when they are imported."""
+    """An original folder whose remote files raise when they are imported."""
     folder = shutil.copytree(request.param, tmp_path / "mined")
     config = json.loads((folder / "config.json").read_text())
     modules = {reference.split(".")[0] for reference in config["auto_map"].values()}
@@ -201,7 +201,7 @@ def test_the_caller_can_give_the_image_token():
 
 @pytest.mark.parametrize("name", ["chat_internlm2", "chat_qwen2_5_tie_flag"])
 def test_a_head_that_is_tied_all_the_same_is_written_before_series_3_5(name, tmp_path, caplog):
-    """The authors' code reads such folders with a head of its own: one without is refused."""
+    """The original code reads such folders with a head of its own: one without is refused."""
     config = AutoConfig.from_pretrained(golden_root() / name, image_token_id=111)
     config.tie_word_embeddings = config.text_config.tie_word_embeddings = True
     model = ours.InternVLChatModel(config).eval()

@@ -76,6 +76,16 @@ def test_module_map_names_files_that_exist():
         assert (roots.get(path.split("/")[0], PACKAGE) / path).exists(), path
 
 
+@pytest.mark.parametrize(("start", "most"), [("From an image", 8), ("From an original", 8), ("`internvl train`,", 12)])
+def test_each_path_through_the_source_is_short(start, most):
+    section = CONTRIBUTING.split("### What to read first")[1].split("### Where")[0]
+    (paragraph,) = [text for text in section.split("\n\n") if text.startswith(start)]
+    paths = re.findall(r"`([\w/]+\.py)`", paragraph)
+    assert len(set(paths)) == len(paths) == most
+    for path in paths:
+        assert ((PACKAGE.parent if path.startswith("internvl_cli/") else PACKAGE) / path).exists(), path
+
+
 def test_module_map_has_every_package_and_no_other():
     tree = CONTRIBUTING.split("## Module map")[1].split("```")[1]
     section = tree.split("src/transformers_internvl/\n")[1].split("lab/")[0]

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What importing the package does to transformers, and that stock transformers and ours read each other's folders."""
+"""What importing the package does to transformers; upstream's classes and ours read each other's folders."""
 
 import json
 import os
@@ -122,10 +122,11 @@ def test_the_private_tables_that_are_touched_exist():
     names = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     assert {"InternVLChatModel", "InternVLForConditionalGeneration"} <= set(names.values())
     assert len(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING.values()) > 1
-    assert len(modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING.values()) > 1  # stock finds all classes it names
+    # Upstream finds all classes that it names.
+    assert len(modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING.values()) > 1
     assert tokenization_auto.TOKENIZER_MAPPING_NAMES["internvl_dual_encoder"] == "InternVLDualEncoderTokenizer"
     assert {"internlm2", "internvl_dual_encoder"} <= tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS
-    assert tokenization_auto.TOKENIZER_MAPPING_NAMES["internvl"] == "Qwen2Tokenizer"  # stock's, left alone
+    assert tokenization_auto.TOKENIZER_MAPPING_NAMES["internvl"] == "Qwen2Tokenizer"  # upstream's, left alone
 
 
 def test_transformers_finds_every_class_by_its_name():

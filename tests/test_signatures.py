@@ -21,7 +21,7 @@ from .signatures import LIBRARIES, RECORD, changes, function_of, language_models
 ROOT = Path(transformers_internvl.__file__).resolve().parent
 P = inspect.Parameter
 # Overrides whose arguments stand in other places than upstream's: it calls the hooks by name, and the public ones
-# begin with the authors' arguments, or the class's own.
+# begin with the original arguments, or the class's own.
 BY_NAME = {
     "InternVLGenerationMixin._get_logits_processor",
     "InternVLDualEncoderModel.generate",

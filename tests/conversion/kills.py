@@ -3,7 +3,7 @@
 
     python -m tests.conversion.kills [--times 20] [--merges 20] [--seed 0]
 
-Every run is a process of its own that SIGKILL ends when it does its n-th thing to a file, n drawn anew. Some are
+Every run is a process of its own that SIGKILL ends when it does its n-th thing to a file, n drawn for each. Some are
 killed again and again before they are left to finish. A merge (`internvl surgery merge-lora`) makes no folder of its
 target's name before all of it is there.
 """

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Adapters trained on the authors' remote code, on ours, and back: the numbers of peft on fused layers."""
+"""Adapters trained on the original remote code, on ours, and back: the numbers of peft on fused layers."""
 
 import json
 

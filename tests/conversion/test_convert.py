@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Every golden checkpoint there and back, what stock makes of it, what is refused, and runs that are killed."""
+"""Every golden checkpoint there and back, what upstream makes of it, what is refused, and runs that are killed."""
 
 import json
 import os
@@ -33,7 +33,7 @@ QWEN2 = golden_root() / "chat_qwen2"
 
 
 class Stations:
-    """Of every golden checkpoint the authors' folder and what conversions make of it, each made once."""
+    """Of every golden checkpoint the original folder and what conversions make of it, each made once."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -62,7 +62,7 @@ def stations(tmp_path_factory) -> Stations:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A copy of an authors' folder, to be damaged."""
+    """A copy of an original folder, to be damaged."""
     return shutil.copytree(INTERNLM2, tmp_path / "checkpoint")
 
 
@@ -161,8 +161,8 @@ assert "transformers_internvl" not in sys.modules
 
 
 def test_stock_runs_the_result(stations, tmp_path):
-    """All but V1-2, whose pixel shuffle stock does not have, and Flash, whose router it does not have: its class, its
-    own table of weights, the authors' ids."""
+    """All but V1-2 and Flash, whose pixel shuffle and router upstream does not have: its class, its own table of
+    weights, the original ids."""
     flash = golden_cases("chat_flash")
     cases = [path for path in CHAT if read(path / "config.json")["ps_version"] == "v2" and path not in flash]
     assert len(cases) == len(CHAT) - 1 - len(flash)
@@ -227,7 +227,7 @@ def test_remote_code_goes_along(folder, tmp_path):
 
 
 def test_what_a_training_saved_becomes_servable(folder, tmp_path):
-    """Model and processor saved in the authors' layout: remote code and tokenizer come from another."""
+    """Model and processor saved in the original layout: remote code and tokenizer come from another."""
     names = {reference.split(".")[0] + ".py" for reference in read(folder / "config.json")["auto_map"].values()}
     for name in names:
         (folder / name).write_text("raise SystemExit('remote code was run')\n")
@@ -261,7 +261,7 @@ def test_what_a_training_saved_becomes_servable(folder, tmp_path):
     found = compare_checkpoints(trained, servable, progress=False)
     assert found.equal, found.differences
 
-    # With a token of its own the tokenizer is written anew, as transformers 4 reads it.
+    # With a token of its own the tokenizer is written again, as transformers 4 reads it.
     settings = read(folder / "tokenizer_config.json")
     (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": "{{ messages }}"}))
     tokenizer = AutoTokenizer.from_pretrained(trained)
@@ -285,7 +285,7 @@ def test_parts_are_named_for_exporters(stations):
 
 
 def test_tied_embeddings_become_two_where_the_authors_have_two(tmp_path):
-    """A -hf model of series 2.5 that ties its embeddings: the authors' code of that time wants a head."""
+    """A -hf model of series 2.5 that ties its embeddings: the original code of that time wants a head."""
     hf = convert_checkpoint(golden_root() / "chat_qwen2_5", tmp_path / "hf", "hf", progress=False)
     tied = weights(hf)
     tied.pop("language_model.lm_head.weight")
@@ -354,7 +354,7 @@ def test_a_model_that_never_was_the_authors(stations, tmp_path):
 
 
 def test_folders_of_version_0_1_0_convert_back(stations, tmp_path):
-    """Their subfolder, their field of `config.json` and the layout's argument were called after the authors."""
+    """Their subfolder, their field of `config.json` and the layout's argument were called `authors`."""
     folder = shutil.copytree(stations.hf("chat_qwen2"), tmp_path / "hf")
     (folder / "original").rename(folder / "authors")
     edit(folder / "config.json", lambda config: config.update(authors_config=config.pop("original_config")))

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The authors' checkpoints with adapters in them, merged and taken apart: the numbers of peft on fused layers."""
+"""The original checkpoints with adapters in them, merged and taken apart: the numbers of peft on fused layers."""
 
 import json
 import os

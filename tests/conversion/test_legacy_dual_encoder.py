@@ -18,7 +18,7 @@ FOLDER = golden_root() / "internvl_14b"
 
 
 def first_release() -> dict[str, torch.Tensor]:
-    """The weights of the golden folder that InternVL-C has, renamed as `hf2pytorch.py` of the authors does."""
+    """The weights of the golden folder that InternVL-C has, renamed as `hf2pytorch.py` of the original code does."""
     state = {}
     for name, tensor in load_file(FOLDER / "model.safetensors").items():
         if name.startswith("qllama.model.") and ".cross_attn." not in name:

@@ -192,7 +192,7 @@ def test_what_cannot_be_done_is_refused(tower, folder):
 
 
 def test_sides_at_the_bounds_of_patches_of_two_sides():
-    """One patch is the smallest picture; of patches with two sides the longer one counts."""
+    """One patch is the smallest image; of patches with two sides the longer one counts."""
     tower = InternVLVisionModel(tiny_config().vision_config)
     assert tuple(resize_position_table(tower, 14).config.image_size) == (14, 14)
     assert tower.embeddings.position_embeddings.shape[1] == 2

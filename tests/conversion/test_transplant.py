@@ -129,7 +129,7 @@ def test_another_language_model(layout, tmp_path):
 
 
 def test_ties_follow_the_layout(tmp_path):
-    """The authors' code up to 3.0 forces embeddings and head apart: the head becomes a copy."""
+    """The original code up to 3.0 forces embeddings and head apart: the head becomes a copy."""
     torch.manual_seed(0)
     sizes = {"hidden_size": 40, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = Qwen2Config(vocab_size=50, num_key_value_heads=2, tie_word_embeddings=True, **sizes)

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What the tests of retrieval, classification and captioning share: the tiny InternVL-14B, and drawn pictures."""
+"""What the tests of retrieval, classification and captioning share: the tiny InternVL-14B, and drawn images."""
 
 import functools
 import json
@@ -35,7 +35,7 @@ def draw_classes(folder: Path, per_class: int = 2) -> Path:
 
 
 def write_pairs(folder: Path, per_class: int = 2) -> Path:
-    """Two captions a picture, in a .jsonl that names the pictures from its own folder."""
+    """Two captions an image, in a .jsonl that names the images from its own folder."""
     draw_classes(folder / "pictures", per_class)
     lines = [
         {

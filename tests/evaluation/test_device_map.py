@@ -60,7 +60,7 @@ def test_released_shapes_over_gpus(name, gpus):
 
 
 def test_the_towers_device_gets_less_of_the_language_model():
-    """What the authors' `split_model` does by hand: the first GPU counts for less."""
+    """What the original `split_model` does by hand: the first GPU counts for less."""
     units = memory_units(released_config("InternVL3-38B"), Request(tiles=7, images=4))
     plan = plan_devices(units, dict.fromkeys(range(4), "40GB"))
     layers = [sum(".language_model.layers." in name for name in share.units) for share in plan.shares]

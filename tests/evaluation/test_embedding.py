@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Vectors of pictures, texts and videos: those of the model's own methods, whatever the batches."""
+"""Vectors of images, texts and videos: those of the model's own methods, whatever the batches."""
 
 from types import SimpleNamespace
 

@@ -98,7 +98,7 @@ def test_the_needs_of_the_fullest_phase():
         part("layers.0", 5, cache=(0, 8, 9), activations=(0, 30, 2)),
         part("layers.1", 5, cache=(0, 8, 9), activations=(0, 20, 2)),
     ]
-    assert needs(units) == MemoryEstimate(20, 0, 50)  # the pictures: 50; the prompt: 16 + 30; the answer: 18 + 2
+    assert needs(units) == MemoryEstimate(20, 0, 50)  # the images: 50; the prompt: 16 + 30; the answer: 18 + 2
     assert needs(units[1:]) == MemoryEstimate(10, 16, 30)
     assert needs(units[1:2], units[2:]) == MemoryEstimate(5, 16, 30)  # weights of those that lie there
     assert needs([]) == MemoryEstimate(0, 0, 0)

@@ -75,7 +75,7 @@ def compare(compute: Callable, backend: str, *args: Any, **kwargs: Any) -> float
 
 
 class Family:
-    """A generating model with a batch: two rows with pictures (and dummy tiles), padded on the left."""
+    """A generating model with a batch: two rows with images (and dummy tiles), padded on the left."""
 
     def __init__(self, model: Any, batch: dict[str, torch.Tensor], pad: int = 0):
         self.model, self.batch = model.eval(), batch
@@ -110,7 +110,7 @@ class Family:
 
 
 def golden_family(path: Path) -> Family:
-    """One of `golden/chat_*`, in the authors' layout."""
+    """One of `golden/chat_*`, in the original layout."""
     # GPT-OSS's attention sinks are an eager or kernel affair.
     attention: Any = {"vision_config": "sdpa", "text_config": "eager"} if "gpt_oss" in path.name else "sdpa"
     case = Case(path, attention)
@@ -144,7 +144,7 @@ def llava_family(folder: Path, projector: str) -> Family:
 
 
 def prefill(family: Family, backend: str) -> str:
-    """Pictures and text in one graph."""
+    """Images and text in one graph."""
     return f"{compare(family.model, backend, **family.without_dummies()):.0e}"
 
 
@@ -241,7 +241,7 @@ MODES = (
 
 
 def tower(name: str, backend: str) -> str:
-    """A golden InternViT, on square and other pictures."""
+    """A golden InternViT, on square and other images."""
     model = AutoModel.from_pretrained(golden_root() / name).eval()
     side, patch = model.config.image_size[0], model.config.patch_size[0]
     found = [compare(model, backend, torch.randn(2, 3, side + extra, side)) for extra in (0, 2 * patch)]
@@ -249,7 +249,7 @@ def tower(name: str, backend: str) -> str:
 
 
 def dual_encoder(mode: str, backend: str) -> str:
-    """InternVL-C or InternVL-G on the golden pictures and texts."""
+    """InternVL-C or InternVL-G on the golden images and texts."""
     path = golden_root() / "internvl_14b"
     inputs, model = load_file(path / "inputs.safetensors"), AutoModel.from_pretrained(path).eval()
     return f"{compare(model, backend, inputs['image'], inputs['text'], mode=mode):.0e}"

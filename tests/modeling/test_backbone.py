@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""InternViT as a backbone: which maps come out, by every way it is loaded, alone and within stock's UperNet."""
+"""InternViT as a backbone: which maps come out, by every way it is loaded, alone and within upstream's UperNet."""
 
 import pytest
 import torch

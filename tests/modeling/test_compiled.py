@@ -267,7 +267,7 @@ def test_captions_are_neither_split_nor_drafted():
 
 @pytest.mark.parametrize("how", ["prompt_lookup", "assistant"])
 def test_nobody_drafts_an_image_token(model, how):
-    """The prompt ends with the token that stands in front of its picture, and the assistant likes image tokens."""
+    """The prompt ends with the token that stands in front of its image, and the assistant likes image tokens."""
     batch = tiny_batch([2])
     batch["input_ids"][0, -1] = batch["input_ids"][0, 0]
     free = {key: value for key, value in GREEDY.items() if key != "suppress_tokens"}

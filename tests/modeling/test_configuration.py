@@ -37,7 +37,7 @@ JUNK = {
 
 @pytest.fixture
 def released() -> dict:
-    """An authors' config with everything a release may carry."""
+    """An original config with everything a release may carry."""
     config = json.loads((golden_root() / "chat_qwen2" / "config.json").read_text())
     config["vision_config"].update(JUNK)
     config["llm_config"].update(

@@ -24,7 +24,7 @@ from transformers_internvl import (
     QLlamaConfig,
 )
 
-# By hand, from the docstrings and the authors' files.
+# By hand, from the docstrings and the original files.
 DEFAULTS = {
     InternVLVisionConfig: {
         "drop_path_rate": 0.0,
@@ -181,7 +181,7 @@ def test_every_field_of_both_layouts_survives(name, tmp_path):
     value, name = CHANGES[name], name.strip()
     config = InternVLChatConfig(**{name: value})
     assert getattr(config.to_canonical(), name) == value
-    if name == "projector_hidden_act":  # the authors' code has no such key
+    if name == "projector_hidden_act":  # the original code has no such key
         return
     config.save_pretrained(tmp_path)
     assert getattr(AutoConfig.from_pretrained(tmp_path), name) == value

@@ -132,7 +132,7 @@ def test_a_streamer_gets_every_token(model):
     assert streamer.ids == sequence[0].tolist()
 
 
-@pytest.mark.parametrize("kind", ["internlm2", "llama"])  # as in the authors' layout, and in the canonical one
+@pytest.mark.parametrize("kind", ["internlm2", "llama"])  # as in the original layout, and in the canonical one
 def test_dynamic_rotary_base_forgets_longer_sequences(kind):
     model = tiny_model(text={**LLAMA_DYNAMIC, "model_type": kind})
     short, long = tiny_batch([1], length=18), tiny_batch([1], length=60)

@@ -132,7 +132,7 @@ def test_dummy_tiles_alone_are_as_no_tiles():
 
 
 def test_copies_of_rows_go_through_all_tiles():
-    """`image_copies=2`: two questions about the same pictures."""
+    """`image_copies=2`: two questions about the same images."""
     model = tiny_model()
     batch = tiny_batch([1, 2])
     twice = {name: batch[name].repeat(2, 1) for name in ("input_ids", "attention_mask")}

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """InternVL-Chat v1: both forms from LLaVA's layout against the reference of `tests/llava.py`, and what is refused.
 
-The authors' numbers judge them in `tests/parity/test_llava.py`.
+The original numbers judge them in `tests/parity/test_llava.py`.
 """
 
 import json

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Modules by the authors' names, the folder's and ours, wherever names are given. Expected names are written out."""
+"""Modules by the original names, the folder's and ours, wherever names are given. Expected names are written out."""
 
 import json
 
@@ -150,7 +150,7 @@ def test_lists_of_other_quantizers(monkeypatch):
 
 
 def test_device_maps(model):
-    """That of the authors' cards, which names the modules of InternLM2 and of Qwen both."""
+    """That of the original cards, which names the modules of InternLM2 and of Qwen both."""
     card = {f"language_model.model.layers.{layer}": layer for layer in range(2)}
     card |= dict.fromkeys(("vision_model", "mlp1", "language_model.model.norm", "language_model.lm_head"), 0)
     card |= dict.fromkeys(("language_model.model.tok_embeddings", "language_model.model.embed_tokens"), 0)

@@ -90,7 +90,7 @@ def test_other_classes_take_inputs_on_a_real_device(tmp_path):
 
 
 def test_names_of_either_layout():
-    """Every weight of a folder in the authors' layout lies in the module that its name is translated to."""
+    """Every weight of a folder in the original layout lies in the module that its name is translated to."""
     for name in ("chat_qwen2", "chat_internlm2"):
         with safe_open(golden_root() / name / "model.safetensors", "pt") as weights:
             keys = list(weights.keys())

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Small parts of loading and of the authors' surface, each by itself: orders of arguments, keys, names, spans."""
+"""Small parts of loading and of the original surface, each by itself: orders of arguments, keys, names, spans."""
 
 import json
 import pickle
@@ -32,7 +32,7 @@ from transformers_internvl.modeling.pretrained.upstream import _scalars, with_wh
 from transformers_internvl.modeling.vision.layers import check_tiles
 from transformers_internvl.processing.text.conversation import _without
 
-# --- the authors' orders ---------------------------------------------------------------------------------------------
+# --- the original orders ---------------------------------------------------------------------------------------------
 
 
 def test_the_authors_orders_of_arguments():

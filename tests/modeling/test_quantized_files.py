@@ -137,7 +137,7 @@ def test_parts_of_one_weight_that_are_quantized_differently_are_refused(folders,
 
 
 def test_a_folder_in_eight_bits_with_fused_weights(folders, tmp_path):
-    """As `InternVL-Chat-V1-5-Int8` is: made with the authors' code, where `wqkv` is one layer with its scales."""
+    """As `InternVL-Chat-V1-5-Int8` is: made with the original code, where `wqkv` is one layer with its scales."""
     source = folders["chat_internlm2"]
     plain = load_file(source / "model.safetensors")
     meant, files = {}, {}

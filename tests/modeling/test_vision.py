@@ -130,7 +130,7 @@ def test_query_and_key_are_normalized_over_the_full_width():
     )
     attention = InternVisionModel(config).encoder.layer[0].attention
     assert attention.q_norm.weight.shape == attention.k_norm.weight.shape == (24,)
-    assert attention.q_norm.variance_epsilon == 0.5  # the config's, which stock's tower does not read
+    assert attention.q_norm.variance_epsilon == 0.5  # the config's, which upstream's tower does not read
     x = torch.randn(2, 5, 24)
     expected = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 0.5)
     torch.testing.assert_close(attention.q_norm(x), expected)

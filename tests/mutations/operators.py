@@ -127,7 +127,7 @@ class DropStatement(Operator):
 
 OWN = {operator.__name__: operator for operator in (DropArgument, KeepOneSide, DropStatement)}
 cosmic_ray.plugins.OPERATOR_PROVIDERS["own"] = OWN
-# Decorators that only keep what was reckoned, or say what a type checker is told.
+# Decorators that only keep what was computed, or say what a type checker is told.
 KEEPING = {"cache", "lru_cache", "overload", "wraps", "override", "deprecate_kwarg"}
 
 

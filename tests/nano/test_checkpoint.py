@@ -95,7 +95,7 @@ def test_its_chat_template_is_the_one_of_the_hf_layout(processor):
 
 @pytest.mark.parametrize(("task", "least"), [("number", 0.65), ("color", 0.8), ("count", 0.6)])
 def test_it_answers_on_fresh_pictures(model, processor, task, least):
-    """Drawn with the built-in font alone, so that every machine judges the same pictures."""
+    """Drawn with the built-in font alone, so that every machine judges the same images."""
     results = replies(model, processor, fresh_drawings(task, 30, Style(), seed="test"))
     assert accuracy(results) >= least, [(reply.drawing.answer, reply.text) for reply in results if not reply.exact]
     valid = ANSWERS.get(task)

@@ -24,7 +24,7 @@ RECORDS = [
 
 
 class Case:
-    """One golden folder: the model that our classes make of it, its inputs and the authors' outputs."""
+    """One golden folder: the model that our classes make of it, its inputs and the original outputs."""
 
     def __init__(self, path: Path, attention: str):
         self.path = path
@@ -41,7 +41,7 @@ class Case:
         return {**batch, "pixel_values": self.inputs["pixel_values"][: len(flags)], "image_flags": flags}
 
     def check(self, name: str, value: torch.Tensor, where: torch.Tensor | None = None) -> None:
-        """Compare with the authors' tensor of that name, which a case need not have."""
+        """Compare with the original tensor of that name, which a case need not have."""
         if name in self.outputs:
             expected = self.outputs[name]
             if where is not None:

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Chat models of every language model against the authors' numbers: `golden/chat_*`."""
+"""Chat models of every language model against the original numbers: `golden/chat_*`."""
 
 import json
 
@@ -88,7 +88,7 @@ def _under_the_authors_names(model, gradients: dict[str, torch.Tensor]) -> dict[
 
 
 def test_greedy_generation(case):
-    if "gen.sequences" not in case.outputs:  # the authors' library could not generate with router logits on
+    if "gen.sequences" not in case.outputs:  # the original library could not generate with router logits on
         assert case.model.config.text_config.output_router_logits
     prompt = case.inputs["gen.input_ids"]
     generated = case.model.generate(

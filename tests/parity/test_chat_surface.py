@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`chat` and `batch_chat` against the authors' transcripts: `golden/chat_*/chat.json`."""
+"""`chat` and `batch_chat` against the original transcripts: `golden/chat_*/chat.json`."""
 
 import json
 import re

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""InternViT alone against the authors' numbers: `golden/intern_vit_*`."""
+"""InternViT alone against the original numbers: `golden/intern_vit_*`."""
 
 import copy
 
@@ -44,7 +44,7 @@ def test_outputs_at_every_size(case):
 
 
 def _gradients(model, pixels: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Of sum(last_hidden_state * cos(0, 1, 2, ...)), under the authors' names."""
+    """Of sum(last_hidden_state * cos(0, 1, 2, ...)), under the original names."""
     output = model(pixels).last_hidden_state
     scalar = (output.flatten() * torch.arange(output.numel(), dtype=output.dtype).cos()).sum()
     model.zero_grad()

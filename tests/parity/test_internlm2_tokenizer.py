@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""`InternLM2Tokenizer` against the authors' slow sentencepiece tokenizer: ids, tokens and decoded text, exactly."""
+"""`InternLM2Tokenizer` against the original slow sentencepiece tokenizer: ids, tokens and decoded text, exactly."""
 
 import json
 

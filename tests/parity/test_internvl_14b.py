@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""InternVL-C and InternVL-G against the authors' numbers: `golden/internvl_14b`."""
+"""InternVL-C and InternVL-G against the original numbers: `golden/internvl_14b`."""
 
 import json
 
@@ -20,7 +20,7 @@ GRADIENT = {"rtol": 1e-4, "atol": 5e-6}
 
 
 class Case:
-    """One golden folder, with the authors' inputs and outputs; `check` notes which outputs were judged."""
+    """One golden folder, with the original inputs and outputs; `check` notes which outputs were judged."""
 
     def __init__(self, path, attention: str):
         self.path, self.attention = path, attention
@@ -164,7 +164,7 @@ JUDGES = (
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
 def test_every_output_is_judged(path):
-    """No tensor that the authors' model gave is left out by the tests above."""
+    """No tensor that the original model gave is left out by the tests above."""
     case = Case(path, "eager")
     for judge in JUDGES:
         judge(case)

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""From texts to the authors' numbers: ids of `golden/internvl_14b`, and what the model makes of them."""
+"""From texts to the original numbers: ids of `golden/internvl_14b`, and what the model makes of them."""
 
 import json
 import re
@@ -16,7 +16,7 @@ OUTPUT = {"rtol": 1e-4, "atol": 2e-5}
 
 
 class Case:
-    """A golden folder: its texts, its tensors, and what its README says was given to the authors' model."""
+    """A golden folder: its texts, its tensors, and what its README says was given to the original model."""
 
     def __init__(self, path):
         self.path = path

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Prompt ids of the authors' training preprocessing: our chat template, then the checkpoint's tokenizer.
+"""Prompt ids of the original training preprocessing: our chat template, then the checkpoint's tokenizer.
 
 Every record is used. A record in which the reference raised has no ids: it is listed in `RAISED` with the reason and
 checked to have none, so that no record can vanish.

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""InternVL-Chat v1 against the authors' numbers: `llava_v1.json`.
+"""InternVL-Chat v1 against the original numbers: `llava_v1.json`.
 
-The file holds what the authors' LLaVA code (`internvl_chat_llava` of their repository, with transformers 4.37.2, torch
+The file holds what the original LLaVA code (`internvl_chat_llava` of their repository, with transformers 4.37.2, torch
 2.13.0 on CPU, float32) computes on the folders of `tests/llava.py`: prompts of `conversation.py` and their ids of
 `tokenizer_image_token`, pixels of `process_images` (sha256 of the float32 array), logits of the last position, and
 what `generate` writes greedily with `process_images`' pixels. The code was unchanged but for one constant: 3200, the
@@ -24,7 +24,7 @@ PICTURES = [picture(*arguments) for arguments in AUTHORS["pictures"]]
 
 
 def _expanded(ids: list[int], processor) -> list[int]:
-    """The authors' ids with the image's tokens in the place of -200."""
+    """The original ids with the image's tokens in the place of -200."""
     image = [processor.image_token_id] * processor.image_seq_length
     return [i for index in ids for i in (image if index == IMAGE_INDEX else [index])]
 

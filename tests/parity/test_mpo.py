@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Mixed preference optimization against the authors' numbers: `golden/dpo_mpo`."""
+"""Mixed preference optimization against the original numbers: `golden/dpo_mpo`."""
 
 import json
 from itertools import groupby

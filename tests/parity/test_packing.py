@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Packs in order, tokens, tiles, positions and weights against the authors' `PackedDataset` and collate function.
+"""Packs in order, tokens, tiles, positions and weights against the original `PackedDataset` and collate function.
 
 Every case is used. In one the reference raises before its first pack, since its cutting takes an image for one tile
 (`RAISED`): there the packs before the error, none, are compared, and ours are checked to lose and cut nothing wrongly.

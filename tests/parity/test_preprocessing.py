@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Grids, tiles and pixel values are the authors': every record of the reference data, through the public class."""
+"""Grids, tiles and pixels are the original ones: every record of the reference data, through the public class."""
 
 import hashlib
 import json

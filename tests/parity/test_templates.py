@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Prompts against the authors' conversation code, and prompt ids against their `chat()` and `batch_chat()`."""
+"""Prompts against the original conversation code, and prompt ids against their `chat()` and `batch_chat()`."""
 
 import json
 import re
@@ -128,7 +128,7 @@ def test_prompt_ids_of_conversation_with_images(folder, index):
 
 
 def _picture_item(tiles):
-    """A picture that is cut into exactly so many tiles."""
+    """An image that is cut into exactly so many tiles."""
     return {"type": "image", "image": Image.new("RGB", (60, 60)), "min_patches": tiles, "max_patches": tiles}
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Ids and labels of training samples against the authors' preprocess functions.
+"""Ids and labels of training samples against the original preprocess functions.
 
 What is compared, for every record:
 
@@ -47,7 +47,7 @@ def encoder_of(case, record) -> SampleEncoder:
 
 
 def sample_of(case, record):
-    """The record's sample, encoded with real pictures that are as many tiles wide as the record says."""
+    """The record's sample, encoded with real images that are as many tiles wide as the record says."""
     encoder = encoder_of(case, record)
     counts = [] if record["text_only"] else [tokens // TOKENS_PER_TILE for tokens in record["num_image_token_list"]]
     images = [Image.new("RGB", (count * SIDE, SIDE)) for count in counts]

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Frame indices are the authors': every record of the reference data."""
+"""Frame indices are the original ones: every record of the reference data."""
 
 import json
 

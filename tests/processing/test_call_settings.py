@@ -82,7 +82,7 @@ def test_a_folder_that_others_saved_with_a_limit(name, tmp_path):
     }
     (tmp_path / "tokenizer.json").write_text(json.dumps(state))
     stock = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    assert stock.init_kwargs["max_length"] in (9, 16)  # where stock's processors take a call's truncation from
+    assert stock.init_kwargs["max_length"] in (9, 16)  # where upstream's processors take a call's truncation from
     again = AutoProcessor.from_pretrained(tmp_path)
     assert ids_of(again) == expected
     assert len(again(text="a b c d e f " * 40)["input_ids"][0]) > 40

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What chat templates do beyond the authors' prompts: content items, thinking, prefill, marks, errors."""
+"""What chat templates do beyond the original prompts: content items, thinking, prefill, marks, errors."""
 
 import hashlib
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What messages hold is used or refused: keys of messages and items, tools, options of one picture or video."""
+"""What messages hold is used or refused: keys of messages and items, tools, options of one image or video."""
 
 import numpy as np
 import pytest
@@ -135,7 +135,7 @@ def test_a_template_with_a_form_renders_calls(processor):
     assert text == '<tool_call>crop {"left": 3}</tool_call><|im_end|>A<|im_end|>'
 
 
-# The authors' training code, role `function`: of InternVL2.5 to 3.5, and of GPT-OSS.
+# The original training code, role `function`: of InternVL2.5 to 3.5, and of GPT-OSS.
 TOOL_TURNS = {
     "internvl2_5": "<|im_start|>function\n{}<|im_end|>\n",
     "internvl3_5_gpt_oss": "<|start|>tool<|message|>{}<|end|>",
@@ -177,7 +177,7 @@ def test_calls_in_the_authors_turns_are_refused(processor):
         SampleEncoder(processor).turns(turns)
 
 
-# Options of one picture or video -------------------------------------------------------------------------------------
+# Options of one image or video -------------------------------------------------------------------------------------
 
 
 def test_pictures_beside_the_conversation_have_the_options_of_their_items(processor):

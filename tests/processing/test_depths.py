@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Fractions, masks and 16 bits show the picture that its levels show, by every way in; other values are refused."""
+"""Fractions, masks and 16 bits show the image that its levels show, by every way in; other values are refused."""
 
 from io import BytesIO
 
@@ -44,7 +44,7 @@ def big_endian(pixels: np.ndarray) -> Image.Image:
 
 MASK = LEVELS > 127
 GRAY = Image.fromarray(LEVELS).convert("RGB")
-# What is given, and the picture of 8 bits that it shows.
+# What is given, and the image of 8 bits that it shows.
 SAME = {
     "float32": ((COLORED / 255).astype(np.float32), COLORED),
     "float64": (COLORED / 255, COLORED),
@@ -189,7 +189,7 @@ def test_random_jpeg_takes_fractions():
     ids=["memory", "PNG", "TIFF", "I;16B", "I"],
 )
 def test_sixteen_bits_of_pillow_are_cut_off_as_the_authors_do_but_not_in_silence(picture, dual_encoder, llava):
-    """The reference data has such a picture: `convert("RGB")` makes it white."""
+    """The reference data has such an image: `convert("RGB")` makes it white."""
     as_the_authors = picture.convert("RGB")
     for process in (
         InternVLImageProcessor(size=SIDE),

@@ -42,7 +42,7 @@ def test_a_picture_on_the_area_rules_tie_keeps_the_smaller_grid():
 
 @pytest.mark.parametrize("limits", [(1, 12), (2, 9), (6, 6)])
 def test_grids_are_those_of_the_rule_in_whole_numbers(limits):
-    """Of the ratios closest to the picture's, the largest grid of which it fills more than half, else the smallest."""
+    """Of the ratios closest to the image's, the largest grid of which it fills more than half, else the smallest."""
     low, high = limits
     grids = [(c, r) for c in range(1, high + 1) for r in range(1, high + 1) if low <= c * r <= high]
     for width in range(1, 17):
@@ -52,7 +52,7 @@ def test_grids_are_those_of_the_rule_in_whole_numbers(limits):
             nearest = min(distances.values())
             closest = sorted((grid for grid in grids if distances[grid] == nearest), key=math.prod)
             if len({c / r for c, r in closest}) > 1:
-                continue  # two ratios at the same distance: the order of the authors' set decides
+                continue  # two ratios at the same distance: the order of the original set decides
             filled = [grid for grid in closest[1:] if 2 * width * height > 16 * math.prod(grid)]
             expected = filled[-1] if filled else closest[0]
             assert select_grid(width, height, tile_size=4, min_tiles=low, max_tiles=high) == expected
@@ -65,7 +65,7 @@ def test_limits_may_be_equal():
         check_limits(7, 6)
 
 
-# --- sizes of pictures ---
+# --- sizes of images ---
 
 
 def test_the_longest_side_and_the_most_pixels_are_allowed():
@@ -192,7 +192,7 @@ def test_deep_grays_of_pillow_at_their_ends():
 @pytest.mark.parametrize(("unit", "value"), [(1.0, 1), (255.0, 1 / 255)])
 @pytest.mark.parametrize(("shape", "place"), [((4, 7), (1, 0)), ((7, 4), (0, 1)), ((3, 3), (0, 0))])
 def test_a_picture_lies_in_its_square_above_the_middle(unit, value, shape, place):
-    """As in the authors' `expand2square`: of an odd rest the smaller part is above, or to the left."""
+    """As in the original `expand2square`: of an odd rest the smaller part is above, or to the left."""
     picture = np.full((3, *shape), 9 * value, dtype=np.float32)
     square = pixels.pad_to_square(picture, (0.485, 0.456, 0.406), Unit(levels=unit))
     expected = np.empty((3, max(shape), max(shape)), dtype=np.float32)
@@ -254,7 +254,7 @@ def test_one_side_stays_or_both(size, canvas, resample):
 
 
 def test_ties_are_rounded_as_pillow_rounds_them():
-    """Sums of whole levels give halves where a picture is halved or doubled: Pillow rounds them up."""
+    """Sums of whole levels give halves where an image is halved or doubled: Pillow rounds them up."""
     levels = np.indices((32, 32)).sum(0).astype(np.uint8)[None].repeat(3, 0)
     picture = Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
     for resample in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC):
@@ -387,7 +387,7 @@ def test_stamps_that_rise_are_seconds():
 
 
 def test_frames_are_turned_as_the_matrix_maps_points():
-    """(p, q) is shown at (a p + c q, b p + d q), moved so that all lie in the picture; y grows downwards."""
+    """(p, q) is shown at (a p + c q, b p + d q), moved so that all lie in the image; y grows downwards."""
     frame = np.arange(6).reshape(2, 3, 1)
     for matrix in (
         (1, 0, 0, 1),

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Pictures given as paths: hundreds of them in one call hold no files open."""
+"""Images given as paths: hundreds of them in one call hold no files open."""
 
 import os
 import resource
@@ -39,7 +39,7 @@ def few_files_at_once():
 
 
 def write(folder, ending, count=COUNT):
-    """Small pictures of many values; those with several frames keep their file open in Pillow."""
+    """Small images of many values; those with several frames keep their file open in Pillow."""
     paths = []
     for index in range(count):
         picture = Image.fromarray(np.full((12, 12, 3), index, np.uint8))

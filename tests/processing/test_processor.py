@@ -34,12 +34,12 @@ def processor():
 
 
 def picture(width, height, value=0):
-    """A picture of one color, so that its tiles can be told apart."""
+    """An image of one color, so that its tiles can be told apart."""
     return Image.new("RGB", (width, height), (value, value, value))
 
 
 def shades(pixel_values):
-    """The value of every tile, as it was in the picture."""
+    """The value of every tile, as it was in the image."""
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     tiles = np.stack([np.asarray(tile) for tile in pixel_values])
     assert np.allclose(tiles, tiles[:, :, :1, :1], atol=1e-6)
@@ -453,7 +453,7 @@ def test_tokenizer_without_image_tokens(processor):
         InternVLProcessor(processor.image_processor, tokenizer, processor.video_processor)
 
 
-# Files of the authors' layout
+# Files of the original layout
 
 
 def authors_folder(tmp_path, **changes):
@@ -528,7 +528,7 @@ def test_folder_without_tokenizer(tmp_path):
 
 
 def hf_folder(tmp_path, nested):
-    """A folder as stock writes it: nested in one file, or in three as older releases did."""
+    """A folder as upstream writes it: nested in one file, or in three as older releases did."""
     shared = {
         "size": {"height": 56, "width": 56},
         "image_mean": [0.485, 0.456, 0.406],
@@ -585,7 +585,7 @@ def test_saved_files_are_stocks(processor, tmp_path):
     assert set(settings) == {"image_processor", "image_seq_length", "processor_class", "video_processor"}
     assert settings["processor_class"] == "InternVLProcessor"
     assert settings["image_processor"]["image_processor_type"] == "GotOcr2ImageProcessor"
-    # Stock's image processor takes all it needs from the same keys.
+    # Upstream's image processor takes all it needs from the same keys.
     stock = GotOcr2ImageProcessorPil.from_dict(dict(settings["image_processor"]))
     image = picture(112, 60, 9)
     ours = processor.image_processor(image, return_tensors="pt")

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The processor of InternVL-14B: the authors' pixels, inputs to compare and to caption, both layouts, errors."""
+"""The processor of InternVL-14B: the original pixels, inputs to compare and to caption, both layouts, errors."""
 
 import json
 import shutil
@@ -55,7 +55,7 @@ def test_pixels_are_the_authors(processor, mode, size):
 
 
 def test_pictures_for_retrieval_are_squeezed(processor):
-    """`build_transform("retrieval")` of the authors' benchmark: `Resize((side, side))`, no crop."""
+    """`build_transform("retrieval")` of the original benchmark: `Resize((side, side))`, no crop."""
     image = picture(90, 60)
     size = {"height": 42, "width": 42}
     got = processor(images=image, size=size, do_center_crop=False, return_tensors="np")["pixel_values"]
@@ -65,7 +65,7 @@ def test_pictures_for_retrieval_are_squeezed(processor):
 
 
 def test_transparent_pixels_keep_their_color(processor):
-    """As `convert("RGB")` has it in the authors' code; transformers 5 would put them on white."""
+    """As `convert("RGB")` has it in the original code; transformers 5 would put them on white."""
     image = Image.new("RGBA", (50, 50), (10, 20, 30, 0))
     opaque = Image.new("RGB", (50, 50), (10, 20, 30))
     both = processor(images=[image, opaque, np.asarray(image)], return_tensors="pt")["pixel_values"]

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Prompts and pictures of InternVL-Chat v1: ids piece by piece, pixels by Pillow alone, files, errors.
+"""Prompts and images of InternVL-Chat v1: ids piece by piece, pixels by Pillow alone, files, errors.
 
-The authors' ids and pixels judge them in `tests/parity/test_llava.py`.
+The original ids and pixels judge them in `tests/parity/test_llava.py`.
 """
 
 import json

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The second picture, video, text or sample of a call is treated as the first is, and side doors as the front one."""
+"""The second image, video, text or sample of a call is treated as the first is, and side doors as the front one."""
 
 import json
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_media_of_each_sample():
         by_sample("image", [["a", "b"], [], []], places, nested=True)
 
 
-# --- options of single pictures and videos ---
+# --- options of single images and videos ---
 
 
 def test_frames_of_each_video_item(processor):

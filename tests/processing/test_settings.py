@@ -59,7 +59,7 @@ VIDEO_OPTIONS = {
     "sampling": ("middle", "segments", {"num_frames": 4}),
     "do_sample_frames": (False, True, {"num_frames": 3}),
 }
-# Of stock's, refused or without a meaning here, or not options of the pixels.
+# Of upstream's, refused or without a meaning here, or not options of the pixels.
 ELSEWHERE = {
     *("data_format", "device", "do_center_crop", "do_pad", "crop_size", "pad_size", "input_data_format"),
     *("return_tensors", "disable_grouping", "image_seq_length", "default_to_square"),
@@ -195,7 +195,7 @@ def test_statistics_by_name_win_over_numbers():
     ],
 )
 def test_counts_follow_object_and_call(name, on_object, in_call):
-    """Counts without pixels, of one and of three pictures, are those of the pictures themselves."""
+    """Counts without pixels, of one and of three images, are those of the images themselves."""
     shape = (3 * SIDE, 3 * SIDE) if name == "size" else (20, 80)  # square: how many tiles depends on their size
     picture = Image.new("RGB", shape[::-1])
     for first in (on_object, in_call, None):
@@ -207,7 +207,7 @@ def test_counts_follow_object_and_call(name, on_object, in_call):
                 found = processor([picture] * count, **call)["num_patches"]
                 options = {**call, "n_images": count}
                 assert found == [processor.get_number_of_image_patches(*shape, options)] * count, (first, call, count)
-                if count == 1:  # who says nothing has one picture
+                if count == 1:  # who says nothing has one image
                     assert found == [processor.get_number_of_image_patches(*shape, call or None)]
 
 
@@ -253,7 +253,7 @@ def changed(processor, **settings):
     ],
 )
 def test_a_shared_budget_of_object_and_call(whole, on_object, in_call, expected):
-    """Two pictures of 6 x 1 tiles share six, or do not; a picture with its own limit has that; the next has a sample
+    """Two images of 6 x 1 tiles share six, or do not; an image with its own limit has that; the next has a sample
     to itself. Counts without pixels, and counts of conversations, are the same."""
     processor = changed(whole, max_patches=6, **on_object)
     long = Image.new("RGB", (336, 56))
@@ -284,7 +284,7 @@ def test_a_shared_budget_of_object_and_call(whole, on_object, in_call, expected)
 @pytest.mark.parametrize("typed", ["words alone", "words </s><|im_end|> that spell"])
 @pytest.mark.parametrize(("on_object", "in_call"), [("left", None), ("left", "right"), ("right", "left")])
 def test_the_side_of_padding(whole, typed, on_object, in_call):
-    """Of prompts in one go, and of those that are encoded in pieces; left, as stock's, unless the call says so."""
+    """Of prompts in one go, and of those that are encoded in pieces; left, as upstream's, unless the call says so."""
     processor = changed(whole)
     processor.tokenizer.padding_side = on_object
     chats = [[{"role": "user", "content": text}] for text in (typed, typed * 3)]

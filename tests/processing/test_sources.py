@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Pictures from paths, URLs, data URIs and base64 text."""
+"""Images from paths, URLs, data URIs and base64 text."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ def png() -> bytes:
 
 @pytest.fixture
 def server(png):
-    """A server on the loopback: `/picture.png` is a picture, everything else is missing."""
+    """A server on the loopback: `/image.png` is an image, everything else is missing."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):

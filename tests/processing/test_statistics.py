@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Settings of processors with which pictures would become NaN, infinity or nothing are refused, wherever they are."""
+"""Settings of processors with which images would become NaN, infinity or nothing are refused, wherever they are."""
 
 import math
 

@@ -94,7 +94,7 @@ def special_ids(processor, ids):
 def test_typed_text_writes_no_token(family, first, second, answer, system):
     processor = processor_of(family)
     harmless = encode(processor, conversation("a"))
-    # An empty turn is left open by the authors' templates, which is another prompt.
+    # An empty turn is left open by the original templates, which is another prompt.
     typed = encode(processor, conversation(first + "x", second + "x", answer + "x", system + "x"))
     expected = special_ids(processor, harmless["input_ids"][0])
     assert special_ids(processor, typed["input_ids"][0]) == expected

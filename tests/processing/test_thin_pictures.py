@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Pictures with one very long side: exact up to a length, within little memory and time, and refused beyond it."""
+"""Images with one very long side: exact up to a length, within little memory and time, and refused beyond it."""
 
 import time
 
@@ -37,7 +37,7 @@ def test_long_sides_are_resized_as_pillow_does(length, upright):
 @pytest.mark.parametrize("backend", ["pil", "torch"])
 @pytest.mark.parametrize("size", [(MAX_SIDE, 1), (1, MAX_SIDE)])
 def test_the_longest_sides_take_little(size, backend):
-    """Such a picture has a quarter of a million pixels: as a square it would be 512 pixels wide."""
+    """Such an image has a quarter of a million pixels: as a square it would be 512 pixels wide."""
     processor, before = InternVLImageProcessor(backend=backend), psutil.Process().memory_info().rss
     processor(noise(448, 448))
     start = time.process_time()
@@ -47,7 +47,7 @@ def test_the_longest_sides_take_little(size, backend):
 
 
 class NotDecoded(Image.Image):
-    """A picture that must not be looked at."""
+    """An image that must not be looked at."""
 
     def __init__(self, width: int, height: int):
         super().__init__()

@@ -39,7 +39,7 @@ def test_grid_keeps_the_limits_and_no_other_is_closer(width, height, low, high):
 @pytest.mark.parametrize("low", [1, 2, 5, 12])
 @pytest.mark.parametrize("high", [12, 13, 40])
 def test_candidates_come_in_the_order_of_the_plain_loop(low, high):
-    """The shortcut adds the same grids in the same order as the authors' loop over every side."""
+    """The shortcut adds the same grids in the same order as the original loop over every side."""
     grids = {
         (column, row)
         for side in range(low, high + 1)

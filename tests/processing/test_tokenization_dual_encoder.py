@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The tokenizer of InternVL-14B: sentencepiece's ids, the authors' rules, nothing cut and nothing read as a token."""
+"""The tokenizer of InternVL-14B: sentencepiece's ids, the original rules, nothing cut and nothing read as a token."""
 
 import copy
 import json
@@ -167,7 +167,7 @@ def test_a_folder_without_vocabulary(tmp_path):
 
 
 def as_released(folder, target):
-    """The tokenizer files as the authors' repository has them: no end token, a padding token that is never used."""
+    """The tokenizer files as the original repository has them: no end token, a padding token that is never used."""
     for name in ("config.json", "tokenizer.model"):
         shutil.copy(folder / name, target / name)
     fields = {"add_eos_token": False, "pad_token": None, "tokenizer_class": "LlamaTokenizer", "padding_side": "left"}

@@ -141,7 +141,7 @@ def test_only_what_is_needed_is_decoded(video, monkeypatch):
 
         container, reader._container = reader._container, Counting()
         list(reader.frames([66]))
-        assert decoded <= 12  # one group of pictures, not the 66 frames before
+        assert decoded <= 12  # one group of images, not the 66 frames before
         reader._container = container
 
 

@@ -21,7 +21,7 @@ ASKED = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text"
 
 
 class StockProcessor(InternVLProcessor):
-    """Stock's, which without torchvision looks for a class of video processors that is not there."""
+    """Upstream's, which without torchvision looks for a class of video processors that is not there."""
 
     def check_argument_for_proper_class(self, argument_name, argument):
         return type(argument)
@@ -65,7 +65,7 @@ def test_saved_processors_and_converted_folders_name_tokens_with_embeddings(name
         assert max(tokenizer.get_vocab().values()) < rows_of(folder)
         processor = AutoProcessor.from_pretrained(folder)
         assert prompt_of(processor) == expected and "<video>" in processor.chat_template
-        # Stock's own class reads the files, and puts the frames where the template has the video.
+        # Upstream's own class reads the files, and puts the frames where the template has the video.
         images = GotOcr2ImageProcessorPil(size={"height": 56, "width": 56})
         template = (folder / "chat_template.jinja").read_text()
         stock = StockProcessor(images, tokenizer, InternVLVideoProcessor(), chat_template=template)

@@ -91,7 +91,7 @@ def controls_of(family: Family) -> tuple[str, ...]:
 
 @lru_cache
 def control_ids(family: Family) -> frozenset[int]:
-    """The ids that open and close turns and stand for pictures: what typed text must never have."""
+    """The ids that open and close turns and stand for images: what typed text must never have."""
     tokenizer = tokenizer_of(family.tokenizer)
     template = processor_of(family).chat_template
     added = tokenizer.added_tokens_decoder.items()

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Clients of `internvl serve` that leave in every phase of a request, between others who ask about pictures and
+"""Clients of `internvl serve` that leave in every phase of a request, between others who ask about images and
 videos: every answer is right, and what the server holds afterwards is what it held before.
 """
 
@@ -121,7 +121,7 @@ def mixed(requests: int, leavers: int, clients: int, seed: int) -> tuple[list[st
     """Ask and leave at one server: what went wrong, and figures.
 
     Args:
-        requests: pictures, videos and texts that are asked about, with all answers compared.
+        requests: images, videos and texts that are asked about, with all answers compared.
         leavers: clients that leave, in all phases.
         clients: at a time, of both together.
         seed: of cases, phases and moments.

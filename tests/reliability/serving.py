@@ -78,7 +78,7 @@ def data_uri(data: bytes, mime: str = "image/png") -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A question with its pictures, PNG files, and how it is asked; or about a video, an MP4."""
+    """A question with its images, PNG files, and how it is asked; or about a video, an MP4."""
 
     question: str
     pictures: tuple[bytes, ...]
@@ -103,7 +103,7 @@ class Case:
 
 
 def cases(number: int, seed: int, videos: bool = False) -> list[Case]:
-    """Questions about one picture, about two, and about none, every second one streamed. With `videos`, every third is
+    """Questions about one image, about two, and about none, every second one streamed. With `videos`, every third is
     about one instead."""
     result = []
     for index in range(number):

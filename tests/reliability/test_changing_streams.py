@@ -19,7 +19,7 @@ LEVELS = (0, 80, 160, 240)
 
 
 def stream(pictures):
-    """Matroska with a JPEG for each frame. `pictures`: size, level, mode and options of each."""
+    """Matroska with a JPEG for each frame. `images`: size, level, mode and options of each."""
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
         track = container.add_stream("mjpeg", rate=5)

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Adapters from strangers: each ends in the right result or an error that names the file, in bounded time and room."""
+"""Adapters of unknown origin: each ends in the right result or an error that names the file, within bounds."""
 
 import json
 

@@ -51,7 +51,7 @@ def sent(data, mime="image/png"):
 
 @contextmanager
 def second_client(server, most_bytes):
-    """While something is asked: others who send a text, and a picture, are served soon, and the server takes no more
+    """While something is asked: others who send a text, and an image, are served soon, and the server takes no more
     than `most_bytes` beyond what it had."""
     with measured_client(*server) as measured:
         yield
@@ -214,7 +214,7 @@ def test_one_client_does_not_take_all_places(server):
 
 
 def test_who_leaves_while_it_is_prepared_frees_the_place(server):
-    """Clients that ask for much work and leave: their processes end, and a picture of another's is answered."""
+    """Clients that ask for much work and leave: their processes end, and an image of another's is answered."""
     url, process = server
     heavy = sent(png(Image.new("RGBA", (7900, 8000), (1, 2, 3, 4))))
     with ExitStack() as stack:

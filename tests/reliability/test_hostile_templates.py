@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Chat templates of strangers: rendered as transformers renders them, and ended before they take time or memory."""
+"""Chat templates of unknown origin: rendered as transformers renders them, within bounds of time and memory."""
 
 import time
 import tracemalloc
@@ -80,7 +80,7 @@ GROWING = [
     ),
     double("[ns.x, ns.x]", "{{ ns.x }}"),
     "{{ 'a' * 10**9 }}",
-    "{{ 'a' * 1000000000 }}",  # a constant, which jinja reckons when it compiles
+    "{{ 'a' * 1000000000 }}",  # a constant, which jinja computes when it compiles
     "{{ ['a'] * 1000000000 }}",
     "{{ '%1000000000d' % 1 }}{{ '%.1000000000f' % 1 }}",
     "{{ '%*d' % (1000000000, 1) }}",

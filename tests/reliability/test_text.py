@@ -122,7 +122,7 @@ def test_the_dual_encoder_reads_texts_only(text):
 
 @pytest.mark.parametrize("name", ["chat_qwen2", "chat_internlm2", "chat_phi3"])
 def test_chat_and_batch_chat(name, monkeypatch):
-    """Questions, answers before them and the system message; `<image>` is their mark for a picture, and no text."""
+    """Questions, answers before them and the system message; `<image>` is their mark for an image, and no text."""
     folder = golden_root() / name
     model, tokenizer = InternVLChatModel.from_pretrained(folder), load_tokenizer(folder)
     special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}

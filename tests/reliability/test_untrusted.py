@@ -30,7 +30,7 @@ from transformers_internvl.training.run.options import read_options
 from transformers_internvl.training.trainers.checkpoints import check_checkpoint, last_checkpoint
 
 SOURCE = Path(transformers_internvl.__file__).parent
-# Auto class -> the file of the authors whose class it would run.
+# Auto class -> the original file whose class it would run.
 MODULES = {
     "AutoConfig": "configuration_internvl_chat",
     "AutoModel": "modeling_internvl_chat",

@@ -47,7 +47,7 @@ def _originals() -> dict[str, Path]:
 
 @contextmanager
 def _named_files(**texts: str) -> Iterator[dict[str, str]]:
-    """Pictures, and a `clip`, at paths that spell what was typed: whatever a file system takes, folders included."""
+    """Images, and a `clip`, at paths that spell what was typed: whatever a file system takes, folders included."""
     with TemporaryDirectory() as folder:
         paths = {}
         for key, text in texts.items():
@@ -61,7 +61,7 @@ def _named_files(**texts: str) -> Iterator[dict[str, str]]:
 
 
 def _captioned(template: str) -> str:
-    """The template with the path of each picture and video in front of it, as those do that number or name them."""
+    """The template with the path of each image and video in front of it, as those do that number or name them."""
     marks = ("{{- image_placeholder", "{{- '<video>")
     for mark in marks:
         assert mark in template
@@ -70,7 +70,7 @@ def _captioned(template: str) -> str:
 
 
 def files(family: Family, texts: dict[str, str]) -> Seen:
-    """Pictures and a video by their names, in a template that prints the names."""
+    """Images and a video by their names, in a template that prints the names."""
     at = {place: texts.get(place, HARMLESS[0]) for place in FILES}
     processor = processor_of(family)
     with _named_files(first=at["first file"], second=at["second file"], clip=at["clip"]) as paths:
@@ -132,7 +132,7 @@ def piped(family: Family, texts: dict[str, str], **options: Any) -> Seen:
 
 
 def check_plain_prompts(family: Family, cases: int, start: int, **options: Any) -> None:
-    """Without a conversation a prompt writes tokens, as `processor(text=...)` does; it cannot shift pictures."""
+    """Without a conversation a prompt writes tokens, as `processor(text=...)` does; it cannot shift images."""
     pipe, tokens = pipeline_of(family), ("<image>", "<IMG_CONTEXT>", "<video>")
     image = processor_of(family).image_token_id
 
@@ -161,7 +161,7 @@ def check_plain_prompts(family: Family, cases: int, start: int, **options: Any) 
 
 
 def command_line(family: Family, texts: dict[str, str]) -> Seen:
-    """`internvl chat` with a system message, a picture and a video, and two questions; its model writes tokens."""
+    """`internvl chat` with a system message, an image and a video, and two questions; its model writes tokens."""
     at = {place: f"x{texts.get(place, HARMLESS[0])}x" for place in COMMAND_LINE}
     model = _model()
     model.asked.clear()

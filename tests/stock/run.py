@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Run stock transformers' own suites on our classes and, with `--long`, on stock's, and compare.
+"""Run upstream transformers' own suites on our classes and, with `--long`, on upstream's, and compare.
 
     python tests/stock/run.py [folder of an unpacked sdist's tests/] [--suite NAME ...] [--long]
 
@@ -38,7 +38,7 @@ LIMIT_S = 1800  # of one suite on one side, perhaps beside the tests
 
 @dataclass(frozen=True)
 class Side:
-    """A suite on stock's classes or on ours."""
+    """A suite on upstream's classes or on ours."""
 
     suite: Suite
     package: str

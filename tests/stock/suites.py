@@ -1,18 +1,18 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The one table: which of stock's suites runs on which classes. A new suite is a new row."""
+"""The one table: which of upstream's suites runs on which classes. A new suite is a new row."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Suite:
-    """One of our drivers, and the classes that it puts through stock's suite.
+    """One of our drivers, and the classes that it puts through upstream's suite.
 
     Attributes:
         name: what `--suite` and `not_passed.txt` call it.
         driver: a file below `overlay/tests/internvl/`; it gets the classes from `given.given_classes()`.
         ours: classes by name, in the order in which the driver takes them; `module:Name` if not public.
-        stock: stock's classes for the same places; None if it has none. They run with `--long` only.
+        stock: upstream's classes for the same places; None if it has none. They run with `--long` only.
         long: runs with `--long` only.
     """
 
@@ -51,7 +51,7 @@ SERVING = (  # pipelines
 )
 DUAL_ENCODER = tuple(f"InternVLDualEncoder{part}" for part in ("Config", "Model", "VisionModel", "TextModel"))
 
-# The slowest first: two run at a time. Short forms prefer the authors' layout, whose weights are cut while they load.
+# The slowest first: two run at a time. Short forms prefer the original layout, whose weights are cut while they load.
 SUITES = (
     Suite("parallel", "test_parallel.py", ours=CHAT, stock=CHAT, long=True),
     Suite("parallel authors", "test_parallel.py", ours=AUTHORS_CHAT),
@@ -64,7 +64,7 @@ SUITES = (
     Suite("language model", "test_language_model.py", ours=INTERNLM2),
     Suite("tokenizers", "test_tokenizer.py", ours=TOKENIZERS),
     Suite("pipelines", "test_pipelines.py", ours=SERVING),
-    # Stock's own processors of text and videos cannot be made without torchvision.
+    # Upstream's own processors of text and videos cannot be made without torchvision.
     Suite("processors", "test_processor.py", ours=PROCESSORS),
     Suite(
         "image processors",

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Drawn pictures with captions as training data of every form, and options of runs that take a second."""
+"""Drawn images with captions as training data of every form, and options of runs that take a second."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ QUESTION = "<image>\nWhat is drawn?"
 
 
 def write_data(folder: Path, count: int = 12) -> Path:
-    """`chat.jsonl`, `prefs.jsonl`, `pairs.jsonl` and `meta.json` beside `pictures/`."""
+    """`chat.jsonl`, `prefs.jsonl`, `pairs.jsonl` and `meta.json` beside `images/`."""
     (folder / "pictures").mkdir(parents=True)
     forms: dict[str, list[dict]] = {"chat": [], "prefs": [], "pairs": []}
     for index, pair in enumerate(draw_pairs("runs")[:count]):

@@ -58,7 +58,7 @@ CASES: dict[str, tuple[int, bool, dict[str, Any]]] = {
 
 
 def conversations(name: str, count: int, image: bool) -> TableRows:
-    """Questions of different lengths, each with its own number, and a picture where wanted."""
+    """Questions of different lengths, each with its own number, and an image where wanted."""
     noise = np.random.default_rng(0)
     rows = []
     for number in range(count):
@@ -72,7 +72,7 @@ def conversations(name: str, count: int, image: bool) -> TableRows:
 
 
 def samples(texts: int = 14, images: int = 6) -> ChatDataset:
-    """Texts, half of them twice, and pictures that are degraded at random."""
+    """Texts, half of them twice, and images that are degraded at random."""
     processor = InternVLProcessor.from_pretrained(QWEN2)
     processor.chat_template = get_chat_template("internvl2_5", system_message="S")
     sets = [

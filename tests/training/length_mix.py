@@ -2,8 +2,8 @@
 """Synthetic samples of the lengths of InternVL 2.5's training data, to measure packing with.
 
 Token shares of section 4.1 of the report (arXiv:2412.05271): single images 45.92 %, videos 39.79 %, several images
-9.37 %, text 4.92 %. Tiles as its rules make them: up to 12 and a thumbnail a picture, by the grid of pictures of
-random shape; 8 to 32 frames of one tile; 2 to 8 pictures that share 24 tiles. 256 tokens a tile. Texts are log-normal.
+9.37 %, text 4.92 %. Tiles as its rules make them: up to 12 and a thumbnail an image, by the grid of images of
+random shape; 8 to 32 frames of one tile; 2 to 8 images that share 24 tiles. 256 tokens a tile. Texts are log-normal.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ SHARES = {"single": 0.4592, "video": 0.3979, "several": 0.0937, "text": 0.0492}
 
 
 def pictures(rng: np.random.Generator, kind: str) -> list[int]:
-    """Tiles of each picture of a sample."""
+    """Tiles of each image of a sample."""
     if kind == "text":
         return []
     if kind == "video":
@@ -29,7 +29,7 @@ def pictures(rng: np.random.Generator, kind: str) -> list[int]:
 
 
 def sample(rng: np.random.Generator, kind: str, key: int) -> Piece:
-    """A question before its pictures, and an answer."""
+    """A question before its images, and an answer."""
     question = int(rng.integers(5, 60))
     answer = int(np.clip(np.exp(rng.normal(5.0 if kind != "text" else 6.2, 0.9)), 4, 6000))
     images, at = [], question

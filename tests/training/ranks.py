@@ -36,7 +36,7 @@ from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 HANGS_AFTER = 120  # seconds
 
-# Samples of three steps, four a step. Where two ranks take turns, one has text only and the other pictures, and the
+# Samples of three steps, four a step. Where two ranks take turns, one has text only and the other images, and the
 # other way round; both have text only; and never are there as many positions or labels.
 TILES = [1, 0, 0, 2, 3, 0, 0, 0, 2, 1, 0, 1]
 LENGTHS = [20, 9, 7, 25, 30, 12, 6, 8, 21, 18, 9, 14]
@@ -117,7 +117,7 @@ IMAGE_TOKEN = {"experts": 110, "InternLM2": 448}
 
 
 def save_models(folder: Path) -> None:
-    """The models of all cases; the golden ones are in the authors' layout, InternLM2's with fused projections."""
+    """The models of all cases; the golden ones are in the original layout, InternLM2's with fused projections."""
     for case in CASES:
         if case in GOLDEN:
             model = AutoModelForImageTextToText.from_pretrained(golden_root() / GOLDEN[case])

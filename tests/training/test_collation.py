@@ -163,7 +163,7 @@ def test_refused():
 
 @pytest.mark.parametrize("reduction, power", [("token", 0), ("square", -0.5), ("sample", -1)])
 def test_weights_are_powers_of_the_number_of_labels_to_the_last_bit(reduction, power):
-    """In double precision first, as the authors' `len2weight`; the label of the first token is not counted."""
+    """In double precision first, as the original `len2weight`; the label of the first token is not counted."""
     counts = [*range(1, 400), 4999, 5000, 5001]
     for count in counts:
         labels = torch.cat([torch.tensor([7]), torch.full((count,), 7)])

@@ -278,7 +278,7 @@ def test_a_folder_in_a_row(encoder, frames):
     row = {"conversations": turns("<video>\nWhat?"), "video": f"{frames.name}/"}
     data = ChatDataset([DataSet("t", TableRows("t", [row], str(frames.parent)))], encoder, num_frames=(5, 5))
     assert len(data.encode(0, 0, 0, 0)["pixel_values"]) == 5
-    data.num_frames = (20, 20)  # as the authors do, frames are not repeated to make up for it
+    data.num_frames = (20, 20)  # as the original code does, frames are not repeated to make up for it
     assert len(data.encode(0, 0, 0, 0)["pixel_values"]) == 12
 
 

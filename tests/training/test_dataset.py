@@ -297,7 +297,7 @@ def test_a_pair_with_one_empty_answer(encoder, answers):
 
 def test_settings_of_a_dataset(encoder, monkeypatch):
     sets = [DataSet("t", texts(400)), DataSet("u", texts(25, "u"))]
-    assert ChatDataset(sets, encoder).num_frames == (8, 32)  # the authors' shells
+    assert ChatDataset(sets, encoder).num_frames == (8, 32)  # the original shells
     assert ChatDataset(sets, encoder, num_frames=(1, 1)).num_frames == (1, 1)
     for wrong in ((0, 3), (4, 3)):
         with pytest.raises(ValueError, match="minimum and maximum number of frames"):

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Training on features from disk is training on pixels, without the tower and without the pictures."""
+"""Training on features from disk is training on pixels, without the tower and without the images."""
 
 import json
 import os
@@ -447,7 +447,7 @@ def test_two_ranks_share_a_cache(tmp_path):
     for plain, cached, seen in found:
         assert cached == pytest.approx(plain, rel=1e-6)
         assert 0 < sum(seen) <= 20
-    # both had the same pictures, and kept each tile once
+    # both had the same images, and kept each tile once
     assert len(list((tmp_path / "cache").glob("*/??/*.safetensors"))) == 3 + 5 + 3
 
 

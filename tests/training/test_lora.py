@@ -23,7 +23,7 @@ CASES = golden_cases("chat_")
 SEPARATE = ["mlp.down_proj", "mlp.gate_proj", "mlp.up_proj"] + [f"self_attn.{k}_proj" for k in "koqv"]
 FUSED = ["mlp.down_proj", "mlp.gate_up_proj", "self_attn.o_proj", "self_attn.qkv_proj"]
 ATTENTION = [f"self_attn.{k}_proj" for k in "koqv"]
-# Language model -> what the authors adapt in each of its blocks; experts are not linear layers.
+# Language model -> what the original code adapts in each of its blocks; experts are not linear layers.
 AUTHORS = {"phi3": FUSED, "qwen3_moe": ATTENTION, "gpt_oss": ATTENTION}
 TOWER = [f"attention.{k}" for k in ("k_proj", "projection_layer", "q_proj", "v_proj")] + ["mlp.fc1", "mlp.fc2"]
 
@@ -209,7 +209,7 @@ def test_adapters_of_checkpoints_in_the_authors_layout(path, tmp_path):
 
 
 def open_chat(path):
-    """A model of either layout, in evaluation mode; in the authors' the image token is the tokenizer's to say."""
+    """A model of either layout, in evaluation mode; in the original one the image token is the tokenizer's to say."""
     options = {"attn_implementation": "eager", "image_token_id": 3}
     return AutoModelForImageTextToText.from_pretrained(path, **options).eval()
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Adapters by the authors' names of modules. Judged by which parameters peft puts where."""
+"""Adapters by the original names of modules. Judged by which parameters peft puts where."""
 
 import pytest
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -10,7 +10,7 @@ from transformers_internvl.profiling.model_profile import build_on_meta
 from transformers_internvl.training.lora import in_own_names, lora_config, lora_targets
 
 INTERNLM2 = golden_root() / "chat_internlm2"
-# What the authors' scripts adapt in InternLM2 and InternViT.
+# What the original scripts adapt in InternLM2 and InternViT.
 AUTHORS = ["attention.wqkv", "attention.wo", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3"]
 AUTHORS_OF_TOWER = ["attn.qkv", "attn.proj", "vision_model.encoder.layers.0.mlp.fc1"]
 

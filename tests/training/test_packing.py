@@ -306,7 +306,7 @@ def test_a_part_with_a_label_in_256_tokens_is_lost_and_one_with_more_is_kept(tok
 
 
 def test_tiles_without_tokens_count():
-    """Those that the authors give to texts: towards the limit, before all others, and once."""
+    """Those that the original code gives to texts: towards the limit, before all others, and once."""
     piece = Piece("x", 0, 20, (Image(2, 8, 1), Image(9, 15, 1)), dummy_tiles=1)
     assert piece.tiles == 3
     left, right = piece.split(8, 8)

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Each recipe against the authors' shells and the papers' tables, and what it does to a model."""
+"""Each recipe against the original shells and the papers' tables, and what it does to a model."""
 
 from pathlib import Path
 

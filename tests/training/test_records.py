@@ -222,7 +222,7 @@ def refuses(data, reason, **options):
 
 def test_what_a_kind_needs():
     box = "<box>[[1, 2, 3, 4]]</box>"
-    assert parse_row({"conversations": turns("Q", box)}, "").kind == "text"  # no picture that it lies in
+    assert parse_row({"conversations": turns("Q", box)}, "").kind == "text"  # no image that it lies in
     assert parse_row({"conversations": turns("<image>Q", box), "image": "a"}, "").kind == "grounding"
     three = {"conversations": turns("<image>" * 3), "image": ["a", "b", "c"]}
     assert parse_row(three, "").kind == "multi-image"
@@ -259,7 +259,7 @@ def test_sizes_of_every_image():
         ("data", "s3://b/a.jpg", "s3://b/a.jpg"),
         ("", "a.jpg", "a.jpg"),
         ("s3://bucket/", "a.jpg", "s3://bucket/a.jpg"),
-        ("s3://bucket/part-", "a.jpg", "s3://bucket/part-a.jpg"),  # the authors join the two as they are
+        ("s3://bucket/part-", "a.jpg", "s3://bucket/part-a.jpg"),  # the original code joins the two as they are
         ("https://bucket/part", "a.jpg", "https://bucket/part/a.jpg"),
     ],
 )

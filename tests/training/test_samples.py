@@ -53,7 +53,7 @@ def test_both_spellings_give_the_same_sample(processor):
 
 
 def by_pieces(tokenizer, pieces):
-    """Ids and labels of the authors' `preprocess_internvl2_5` and `..._gpt_oss`: texts one by one, each supervised or
+    """Ids and labels of the original `preprocess_internvl2_5` and `..._gpt_oss`: texts one by one, each supervised or
     not."""
     ids, labels = [], []
     for text, is_supervised in pieces:
@@ -101,7 +101,7 @@ def test_an_empty_answer_of_gpt_oss_has_its_channel(turns):
 
 @pytest.mark.parametrize("name", ["Hermes-2", "internlm2-chat"])
 def test_an_empty_answer_of_older_templates_stays_open(processor, name):
-    """As the authors' conversations have it, from which these templates' preprocess functions take their text."""
+    """As the original conversations have it, from which these templates' preprocess functions take their text."""
     encoder = SampleEncoder(processor, get_chat_template(name, system_message="S"))
     head = "<|im_start|>system\nS<|im_end|><|im_start|>user\nWhat is this?<|im_end|>"
     expected = by_pieces(processor.tokenizer, [(head + "<|im_start|>assistant\n", False)])
@@ -193,7 +193,7 @@ def gpt_oss():
 
 
 def harmony(processor, pieces):
-    """Ids and labels of `(text, whether it is learned)`, encoded piece by piece as the authors' functions do."""
+    """Ids and labels of `(text, whether it is learned)`, encoded piece by piece as the original functions do."""
     rows = [(processor.tokenizer(text, add_special_tokens=False)["input_ids"], learned) for text, learned in pieces]
     ids = [index for row, _ in rows for index in row]
     labels = [index if learned else IGNORE_INDEX for row, learned in rows for index in row]

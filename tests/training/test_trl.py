@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""TRL's trainers take our models and processors as they are, pictures of unequal numbers of tiles included."""
+"""TRL's trainers take our models and processors as they are, images of unequal numbers of tiles included."""
 
 import math
 
@@ -76,7 +76,7 @@ def test_sft_is_our_own_training(name, tmp_path):
     theirs.train()
 
     own, _ = open_pair(name)
-    for row in rows:  # TRL puts the pictures in front of the first question by itself
+    for row in rows:  # TRL puts the images in front of the first question by itself
         row["messages"][0] = {
             "role": "user",
             "content": [{"type": "image"}, {"type": "text", "text": ask()[0]["content"]}],
@@ -124,7 +124,7 @@ def test_dpo(name, tmp_path):
     ]
     arguments = DPOConfig(**options(tmp_path), max_length=None)
     trainer = DPOTrainer(model, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=processor)
-    # By name: of a folder in the -hf layout it is stock's class, whose numbers are the same.
+    # By name: of a folder in the -hf layout it is upstream's class, whose numbers are the same.
     assert type(trainer.ref_model).__name__ == type(model).__name__
     before = state(model)
     trainer.train()
@@ -134,7 +134,7 @@ def test_dpo(name, tmp_path):
 
 
 def test_grpo(tmp_path):
-    """One, two and three pictures a prompt, of unequal numbers of tiles."""
+    """One, two and three images a prompt, of unequal numbers of tiles."""
     model, processor = open_pair(AUTHORS)
     images = pictures(processor.image_processor.size["height"])
     rows = [{"images": images[:count], "prompt": ask(count)} for count in (1, 3, 2, 1)]

@@ -85,7 +85,7 @@ def said(item, **media):
     return {"messages": [user, {"role": "assistant", "content": "Yo"}], **media}
 
 
-# What a row names -> the row, for the place of a picture and of a video.
+# What a row names -> the row, for the place of an image and of a video.
 FORMS = {
     "image": lambda p, v: asked("<image>", image=p),
     "the second image": lambda p, v: asked("<image> <image>", image=[PICTURE, p]),

@@ -66,6 +66,33 @@ class InternVLProcessor(ProcessorFiles):
 
     Raises:
         ValueError: the tokenizer lacks one of the tokens.
+
+    In the conversations of `apply_chat_template` text is untrusted: with `tokenize=True` whatever messages (of any
+    role), tools and template variables spell is encoded as plain text. Only the template writes special tokens, and
+    only content items stand for images: `{"type": "image", "image" | "url" | "path" | "base64": ...}`, with
+    `"max_patches"` or `"min_patches"` for it alone, and `{"type": "video", "video" | "url" | "path": ...}`, with
+    `"num_frames"`, `"fps"`, `"bound"`, ... for it alone. `{"type": "ref", "text": ...}` names a region as
+    `<ref>...</ref>`. A string that is returned with `tokenize=False` cannot tell whose text is whose. What would be
+    ignored is refused, but the thoughts of earlier answers (`reasoning_content`, `thinking`), which no prompt shows.
+
+    Arguments of `apply_chat_template`:
+        conversation: messages, or a list of conversations.
+        chat_template: another template, as text, or by its name if the processor has several.
+        tools, documents: given to the template.
+        add_generation_prompt: end with the opening of the assistant's turn.
+        continue_final_message: leave the last message open, to be continued.
+        return_assistant_tokens_mask: add `assistant_masks`, 1 where the assistant wrote; needs `return_dict`. Its
+            turns are then complete, as for training (`for_training` of `get_chat_template`).
+        tokenize: return model inputs instead of text.
+        return_tensors: of the model inputs.
+        return_dict: return all model inputs instead of `input_ids`.
+        load_audio_from_video: not available, InternVL does not hear.
+        processor_kwargs: arguments of `__call__`; `images`, in the order of the placeholders, for items that carry
+            none. `text` and `videos` are refused: items hold them.
+        sanitize_control_tokens: transformers' name of the switch; False is `trust_text=True`.
+        trust_text: True lets all text write special tokens and placeholders; roles, such as `("assistant",)`, let the
+            messages of these roles do so. None: the attribute of this name, which is False.
+        kwargs: variables of the template, such as `enable_thinking`; others are arguments of `__call__`.
     """
 
     text_kwargs = {"padding_side": "left"}
@@ -301,32 +328,7 @@ class InternVLProcessor(ProcessorFiles):
     ) -> Any:
         """Render conversations, and with `tokenize=True` encode them with their images and videos.
 
-        Text is untrusted: with `tokenize=True` whatever messages (of any role), tools and template variables spell is
-        encoded as plain text. Only the template writes special tokens, and only content items stand for images:
-        `{"type": "image", "image" | "url" | "path" | "base64": ...}`, with `"max_patches"` or `"min_patches"` for it
-        alone, and `{"type": "video", "video" | "url" | "path": ...}`, with `"num_frames"`, `"fps"`, `"bound"`, ... for
-        it alone. `{"type": "ref", "text": ...}` names a region as `<ref>...</ref>`. A string that is returned with
-        `tokenize=False` cannot tell whose text is whose. What would be ignored is refused, but the thoughts of earlier
-        answers (`reasoning_content`, `thinking`), which stand in no prompt.
-
-        Args:
-            conversation: messages, or a list of conversations.
-            chat_template: another template, as text, or by its name if the processor has several.
-            tools, documents: given to the template.
-            add_generation_prompt: end with the opening of the assistant's turn.
-            continue_final_message: leave the last message open, to be continued.
-            return_assistant_tokens_mask: add `assistant_masks`, 1 where the assistant wrote; needs `return_dict`. Its
-                turns are then complete, as for training (`for_training` of `get_chat_template`).
-            tokenize: return model inputs instead of text.
-            return_tensors: of the model inputs.
-            return_dict: return all model inputs instead of `input_ids`.
-            load_audio_from_video: not available, InternVL does not hear.
-            processor_kwargs: arguments of `__call__`; `images`, in the order of the placeholders, for items that carry
-                none. `text` and `videos` are refused: items hold them.
-            sanitize_control_tokens: transformers' name of the switch; False is `trust_text=True`.
-            trust_text: True lets all text write special tokens and placeholders; roles, such as `("assistant",)`, let
-                the messages of these roles do so. None: the attribute of this name, which is False.
-            kwargs: variables of the template, such as `enable_thinking`; others are arguments of `__call__`.
+        The class describes conversations and arguments.
 
         Raises:
             ValueError: no template, one that does not know a variable of InternVL's, content that would be ignored,
@@ -338,17 +340,12 @@ class InternVLProcessor(ProcessorFiles):
             continue_final_message and (add_generation_prompt or return_assistant_tokens_mask),
         )
         template = choose_template(self.chat_template, chat_template)
-        variables, options = chat_options(
-            template,
-            kwargs,
-            processor_kwargs,
-            return_tensors=return_tensors,
-            for_training=return_assistant_tokens_mask,
-        )
+        settings = {"return_tensors": return_tensors, "for_training": return_assistant_tokens_mask}
+        variables, options = chat_options(template, kwargs, processor_kwargs, **settings)
         conversations, batched = normalized(conversation)
         check_content(conversations, template, tools=tools)
-        trusted = self.trust_text if trust_text is None else trust_text
         pattern = untrusted_text.control_pattern(self.tokenizer, template)
+        trusted = self.trust_text if trust_text is None else trust_text
         prompts = self._render_conversations(
             conversations,
             template,
@@ -362,8 +359,6 @@ class InternVLProcessor(ProcessorFiles):
         )
         if not tokenize:
             return [prompt.text for prompt in prompts] if batched else prompts[0].text
-        if return_assistant_tokens_mask and not self.tokenizer.is_fast:
-            raise ValueError("`return_assistant_tokens_mask=True` needs a tokenizer of the `tokenizers` library.")
         options["return_assistant_tokens_mask"] = return_assistant_tokens_mask
         inputs = self._encode_conversations(conversations, prompts, pattern, options, batched=batched)
         return inputs if return_dict else inputs["input_ids"]
@@ -392,6 +387,8 @@ class InternVLProcessor(ProcessorFiles):
         batched: bool,
     ) -> BatchFeature:
         """Inputs from rendered conversations and the media of their items; `options` are those of `__call__`."""
+        if options["return_assistant_tokens_mask"] and not self.tokenizer.is_fast:
+            raise ValueError("`return_assistant_tokens_mask=True` needs a tokenizer of the `tokenizers` library.")
         if prompts[0].begins_with(self.tokenizer.bos_token):
             options["add_special_tokens"] = False
         places = [find_places(prompt) for prompt in prompts]

@@ -111,7 +111,7 @@ def test_as_plain_reimplementations(seed):
 
 
 def test_cider_by_hand():
-    # Every n-gram occurs with one picture of two, so all weigh ln 2. Picture 0: "red dog" of "red dog runs", 1-grams
+    # Every n-gram occurs with one image of two, so all weigh ln 2. Image 0: "red dog" of "red dog runs", 1-grams
     # 2 / sqrt(2 * 3), 2-grams 1 / sqrt(1 * 2), no 3- and 4-grams; and one bigram less.
     captions, references = ["red dog", "nothing here"], [["red dog runs"], ["blue cat sleeps now"]]
     first = 10 * (2 / math.sqrt(6) + 1 / math.sqrt(2)) / 4 * math.exp(-1 / 72)

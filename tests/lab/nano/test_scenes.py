@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Drawn scenes: what the mask says is what the picture shows."""
+"""Drawn scenes: what the mask says is what the image shows."""
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def test_masks_show_the_kinds_that_there_are():
 
 
 def test_the_mask_lies_where_the_shape_is():
-    """Inside a mask, away from its edge, the picture differs from the paper around it."""
+    """Inside a mask, away from its edge, the image differs from the paper around it."""
     seen = 0
     for seed in range(40):
         scene = draw_scene(seed, STYLE, max_shapes=1)

@@ -306,7 +306,7 @@ def _compare_outputs(
 
 def _processed(side: Checkpoint, processor: Any) -> Any:
     if isinstance(side.config, InternVLDualEncoderConfig):
-        return processor(images=drawn_image(), text=["a picture", "two cats"], return_tensors="pt")
+        return processor(images=drawn_image(), text=["an image", "two cats"], return_tensors="pt")
     return processor.apply_chat_template(
         _conversation(), add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
     )

@@ -71,7 +71,7 @@ V2_5 = ("2.5",)
 
 
 def _rows() -> list[Metric]:
-    return [*_question_answering(), *_choices(), *_yes_no(), *_mathematics(), *_own_sets(), *_others()]
+    return [*_question_answering(), *_choices(), *_yes_no(), *_mathematics(), *_own_sets(), *_others(), *_judged()]
 
 
 def _question_answering() -> list[Metric]:
@@ -240,6 +240,11 @@ def _others() -> list[Metric]:
         ),
         _metric("caption", score_captions, ("answer",), "salaniz/pycocoevalcap", EARLY, (0, 1000)),
         _metric("caption_vlmevalkit", score_captions_vlmevalkit, ("answer",), KIT + "image_caption.py", (), (0, 1000)),
+    ]
+
+
+def _judged() -> list[Metric]:
+    return [
         _metric("mmvet", score_mmvet, ("category", "score"), KIT + "utils/mmvet.py", EARLY_AND_2_5, judge=True),
         _metric(
             "llavabench",

@@ -53,7 +53,20 @@ class InternVLDualEncoderForPreTrainingOutput(ModelOutput):
 
 
 class InternVLDualEncoderForPreTraining(InternVLDualEncoderModel):
-    """InternVL-14B with the losses of stage 2; `freeze_for_stage_2` leaves trainable what the paper trains."""
+    """InternVL-14B with the losses of stage 2; `freeze_for_stage_2` leaves trainable what the paper trains.
+
+    Arguments of `forward`; all ids, masks and labels are `(B, L)`, padded on the right:
+        pixel_values: `(B, 3, height, width)`.
+        input_ids, attention_mask: `English caption:` and the caption, which is to be generated.
+        labels: its ids, -100 where nothing is to be learned (prompt and padding).
+        summarize_input_ids, summarize_attention_mask: `summarize:` and the caption, to be compared.
+        positive_input_ids, positive_attention_mask: the caption as it is, between begin and end token. Where it is
+            empty, nothing is matched or compared.
+        negative_input_ids, negative_attention_mask: a caption of another image, as it is. None: hard negatives are
+            drawn from the positives by the similarities of the contrastive task. The first half of the rows is
+            matched with negatives, the rest with positives. Several ranks draw each from its own batch.
+        return_loss: accepted for `Trainer`; the losses are always computed.
+    """
 
     def forward(
         self,
@@ -69,50 +82,27 @@ class InternVLDualEncoderForPreTraining(InternVLDualEncoderModel):
         negative_attention_mask: torch.Tensor | None = None,
         return_loss: bool = True,
     ) -> InternVLDualEncoderForPreTrainingOutput:
-        """The three losses of stage 2. All ids, masks and labels are `(B, L)`, padded on the right.
-
-        Args:
-            pixel_values: `(B, 3, height, width)`.
-            input_ids, attention_mask: `English caption:` and the caption, which is to be generated.
-            labels: its ids, -100 where nothing is to be learned (prompt and padding).
-            summarize_input_ids, summarize_attention_mask: `summarize:` and the caption, to be compared.
-            positive_input_ids, positive_attention_mask: the caption as it is, between begin and end token. Where it is
-                empty, nothing is matched or compared.
-            negative_input_ids, negative_attention_mask: a caption of another image, as it is. None: hard negatives are
-                drawn from the positives by the similarities of the contrastive task. The first half of the rows is
-                matched with negatives, the rest with positives. Several ranks draw each from its own batch.
-            return_loss: accepted for `Trainer`; the losses are always computed.
+        """The three losses of stage 2; the arguments are described at the class.
 
         Raises:
             ValueError: texts of the tasks have different shapes; no negative can be drawn; negatives without a mask.
         """
-        shapes = {tuple(ids.shape) for ids in (input_ids, labels, summarize_input_ids, positive_input_ids)}
-        if len(shapes) > 1:
-            raise ValueError(f"The texts of all tasks must have one shape `(B, L)`, got {sorted(shapes)}: pad them.")
-        if (negative_input_ids is None) != (negative_attention_mask is None):
-            raise ValueError(
-                "`negative_input_ids` and `negative_attention_mask` belong together: give both, or neither to have "
-                "negatives drawn."
-            )
+        _check_shapes(input_ids, labels, summarize_input_ids, positive_input_ids)
+        _check_negatives(negative_input_ids, negative_attention_mask)
         vision = self.vision_model(pixel_values).last_hidden_state  # (B, M, W)
 
         itc_queries, itc_text = self._run(vision, summarize_input_ids, summarize_attention_mask, contrastive_mask)
-        image_embeds = nn.functional.normalize(self.clip_projector2(itc_queries))
-        text_embeds = nn.functional.normalize(self._project_text(itc_text, summarize_attention_mask))
-        scale = on_every_rank(self.logit_scale).exp()
         empty = positive_attention_mask.sum(dim=-1) == EMPTY_CAPTION
-        smoothing, copies = self.config.label_smoothing, self.tp_size or 1
-        loss_itc = contrastive_loss(image_embeds, text_embeds, scale, smoothing, empty, copies)
+        loss_itc, similarities = self._contrastive_loss(itc_queries, itc_text, summarize_attention_mask, empty)
 
         drawn = None
         if negative_input_ids is None or negative_attention_mask is None:
-            drawn = draw_hard_negatives(scale * image_embeds @ text_embeds.T, positive_input_ids)
+            drawn = draw_hard_negatives(similarities, positive_input_ids)
             negative_input_ids, negative_attention_mask = positive_input_ids[drawn], positive_attention_mask[drawn]
-        negatives = len(vision) - len(vision) // 2
-        itm_ids = torch.cat([negative_input_ids[:negatives], positive_input_ids[negatives:]])
-        itm_mask = torch.cat([negative_attention_mask[:negatives], positive_attention_mask[negatives:]])
+        itm_ids = _first_half(negative_input_ids, positive_input_ids)
+        itm_mask = _first_half(negative_attention_mask, positive_attention_mask)
         itm_queries, itm_text = self._run(vision, itm_ids, itm_mask, matching_mask)
-        loss_itm = self._matching_loss(itm_queries, itm_mask, negatives)
+        loss_itm = self._matching_loss(itm_queries, itm_mask)
 
         itg_queries, itg_text = self._run(vision, input_ids, attention_mask, generation_mask)
         loss_itg = supervised_loss(itg_text, self.qllama.lm_head, labels)
@@ -127,6 +117,21 @@ class InternVLDualEncoderForPreTraining(InternVLDualEncoderModel):
             negative_index=drawn,
         )
 
+    def _contrastive_loss(
+        self, queries: torch.Tensor, text: torch.Tensor, attention_mask: torch.Tensor, empty: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compare images with texts over all ranks, without captions that are `empty` `(B,)`.
+
+        Returns:
+            The loss, and the scaled similarities of this rank's images and texts, `(B, B)`.
+        """
+        image_embeds = nn.functional.normalize(self.clip_projector2(queries))
+        text_embeds = nn.functional.normalize(self._project_text(text, attention_mask))
+        scale = on_every_rank(self.logit_scale).exp()
+        smoothing, copies = self.config.label_smoothing, self.tp_size or 1
+        loss = contrastive_loss(image_embeds, text_embeds, scale, smoothing, empty, copies)
+        return loss, scale * image_embeds @ text_embeds.T
+
     def _run(
         self, vision: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor, make_mask: Mask
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,11 +144,36 @@ class InternVLDualEncoderForPreTraining(InternVLDualEncoderModel):
         )
         return outputs.last_hidden_state[:, :queries], outputs.last_hidden_state[:, queries:]
 
-    def _matching_loss(self, queries: torch.Tensor, mask: torch.Tensor, negatives: int) -> torch.Tensor:
-        """Does the text belong to the image? The queries' answers are averaged; empty captions are no question."""
+    def _matching_loss(self, queries: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Does the text belong to the image? The queries' answers are averaged; empty captions are left out."""
         logits = self.itm_head(queries).mean(dim=1).float()  # (B, 2)
-        targets = (torch.arange(len(logits), device=logits.device) >= negatives).long()
+        targets = (torch.arange(len(logits), device=logits.device) >= _num_negatives(logits)).long()
         return mean_cross_entropy(logits, targets.masked_fill(mask.sum(dim=-1) == EMPTY_CAPTION, IGNORE_INDEX))
+
+
+def _check_shapes(*texts: torch.Tensor) -> None:
+    shapes = {tuple(ids.shape) for ids in texts}
+    if len(shapes) > 1:
+        raise ValueError(f"The texts of all tasks must have one shape `(B, L)`, got {sorted(shapes)}: pad them.")
+
+
+def _check_negatives(input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None) -> None:
+    if (input_ids is None) != (attention_mask is None):
+        raise ValueError(
+            "`negative_input_ids` and `negative_attention_mask` belong together: give both, or neither to have "
+            "negatives drawn."
+        )
+
+
+def _num_negatives(rows: torch.Tensor) -> int:
+    """How many of the rows, from the first one on, are matched with negatives."""
+    return len(rows) - len(rows) // 2
+
+
+def _first_half(negatives: torch.Tensor, positives: torch.Tensor) -> torch.Tensor:
+    """Negatives in the first half of the rows, positives in the rest, `(B, L)`."""
+    half = _num_negatives(positives)
+    return torch.cat([negatives[:half], positives[half:]])
 
 
 __all__ = ["InternVLDualEncoderForPreTraining", "InternVLDualEncoderForPreTrainingOutput"]

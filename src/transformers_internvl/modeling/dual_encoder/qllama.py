@@ -214,14 +214,8 @@ class QLlamaModel(LlamaModel):
                 without queries.
         """
         refuse_stray_caches(self, kwargs)
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of `input_ids` and `inputs_embeds`.")
-        if inputs_embeds is None:
-            if self.embed_tokens is None:
-                raise ValueError("This QLLaMA serves an image tower, it has no embeddings of text tokens.")
-            inputs_embeds = self.embed_tokens(input_ids)
-        may_cache = use_cache_of_packs(None, attention_mask, position_ids, cache) is None
-        if use_cache and cache is None and may_cache:
+        inputs_embeds = self._embed(input_ids, inputs_embeds)
+        if use_cache and cache is None and use_cache_of_packs(None, attention_mask, position_ids, cache) is None:
             cache = DynamicCache(config=self.config)
         seen = cache.get_seq_length() if cache is not None else 0
         if vision_hidden_states is not None and seen > 0:
@@ -262,6 +256,16 @@ class QLlamaModel(LlamaModel):
         queries = query_tokens.expand(vision_hidden_states.shape[0], -1, -1)
         outputs = self(inputs_embeds=queries, vision_hidden_states=vision_hidden_states, use_cache=False)
         return outputs.last_hidden_state
+
+    def _embed(self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None) -> torch.Tensor:
+        """The embeddings `(B, S, D)` that were given, or those of ids `(B, S)`."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of `input_ids` and `inputs_embeds`.")
+        if inputs_embeds is not None:
+            return inputs_embeds
+        if self.embed_tokens is None:
+            raise ValueError("This QLLaMA serves an image tower, it has no embeddings of text tokens.")
+        return self.embed_tokens(input_ids)
 
     def _check_length(self, inputs_embeds: torch.Tensor, vision: torch.Tensor | None) -> None:
         """The positions that the model has, and room for the queries."""

@@ -43,7 +43,7 @@ class Compression:
         return replace(self, tiles_per_sample=tuple(tiles_per_sample))
 
     def given_tiles(self, num_tiles: int) -> torch.Tensor | None:
-        """The decision `(T,)` that the caller made, if he did.
+        """The decision `(T,)` that the caller made, or None.
 
         Raises:
             ValueError: it is none about `num_tiles` tiles.

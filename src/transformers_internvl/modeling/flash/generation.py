@@ -8,14 +8,13 @@ What comes back begins with the prompt as it was given, so whoever cuts it off a
 Shape letters: B rows, L positions of the prompt, K of the shortened one, T tiles.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationMixin
 from transformers.modeling_outputs import ModelOutput
 
-from .compression import ARGUMENTS, take_compression
 from .shortening import Shortening, tiles_of_samples, tokens_per_tile
 
 # Arguments of `get_image_features` that `generate` takes.
@@ -24,119 +23,135 @@ _IMAGES = ("pixel_values", "mm_encoder_outputs")
 _CACHES = ("cache", "past_key_values")
 
 
-class FlashGenerationMixin(GenerationMixin):
-    """Mixin in front of transformers' generation, for a model with `model.get_image_features`."""
+@dataclass
+class ShortPrompt:
+    """What `generate` runs in place of a prompt whose images have fewer tokens than it was written for.
 
-    config: Any
-    model: Any
-    generation_config: Any
-    reduction_arguments: tuple[str, ...] = ARGUMENTS  # that come too late for images that are encoded already
+    Attributes:
+        ids: `(B, K)`; None: the prompt is embeddings.
+        given: `(B, L)`, the ids as they were given, where tokens were left out; None: none were, or embeddings.
+        compressed: `(T,)`, which tiles InternVL3.5-Flash compressed; None: tokens were pruned.
+    """
 
-    def generate(self, inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As transformers'. InternVL3.5-Flash compresses tiles as its config says, or as the arguments do.
+    ids: torch.Tensor | None
+    given: torch.Tensor | None
+    compressed: torch.Tensor | None
 
-        Args:
-            inputs: `(B, L)`, the prompts; or `input_ids`.
-            flash_mode: False: every tile is whole. None: as `config.flash_mode` says.
-            flash_relative_threshold, flash_absolute_threshold: in place of the config's, see [`compressed_tiles`].
-            compressed_tiles: `(T,)`, bool: the decision itself. To go on from a `cache`: the decision that it was made
-                with, which the output of that call holds under this name.
-            kept_tokens, pruning, pruning_seed: of any model, how many image tokens of every tile are kept, and how
-                they are chosen, see `modeling/internvl/token_pruning.py`.
+    def with_given_prompts(self, outputs: Any) -> Any:
+        """What `generate` returned, with the prompts `(B, L)` as they were given, and the decision.
 
-        Returns:
-            As transformers', the prompts as they were given in front of the answers. An output with fields has the
-            decision in `compressed_tiles`.
-
-        Raises:
-            ValueError: thresholds are outside [0, 1], or missing; the model has no router; images were encoded
-                earlier, and their compression is asked for; a cache comes without the decision that it was made with.
+        Prompts of embeddings are not part of what it returns.
         """
-        explicit = [name for name in self.reduction_arguments if kwargs.get(name) is not None]
-        reduction = self._take_reduction(kwargs)
-        has_images = any(kwargs.get(name) is not None for name in _IMAGES) or holds_something(kwargs)
-        ids = kwargs.get("input_ids") if inputs is None else inputs
-        whole = reduction is None and not _comes_shortened(kwargs)
-        if whole or not has_images or (ids is None and kwargs.get("inputs_embeds") is None):
-            return super().generate(inputs, *args, **kwargs)
-        placeholders = self.model.find_placeholders(ids, kwargs.get("inputs_embeds"))  # (B, L)
-        decided = self._encode_images(placeholders, kwargs, reduction, explicit) if placeholders.any() else None
-        if decided is None:
-            return super().generate(inputs, *args, **kwargs)
-        if inputs is None:
-            kwargs.pop("input_ids", None)
-        lengths, compressed = decided
-        if sum(lengths) == int(placeholders.sum()):  # nothing is left out, or the prompt is short already
-            return _with_whole_prompts(super().generate(ids, *args, **kwargs), None, 0, compressed)
-        mask = self._mask_of(ids, args, kwargs)
-        shortened = Shortening.of(placeholders, lengths, mask, pads_left=True)
-        kwargs["attention_mask"] = shortened.mask(mask)
-        if kwargs.get("position_ids") is not None:
-            kwargs["position_ids"] = shortened.positions(kwargs["position_ids"])
-        if kwargs.get("inputs_embeds") is not None:
-            kwargs["inputs_embeds"] = shortened.apply(kwargs["inputs_embeds"])
-        pad = self._pad_token_id(args, kwargs)
-        short_ids = None if ids is None else shortened.apply(ids, 0 if pad is None else pad)
-        outputs = super().generate(short_ids, *args, **kwargs)
-        return _with_whole_prompts(outputs, ids, shortened.kept.shape[1], compressed)
+        sequences = outputs if isinstance(outputs, torch.Tensor) else outputs.sequences
+        if self.given is not None and self.ids is not None:
+            prompts = self.given.repeat_interleave(len(sequences) // len(self.given), dim=0).to(sequences.device)
+            sequences = torch.cat([prompts, sequences[:, self.ids.shape[1] :]], dim=1)
+        if isinstance(outputs, ModelOutput):
+            outputs["sequences"] = sequences
+            if self.compressed is not None:
+                outputs["compressed_tiles"] = self.compressed
+            return outputs
+        return sequences
 
-    def _take_reduction(self, kwargs: dict[str, Any]) -> Any:
-        """Take how tiles become shorter out of the arguments: a [`Compression`], or what stands in its place."""
-        return take_compression(self.config, kwargs, default=self.config.flash_mode)
 
-    def _encode_images(
-        self, placeholders: torch.Tensor, kwargs: dict[str, Any], reduction: Any, explicit: list[str]
-    ) -> tuple[list[int], torch.Tensor | None] | None:
-        """Put image features into the arguments, in place of pixels.
+def shorten_prompt(
+    model: Any,
+    inputs: torch.Tensor | None,
+    args: tuple,
+    kwargs: dict[str, Any],
+    reduction: Any,
+    asked: Sequence[str] = (),
+) -> ShortPrompt | None:
+    """Encode the images of a call of `generate`, and leave out the image tokens that have no feature.
 
-        Returns:
-            The image tokens of every tile, and which were compressed, `(T,)`; or None: there is no image, or it was
-            encoded with all its tokens.
-        """
-        features = (kwargs.get("mm_encoder_outputs") or {}).get("image")
-        if features is not None:
-            if explicit:
-                raise ValueError(
-                    f"`{explicit[0]}` comes too late for images that are encoded already (`mm_encoder_outputs`): pass "
-                    "it to `get_image_features`, or give the pixels."
-                )
-            return _decision(features)
-        cached = holds_something(kwargs)
-        if cached and (reduction.tiles is None or kwargs.get("pixel_values") is not None):
+    Args:
+        model: a chat model, whose `model` has `get_image_features` and `find_placeholders`.
+        inputs: `(B, L)`, the prompts; or they are in `kwargs`.
+        args: further positional arguments of the call: the generation config.
+        kwargs: the named ones. Images become features in them, and what belongs to the prompt is shortened.
+        reduction: how tiles become shorter, a [`Compression`] or what stands in its place; None: they do not.
+        asked: names of the arguments that asked for it, which come too late for images that are encoded already.
+
+    Returns:
+        The prompts to run, or None: those that were given.
+
+    Raises:
+        ValueError: images were encoded earlier, and their reduction is asked for; a cache comes without the decision
+            that it was made with.
+    """
+    has_images = any(kwargs.get(name) is not None for name in _IMAGES) or holds_something(kwargs)
+    ids = kwargs.get("input_ids") if inputs is None else inputs
+    whole = reduction is None and not _comes_shortened(kwargs)
+    if whole or not has_images or (ids is None and kwargs.get("inputs_embeds") is None):
+        return None
+    placeholders = model.model.find_placeholders(ids, kwargs.get("inputs_embeds"))  # (B, L)
+    decided = _encode_images(model.model, placeholders, kwargs, reduction, asked) if placeholders.any() else None
+    if decided is None:
+        return None
+    if inputs is None:
+        kwargs.pop("input_ids", None)
+    lengths, compressed = decided
+    if sum(lengths) == int(placeholders.sum()):  # nothing is left out, or the prompt is short already
+        return ShortPrompt(ids, None, compressed)
+    settings = (args[0] if args else kwargs.get("generation_config")) or model.generation_config
+    pad = kwargs.get("pad_token_id", getattr(settings, "pad_token_id", None))
+    mask = _mask_of(ids, kwargs, pad, kwargs.get("eos_token_id", getattr(settings, "eos_token_id", None)))
+    shortened = Shortening.of(placeholders, lengths, mask, pads_left=True)
+    kwargs["attention_mask"] = shortened.mask(mask)
+    if kwargs.get("position_ids") is not None:
+        kwargs["position_ids"] = shortened.positions(kwargs["position_ids"])
+    if kwargs.get("inputs_embeds") is not None:
+        kwargs["inputs_embeds"] = shortened.apply(kwargs["inputs_embeds"])
+    short_ids = None if ids is None else shortened.apply(ids, 0 if pad is None else pad)
+    return ShortPrompt(short_ids, ids, compressed)
+
+
+def _encode_images(
+    body: Any, placeholders: torch.Tensor, kwargs: dict[str, Any], reduction: Any, asked: Sequence[str]
+) -> tuple[list[int], torch.Tensor | None] | None:
+    """Put image features into the arguments, in place of pixels.
+
+    Returns:
+        The image tokens of every tile, and which were compressed, `(T,)`; or None: there is no image, or it was
+        encoded with all its tokens.
+    """
+    features = (kwargs.get("mm_encoder_outputs") or {}).get("image")
+    if features is not None:
+        if asked:
             raise ValueError(
-                "A cache holds as many positions as compression left, and the prompt has all of them. To go on from "
-                "it, pass the `compressed_tiles` of the output that it came with, and no pixels; with further images, "
-                "give the whole conversation without a cache. `flash_mode=False`, in both calls, compresses nothing."
+                f"`{asked[0]}` comes too late for images that are encoded already (`mm_encoder_outputs`): pass "
+                "it to `get_image_features`, or give the pixels."
             )
-        if cached:
-            return _known_decision(placeholders, reduction.tiles)
-        pixel_values = kwargs.pop("pixel_values", None)
-        if pixel_values is None:
-            return None
-        options = {name: kwargs.pop(name) for name in _FEATURE_ARGUMENTS if name in kwargs}
-        flags = options.get("image_flags")
-        counts = tiles_of_samples(placeholders, len(pixel_values) if flags is None else int((flags == 1).sum()))
-        with torch.no_grad():
-            features = self.model.get_image_features(
-                pixel_values, **options, compression=reduction.of_samples(counts), return_dict=True
-            )
-        kwargs["mm_encoder_outputs"] = {**(kwargs.get("mm_encoder_outputs") or {}), "image": features}
         return _decision(features)
+    cached = holds_something(kwargs)
+    if cached and (reduction.tiles is None or kwargs.get("pixel_values") is not None):
+        raise ValueError(
+            "A cache holds as many positions as compression left, and the prompt has all of them. To go on from "
+            "it, pass the `compressed_tiles` of the output that it came with, and no pixels; with further images, "
+            "give the whole conversation without a cache. `flash_mode=False`, in both calls, compresses nothing."
+        )
+    if cached:
+        return _known_decision(placeholders, reduction.tiles)
+    pixel_values = kwargs.pop("pixel_values", None)
+    if pixel_values is None:
+        return None
+    options = {name: kwargs.pop(name) for name in _FEATURE_ARGUMENTS if name in kwargs}
+    flags = options.get("image_flags")
+    counts = tiles_of_samples(placeholders, len(pixel_values) if flags is None else int((flags == 1).sum()))
+    with torch.no_grad():
+        features = body.get_image_features(
+            pixel_values, **options, compression=reduction.of_samples(counts), return_dict=True
+        )
+    kwargs["mm_encoder_outputs"] = {**(kwargs.get("mm_encoder_outputs") or {}), "image": features}
+    return _decision(features)
 
-    def _mask_of(self, ids: torch.Tensor | None, args: tuple, kwargs: dict[str, Any]) -> torch.Tensor | None:
-        """The mask of the prompts, by their padding if it was not given, as transformers infers it."""
-        mask = kwargs.get("attention_mask")
-        pad = self._pad_token_id(args, kwargs)
-        if mask is not None or ids is None or pad is None or not (ids == pad).any():
-            return mask
-        stops = kwargs.get("eos_token_id", getattr(self._settings(args, kwargs), "eos_token_id", None))
-        return None if pad in (stops if isinstance(stops, list) else [stops]) else (ids != pad).long()
 
-    def _pad_token_id(self, args: tuple, kwargs: dict[str, Any]) -> int | None:
-        return kwargs.get("pad_token_id", getattr(self._settings(args, kwargs), "pad_token_id", None))
-
-    def _settings(self, args: tuple, kwargs: dict[str, Any]) -> Any:
-        return (args[0] if args else kwargs.get("generation_config")) or self.generation_config
+def _mask_of(ids: torch.Tensor | None, kwargs: dict[str, Any], pad: int | None, stops: Any) -> torch.Tensor | None:
+    """The mask of the prompts, by their padding if it was not given, as transformers infers it."""
+    mask = kwargs.get("attention_mask")
+    if mask is not None or ids is None or pad is None or not (ids == pad).any():
+        return mask
+    return None if pad in (stops if isinstance(stops, list) else [stops]) else (ids != pad).long()
 
 
 def tile_lengths(features: Any) -> list[int] | None:
@@ -169,21 +184,4 @@ def holds_something(kwargs: Mapping[str, Any]) -> bool:
     return any(int(cache.get_seq_length()) > 0 for cache in caches)
 
 
-def _with_whole_prompts(outputs: Any, ids: torch.Tensor | None, length: int, compressed: torch.Tensor | None) -> Any:
-    """What `generate` returned, with the prompts `(B, L)` in place of those of `length` tokens.
-
-    Prompts of embeddings are not part of what it returns.
-    """
-    sequences = outputs if isinstance(outputs, torch.Tensor) else outputs.sequences
-    if ids is not None:
-        prompts = ids.repeat_interleave(len(sequences) // len(ids), dim=0).to(sequences.device)
-        sequences = torch.cat([prompts, sequences[:, length:]], dim=1)
-    if isinstance(outputs, ModelOutput):
-        outputs["sequences"] = sequences
-        if compressed is not None:
-            outputs["compressed_tiles"] = compressed
-        return outputs
-    return sequences
-
-
-__all__ = ["FlashGenerationMixin", "holds_something", "tile_lengths"]
+__all__ = ["ShortPrompt", "holds_something", "shorten_prompt", "tile_lengths"]

@@ -13,7 +13,7 @@ from .image_features import (
     pixel_shuffle,
 )
 from .model import InternVLForConditionalGeneration, InternVLModel
-from .token_pruning import PRUNING_METHODS, Pruning, TokenPruningGenerationMixin, prune, refuse_late, take_reduction
+from .token_pruning import PRUNING_METHODS, Pruning, prune, refuse_late, take_reduction
 
 __all__ = [
     "ImageFeatureMixin",
@@ -28,7 +28,6 @@ __all__ = [
     "PROJECTORS",
     "PRUNING_METHODS",
     "Pruning",
-    "TokenPruningGenerationMixin",
     "build_tower",
     "move_padding_tiles_last",
     "pixel_shuffle",

@@ -205,7 +205,7 @@ class ImageFeatureMixin:
             kept_tokens, pruning, pruning_seed: how many image tokens of every tile are kept, and how they are chosen
                 (`modeling/internvl/token_pruning.py`); without them all are.
             tiles_per_sample: how many tiles every sample has, among which the relative threshold chooses, and with
-                which a seed begins anew. None: all are one sample's.
+                which a seed begins again. None: all are one sample's.
 
         Returns:
             `pooler_output` `(T, n, D)`, the image tokens; `last_hidden_state` `(T, S, C)` of the layer that was used;

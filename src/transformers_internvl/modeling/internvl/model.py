@@ -15,16 +15,14 @@ from transformers import AutoModel, Cache
 from transformers import InternVLConfig as UpstreamInternVLConfig
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, is_torchdynamo_compiling, torch_compilable_check
 from transformers.utils.deprecation import deprecate_kwarg
 from transformers.utils.generic import can_return_tuple
 
-from ..flash.generation import tile_lengths
+from ..flash.generation import shorten_prompt, tile_lengths
 from ..flash.router import CompressedProjector, PoolingAttention, ResolutionRouter, TilePooling
-from ..flash.shortening import IGNORED, Shortening, at_kept, shifted_at_kept, tiles_of_samples
-from ..losses import share_of_step, supervised_loss, token_losses
+from ..flash.shortening import Shortening, tiles_of_samples
 from ..outputs import InternVLCausalLMOutputWithPast, InternVLModelOutputWithPast
 from ..pretrained.base import InternVLPreTrainedModel
 from ..pretrained.generation import InternVLGenerationMixin, embed_known, has_no_embedding
@@ -41,13 +39,34 @@ from .image_features import (
     move_padding_tiles_last,
     pixel_shuffle,
 )
-from .token_pruning import TokenPruningGenerationMixin, refuse_late, take_reduction
-from .visual_generation import VisualPositionsGenerationMixin
+from .losses import Supervision, losses_of, own_loss_function
+from .rows import Rows
+from .token_pruning import refuse_late, take_reduction, take_reduction_of_generation
+from .visual_generation import prompt_positions, refuse_positions
 from .visual_positions import VisualStride, is_off, stride_of_training, visual_positions
 
 
 class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
-    """Tower, projector and language model, without a language modeling head."""
+    """Tower, projector and language model, without a language modeling head.
+
+    Arguments of `forward`:
+        input_ids: `(B, L)` with `config.image_token_id` at every image token; or `inputs_embeds` `(B, L, D)`.
+        pixel_values: `(T, 3, height, width)`: the tiles of all rows, in the order of their placeholders.
+        image_flags: `(T,)`, 0 marks dummy tiles, which are not encoded. In a compiled or exported model they are, and
+            stand behind the others in `image_outputs`.
+        mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
+        image_copies: how often the rows go through all tiles; each is encoded once.
+        flash_mode, flash_relative_threshold, flash_absolute_threshold, compressed_tiles: of InternVL3.5-Flash, which
+            tiles are compressed (`modeling/flash/compression.py`); without any of them none is. The rows become
+            shorter, and outputs are those of `kept_positions`.
+        kept_tokens, pruning, pruning_seed: how many image tokens of every tile are kept, and how they are chosen
+            (`modeling/internvl/token_pruning.py`); without them all are. The rows become shorter as well.
+        position_ids: `(B, L)`. Where they begin again within a row, and there is neither `attention_mask` nor `cache`,
+            the row is a pack: its samples do not see each other, and no cache is made. Fractions are those of V2PE,
+            and begin again where they do not grow.
+        v2pe_stride: by how much positions grow from one token of an image to the next, a power of two (1: off);
+            `(images,)`, for every image its own; or `"random"`: see `visual_positions.py`.
+    """
 
     config: InternVLConfig
     base_model_prefix = "model"
@@ -155,103 +174,79 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         v2pe_stride: VisualStride = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLModelOutputWithPast:
-        """Run the language model over text and image tokens.
-
-        Args:
-            input_ids: `(B, L)` with `config.image_token_id` at every image token; or `inputs_embeds` `(B, L, D)`.
-            pixel_values: `(T, 3, height, width)`: the tiles of all rows, in the order of their placeholders.
-            image_flags: `(T,)`, 0 marks dummy tiles, which are not encoded. In a compiled or exported model they are,
-                and stand behind the others in `image_outputs`.
-            mm_encoder_outputs: `{"image": get_image_features(...)}` computed earlier, in place of `pixel_values`.
-            image_copies: how often the rows go through all tiles; each is encoded once.
-            flash_mode, flash_relative_threshold, flash_absolute_threshold, compressed_tiles: of InternVL3.5-Flash,
-                which tiles are compressed (`modeling/flash/compression.py`); without any of them none is. The rows
-                become shorter, and outputs are those of `kept_positions`.
-            kept_tokens, pruning, pruning_seed: how many image tokens of every tile are kept, and how they are chosen
-                (`modeling/internvl/token_pruning.py`); without them all are. The rows become shorter as well.
-            position_ids: `(B, L)`. Where they begin again within a row, and there is neither `attention_mask` nor
-                `cache`, the row is a pack: its samples do not see each other, and no cache is made. Fractions are
-                those of V2PE, and begin again where they do not grow.
-            v2pe_stride: by how much positions grow from one token of an image to the next, a power of two (1: off);
-                `(images,)`, for every image its own; or `"random"`: see `visual_positions.py`.
-        """
+        """Run the language model over text and image tokens; the arguments are described at the class."""
         refuse_stray_caches(self, kwargs)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
-        if pixel_values is not None and mm_encoder_outputs:
-            raise ValueError("You cannot specify both pixel_values and mm_encoder_outputs at the same time")
         if inputs_embeds is None:
             inputs_embeds = embed_known(self.get_input_embeddings(), input_ids, self.config)  # (B, L, D)
-
+        rows = Rows(input_ids, inputs_embeds, attention_mask, position_ids, image_copies)
+        options = {
+            "vision_feature_layer": vision_feature_layer,
+            "vision_feature_select_strategy": vision_feature_select_strategy,
+        }
         # How many tiles are real is data, which no graph has as a shape: compiled, all go through the tower.
-        compiled_flags = image_flags if pixel_values is not None and is_torchdynamo_compiling() else None
-        compression = take_reduction(self.config, kwargs)
-        image_outputs = refuse_late((mm_encoder_outputs or {}).get("image"), compression)
-        if pixel_values is not None and (compiled_flags is not None or image_flags is None or image_flags.any()):
-            if compression is not None:
-                prompts = (input_ids, inputs_embeds, attention_mask, position_ids, image_copies)
-                compression = compression.of_samples(self._tiles_of_samples(pixel_values, image_flags, *prompts))
-            image_outputs = self.get_image_features(
-                pixel_values,
-                vision_feature_layer=vision_feature_layer,
-                vision_feature_select_strategy=vision_feature_select_strategy,
-                image_flags=image_flags if compiled_flags is None else None,
-                compression=compression,
-                return_dict=True,
-            )
-        shortened = self._shorten(image_outputs, image_copies, input_ids, inputs_embeds, attention_mask)
-        if shortened is not None:
-            input_ids = None if input_ids is None else shortened.apply(input_ids)
-            inputs_embeds, attention_mask = shortened.apply(inputs_embeds), shortened.mask(attention_mask)
-            position_ids = shortened.positions(position_ids)
+        encoded_dummies = image_flags if pixel_values is not None and is_torchdynamo_compiling() else None
+        images = self._encode_images(rows, pixel_values, image_flags, mm_encoder_outputs, options, kwargs)
+        shortened = None if images is None else self._shorten(rows, images)
         if getattr(self.language_model, "routes_image_tokens", False) and "image_token_mask" not in kwargs:
-            kwargs["image_token_mask"] = self._image_token_mask(input_ids, inputs_embeds, cache)
+            kwargs["image_token_mask"] = self._image_token_mask(rows, cache)
         if not is_off(v2pe_stride):
-            placeholders = self.find_placeholders(input_ids, inputs_embeds)
-            position_ids = self._visual_positions(placeholders, v2pe_stride, attention_mask, position_ids, cache)
-        if image_outputs is not None:
-            inputs_embeds, image_outputs = self._merge_image_tokens(
-                input_ids, inputs_embeds, image_outputs, image_copies, compiled_flags
-            )
-        no_image = image_outputs is None or _is_empty(image_outputs.pooler_output)
-        if no_image and self._needs_dummy_vision_forward(cache, mm_encoder_outputs):
-            inputs_embeds = self._dummy_vision_forward(inputs_embeds)
+            rows.position_ids = self._visual_positions(rows, v2pe_stride, cache)
+        if images is not None:
+            images = self._merge_image_tokens(rows, images, encoded_dummies)
+        if self._needs_dummy_vision_forward(images, cache, mm_encoder_outputs):
+            rows.inputs_embeds = self._dummy_vision_forward(rows.inputs_embeds)
 
-        outputs = self._run_language_model(inputs_embeds, attention_mask, position_ids, cache, kwargs)
+        outputs = self._run_language_model(rows, cache, kwargs)
         return InternVLModelOutputWithPast(
-            last_hidden_state=outputs.last_hidden_state,
+            last_hidden_state=outputs.last_hidden_state,  # (B, L, D)
             cache=outputs.cache,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
-            image_outputs=image_outputs,
+            image_outputs=images,
             router_logits=getattr(outputs, "router_logits", None),
             kept_positions=None if shortened is None else shortened.kept,
         )
 
-    def _tiles_of_samples(
+    def _encode_images(
         self,
-        pixel_values: torch.Tensor,
+        rows: Rows,
+        pixel_values: torch.Tensor | None,
         image_flags: torch.Tensor | None,
-        input_ids: torch.Tensor | None,
-        inputs_embeds: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        position_ids: torch.Tensor | None,
-        image_copies: int,
-    ) -> list[int]:
-        """How many real tiles each sample of the rows `(B, L)` has, of which `image_copies` are the same."""
-        placeholders = self.find_placeholders(input_ids, inputs_embeds)[: len(inputs_embeds) // image_copies]
-        num_tiles = len(pixel_values) if image_flags is None else int((image_flags == 1).sum())
-        return tiles_of_samples(placeholders, num_tiles, attention_mask, position_ids)
-
-    def _run_language_model(
-        self,
-        inputs_embeds: torch.Tensor,
-        attention_mask: Any,
-        position_ids: torch.Tensor | None,
-        cache: Cache | None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None,
         options: dict[str, Any],
-    ) -> Any:
+        kwargs: dict[str, Any],
+    ) -> BaseModelOutputWithPooling | None:
+        """Image features of a batch: of its tiles, or those that were computed earlier; None: there is no image.
+
+        What says that tiles are compressed or pruned is taken out of `kwargs`.
+        """
+        if pixel_values is not None and mm_encoder_outputs:
+            raise ValueError("You cannot specify both pixel_values and mm_encoder_outputs at the same time")
+        reduction = take_reduction(self.config, kwargs)
+        known = refuse_late((mm_encoder_outputs or {}).get("image"), reduction)
+        if pixel_values is None:
+            return known
+        real = None if is_torchdynamo_compiling() else image_flags
+        if real is not None and not real.any():
+            return None
+        if reduction is not None:
+            num_tiles = len(pixel_values) if image_flags is None else int((image_flags == 1).sum())
+            reduction = reduction.of_samples(self._tiles_of_samples(rows, num_tiles))
+        return self.get_image_features(
+            pixel_values, **options, image_flags=real, compression=reduction, return_dict=True
+        )
+
+    def _tiles_of_samples(self, rows: Rows, num_tiles: int) -> list[int]:
+        """How many of the real tiles each sample of the rows has, of which `image_copies` are the same."""
+        placeholders = self.find_placeholders(rows.input_ids, rows.inputs_embeds)
+        placeholders = placeholders[: len(placeholders) // rows.image_copies]
+        return tiles_of_samples(placeholders, num_tiles, rows.attention_mask, rows.position_ids)
+
+    def _run_language_model(self, rows: Rows, cache: Cache | None, options: dict[str, Any]) -> Any:
         """Outputs for embeddings `(B, L, D)`; packed samples are kept apart."""
+        inputs_embeds, attention_mask, position_ids = rows.inputs_embeds, rows.attention_mask, rows.position_ids
         use_cache = use_cache_of_packs(options.get("use_cache"), attention_mask, position_ids, cache)
         if self.training and cache is None and use_cache is None:
             use_cache = False
@@ -266,15 +261,9 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             **options,
         )
 
-    def _visual_positions(
-        self,
-        placeholders: torch.Tensor,
-        stride: Any,
-        attention_mask: torch.Tensor | None,
-        position_ids: torch.Tensor | None,
-        cache: Cache | None,
-    ) -> torch.Tensor:
-        """Positions of rows with placeholders `(B, L)` under V2PE, `(B, L)`."""
+    def _visual_positions(self, rows: Rows, stride: VisualStride, cache: Cache | None) -> torch.Tensor:
+        """Positions of the rows under V2PE, `(B, L)`."""
+        attention_mask, position_ids = rows.attention_mask, rows.position_ids
         if position_ids is not None and (position_ids.is_floating_point() or attention_mask is not None):
             raise ValueError("`v2pe_stride` makes the position ids: leave out `position_ids`, or the stride.")
         if cache is not None and cache.get_seq_length() > 0:
@@ -282,77 +271,71 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
                 "The positions of what a cache holds are not known, so that `v2pe_stride` cannot count on: pass "
                 "`position_ids` that go on from the last one."
             )
+        placeholders = self.find_placeholders(rows.input_ids, rows.inputs_embeds)
         return visual_positions(placeholders, stride, self.config.image_seq_length, attention_mask, position_ids)
 
-    def _shorten(
-        self,
-        image_outputs: BaseModelOutputWithPooling | None,
-        image_copies: int,
-        input_ids: torch.Tensor | None,
-        inputs_embeds: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-    ) -> Shortening | None:
-        """What stays of rows `(B, L)` that were written for whole tiles; None: all of it."""
-        lengths = None if image_outputs is None else tile_lengths(image_outputs)
+    def _shorten(self, rows: Rows, image_outputs: BaseModelOutputWithPooling) -> Shortening | None:
+        """Leave out the image tokens of rows that have no feature, and return what stays; None: all of it."""
+        lengths = tile_lengths(image_outputs)
         if not lengths:
             return None
-        placeholders = self.find_placeholders(input_ids, inputs_embeds)
-        lengths = lengths * image_copies
+        placeholders = self.find_placeholders(rows.input_ids, rows.inputs_embeds)
+        lengths = lengths * rows.image_copies
         if int(placeholders.sum()) == sum(lengths):
             return None
-        return Shortening.of(placeholders, lengths, attention_mask)
+        shortened = Shortening.of(placeholders, lengths, rows.attention_mask)
+        rows.shorten(shortened)
+        return shortened
 
-    def _image_token_mask(
-        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor, cache: Cache | None
-    ) -> torch.Tensor | None:
+    def _image_token_mask(self, rows: Rows, cache: Cache | None) -> torch.Tensor | None:
         """Where the prompt has image tokens: `(B, L)`, for language models with experts for them.
 
         A single position behind others is a token of the answer, which is text whatever its id is.
         """
-        if cache is not None and inputs_embeds.shape[1] == 1:
+        if cache is not None and rows.inputs_embeds.shape[1] == 1:
             return None
-        return self.find_placeholders(input_ids, inputs_embeds)
+        return self.find_placeholders(rows.input_ids, rows.inputs_embeds)
 
     def _merge_image_tokens(
-        self,
-        input_ids: torch.Tensor | None,
-        inputs_embeds: torch.Tensor,
-        image_outputs: BaseModelOutputWithPooling,
-        image_copies: int,
-        image_flags: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, BaseModelOutputWithPooling]:
+        self, rows: Rows, image_outputs: BaseModelOutputWithPooling, image_flags: torch.Tensor | None
+    ) -> BaseModelOutputWithPooling:
         """Put image features in the place of image tokens.
 
         Args:
-            input_ids: `(B, L)`, or None.
-            inputs_embeds: `(B, L, D)`.
+            rows: their embeddings change.
             image_outputs: of the tower and projector, features `(T, n, D)` in `pooler_output`, or T tensors `(n, D)`.
-            image_copies: how often the rows go through all tiles.
             image_flags: `(T,)`, 0 marks dummy tiles among the features. None: there are none.
 
         Returns:
-            The embeddings `(B, L, D)`, and the image outputs with the features that were used, dummy tiles last.
+            The image outputs with the features that were used, dummy tiles last.
         """
-        given = image_outputs.pooler_output
+        given, copies = image_outputs.pooler_output, rows.image_copies
         features = given if isinstance(given, torch.Tensor) else torch.cat(list(given))  # (T, n, D) or (N, D)
-        features = features.to(inputs_embeds.device, inputs_embeds.dtype)
-        if image_copies > 1:
-            features = features.repeat(image_copies, *[1] * (features.dim() - 1))
+        features = features.to(rows.inputs_embeds.device, rows.inputs_embeds.dtype)
+        if copies > 1:
+            features = features.repeat(copies, *[1] * (features.dim() - 1))
         num_tiles = None
         if image_flags is not None:
-            features, num_tiles = move_padding_tiles_last(features, image_flags.reshape(-1).repeat(image_copies))
-        mask = self.get_placeholder_mask(input_ids, inputs_embeds, features, num_tiles)  # (B, L, 1)
+            features, num_tiles = move_padding_tiles_last(features, image_flags.reshape(-1).repeat(copies))
+        mask = self.get_placeholder_mask(rows.input_ids, rows.inputs_embeds, features, num_tiles)  # (B, L, 1)
+        rows.inputs_embeds = rows.inputs_embeds.masked_scatter(mask, features)
         used = features if isinstance(given, torch.Tensor) else given
-        outputs = type(image_outputs)(**{**image_outputs, "pooler_output": used})
-        return inputs_embeds.masked_scatter(mask, features), outputs
+        return type(image_outputs)(**{**image_outputs, "pooler_output": used})
 
-    def _needs_dummy_vision_forward(self, cache: Cache | None, mm_encoder_outputs: dict | None) -> bool:
+    def _needs_dummy_vision_forward(
+        self,
+        image_outputs: BaseModelOutputWithPooling | None,
+        cache: Cache | None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None,
+    ) -> bool:
         """Whether a step without an image must pass through tower and projector nevertheless.
 
         Ranks of a distributed run must take part in the same collectives: one whose batch has no image would wait
         forever. They reduce gradients of trained weights together, and gather sharded weights, trained or not: that,
         too, in evaluation and for the prompt of a generation, but not where all ranks have their features already.
         """
+        if image_outputs is not None and not _is_empty(image_outputs.pooler_output):
+            return False
         parts = (self.vision_tower, self.multi_modal_projector)
         if self.training and torch.is_grad_enabled() and any(p.requires_grad for m in parts for p in m.parameters()):
             return True
@@ -372,10 +355,24 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         return inputs_embeds + 0.0 * features.sum().to(inputs_embeds.device, inputs_embeds.dtype)
 
 
-class InternVLForConditionalGeneration(
-    InternVLPreTrainedModel, TokenPruningGenerationMixin, VisualPositionsGenerationMixin, InternVLGenerationMixin
-):
-    """InternVL with its language modeling head: generates text about images, videos and text."""
+class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerationMixin):
+    """InternVL with its language modeling head: generates text about images, videos and text.
+
+    Arguments of `forward`, beside those of [`InternVLModel`]:
+        labels: `(B, L)`, not shifted, -100 where a position is not supervised.
+        v2pe_stride: None with `labels`: what the configuration says, `rope_pos_id_version`.
+        logits_to_keep: compute only the last so many logits (0: all), or those of the given positions.
+        loss_weight: `(B, L)` weights of the positions, in place of the config's `loss_reduction`.
+        skip_logits: with `labels`, compute logits at supervised positions only and return none. Defaults to True in
+            training, where they are not used, and False in evaluation.
+        loss_reduction: in place of the config's; `"none"`: `loss` `(B, L)` holds the entropy of every label.
+        smoothing: the share of every label that is spread over the whole vocabulary. (`Trainer` takes an argument
+            with `label` in its name for a column of labels.)
+        num_items_in_batch: what the sum is divided by, as `Trainer` passes it; see [`losses.supervised_loss`].
+        image_sizes: accepted for upstream's signature; has no effect.
+
+    Where tiles are compressed or pruned, labels and weights go by `kept_positions`, too.
+    """
 
     config: InternVLConfig
     base_model_prefix = "model"
@@ -425,24 +422,7 @@ class InternVLForConditionalGeneration(
         v2pe_stride: VisualStride = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> InternVLCausalLMOutputWithPast:
-        """Logits and, with `labels`, the loss. The arguments of [`InternVLModel.forward`], and:
-
-        Args:
-            v2pe_stride: as of [`InternVLModel.forward`]. None with `labels`: what the configuration says,
-                `rope_pos_id_version`.
-            labels: `(B, L)`, not shifted, -100 where a position is not supervised.
-            logits_to_keep: compute only the last so many logits (0: all), or those of the given positions.
-            loss_weight: `(B, L)` weights of the positions, in place of the config's `loss_reduction`.
-            skip_logits: with `labels`, compute logits at supervised positions only and return none. Defaults to True
-                in training, where they are not used, and False in evaluation.
-            loss_reduction: in place of the config's; `"none"`: `loss` `(B, L)` holds the entropy of every label.
-            smoothing: the share of every label that is spread over the whole vocabulary. (`Trainer` takes an argument
-                with `label` in its name for a column of labels.)
-            flash_mode, kept_tokens and others: as of [`InternVLModel.forward`]; labels and weights go by
-                `kept_positions`, too.
-            num_items_in_batch: what the sum is divided by, as `Trainer` passes it; see [`losses.supervised_loss`].
-            image_sizes: accepted for upstream's signature; has no effect.
-        """
+        """Logits and, with `labels`, the loss; the arguments are described at the class."""
         counted = position_ids is None or not position_ids.is_floating_point()
         if labels is not None and v2pe_stride is None and counted:
             v2pe_stride = stride_of_training(self.config, self.training)
@@ -461,95 +441,61 @@ class InternVLForConditionalGeneration(
             **kwargs,
         )
         hidden_states = outputs.last_hidden_state  # (B, L, D)
-        if outputs.kept_positions is not None:
-            labels, loss_weight, attention_mask = _at_kept(outputs, labels, loss_weight, attention_mask, kwargs)
-        own_loss = getattr(self, "_loss_function", None)  # `model.loss_function` of a user: it is fed logits
-        skip = labels is not None and own_loss is None and (self.training if skip_logits is None else skip_logits)
-        logits = None if skip else self.lm_head(_keep(hidden_states, logits_to_keep))
-        loss = aux_loss = None
+        logits = loss = aux_loss = None
+        if not self._skips_logits(labels, skip_logits):
+            logits = self.lm_head(_keep(hidden_states, logits_to_keep))  # (B, L, V)
         if labels is not None:
-            options = {"loss_reduction": loss_reduction, "loss_weight": loss_weight, "smoothing": smoothing}
-            loss = self._language_modeling_loss(hidden_states, logits, labels, own_loss, options, kwargs)
-        if loss is not None and outputs.router_logits:
-            aux_loss = self._load_balancing_loss(outputs.router_logits, attention_mask, hidden_states)
-            if loss_reduction != "none":
-                share = share_of_step(
-                    labels, loss_weight, kwargs.get("num_items_in_batch"), kwargs.get("shift_labels")
-                )
-                loss = loss + share * self.config.text_config.router_aux_loss_coef * aux_loss.to(loss.device)
-        return InternVLCausalLMOutputWithPast(
-            loss=loss,
-            logits=logits,
-            cache=outputs.cache,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            image_outputs=outputs.image_outputs,
-            aux_loss=aux_loss,
-            router_logits=outputs.router_logits,
-            kept_positions=outputs.kept_positions,
-        )
+            supervision = Supervision(labels, loss_weight, loss_reduction, smoothing, kwargs)
+            loss, aux_loss = losses_of(self, outputs, logits, supervision, attention_mask)
+        shared = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
+        return InternVLCausalLMOutputWithPast(loss=loss, logits=logits, aux_loss=aux_loss, **shared)
 
-    def _language_modeling_loss(
-        self,
-        hidden_states: torch.Tensor,
-        logits: torch.Tensor | None,
-        labels: torch.Tensor,
-        own_loss: Any,
-        options: dict[str, Any],
-        kwargs: Any,
+    def _skips_logits(self, labels: torch.Tensor | None, skip_logits: bool | None) -> bool:
+        """Whether logits are left out: a loss is asked for, which needs those of supervised positions only."""
+        if labels is None or own_loss_function(self) is not None:
+            return False
+        return self.training if skip_logits is None else skip_logits
+
+    def generate(
+        self, inputs: torch.Tensor | None = None, *args: Any, v2pe_stride: VisualStride = None, **kwargs: Any
+    ) -> Any:
+        """As transformers'. Tiles may be compressed or pruned, and image tokens take fractional positions.
+
+        Args:
+            inputs: `(B, L)`, the prompts; or `input_ids`.
+            v2pe_stride: by how much positions grow from one token of an image to the next, a power of two; 1: off.
+            flash_mode: of InternVL3.5-Flash. False: every tile is whole. None: as `config.flash_mode` says.
+            flash_relative_threshold, flash_absolute_threshold: in place of the config's, see [`compressed_tiles`].
+            compressed_tiles: `(T,)`, bool: the decision itself. To go on from a `cache`: the decision that it was made
+                with, which the output of that call holds under this name.
+            kept_tokens, pruning, pruning_seed: how many image tokens of every tile are kept, and how they are chosen,
+                see `modeling/internvl/token_pruning.py`.
+
+        Returns:
+            As transformers', the prompts as they were given in front of the answers. An output with fields has the
+            decision in `compressed_tiles`.
+
+        Raises:
+            ValueError: a stride that is none, or `position_ids` beside it; thresholds are outside [0, 1], or missing;
+                the model has no router; images were encoded earlier, and their compression is asked for; a cache comes
+                without the decision that it was made with.
+        """
+        refuse_positions(v2pe_stride, kwargs.get("position_ids"))
+        reduction, asked = take_reduction_of_generation(self.config, kwargs)
+        short = shorten_prompt(self, inputs, args, kwargs, reduction, asked)
+        if not is_off(v2pe_stride):
+            kwargs["v2pe_stride"] = v2pe_stride
+        outputs = super().generate(inputs if short is None else short.ids, *args, **kwargs)
+        return outputs if short is None else short.with_given_prompts(outputs)
+
+    def _prepare_position_ids_for_generation(
+        self, inputs_tensor: torch.Tensor, model_kwargs: dict[str, Any]
     ) -> torch.Tensor:
-        """The loss of `labels` `(B, L)`, by the user's function if there is one; `options` are those of `forward`."""
-        smoothing, reduction = options["smoothing"], options["loss_reduction"]
-        if own_loss is not None:
-            if smoothing:
-                raise ValueError("`smoothing` is not for a `loss_function` of your own: smooth labels in it.")
-            return own_loss(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
-        if reduction == "none":
-            return token_losses(hidden_states, self.lm_head, labels, smoothing)
-        return supervised_loss(
-            hidden_states,
-            self.lm_head,
-            labels,
-            reduction or self.config.loss_reduction,
-            options["loss_weight"],
-            kwargs.get("num_items_in_batch"),
-            logits if logits is not None and logits.shape[1] == labels.shape[1] else None,
-            kwargs.get("shift_labels"),
-            smoothing,
-        )
-
-    def _load_balancing_loss(
-        self,
-        router_logits: tuple[torch.Tensor, ...],
-        attention_mask: torch.Tensor | None,
-        hidden_states: torch.Tensor,
-    ) -> torch.Tensor:
-        """The loss that spreads tokens over experts (arXiv:2101.03961), over the positions that are not padding."""
-        text = self.config.text_config
-        experts = getattr(text, "num_experts", None) or text.num_local_experts
-        loss = load_balancing_loss_func(router_logits, experts, text.num_experts_per_tok, attention_mask)
-        if self.is_activation_checkpointing and hidden_states.requires_grad and not loss.requires_grad:
-            raise ValueError(
-                "The load-balancing loss of the experts has no gradient: reentrant gradient checkpointing cuts it "
-                'off. Set `gradient_checkpointing_kwargs={"use_reentrant": False}`.'
-            )
-        return loss
-
-
-def _at_kept(
-    outputs: InternVLModelOutputWithPast,
-    labels: torch.Tensor | None,
-    loss_weight: torch.Tensor | None,
-    attention_mask: torch.Tensor | None,
-    options: Any,
-) -> tuple[torch.Tensor | None, ...]:
-    """Labels, their weights and the mask, `(B, L)`, of the positions that were kept; so `shift_labels`."""
-    kept: Any = outputs.kept_positions
-    if options.get("shift_labels") is not None:
-        options["shift_labels"] = shifted_at_kept(options["shift_labels"], kept)
-    labels = None if labels is None else at_kept(labels, kept, IGNORED)
-    loss_weight = None if loss_weight is None else at_kept(loss_weight, kept)
-    return labels, loss_weight, None if attention_mask is None else (kept >= 0).long()
+        """Positions `(B, L)` of prompts, ids `(B, L)` or embeddings `(B, L, D)`."""
+        stride = model_kwargs.pop("v2pe_stride", None)  # not for the steps: they get positions
+        if stride is None:
+            return super()._prepare_position_ids_for_generation(inputs_tensor, model_kwargs)
+        return prompt_positions(self, inputs_tensor, model_kwargs, stride)
 
 
 def _is_empty(features: torch.Tensor | list[torch.Tensor]) -> bool:

@@ -22,8 +22,9 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from ..flash.compression import ARGUMENTS as FLASH_ARGUMENTS
 from ..flash.compression import Compression, take_compression
-from ..flash.generation import FlashGenerationMixin, holds_something
+from ..flash.generation import holds_something
 from ..outputs import InternVLPrunedOutputWithPooling
 
 ARGUMENTS = ("kept_tokens", "pruning", "pruning_seed")
@@ -160,19 +161,25 @@ def refuse_late(features: Any, reduction: Compression | Pruning | None) -> Any:
     return features
 
 
-class TokenPruningGenerationMixin(FlashGenerationMixin):
-    """Generation with `kept_tokens`, `pruning` and `pruning_seed`, beside the arguments of InternVL3.5-Flash."""
+def take_reduction_of_generation(
+    config: Any, arguments: dict[str, Any]
+) -> tuple[Compression | Pruning | None, list[str]]:
+    """As [`take_reduction`], of a call of `generate`, which compresses tiles as the configuration says.
 
-    reduction_arguments = (*FlashGenerationMixin.reduction_arguments, *ARGUMENTS)
+    Returns:
+        The reduction, and the names of the arguments that asked for it.
 
-    def _take_reduction(self, kwargs: dict[str, Any]) -> Compression | Pruning | None:
-        reduction = take_reduction(self.config, kwargs, default=self.config.flash_mode)
-        if isinstance(reduction, Pruning) and holds_something(kwargs):
-            raise ValueError(
-                "A cache does not tell which image tokens it holds, so `kept_tokens` cannot go on from it: give the "
-                "whole conversation without a cache."
-            )
-        return reduction
+    Raises:
+        ValueError: as [`take_reduction`]; or pruning with a cache that holds something.
+    """
+    asked = [name for name in (*FLASH_ARGUMENTS, *ARGUMENTS) if arguments.get(name) is not None]
+    reduction = take_reduction(config, arguments, default=config.flash_mode)
+    if isinstance(reduction, Pruning) and holds_something(arguments):
+        raise ValueError(
+            "A cache does not tell which image tokens it holds, so `kept_tokens` cannot go on from it: give the "
+            "whole conversation without a cache."
+        )
+    return reduction, asked
 
 
 # --- the methods -----------------------------------------------------------------------------------------------------
@@ -275,8 +282,8 @@ __all__ = [
     "ARGUMENTS",
     "PRUNING_METHODS",
     "Pruning",
-    "TokenPruningGenerationMixin",
     "prune",
     "refuse_late",
     "take_reduction",
+    "take_reduction_of_generation",
 ]

@@ -161,6 +161,8 @@ _SETTING = re.compile(r"^\{%- set (\w+) = (.*) %\}$", re.MULTILINE)
 # SHA-256 of the text of a grammar that an earlier version wrote -> its name.
 _FORMER_GRAMMARS = {
     "0fb3fc5bdfa81677969414d35375fe34d19dc9d61da57219e744c5fed5c5812a": "marked_turns",  # before results of tools
+    "a57b5ded8d039f3fb6a612ac4beff3547cb0fe6597b769537a4900b05a79510c": "marked_turns",  # with another comment
+    "afa747b5355c0eae1939383f393e868ce8151600be2e261b665fe401cbde8589": "named_turns",  # the same
 }
 
 

@@ -3,7 +3,7 @@
 
 Coordinates are whole numbers from 0 to 1000, in thousandths of the width and height of the original image, not of
 its tiles: `x1, y1` is the upper left corner, `x2, y2` the lower right one. `<quad>` holds the four corners of a
-slanted region, eight numbers. (`eval/refcoco` of the original code, and the authors' answers on GitHub.)
+slanted region, eight numbers. (`eval/refcoco` of the original code, and answers of its authors on GitHub.)
 """
 
 import re

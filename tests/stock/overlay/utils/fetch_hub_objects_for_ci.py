@@ -14,7 +14,7 @@ WIDTH, HEIGHT, RATE = 320, 240, 30
 
 
 def url_to_local_path(url: str, return_url_if_not_found: bool = True) -> str:
-    """The path of a picture or a video with the name of the one at `url`; other files are not at hand."""
+    """The path of an image or a video with the name of the one at `url`; other files are not at hand."""
     name = url.rpartition("/")[2]
     write = {".png": _picture, ".jpg": _picture, ".mp4": _video}.get(os.path.splitext(name)[1])
     if write is None:

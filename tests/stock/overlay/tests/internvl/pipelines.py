@@ -108,7 +108,7 @@ class ImageClassificationPipelineTests(PipelineTests):
 
 
 class WithLabels:
-    """A pipeline that is asked for the same labels every time: the suite calls it with the pictures alone."""
+    """A pipeline that is asked for the same labels every time: the suite calls it with the images alone."""
 
     labels = ["cat", "boat"]
 

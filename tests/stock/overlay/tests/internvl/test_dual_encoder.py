@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Stock's common model suite on the dual encoder: whole, and each half alone."""
+"""Upstream's common model suite on the dual encoder: whole, and each half alone."""
 
 import inspect
 import unittest
@@ -45,7 +45,7 @@ class WholeTest(PartTest, unittest.TestCase):
         ConfigTester(self, config_class=CONFIG, has_text_modality=False).run_common_tests()
 
     def test_hidden_states_output(self):
-        """In the outputs of the halves, as stock's CLIP has them: the images' and the texts'."""
+        """In the outputs of the halves, as upstream's CLIP has them: the images' and the texts'."""
         config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
         for asked in ({"output_hidden_states": True, "output_attentions": True}, {}):
             if not asked:

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Stock's common suite of image processors, on the tiling one and on the one of LLaVA's layout."""
+"""Upstream's common suite of image processors, on the tiling one and on the one of LLaVA's layout."""
 
 import unittest
 
@@ -11,7 +11,7 @@ SQUARE = {"height": 20, "width": 20}
 
 
 class TilingTester(ImageProcessingTester):
-    """One tile a picture: the suite expects as many rows as there are pictures."""
+    """One tile an image: the suite expects as many rows as there are images."""
 
     def __init__(self, parent, **kwargs):
         super().__init__(parent, size=SQUARE, do_resize=True, do_normalize=True, crop_to_patches=False, **kwargs)

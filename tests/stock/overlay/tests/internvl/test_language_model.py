@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Stock's common suites on language models."""
+"""Upstream's common suites on language models."""
 
 import unittest
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Stock's common model suite on chat models."""
+"""Upstream's common model suite on chat models."""
 
 import unittest
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Stock's suites of tensor parallelism and FSDP2 on chat models, with two and four gloo processes."""
+"""Upstream's suites of tensor parallelism and FSDP2 on chat models, with two and four gloo processes."""
 
 import unittest
 

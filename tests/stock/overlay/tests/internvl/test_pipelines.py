@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Stock's suite of pipelines: for each task every class that serves it, from files."""
+"""Upstream's suite of pipelines: for each task every class that serves it, from files."""
 
 import inspect
 import shutil

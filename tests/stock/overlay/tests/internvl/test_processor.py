@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Stock's common suite of processors, on each layout that a processor is loaded from.
+"""Upstream's common suite of processors, on each layout that a processor is loaded from.
 
-Stock's own file for InternVL, which the source distribution lacks, has other expectations about videos than the
+Upstream's own file for InternVL, which the source distribution lacks, has other expectations about videos than the
 common suite, since their pixels come as `pixel_values`; so has this one.
 """
 
@@ -33,7 +33,7 @@ LLAVA_CONFIG = {
 
 
 class SmallTester(ProcessorTesterMixin):
-    """Two tokens a picture, unless a subclass says otherwise."""
+    """Two tokens an image, unless a subclass says otherwise."""
 
     options: dict
 
@@ -47,7 +47,7 @@ class SmallTester(ProcessorTesterMixin):
 
 
 class ChatTester(SmallTester):
-    """Pictures of one tile; pixels of videos stand where those of pictures do, a frame a row."""
+    """Images of one tile; pixels of videos stand where those of images do, a frame a row."""
 
     processor_class = CHAT
     videos_input_name = "pixel_values"
@@ -92,7 +92,7 @@ class CanonicalTest(ChatTester, unittest.TestCase):
 
 
 class AuthorsTester(ChatTester):
-    """Every processor and every part of it is loaded from files of the authors' layout."""
+    """Every processor and every part of it is loaded from files of the original layout."""
 
     config: str
     tokenizer: str

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Stock's common suites on vision towers: bare, with heads, and as backbones."""
+"""Upstream's common suites on vision towers: bare, with heads, and as backbones."""
 
 import unittest
 

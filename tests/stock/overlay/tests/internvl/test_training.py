@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Stock's training suite on chat models: they learn a sequence by heart and generate it."""
+"""Upstream's training suite on chat models: they learn a sequence by heart and generate it."""
 
 import unittest
 

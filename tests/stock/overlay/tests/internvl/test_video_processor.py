@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Stock's common suite of video processors."""
+"""Upstream's common suite of video processors."""
 
 import unittest
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Tiny models and batches, in the form in which stock's suites ask for them."""
+"""Tiny models and batches, in the form in which upstream's suites ask for them."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -39,7 +39,7 @@ def canonical_fields(language_model: dict) -> dict:
 
 
 def authors_fields(language_model: dict) -> dict:
-    """The authors' layout, with InternLM2, whose weights are fused on disk, as are the tower's."""
+    """The original layout, with InternLM2, whose weights are fused on disk, as are the tower's."""
     return {
         "llm_config": {"architectures": ["InternLM2ForCausalLM"], **language_model},
         "vision_config": {**TOWER, "qkv_bias": True, "qk_normalization": False, "norm_type": "layer_norm"},
@@ -150,7 +150,7 @@ class DualEncoderTester:
 
 
 def leniently(test: Callable) -> Callable:
-    """A test of stock's that loads incomplete weights. Some of our classes refuse them; here they do not."""
+    """A test of upstream's that loads incomplete weights. Some of our classes refuse them; here they do not."""
 
     @wraps(test)
     def run(self):
