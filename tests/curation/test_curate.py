@@ -15,6 +15,7 @@ from tests.evaluation.dual_encoder import MODEL, model_and_processor
 from tests.test_docs import DOCS, blocks
 from transformers_internvl.cli import main
 from transformers_internvl.curation.checks import Images
+from transformers_internvl.curation.documents import kept_rows
 from transformers_internvl.curation.endpoints import EndpointOptions
 from transformers_internvl.curation.files import WholeFile
 from transformers_internvl.curation.pipeline import STEPS as STEP_TABLE
@@ -149,6 +150,27 @@ def test_flagged_rows_stay_and_exempt_sets_pass(corpus, tmp_path, without_plots)
     dropped = [line for line in lines_of(tmp_path / "out/review.jsonl") if line["step"] == "repetition"]
     assert dropped and all(line["set"] == "ko" and "image" not in line["row"] for line in dropped)
     assert report["rows written"] == report["rows read"] - corpus[1]["broken row"] - len(dropped)
+
+
+def test_rows_that_a_person_keeps_stay(corpus, curated, tmp_path, without_plots):
+    lines = lines_of(curated / "review.jsonl")
+    chosen = {line["row"]["id"] for line in lines if line["reason"] in ("loop", "duplicate", "zero run")}
+    for line in lines:
+        if line["reason"] != "broken row":
+            line["keep"] = line["row"]["id"] in chosen
+    keep = tmp_path / "reviewed.jsonl"
+    keep.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    steps = ["images", {"heuristics": {"max_zeros": 9}}, "repetition", "text_duplicates", "image_duplicates"]
+    run_pipeline(check_pipeline({**pipeline_of(corpus, tmp_path / "out", steps=steps), "keep": str(keep)}, "p"))
+    stayed = {row["id"] for name in ("en", "ko") for row in lines_of(tmp_path / f"out/data/{name}.jsonl")}
+    dropped = {line["row"]["id"] for line in lines_of(tmp_path / "out/review.jsonl") if line["step"] != "read"}
+    assert chosen <= stayed and not chosen & dropped and len(chosen) == 16
+    keep.write_text('{"where": "x"}\n')
+    with pytest.raises(ValueError, match='no line has "keep": true'):
+        kept_rows(keep)
+    keep.write_text('{"where": "x", "keep": 1}\n')
+    with pytest.raises(ValueError, match="line 1: `keep` should be true or false, got 1"):
+        kept_rows(keep)
 
 
 def test_a_folder_belongs_to_one_pipeline_and_its_files(corpus, tmp_path, without_plots):

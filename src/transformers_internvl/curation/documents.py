@@ -8,6 +8,7 @@ images, is in `metadata`, with these keys:
     root    what paths in it are below
     set     the name of its set
     scores  what steps found, such as {"judge": 8.0}
+    kept    true for rows that a person has kept
 """
 
 import base64
@@ -52,7 +53,13 @@ class StepOptions:
         one_of("action", self.action, ("drop", "flag"))
 
     def concerns(self, document: Document) -> bool:
-        """Whether the step looks at a row."""
+        """Whether the step looks at a row. Rows that a person has kept are not checked."""
+        if document.metadata.get("kept"):
+            return False
+        return self.takes(document)
+
+    def takes(self, document: Document) -> bool:
+        """Whether the row is one of `rows`, and of no exempt set."""
         if document.metadata["set"] in self.exempt:
             return False
         return self.rows == "all" or has_media(document.metadata["row"]) == (self.rows == "media")
@@ -130,13 +137,18 @@ def _other(value: Any) -> str:
 
 
 class ReadSources(PipelineStep):
-    """Reads the task's rows. Those that are none go to the review file."""
+    """Reads the task's rows. Those that are none go to the review file.
+
+    Args:
+        output: the run's folder.
+        kept: see [`kept_rows`].
+    """
 
     type, name = "reader", "sources"
 
-    def __init__(self, output: str):
+    def __init__(self, output: str, kept: frozenset[str] = frozenset()):
         super().__init__()
-        self.output, self.place = output, StepPlace(output, 0, "read")
+        self.output, self.place, self.kept = output, StepPlace(output, 0, "read"), kept
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """The documents of a task."""
@@ -153,6 +165,8 @@ class ReadSources(PipelineStep):
                 for row in read_rows(source, begin, end):
                     document = self._document(row, source, review)
                     if document is not None:
+                        if document.id in self.kept:
+                            document.metadata["kept"] = True
                         self.stat_update("rows")
                         yield document
 
@@ -172,6 +186,30 @@ class ReadSources(PipelineStep):
         self.stat_update("broken")
         review.add_source(row, source.name, Finding("broken row", reason))
         return None
+
+
+def kept_rows(path: str | Path) -> frozenset[str]:
+    """The rows that a person has kept: `where` of the lines of a review file to which `"keep": true` was added.
+
+    Raises:
+        ValueError: a line is none of a review file, or no line has `keep`.
+        OSError: there is no such file.
+    """
+    kept, marked = set(), False
+    for number, text in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            where, keep = line["where"], line.get("keep", False)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}, line {number}: not a line of a review file: {error!r}") from error
+        if not isinstance(keep, bool):
+            raise ValueError(f"{path}, line {number}: `keep` should be true or false, got {keep!r:.40}.")
+        marked |= "keep" in line
+        if keep:
+            kept.add(where)
+    if not marked:
+        raise ValueError(f'{path}: no line has "keep": true, which says that a row is to stay.')
+    return frozenset(kept)
 
 
 def document_of(row: Mapping[str, Any], where: str, name: str, root: str) -> Document:
@@ -302,6 +340,7 @@ __all__ = [
     "StepPlace",
     "document_of",
     "images_in",
+    "kept_rows",
     "rooted",
     "set_row",
 ]

@@ -21,7 +21,7 @@ from .documents import StepOptions, StepPlace, images_in
 from .files import WholeFile, part_path, parts
 from .heuristics import words_of
 from .options import in_range
-from .text_duplicates import write_copies
+from .text_duplicates import Row, write_copies
 
 _BITS = 64
 
@@ -97,13 +97,13 @@ class FindCopies(PipelineStep):
 
     type, name = "dedup", "copies of images"
 
-    def __init__(self, place: StepPlace, options: ImageDuplicatesOptions):
+    def __init__(self, place: StepPlace, options: ImageDuplicatesOptions, stage: str):
         super().__init__()
-        self.place, self.options = place, options
+        self.place, self.options, self.stage = place, options, stage
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
         """Writes `copies` for every task."""
-        found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        found: list[tuple[Row, Row]] = []
         rows = _Rows(self.options)
         for path in parts(self.place.output, f"{self.place.folder}/hashes"):
             number = int(path.stem)
@@ -115,10 +115,9 @@ class FindCopies(PipelineStep):
                     if kept is None:
                         rows.add((number, row["row"]), row, (path, position))
                     else:
-                        copy = {"row": row["row"], "of": list(kept), "detail": "its images are nearly those of"}
-                        found[number].append(copy)
+                        found.append(((number, row["row"]), kept))
                     position += len(line)
-        write_copies(self.place, found)
+        write_copies(self.place, self.stage, found, "its images are nearly those of")
 
 
 class _Rows:
@@ -131,14 +130,14 @@ class _Rows:
         self._options, self._bands = options, options.distance + 1
         self._edges = [_BITS * band // self._bands for band in range(self._bands + 1)]
         self._found: list[dict[int, list[int]]] = [defaultdict(list) for _ in range(self._bands)]
-        self._hashes, self._names = list[list[int]](), list[tuple[int, int]]()
+        self._hashes, self._names = list[list[int]](), list[Row]()
         self._places = list[tuple[Path, int]]()
 
     def _keys(self, value: int) -> list[int]:
         pairs = zip(self._edges, self._edges[1:], strict=False)
         return [(value >> low) & ((1 << (high - low)) - 1) for low, high in pairs]
 
-    def add(self, name: tuple[int, int], row: dict[str, Any], place: tuple[Path, int]) -> None:
+    def add(self, name: Row, row: dict[str, Any], place: tuple[Path, int]) -> None:
         """Keep a row."""
         for band, key in enumerate(self._keys(row["hashes"][0])):
             self._found[band][key].append(len(self._names))
@@ -146,7 +145,7 @@ class _Rows:
         self._names.append(name)
         self._places.append(place)
 
-    def earlier(self, row: dict[str, Any]) -> tuple[int, int] | None:
+    def earlier(self, row: dict[str, Any]) -> Row | None:
         """The first row that this one is a copy of."""
         hashes = row["hashes"]
         near = {number for band, key in enumerate(self._keys(hashes[0])) for number in self._found[band].get(key, ())}

@@ -26,7 +26,7 @@ import yaml
 from datatrove.pipeline.base import PipelineStep
 
 from .checks import Heuristics, HeuristicsOptions, Images, ImagesOptions, Repetition, RepetitionOptions
-from .documents import KeepDocuments, KeptDocuments, ReadSources, StepOptions, StepPlace
+from .documents import KeepDocuments, KeptDocuments, ReadSources, StepOptions, StepPlace, kept_rows
 from .executors import ExecutorOptions
 from .image_duplicates import FindCopies, Hashes, ImageDuplicatesOptions
 from .image_text import ImageText, ImageTextOptions
@@ -51,7 +51,10 @@ STEPS: dict[str, tuple[type[StepOptions], Any]] = {
     "judge_repetition": (JudgeRepetitionOptions, JudgeRepetition),
     "translate": (TranslateOptions, Translate),
 }
-_KEYS = {"output": True, "tasks": False, "read": True, "steps": False, "write": False, "executor": False}
+_KEYS = {
+    **{"output": True, "tasks": False, "read": True, "keep": False},
+    **{"steps": False, "write": False, "executor": False},
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Pipeline:
         output: the run's folder, absolute.
         tasks: parts of the data.
         read: where rows come from.
+        keep: a review file in which a person has marked rows that are to stay.
         steps: name and options, in order.
         write: where rows go.
         executor: who runs the tasks.
@@ -71,6 +75,7 @@ class Pipeline:
     output: str
     tasks: int
     read: tuple[SourceOptions, ...]
+    keep: str | None
     steps: tuple[tuple[StepPlace, StepOptions], ...]
     write: WriteOptions
     executor: ExecutorOptions
@@ -121,6 +126,9 @@ def check_pipeline(data: Any, where: str) -> Pipeline:
         raise ValueError(f"{where}: `output` should be a folder of a file system, got {output!r:.80}.")
     if not isinstance(tasks, int) or isinstance(tasks, bool) or tasks < 1:
         raise ValueError(f"{where}: `tasks` should be a whole number from 1 on, got {tasks!r:.80}.")
+    keep = data.get("keep")
+    if keep is not None and not isinstance(keep, str):
+        raise ValueError(f"{where}: `keep` should be the path of a review file, got {keep!r:.80}.")
     output = str(Path(output).absolute())
     entries = data["read"] if isinstance(data["read"], list) else [data["read"]]
     return Pipeline(
@@ -129,10 +137,11 @@ def check_pipeline(data: Any, where: str) -> Pipeline:
         tuple(
             read_options(SourceOptions, entry, f"{where}, entry {n} of `read`") for n, entry in enumerate(entries, 1)
         ),
+        keep,
         tuple(_step(item, n, output, where) for n, item in enumerate(_list(data, "steps", where), 1)),
         read_options(WriteOptions, data.get("write"), f"{where}, `write`"),
         read_options(ExecutorOptions, data.get("executor"), f"{where}, `executor`"),
-        {"tasks": tasks, "read": data["read"], "steps": _deciding(data), "write": data.get("write")},
+        {"tasks": tasks, "read": data["read"], "keep": keep, "steps": _deciding(data), "write": data.get("write")},
     )
 
 
@@ -182,7 +191,8 @@ def stages_of(pipeline: Pipeline) -> list[Stage]:
     """The stages, in order."""
     output, tasks = pipeline.output, pipeline.tasks
     stages: list[Stage] = []
-    steps: list[PipelineStep] = [ReadSources(output), Measure(output, "before")]
+    kept = frozenset() if pipeline.keep is None else kept_rows(pipeline.keep)
+    steps: list[PipelineStep] = [ReadSources(output, kept), Measure(output, "before")]
     first = "read"
 
     def end_stage(last: list[PipelineStep], name: str, between: list[tuple[str, list[PipelineStep], int]]) -> None:
@@ -191,17 +201,17 @@ def stages_of(pipeline: Pipeline) -> list[Stage]:
             stages.append(Stage(f"{len(stages):02d}-{name}-{title}", some, count))
 
     for place, options in pipeline.steps:
-        kept = f"{place.folder}/rows"
+        rows = f"{place.folder}/rows"
         if isinstance(options, TextDuplicatesOptions):
-            last = [KeepDocuments(output, kept), Signatures(place, options)]
-            end_stage(last, place.name, duplicate_stages(place, options))
+            last = [KeepDocuments(output, rows), Signatures(place, options)]
+            end_stage(last, place.name, duplicate_stages(place, options, rows))
         elif isinstance(options, ImageDuplicatesOptions):
-            last = [Hashes(place, options), KeepDocuments(output, kept)]
-            end_stage(last, place.name, [("copies", [FindCopies(place, options)], 1)])
+            last = [Hashes(place, options), KeepDocuments(output, rows)]
+            end_stage(last, place.name, [("copies", [FindCopies(place, options, rows)], 1)])
         else:
             steps.append(STEPS[place.name][1](place, options))
             continue
-        steps, first = [KeptDocuments(output, kept), LeaveOutCopies(place, options, kept)], place.name
+        steps, first = [KeptDocuments(output, rows), LeaveOutCopies(place, options)], place.name
     end_stage([Measure(output, "after"), WriteRows(output, pipeline.write)], "", [])
     finish = Finish(output, pipeline.steps, pipeline.write.format == "meta")
     return [*stages, Stage(f"{len(stages):02d}-report", [finish], 1)]

@@ -4,10 +4,12 @@
 Only rows without images and videos are compared: that two images have the same question is no fault.
 """
 
+import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ from .options import in_range
 from .rows import has_media
 
 _WORD = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\u0e00-\u0e7f]|\w+")
+
+Row = tuple[int, int]
+"""A row among those that are compared: its task, and its number there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,70 +95,86 @@ class Signatures(MinhashDedupSignature):
 
 
 class FirstOfGroups(PipelineStep):
-    """Writes which rows are copies of an earlier one, from datatrove's groups; one task."""
+    """Writes which rows are copies of an earlier one, from datatrove's groups; one task.
+
+    Args:
+        place: of the step.
+        stage: of the rows that were compared.
+    """
 
     type, name = "dedup", "first of each group"
 
-    def __init__(self, place: StepPlace):
+    def __init__(self, place: StepPlace, stage: str):
         super().__init__()
-        self.place = place
+        self.place, self.stage = place, stage
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
         """Writes `copies` for every task."""
-        first: dict[int, tuple[int, int]] = {}
-        found: dict[int, list[dict[str, Any]]] = {}
+        first: dict[int, Row] = {}
+        found: list[tuple[Row, Row]] = []
         for path in sorted(Path(_folder(self.place, "groups")).glob("*.clusters")):
             file_rank = int(path.name.partition(".")[0])
             with path.open("rb") as file:
-                for row, group in read_tuples_from_file(file, "2I", lines_to_buffer=1000):
-                    kept = first.setdefault(group, (file_rank, row))
-                    if kept != (file_rank, row):
-                        line = {"row": row, "of": list(kept), "detail": "its text is nearly that of"}
-                        found.setdefault(file_rank, []).append(line)
-        write_copies(self.place, found)
+                for index, group in read_tuples_from_file(file, "2I", lines_to_buffer=1000):
+                    row = (file_rank, index)
+                    kept = first.setdefault(group, row)
+                    if kept != row:
+                        found.append((row, kept))
+        write_copies(self.place, self.stage, found, "its text is nearly that of")
 
 
-def write_copies(place: StepPlace, found: dict[int, list[dict[str, Any]]]) -> None:
-    """Write the copies of every task: lines `{"row": index, "of": [task, index], "detail": ...}`."""
-    for rank, lines in found.items():
+def write_copies(place: StepPlace, stage: str, found: Sequence[tuple[Row, Row]], detail: str) -> None:
+    """Write the copies of every task: lines `{"row": index, "detail": ...}`.
+
+    Args:
+        place: of the step.
+        stage: of the rows, whose names are looked up.
+        found: a row, and the earlier one that it is a copy of.
+        detail: how the sentence on it begins.
+    """
+    names = _names(place.output, stage, {kept for _, kept in found})
+    for rank, rows in groupby(sorted(found), key=lambda pair: pair[0][0]):
         with WholeFile(part_path(place.output, f"{place.folder}/copies", rank)) as file:
-            for line in lines:
-                file.line(line)
+            for (_, index), kept in rows:
+                file.line({"row": index, "detail": f"{detail} {names[kept]}"})
+
+
+def _names(output: str, stage: str, wanted: set[Row]) -> dict[Row, str]:
+    """Where rows are, as errors say it."""
+    found = {}
+    for rank in sorted({rank for rank, _ in wanted}):
+        with part_path(output, stage, rank).open(encoding="utf-8") as file:
+            for index, line in enumerate(file):
+                if (rank, index) in wanted:
+                    found[rank, index] = json.loads(line)["id"]
+    return found
 
 
 class LeaveOutCopies(Check):
     """Drops the rows that [`write_copies`] wrote down. It gets the rows that were compared, in the same order."""
 
-    def __init__(self, place: StepPlace, options: StepOptions, stage: str):
-        super().__init__(place, options)
-        self.stage = stage
-
     def findings(self, data: Any, rank: int) -> Iterator[tuple[Document, Finding | None]]:
         """The documents in order, copies with a finding."""
-        copies = list(read_lines(part_path(self.place.output, f"{self.place.folder}/copies", rank)))
-        names = self._names({tuple(line["of"]) for line in copies})
-        told = {line["row"]: f"{line['detail']} {names[tuple(line['of'])]}" for line in copies}
+        copies = read_lines(part_path(self.place.output, f"{self.place.folder}/copies", rank))
+        told = {line["row"]: line["detail"] for line in copies}
         for index, document in enumerate(data):
             yield document, Finding("duplicate", told[index]) if index in told else None
 
-    def _names(self, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], str]:
-        """Where the rows are that stay."""
-        found = {}
-        for rank in sorted({rank for rank, _ in wanted}):
-            for index, line in enumerate(read_lines(part_path(self.place.output, self.stage, rank))):
-                if (rank, index) in wanted:
-                    found[rank, index] = line["id"]
-        return found
 
-
-def duplicate_stages(place: StepPlace, options: TextDuplicatesOptions) -> list[tuple[str, list[PipelineStep], int]]:
+def duplicate_stages(
+    place: StepPlace, options: TextDuplicatesOptions, stage: str
+) -> list[tuple[str, list[PipelineStep], int]]:
     """What runs between the signatures and [`LeaveOutCopies`]: name, steps and number of tasks."""
     config = options.minhash()
     buckets = MinhashDedupBuckets(_folder(place, "signatures"), _folder(place, "buckets"), config=config)
     groups = MinhashDedupCluster(
         _folder(place, "buckets"), _folder(place, "groups"), config=config, save_cluster_id=True
     )
-    return [("buckets", [buckets], options.buckets), ("groups", [groups], 1), ("copies", [FirstOfGroups(place)], 1)]
+    return [
+        ("buckets", [buckets], options.buckets),
+        ("groups", [groups], 1),
+        ("copies", [FirstOfGroups(place, stage)], 1),
+    ]
 
 
 def _folder(place: StepPlace, name: str) -> str:
@@ -163,6 +184,7 @@ def _folder(place: StepPlace, name: str) -> str:
 __all__ = [
     "FirstOfGroups",
     "LeaveOutCopies",
+    "Row",
     "Signatures",
     "TextDuplicatesOptions",
     "duplicate_stages",

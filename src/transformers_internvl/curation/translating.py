@@ -70,6 +70,10 @@ class TranslateOptions(EndpointOptions):
     min_ratio: float = 0.12
     max_ratio: float = 6.0
 
+    def concerns(self, document: Document) -> bool:
+        """Rows that a person has kept are translated, too."""
+        return self.takes(document)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not re.fullmatch(r"[^\W\d_][\w ()-]*", self.language):
