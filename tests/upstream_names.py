@@ -42,7 +42,7 @@ RELIED_ON: dict[str, str] = {
     "torch.utils._python_dispatch": "TorchDispatchMode",
     "torch.utils._pytree": "tree_leaves tree_map_only",
     "transformers.activations": "ACT2FN",
-    "transformers.cache_utils": "DynamicLayer",
+    "transformers.cache_utils": "DynamicLayer DynamicSlidingWindowLayer",
     "transformers.cli.serving.chat_completion": """
         ChatCompletionHandler ChatCompletionHandler._build_generation_config
         ChatCompletionHandler._non_streaming ChatCompletionHandler._streaming
@@ -70,11 +70,13 @@ RELIED_ON: dict[str, str] = {
         DistributedMixin.gather_sharded_state_dict_for_save DistributedMixin.maybe_distribute_model """,
     "transformers.generation.candidate_generator": """
         AssistedCandidateGenerator CandidateGenerator PromptLookupCandidateGenerator """,
-    "transformers.generation.configuration_utils": "GenerationConfig.__init__:_from_model_config",
+    "transformers.generation.configuration_utils": "GenerationConfig.__init__:_from_model_config GenerationMode",
     "transformers.generation.utils": """
         GenerationMixin._get_candidate_generator GenerationMixin._get_logits_processor
         GenerationMixin._get_stopping_criteria GenerationMixin._prefill
-        GenerationMixin._prepare_position_ids_for_generation """,
+        GenerationMixin._prepare_position_ids_for_generation
+        GenerationMixin._prepare_special_tokens:_eos_token_tensor
+        GenerationMixin._update_model_kwargs_for_generation """,
     "transformers.image_processing_backends": "PilBackend._preprocess",
     "transformers.image_processing_utils": """
         BaseImageProcessor._preprocess_image_like_inputs BaseImageProcessor._standardize_kwargs

@@ -49,4 +49,18 @@ def serve(parser: ArgumentParser) -> None:
         help="memory of each model for images that were seen and common beginnings of prompts, in MiB (%(default)s); "
         "0: nothing is kept",
     )
+    add(
+        "--max-batch",
+        type=positive,
+        default=16,
+        metavar="N",
+        help="maximum answers of each model that are generated at the same time (%(default)s); 1: one after another",
+    )
+    add(
+        "--batch-cache",
+        type=positive,
+        default=4096,
+        metavar="MIB",
+        help="memory of each model for keys and values of these answers, in MiB (%(default)s); who needs more waits",
+    )
     add_place_arguments(parser)

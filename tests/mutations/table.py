@@ -102,6 +102,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "modeling/test_distributed.py",
         "training/test_data_ranks.py",
     ),
+    "modeling/pretrained/stepwise": ("reliability/test_batching.py", "modeling/test_prefix_cache.py"),
     "modeling/vision/__init__": ("parity/test_intern_vit.py",),
     "modeling/vision/layers": ("modeling/test_dual_encoder.py",),
     "processing/chat_templates/__init__": (
@@ -137,6 +138,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_internvl_chat.py",
     ),
     "serving/app": SERVING,
+    "serving/batching": ("reliability/test_batching.py",),
     "serving/connections": SERVING,
     "serving/generation": SERVING,
     "serving/guard": SERVING,
@@ -146,6 +148,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "serving/media": SERVING,
     "serving/preparing": SERVING,
     "serving/requests": SERVING,
+    "serving/row_caches": ("reliability/test_batching.py",),
     "serving/slots": SERVING,
     "training/configs/__init__": ("training/test_data_ranks.py",),
     "training/data/dataloader": (

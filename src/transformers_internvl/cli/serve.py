@@ -67,8 +67,10 @@ def _load(arguments: argparse.Namespace, limits: Any) -> tuple[dict[str, Any], A
         raise UserError(f"two models have the same name: {', '.join(arguments.model)}.")
     processors = {name: load_processor(source) for name, source in sources.items()}
     prepare = preparer(sources, processors, limits)
+    batch = {"max_batch": arguments.max_batch, "cache_bytes": arguments.batch_cache * 2**20}
     models = {
-        name: Served(load_chat_model(source, device, dtype), processors[name]) for name, source in sources.items()
+        name: Served(load_chat_model(source, device, dtype), processors[name], **batch)
+        for name, source in sources.items()
     }
     if arguments.prefix_cache:
         for served in models.values():

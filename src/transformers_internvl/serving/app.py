@@ -9,7 +9,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +21,7 @@ from transformers.cli.serving.server import build_server
 from transformers.cli.serving.utils import GenerationState, InferenceThread
 
 from ..processing.fetching import is_url
+from .batching import BatchedDecoder
 from .bodies import check_text
 from .generation import Cancelled, Turn
 from .guard import Client, Guard, client
@@ -34,7 +35,6 @@ from .slots import FairSlots, unless_left
 ROUTES = ("/health", "/v1/chat/completions", "/v1/models")
 _FETCHING = 32  # requests that fetch at the same time
 _FETCHING_OF_CLIENT = 8
-_TURNS = 1  # requests of a model that are answered at the same time
 # Requests of a model that are prepared, or keep their inputs, at the same time. Texts are cheap.
 _PREPARED = {"text": 8, "image": 3, "heavy": 1, "video": 1}
 # Maximum size of a body -> how many such bodies are decoded at the same time.
@@ -44,14 +44,27 @@ _SHORTEST_BOUND = 256  # bytes a token, at least: unknown characters can become 
 
 @dataclass
 class Served:
-    """A model, its processor, its thread, and the slots for preparing inputs and for generation."""
+    """A model, its processor, its thread, and the slots for preparing inputs and for generation.
+
+    Args:
+        max_batch: maximum number of answers that are generated at the same time; 1: one after another, each by a
+            direct call.
+        cache_bytes: maximum number of bytes of their keys and values.
+    """
 
     model: Any
     processor: Any
     thread: InferenceThread = field(default_factory=InferenceThread)
     prepared: dict[str, FairSlots] = field(default_factory=lambda: {k: FairSlots(n) for k, n in _PREPARED.items()})
-    turns: FairSlots = field(default_factory=lambda: FairSlots(_TURNS))
+    max_batch: int = 1
+    cache_bytes: int = 4 << 30
     since: int = field(default_factory=lambda: int(time.time()))
+
+    def __post_init__(self) -> None:
+        several = self.max_batch > 1
+        self.decoder = BatchedDecoder(self.model, self.thread, self.max_batch, self.cache_bytes) if several else None
+        # The last place is for another client, who then does not wait for the end of an answer.
+        self.turns = FairSlots(self.max_batch, max(self.max_batch - 1, 2) if several else None)
 
     @property
     def context(self) -> int:
@@ -140,14 +153,10 @@ class ChatHandler(ChatCompletionHandler):
     ) -> Any:
         """Wait for a turn and generate. `slots` get back the one that the inputs hold."""
         served = self.models.models[name]
-
-        def freed() -> None:
-            slots.release()
-            served.turns.release()
-
         stops = body.get("stop") or []
         stops = [stops] if isinstance(stops, str) else stops
-        turn = Turn(served.thread, stops, body.get("seed"), asking.left, freed)
+        freed = partial(served.turns.release, asking.name)
+        turn = Turn(served.thread, stops, body.get("seed"), asking.left, freed, slots.release, served.decoder)
         took_turn = False
         try:
             config = self._config(body, served, inputs["input_ids"].shape[1])
@@ -162,7 +171,7 @@ class ChatHandler(ChatCompletionHandler):
             if not turn.begun:
                 slots.release()
                 if took_turn:
-                    served.turns.release()
+                    freed()
 
     async def _prepared(
         self, name: str, messages: list[dict], options: dict[str, Any], asking: Client

@@ -1,8 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Generation of one answer on the model's thread, until its end, a stop text, or the client leaves.
 
-transformers' server offers continuous batching to language models only, so requests to a model with images are
-answered one after another, with the result of a direct call.
+With `--max-batch 1` answers are generated one after another; else several at a time, see `batching.py`.
 """
 
 import asyncio
@@ -63,7 +62,11 @@ class Answer:
         if not self._prompt_seen:
             self._prompt_seen = True
             return
+        if self.stopped:  # `generate` looks at criteria before it passes a token on
+            return
         self.ids += value.tolist()
+        if self.emit is None and not self.stops:
+            return  # nobody looks at pieces
         # A piece is decoded together with the one before: spaces and characters can depend on several tokens.
         piece, known = self.decode(self.ids[self._start :]), self.decode(self.ids[self._start : self._read])
         if len(piece) > len(known) and not piece.endswith("\ufffd"):
@@ -100,7 +103,9 @@ class Answer:
             self.emit(new)
 
 
-class _StopText(StoppingCriteria):
+class StopText(StoppingCriteria):
+    """Ends an answer whose text has a stop text."""
+
     def __init__(self, answer: Answer):
         self.answer = answer
 
@@ -110,15 +115,27 @@ class _StopText(StoppingCriteria):
         return torch.full((input_ids.shape[0],), self.answer.stopped, device=input_ids.device, dtype=torch.bool)
 
 
+def generate_alone(model: Any, inputs: dict[str, Any], gen_config: Any, answer: Answer, seed: int | None) -> None:
+    """One call of `generate`. A seed sets the random generator that all such calls share."""
+    if answer.cancelled.is_set():
+        raise Cancelled
+    if seed is not None:
+        set_torch_seed(seed)
+    criteria = StoppingCriteriaList([StopText(answer)])
+    model.generate(**inputs, generation_config=gen_config, streamer=answer, stopping_criteria=criteria)
+
+
 class Turn(BaseGenerateManager):
     """The generation manager of one request, for transformers' chat handler.
 
     Args:
         thread: the model's.
         stops: texts that end the answer.
-        seed: of sampling, set when generation begins: all requests share one random generator.
+        seed: of sampling.
         cancelled: set when the client has left.
         done: called on the event loop when generation has ended.
+        taken: called on the event loop when the inputs are no longer needed, before `done`.
+        decoder: answers several requests at a time; None: `generate` is called for each.
     """
 
     def __init__(
@@ -128,8 +145,11 @@ class Turn(BaseGenerateManager):
         seed: int | None,
         cancelled: threading.Event,
         done: Callable[[], None],
+        taken: Callable[[], None] | None = None,
+        decoder: Any = None,
     ):
         self.thread, self.stops, self.seed, self.cancelled, self.done = thread, stops, seed, cancelled, done
+        self.taken, self.decoder = taken or (lambda: None), decoder
         self.begun = False
 
     def generate_streaming(
@@ -175,15 +195,14 @@ class Turn(BaseGenerateManager):
     def _begin(self, model: Any, inputs: Any, gen_config: Any, answer: Answer) -> Future:
         loop = asyncio.get_running_loop()
 
-        def generate() -> None:
-            if self.cancelled.is_set():
-                raise Cancelled
-            if self.seed is not None:
-                set_torch_seed(self.seed)
-            criteria = StoppingCriteriaList([_StopText(answer)])
-            model.generate(**inputs, generation_config=gen_config, streamer=answer, stopping_criteria=criteria)
+        def taken() -> None:
+            loop.call_soon_threadsafe(self.taken)
 
         self.begun = True
-        future = self.thread.submit(generate)
+        if self.decoder is not None:
+            future = self.decoder.submit(inputs, gen_config, answer, self.seed, taken)
+        else:
+            future = self.thread.submit(generate_alone, model, inputs, gen_config, answer, self.seed)
+            future.add_done_callback(lambda _: taken())
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self.done))
         return future

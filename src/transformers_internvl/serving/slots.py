@@ -3,7 +3,7 @@
 
 import asyncio
 import ipaddress
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
@@ -31,16 +31,18 @@ class FairSlots:
 
     Args:
         count: the number of slots.
+        of_client: maximum number of slots that one client holds; None: all. With it, `release` needs the client.
     """
 
-    def __init__(self, count: int):
-        self.free = count
+    def __init__(self, count: int, of_client: int | None = None):
+        self.free, self.of_client = count, of_client
+        self.held: Counter[str] = Counter()
         self.waiting: OrderedDict[str, deque[asyncio.Future]] = OrderedDict()
 
     async def acquire(self, client: str) -> None:
         """Wait for a slot."""
-        if self.free:
-            self.free -= 1
+        if self.free and self._may(client):
+            self._take(client)
             return
         turn: asyncio.Future = asyncio.get_running_loop().create_future()
         self.waiting.setdefault(client, deque()).append(turn)
@@ -48,24 +50,36 @@ class FairSlots:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.release()  # it got the slot at the same moment
+                self.release(client)  # it got the slot at the same moment
             elif client in self.waiting and turn in self.waiting[client]:
                 self.waiting[client].remove(turn)
                 if not self.waiting[client]:
                     del self.waiting[client]
             raise
 
-    def release(self) -> None:
-        """Give the slot to the next client, which then is the last in the queue."""
-        while self.waiting:
-            client, turns = self.waiting.popitem(last=False)
+    def release(self, client: str = "") -> None:
+        """Give the slot of a client to the next one, which then is the last in the queue."""
+        self.free += 1
+        if self.of_client is not None:
+            self.held[client] -= 1
+            self.held = +self.held  # without those that hold none
+        while following := next(filter(self._may, self.waiting), None):
+            turns = self.waiting.pop(following)
             turn = turns.popleft()
             if turns:
-                self.waiting[client] = turns
+                self.waiting[following] = turns
             if not turn.done():
+                self._take(following)
                 turn.set_result(None)
                 return
-        self.free += 1
+
+    def _may(self, client: str) -> bool:
+        return self.of_client is None or self.held[client] < self.of_client
+
+    def _take(self, client: str) -> None:
+        self.free -= 1
+        if self.of_client is not None:
+            self.held[client] += 1
 
 
 async def unless_left(awaited: Awaitable[T], gone: asyncio.Event) -> T:

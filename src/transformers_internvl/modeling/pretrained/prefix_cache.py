@@ -19,8 +19,9 @@ Shape letters: L positions of a prompt, T tiles, n image tokens of a tile, D wid
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -30,9 +31,9 @@ from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 
-logger = logging.get_logger(__name__)
+from .stepwise import Layers, Stepwise
 
-Layers = tuple[tuple[torch.Tensor, torch.Tensor], ...]
+logger = logging.get_logger(__name__)
 
 # Arguments and settings of `generate` -> the values with which a beginning can be reused, beside None.
 _PLAIN: dict[str, tuple[Any, ...]] = {
@@ -216,7 +217,7 @@ def can_reuse(model: Any, config: GenerationConfig, arguments: dict[str, Any]) -
     for name, plain in _PLAIN.items():
         value = arguments.get(name)
         value = getattr(config, name, None) if value is None else value
-        if value is not None and value not in plain:
+        if value is not None and value not in plain and not isinstance(value, Stepwise):
             return False
     return True
 
@@ -253,13 +254,22 @@ def generate_from_prefix(
     wants_fields = bool(_setting(model, arguments, "return_dict_in_generate"))
     call = {name: value for name, value in arguments.items() if name not in ("pixel_values", "mm_encoder_outputs")}
     if rest:
-        same = len({len(tile) for tile in rest}) == 1
-        tokens = torch.stack(rest) if same else rest
-        call["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=tokens)}
+        call["mm_encoder_outputs"] = {"image": as_outputs(rest)}
     call |= {"attention_mask": torch.ones_like(ids), "cache": _cache(model, layers), "return_dict_in_generate": True}
+    keep = partial(_keep, store, prompt, limit)
+    if isinstance(arguments.get("custom_generate"), Stepwise):
+        arguments["custom_generate"].keep = keep
+        return generate(**call)
     outputs = generate(**call)
-    _keep(store, prompt, outputs, limit)
+    keep(outputs.sequences[0], kept_layers(outputs.cache))
     return outputs if wants_fields else outputs.sequences
+
+
+def as_outputs(features: list[torch.Tensor]) -> BaseModelOutputWithPooling:
+    """Features `(n, D)` of tiles as `get_image_features` returns them."""
+    same = len({len(tile) for tile in features}) == 1
+    tokens: Any = torch.stack(features) if same else features
+    return BaseModelOutputWithPooling(pooler_output=tokens)
 
 
 def _setting(model: Any, arguments: dict[str, Any], name: str) -> Any:
@@ -277,15 +287,44 @@ def _tiles(model: Any, store: PrefixCache, arguments: dict[str, Any]) -> tuple[l
     pixel_values = arguments.get("pixel_values")
     if pixel_values is None:
         return [], []
+    work = encode_tiles(model, store, pixel_values)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            return done.value
+
+
+def encode_tiles(
+    model: Any, store: PrefixCache | None, pixel_values: torch.Tensor, at_once: int | None = None
+) -> Generator[int, None, tuple[list[bytes], list[torch.Tensor]]]:
+    """Encode tiles `(T, C, height, width)` that are not known, and keep them.
+
+    Args:
+        model: the model, with `get_image_features`.
+        store: what is known, None: nothing.
+        pixel_values: the tiles.
+        at_once: how many go through the tower at a time. None: all.
+
+    Yields:
+        How many were encoded, after each time.
+
+    Returns:
+        A hash and the features `(n, D)` of every tile.
+    """
     keys = [_hash(tile) for tile in pixel_values]
-    known = {key: store.tile(key) for key in keys}
-    missing = {key: index for index, key in enumerate(keys) if known[key] is None}
-    if missing:
+    known = {key: None if store is None else store.tile(key) for key in keys}
+    missing = list({key: index for index, key in enumerate(keys) if known[key] is None}.items())
+    size = at_once or max(len(missing), 1)
+    for start in range(0, len(missing), size):
+        part = missing[start : start + size]
         with torch.no_grad():
-            found = model.get_image_features(pixel_values[list(missing.values())], return_dict=True).pooler_output
-        for key, tile in zip(missing, found, strict=True):
+            outputs = model.get_image_features(pixel_values[[index for _, index in part]], return_dict=True)
+        for (key, _), tile in zip(part, outputs.pooler_output, strict=True):
             known[key] = tile
-            store.keep_tile(key, tile)
+            if store is not None:
+                store.keep_tile(key, tile)
+        yield len(part)
     return keys, [known[key] for key in keys]
 
 
@@ -305,17 +344,32 @@ def _cache(model: Any, layers: Layers) -> DynamicCache:
     return cache
 
 
-def _keep(store: PrefixCache, prompt: PromptKey, outputs: Any, limit: int | None) -> None:
-    cache = outputs.cache
+def kept_layers(cache: Any) -> Layers:
+    """Keys and values of all positions in a cache; none where a layer has them of some positions only."""
     if not all(type(layer) is DynamicLayer for layer in cache.layers):
         logger.warning_once("Beginnings of prompts are not reused: the language model has sliding windows.")
+        return ()
+    return tuple((layer.keys, layer.values) for layer in cache.layers)
+
+
+def _keep(store: PrefixCache, prompt: PromptKey, limit: int | None, ids: torch.Tensor, layers: Layers) -> None:
+    """Keep keys and values of a prompt and its answer, whose ids are `(L,)` or one longer."""
+    if not layers:
         return
-    length = int(cache.get_seq_length())
+    length = layers[0][0].shape[-2]
     if limit is not None and length > limit:
         return
-    ids = outputs.sequences[0, :length].cpu()
-    whole = PromptKey(ids, prompt.tiles, prompt.starts, prompt.ends)
-    store.keep(whole, tuple((layer.keys, layer.values) for layer in cache.layers))
+    whole = PromptKey(ids[:length].cpu(), prompt.tiles, prompt.starts, prompt.ends)
+    store.keep(whole, layers)
 
 
-__all__ = ["PrefixCache", "PromptKey", "can_reuse", "generate_from_prefix", "weights_of"]
+__all__ = [
+    "PrefixCache",
+    "PromptKey",
+    "as_outputs",
+    "can_reuse",
+    "encode_tiles",
+    "generate_from_prefix",
+    "kept_layers",
+    "weights_of",
+]
