@@ -14,8 +14,10 @@ import yaml
 from lab.nano.pairs import draw_pairs
 from tests.forked import TRANSFORMERS
 from tests.parity.golden import golden_root
+from tests.training.streamed import png, rows, write_lines, write_tar
 from transformers_internvl.cli import main
 from transformers_internvl.nano import nano_path, sample_images
+from transformers_internvl.training.data.streamed_files import read_streams
 
 from .test_docs import DOCS, blocks
 
@@ -61,6 +63,34 @@ def test_features_are_as_the_page_says(photo, capsys):
     assert tuple(names["tokens"].shape) == (5, 16, 160) and "(5, 16, 160)" in capsys.readouterr().out
     assert len(names["maps"].out_indices) == 2 and names["probe"].config.num_labels == 10
     assert "resize_position_table" in shorter  # the released tower is needed; tests/conversion/test_operations.py
+
+
+def test_data_are_streamed_as_the_page_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (meta,) = (json.loads(block) for block in blocks("stream-data.md", "json"))
+    for folder in ("shards", "captions"):
+        (tmp_path / folder).mkdir()
+    written = rows(4)
+    write_lines(tmp_path / "rows.jsonl", written)
+    for number, row in enumerate(written):
+        write_tar(tmp_path / f"shards/{number:03d}.tar", [row])
+    write_tar(tmp_path / "captions/0.tar", [{"image": {"bytes": png(0)}, "caption": "a picture"}])
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    assert [part.weight for part in read_streams("meta.json")] == [3, 1]
+    quick = "--no-bf16 --no-gradient-checkpointing --max-steps 1 --batch-size 1"
+    lines = "".join(blocks("stream-data.md", "bash")).replace("OpenGVLab/InternVL3_5-1B", str(nano_path()))
+    lines += (
+        f"internvl train internvl2.5-1b-lora --model {nano_path()} --data meta.json --max-steps 1000 --output run3\n"
+    )
+    for line in lines.replace("--max-steps 1000", quick).splitlines():
+        main(shlex.split(line)[1:])
+    assert "not known" in capsys.readouterr().out
+    assert all((tmp_path / run / "log.jsonl").is_file() for run in ("run", "run2", "run3"))
+    names: dict = {}
+    for code in blocks("stream-data.md", "python"):
+        code = code.replace("OpenGVLab/InternVL3_5-1B", str(nano_path())).replace("max_steps=2", "max_steps=1")
+        exec(compile(code.replace("num_workers=1", "num_workers=0"), "stream-data.md", "exec"), names)
+    assert names["packs"].data.shuffle_buffer == 5000
 
 
 def test_a_folder_of_images_becomes_a_model_as_the_page_says(tmp_path, monkeypatch, capsys):

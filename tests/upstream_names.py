@@ -24,6 +24,8 @@ FOR_OTHER_PROGRAMS = {
 RELIED_ON: dict[str, str] = {
     "accelerate.utils": "convert_file_size_to_int get_max_memory",
     "accelerate.utils.modeling": "clean_device_map",
+    "datasets.iterable_dataset": """
+        BufferShuffledExamplesIterable IterableDataset.__init__:_distributed IterableDataset.__init__:_ex_iterable """,
     "huggingface_hub.constants": "HF_HOME",
     "huggingface_hub.dataclasses": "strict validate_typed_dict",
     "huggingface_hub.errors": "HFValidationError RemoteEntryNotFoundError RevisionNotFoundError",

@@ -4,7 +4,7 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from .types import positive
+from .types import count, positive
 
 
 def train(parser: ArgumentParser) -> None:
@@ -17,7 +17,11 @@ def train(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("recipe", nargs="?", metavar="RECIPE", help="name of a recipe (see --list), or a YAML file that changes one")
     add("--model", metavar="ID_OR_FOLDER", help="the checkpoint to train; with --dry-run its config.json is enough")
-    add("--data", metavar="PATH", help="a meta .json, a .jsonl, or a file or folder of a `datasets` table")
+    add(
+        "--data",
+        metavar="PATH",
+        help="a meta .json, a .jsonl, a table of `datasets`, or shards: {000..127}.tar, s3://...",
+    )
     add("--eval-data", metavar="PATH", help="data to evaluate at every checkpoint and at the end, in the same forms")
     add("--data-root", metavar="DIR", help="folder that paths in plain data are relative to (default: the data's own)")
     add("--output", metavar="DIR", help="folder of checkpoints, logs and the trained model (default: runs/RECIPE)")
@@ -42,7 +46,11 @@ def train(parser: ArgumentParser) -> None:
     )
     add("--allow-urls", action="store_true", default=None, help="fetch URLs in the data, from public addresses only")
     add("--allow-host", action="append", metavar="NAME", help="with --allow-urls: allow this host, too; repeatable")
+    add("--stream", action="store_true", default=None, help="read the data from front to back; shards always are")
+    add("--shuffle-buffer", type=count, metavar="N", help="rows of a streamed set that are shuffled (default: 1000)")
     add("--dry-run", action="store_true", help="print trained parameters, data and memory; do not train")
+    add("--mixture", action="store_true", help="with --dry-run: shares, lengths and repeats, by some rows of each set")
+    add("--plot", metavar="FILE", help="with --mixture: draw it, too, as .png, .svg or .pdf")
     add("--ranks", type=positive, metavar="N", help="with --dry-run: devices to plan for (default: torchrun's)")
     add("--resume", action="store_true", help="continue from the last checkpoint in the output folder")
     add("--list", action="store_true", help="print the recipes")
@@ -61,11 +69,13 @@ _VALUES = (
     "on-bad-sample",
     "text-tokens",
     "allow-host",
+    "shuffle-buffer",
+    "plot",
     "ranks",
 )
 
 
-_SWITCHES = ("list", "dry-run", "resume", "allow-urls", "help")
+_SWITCHES = ("list", "dry-run", "mixture", "resume", "allow-urls", "stream", "help")
 
 
 def spell_out_fields(argv: Sequence[str]) -> list[str]:
@@ -91,6 +101,10 @@ def conflict_of_train(given: Namespace) -> str | None:
         return None
     if given.ranks is not None and not given.dry_run:
         return "--ranks needs --dry-run; a run has as many devices as torchrun starts."
+    if given.mixture and not given.dry_run:
+        return "--mixture needs --dry-run: it encodes rows, and does not train."
+    if given.plot is not None and not given.mixture:
+        return "--plot needs --mixture."
     if given.recipe is None and given.config is None:
         return "give a recipe's name (internvl train --list prints them), or a YAML file."
     unassigned = [item for item in given.set if "=" not in item]

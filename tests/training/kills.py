@@ -36,11 +36,13 @@ from tests.crashes import EVENTS
 from tests.parity.golden import golden_root
 from tests.ranks import run
 from tests.training.drawn import short, write_data
+from tests.training.streamed import archives
 from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.processor import InternVLProcessor
 from transformers_internvl.training.data.dataset import ChatDataset, PackedDataset
 from transformers_internvl.training.data.records import DataSet, TableRows
 from transformers_internvl.training.data.samples import SampleEncoder
+from transformers_internvl.training.data.streamed import StreamedDataset
 from transformers_internvl.training.lora import lora_config
 from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
@@ -54,6 +56,10 @@ CASES: dict[str, tuple[int, bool, dict[str, Any]]] = {
     "rows, two workers": (1, False, {"per_device_train_batch_size": 2, "dataloader_num_workers": 2}),
     "packed, two ranks": (2, True, {}),
     "packed, two ranks, two workers": (2, True, {"dataloader_num_workers": 2}),
+    "streamed": (1, False, {"per_device_train_batch_size": 2}),
+    "streamed, packed": (1, True, {}),
+    "streamed, packed, two ranks": (2, True, {}),
+    "streamed, packed, two ranks, two workers": (2, True, {"dataloader_num_workers": 2}),
 }
 
 
@@ -80,6 +86,12 @@ def samples(texts: int = 14, images: int = 6) -> ChatDataset:
         DataSet("i", conversations("i", images, True), augment=True),
     ]
     return ChatDataset(sets, SampleEncoder(processor), seed=3)
+
+
+def streamed_samples(folder: Path, buffer: int = 6) -> StreamedDataset:
+    """Rows in archives that are written into a folder, shuffled; pictures are degraded at random."""
+    sets = [archives(folder / "archives", 18, 4, repeat=1, length=18, augment=True)]
+    return StreamedDataset(sets, samples().encoder, shuffle_buffer=buffer, seed=3)
 
 
 def model_of(noise: float = 0.2, **options: Any) -> torch.nn.Module:
@@ -126,12 +138,13 @@ def samples_in(batch: dict[str, torch.Tensor]) -> list[list[int]]:
     return [batch["input_ids"][0, begin:end].tolist() for begin, end in zip(begins, ends, strict=True)]
 
 
-def once_each(seen: list[list[int]], epochs: int = 2) -> bool:
-    """Whether these are the samples of the first epochs, each entry once."""
-    data, expected = samples(), Counter()
+def once_each(seen: list[list[int]], epochs: int = 2, data: StreamedDataset | None = None) -> bool:
+    """Whether these are the samples of the first epochs, each entry once; of our samples, or of a stream's rows."""
+    rows, expected = samples() if data is None else data, Counter[tuple[int, ...]]()
     for epoch in range(epochs):
-        data.set_epoch(epoch)
-        expected.update(tuple(data[entry]["input_ids"].tolist()) for entry in range(len(data)))
+        rows.set_epoch(epoch)
+        found = rows if data is not None else (rows[entry] for entry in range(len(rows)))
+        expected.update(tuple(sample["input_ids"].tolist()) for sample in found)
     return Counter(map(tuple, seen)) == expected
 
 
@@ -173,7 +186,9 @@ def trainer_of(
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
     model, arguments = model_of(noise), TrainingArguments(str(folder), **options)
-    data = PackedDataset(samples(), 150, 12, max_open=3) if packed else samples()
+    own = Path(folder) / f"data.{arguments.process_index}"  # ranks do not write the same files
+    rows = streamed_samples(own) if case.startswith("streamed") else samples()
+    data = PackedDataset(rows, 150, 12, max_open=3) if packed else rows
     return kind(model, arguments, train_dataset=data)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.ranks import launch
-from tests.training.kills import once_each, outcome, samples, stopped_and_resumed, trainer_of
+from tests.training.kills import once_each, outcome, samples, stopped_and_resumed, streamed_samples, trainer_of
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,13 @@ def test_two_ranks_lose_and_repeat_no_sample(two_ranks):
     for kind in ("packed", "rows"):
         seen = [found[kind] for found in two_ranks]
         assert all(seen) and once_each(seen[0] + seen[1])
+
+
+def test_two_ranks_with_two_workers_each_stream_every_row_once(two_ranks, tmp_path):
+    seen = [found["streamed"] for found in two_ranks]
+    assert all(seen) and once_each(seen[0] + seen[1], data=streamed_samples(tmp_path))
+    for found in two_ranks:
+        assert found["resumed stream"] == found["whole stream"]
 
 
 def test_two_ranks_resume_exactly(two_ranks):
@@ -56,6 +63,11 @@ def main(folder: Path) -> None:
     losses, rows = exact("rows", folder / "exact", gradient_accumulation_steps=1)
     found = {"packed": whole.seen, "rows": rows, "whole": outcome(whole), "resumed": outcome(resumed)}
     found["exact"] = losses
+    case = "streamed, packed, two ranks, two workers"
+    whole = trainer_of(case, folder / "whole stream", save_strategy="no")
+    whole.train()
+    resumed = stopped_and_resumed(case, folder / "parts of stream", [3])
+    found |= {"streamed": whole.seen, "whole stream": outcome(whole), "resumed stream": outcome(resumed)}
     (folder / f"{whole.args.process_index}.json").write_text(json.dumps(found))
 
 

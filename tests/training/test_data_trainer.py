@@ -94,9 +94,9 @@ def test_a_table_of_messages_is_trained_on(tmp_path):
     assert 0 < trainer.evaluate()["eval_same_loss"] < losses_of(trainer)[0]
     with pytest.raises(ValueError, match="The train table has rows that a processor turns into samples"):
         InternVLTrainer(tiny_model(), arguments(tmp_path), train_dataset=table)
-    with pytest.raises(ValueError, match="is streamed"):
+    with pytest.raises(ValueError, match="eval table is streamed, but what is evaluated is read by number"):
         streamed = table.to_iterable_dataset()
-        InternVLTrainer(tiny_model(), arguments(tmp_path), train_dataset=streamed, processing_class=processor)
+        InternVLTrainer(tiny_model(), arguments(tmp_path), eval_dataset=streamed, processing_class=processor)
 
 
 def test_preferences_are_trained_on_and_resumed(tmp_path):
@@ -208,7 +208,7 @@ def test_what_trainers_refuse(tmp_path):
         train(endless, max_steps=-1)
     with pytest.raises(ValueError, match="the order of their mixture"):
         train(data, train_sampling_strategy="group_by_length")
-    with pytest.raises(ValueError, match="No pack is dropped"):
+    with pytest.raises(ValueError, match="Nothing is dropped"):
         train(packs, dataloader_drop_last=True)
     with pytest.raises(ValueError, match="is for rank 1 of 2, this is rank 0 of 1"):
         train(PackedDataset(data, 150, 12, rank=1, world_size=2))

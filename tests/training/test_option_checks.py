@@ -136,6 +136,7 @@ SETS |= {"activation_checkpointing_kwargs": {"gradient_checkpointing": "false"}}
 MET = {"hub": {"push_to_hub": "true"}, "trackio": {"report_to": "trackio"}, "fsdp": {"fsdp": "true"}}
 MET |= {"optim": {"optim": "galore_adamw"}, "activation": {"gradient_checkpointing": "true"}}
 MET |= {"save": {"save_strategy": "steps"}, "logging": {"logging_strategy": "steps"}, "allow": {"allow_urls": "true"}}
+MET |= {"shuffle": {"stream": "true"}}
 
 
 @pytest.mark.parametrize("name", option_checks._NEEDS)

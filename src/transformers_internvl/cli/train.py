@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import user_errors
 from .names import checkpoint
-from .tables import table
+from .tables import percent, table
 
 # Arguments that are fields of `RunOptions`.
 _FIELDS = (
@@ -22,6 +22,8 @@ _FIELDS = (
     "on_bad_sample",
     "text_tokens",
     "allow_urls",
+    "stream",
+    "shuffle_buffer",
 )
 
 
@@ -44,6 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
             from ..training.run.plan import make_plan
 
             print(_plan(options, make_plan(options, arguments.ranks)))
+            if arguments.mixture:
+                _show_mixture(options, arguments.ranks, arguments.plot)
             return
     _train(options, arguments.resume)
 
@@ -105,14 +109,63 @@ def _plan(options: Any, plan: Any) -> str:
     rows.append(("all", *(f"{sum(getattr(p, n) for p in plan.parts):,}" for n in ("parameters", "trainable")), ""))
     lines += [table(("part", "parameters", "trainable", "learning rate"), rows, rule_above=-1), ""]
     sets: list[tuple[str, ...]] = [
-        (part.name, f"{part.samples:,}", f"{part.repeat:g}", f"{part.entries:,}") for part in plan.sets
+        (part.name, _count(part.samples), _repeats(part), _count(part.entries)) for part in plan.sets
     ]
     if len(sets) > 1:
-        sets.append(("all", f"{sum(s.samples for s in plan.sets):,}", "", f"{sum(s.entries for s in plan.sets):,}"))
+        samples, entries = (_count(_sum(plan.sets, name)) for name in ("samples", "entries"))
+        sets.append(("all", samples, "", entries))
     rule = -1 if len(sets) > 1 else None
     lines += [table(("data", "samples", "repeat", "entries an epoch"), sets, rule_above=rule), ""]
     lines += [f"{name:<12}{text}" for name, text in plan.facts.items()]
     return "\n".join([*lines, "", *_memory(plan)])
+
+
+def _show_mixture(options: Any, ranks: int | None, plot: str | None) -> None:
+    from ..training.run.mixture import draw_mixture, mixture_of
+
+    report = mixture_of(options, ranks)
+    print(f"\n{_mixture(report)}")
+    if plot is not None:
+        draw_mixture(report, plot)
+        print(f"\ndrawn in {plot}")
+
+
+def _mixture(report: Any) -> str:
+    """The report as tables: sets, modalities, lengths."""
+    shares = {name: report.shares(name) for name in ("samples", "tokens", "tiles")}
+    rows = []
+    for part in report.sets:
+        seen, passes = report.seen_of(part), report.passes(part)
+        means = (f"{part.mean('tokens'):,.0f}", f"{max(part.tokens):,}", f"{part.mean('tiles'):.1f}")
+        runs = ("" if seen is None else f"{seen:,.0f}", "not known" if passes is None else f"{passes:.2g}")
+        unusable = f"{len(part.unusable)} of {part.looked_at}"
+        rows.append((part.name, *(percent(of[part.name]) for of in shares.values()), *means, *runs, unusable))
+    looks = ("tokens", "longest", "tiles", "seen", "times each", "unusable")
+    head = ("mixture", *(f"{name} %" for name in shares), *looks)
+    kinds = {name: report.modality_shares(name) for name in shares}
+    of_kinds = [(kind, *(percent(of[kind]) for of in kinds.values())) for kind in kinds["samples"]]
+    lines = [table(head, rows), "", table(("modality", "samples %", "tokens %", "tiles %"), of_kinds), ""]
+    bars = [
+        (f"{begin:,} to {end - 1:,}", percent(share), "#" * round(40 * share))
+        for begin, end, share in report.histogram()
+    ]
+    width = max(len(bar) for _, _, bar in bars)
+    lines.append(table(("tokens of a sample", "samples %", ""), [(*bar[:2], bar[2].ljust(width)) for bar in bars]))
+    looked = ", ".join(f"{part.looked_at} of {part.name}" for part in report.sets)
+    return "\n".join([*lines, "", f"by rows that were encoded: {looked}"])
+
+
+def _repeats(part: Any) -> str:
+    return f"{part.repeat:g}" if part.weight is None else f"weight {part.weight:g}"
+
+
+def _count(count: int | None) -> str:
+    return "not known" if count is None else f"{count:,}"
+
+
+def _sum(parts: Any, name: str) -> int | None:
+    counts = [getattr(part, name) for part in parts]
+    return None if None in counts else sum(counts)
 
 
 def _rates(rates: tuple[float, ...]) -> str:

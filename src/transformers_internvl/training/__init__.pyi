@@ -9,6 +9,10 @@ from .data.pairs import ContrastiveCollator, PretrainingCollator, show_whole_ima
 from .data.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
 from .data.samples import SampleEncoder
 from .data.sampling import Mixture
+from .data.shards import FileShards, expand
+from .data.streamed import StreamedDataset
+from .data.streamed_tables import TableShards
+from .data.streams import StreamSet
 from .data.urls import UrlRules
 from .feature_cache.model import FeatureCache, FeatureCollator
 from .lora import in_own_names, lora_config, lora_targets
@@ -35,6 +39,7 @@ __all__ = [
     "DualEncoderTrainer",
     "FeatureCache",
     "FeatureCollator",
+    "FileShards",
     "Image",
     "InternVLTrainer",
     "JsonlRows",
@@ -52,10 +57,14 @@ __all__ = [
     "Recipe",
     "SampleEncoder",
     "SkipPolicy",
+    "StreamSet",
+    "StreamedDataset",
     "TableRows",
+    "TableShards",
     "UrlRules",
     "count_parameters",
     "engine_config",
+    "expand",
     "freeze",
     "get_recipe",
     "in_own_names",

@@ -1,8 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Batches of our data sets for one rank, epoch after epoch, and where it is in them.
 
-    RowLoader     a `ChatDataset`: batch m of rank r has the entries [(m * ranks + r) * size, ... + size)
-    PackLoader    a `PackedDataset`: each worker of each rank packs every n-th entry
+    RowLoader      a `ChatDataset`: batch m of rank r has the entries [(m * ranks + r) * size, ... + size)
+    PackLoader     a `PackedDataset`: each worker of each rank packs every n-th entry
+    StreamLoader   a `StreamedDataset`: each worker of each rank reads a share of the shards, or of the rows of one
 
 No sample is lost or repeated, so that ranks may differ in how many batches they have; the trainer adds empty batches.
 Every batch comes with the place after it. Resuming there reads nothing twice, except for the samples that wait
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from .dataset import ChatDataset, PackedDataset
 from .sampling import refuse_changes
+from .streamed import StreamedDataset
 
 Batch = dict[str, Any]
 Collate = Callable[[list[Any]], Batch]
@@ -57,7 +59,7 @@ class TrainingLoader(ABC):
     """What both loaders share. Iterating gives the rest of the epoch, or after `finished = True` the next one.
 
     Args:
-        data: a `ChatDataset` or a `PackedDataset`.
+        data: a `ChatDataset`, a `PackedDataset` or a `StreamedDataset`.
         collate: makes a batch of a list of samples or packs.
         batch_size: samples or packs in a batch.
         rank, ranks: which rank this is, of those that read different data.
@@ -86,15 +88,25 @@ class TrainingLoader(ABC):
 
     @property
     @abstractmethod
-    def entries(self) -> int:
-        """How many entries an epoch has, on all ranks."""
+    def entries(self) -> float | None:
+        """How many entries an epoch has, on all ranks; None where that is not known, or it has no end."""
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether it is known beforehand how many batches there are."""
+        return True
+
+    @property
+    def counts_entries(self) -> bool:
+        """Whether `entries` is counted, and not what a user has said of a stream."""
+        return True
 
     @abstractmethod
     def batches_per_epoch(self) -> int:
         """How many batches each rank has in an epoch, or about how many."""
 
     @abstractmethod
-    def entries_out(self) -> int:
+    def entries_out(self) -> float:
         """How many entries of this rank went out in batches since the first epoch began."""
 
     @abstractmethod
@@ -220,8 +232,77 @@ class _Present:
         return self.collate(present) if present else None
 
 
-class PackLoader(TrainingLoader):
-    """Batches of a `PackedDataset`. Workers take turns, and each has a place of its own."""
+class TurnLoader(TrainingLoader):
+    """What loaders of iterable data share. Workers take turns, and each has a place of its own."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._workers = max(1, self.options["num_workers"])
+        self._rewind()
+
+    @property
+    def counts_steps(self) -> bool:
+        return False
+
+    @property
+    def counts_entries(self) -> bool:
+        return not isinstance(self.source, StreamedDataset)
+
+    @property
+    @abstractmethod
+    def source(self) -> Any:
+        """The samples, a `ChatDataset` or a `StreamedDataset`."""
+
+    @property
+    def entries(self) -> float | None:
+        return self.source.entries
+
+    def batches_per_epoch(self) -> int:
+        """Estimated from a few samples."""
+        share = math.ceil((self.entries or 0) / (self.ranks * self._workers))
+        packs = self._workers * math.ceil(share * self.data.packs_per_entry())
+        return math.ceil(packs / self.batch_size)
+
+    def entries_out(self) -> float:
+        ended = self.batches is not None and self.batches.ended
+        return sum(self._out_of(worker, ended) for worker in range(self._workers))
+
+    def _out_of(self, worker: int, ended: bool) -> float:
+        if worker in self._places and not ended:
+            return self._places[worker]["out"]
+        return (self.epoch + ended) * self.source.entries_of_share(*self._share(worker)[:2])
+
+    @abstractmethod
+    def _share(self, worker: int) -> tuple[int, ...]:
+        """What a worker of this rank reads: which share, of how many, and for streams in which blocks."""
+
+    def _rewind(self) -> None:
+        self._places: dict[int, dict[str, Any]] = {}  # of each worker, once it gave a batch
+        self._next = 0  # the worker whose turn it is
+
+    def _read(self) -> Iterator[tuple[Batch | None, Any]]:
+        turns = [(self._next + turn) % self._workers for turn in range(self._workers)]
+        shares = [(worker, self._share(worker), self._places.get(worker)) for worker in turns]
+        batches = _WorkersBatches(self.data, self.collate, self.batch_size, self.epoch, shares)
+        return iter(DataLoader(batches, batch_size=None, collate_fn=_as_it_is, **self.options))
+
+    def _note(self, place: tuple[int, dict[str, Any]]) -> None:
+        worker, self._places[place[0]] = place
+        self._next = (worker + 1) % self._workers
+
+    def _identity(self) -> dict[str, Any]:
+        return {"rank": self.rank, "ranks": self.ranks, "workers": self._workers, **self.source.identity()}
+
+    def _place(self) -> dict[str, Any]:
+        return {"next": self._next, "workers": {str(worker): place for worker, place in self._places.items()}}
+
+    def _go_to(self, place: dict[str, Any]) -> None:
+        self._next = place["next"]
+        self._places = {int(worker): state for worker, state in place["workers"].items()}
+
+
+class PackLoader(TurnLoader):
+    """Batches of a `PackedDataset`."""
 
     data: PackedDataset
 
@@ -232,70 +313,60 @@ class PackLoader(TrainingLoader):
                 f"The packed data set is for rank {self.data.rank} of {self.data.world_size}, this is rank "
                 f"{self.rank} of {self.ranks}: leave `rank` and `world_size` out, the trainer sets them."
             )
-        self._workers = max(1, self.options["num_workers"])
-        self._rewind()
 
     @property
-    def entries(self) -> int:
-        return len(self.data.data)
+    def source(self) -> Any:
+        return self.data.data
 
-    def batches_per_epoch(self) -> int:
-        """Estimated from a few samples."""
-        share = math.ceil(self.entries / (self.ranks * self._workers))
-        packs = self._workers * math.ceil(share * self.data.packs_per_entry())
-        return math.ceil(packs / self.batch_size)
-
-    def entries_out(self) -> int:
-        ended = self.batches is not None and self.batches.ended
-        return sum(self._out_of(worker, ended) for worker in range(self._workers))
-
-    def _out_of(self, worker: int, ended: bool) -> int:
-        if worker in self._places and not ended:
-            return self._places[worker]["out"]
-        share, shares = self._share(worker)
-        return (self.epoch + ended) * len(range(share, self.entries, shares))
-
-    def _share(self, worker: int) -> tuple[int, int]:
+    def _share(self, worker: int) -> tuple[int, ...]:
         return self.rank * self._workers + worker, self.ranks * self._workers
 
-    def _rewind(self) -> None:
-        self._places: dict[int, dict[str, Any]] = {}  # of each worker, once it gave a batch
-        self._next = 0  # the worker whose turn it is
+    def _identity(self) -> dict[str, Any]:
+        return {**super()._identity(), "endless": self.data.endless, **self.data.limits}
 
-    def _read(self) -> Iterator[tuple[Batch, Any]]:
-        turns = [(self._next + turn) % self._workers for turn in range(self._workers)]
-        shares = [(worker, self._share(worker), self._places.get(worker)) for worker in turns]
-        packs = _WorkersPacks(self.data, self.collate, self.batch_size, self.epoch, shares)
-        return iter(DataLoader(packs, batch_size=None, collate_fn=_as_it_is, **self.options))
 
-    def _note(self, place: tuple[int, dict[str, Any]]) -> None:
-        worker, self._places[place[0]] = place
-        self._next = (worker + 1) % self._workers
+class StreamLoader(TurnLoader):
+    """Batches of a `StreamedDataset`, as `RowLoader` makes them of the same rows in the same order.
+
+    Of a shard that is shared by rows, batch m of rank r has the rows [(m * ranks + r) * size, ... + size).
+    """
+
+    data: StreamedDataset
+
+    def __init__(self, data: StreamedDataset, collate: Collate, *args: Any, **options: Any) -> None:
+        super().__init__(data, _Present(collate), *args, **options)
+
+    @property
+    def source(self) -> Any:
+        return self.data
+
+    @property
+    def counts_steps(self) -> bool:
+        return True
+
+    def batches_per_epoch(self) -> int:
+        """By the number of rows that is known; ranks with smaller shards have fewer."""
+        return math.ceil((self.entries or 0) / (self.ranks * self.batch_size))
+
+    def _share(self, worker: int) -> tuple[int, ...]:
+        return worker * self.ranks + self.rank, self.ranks * self._workers, self.batch_size
 
     def _identity(self) -> dict[str, Any]:
-        own = {"rank": self.rank, "ranks": self.ranks, "workers": self._workers, "endless": self.data.endless}
-        return {**own, **self.data.limits, **self.data.data.mixture.identity()}
-
-    def _place(self) -> dict[str, Any]:
-        return {"next": self._next, "workers": {str(worker): place for worker, place in self._places.items()}}
-
-    def _go_to(self, place: dict[str, Any]) -> None:
-        self._next = place["next"]
-        self._places = {int(worker): state for worker, state in place["workers"].items()}
+        return {**super()._identity(), "batch": self.batch_size}
 
 
-class _WorkersPacks(IterableDataset):
+class _WorkersBatches(IterableDataset):
     """The batches of one worker, each with the worker's number and its place after them.
 
     Args:
         shares: the number, share and place of each worker, in the order of their turns.
     """
 
-    def __init__(self, data: PackedDataset, collate: Collate, batch_size: int, epoch: int, shares: list[Any]):
+    def __init__(self, data: Any, collate: Collate, batch_size: int, epoch: int, shares: list[Any]):
         self.data = copy.copy(data)  # the user's own stays as it is
         self.collate, self.batch_size, self.epoch, self.shares = collate, batch_size, epoch, shares
 
-    def __iter__(self) -> Iterator[tuple[Batch, tuple[int, dict[str, Any]]]]:
+    def __iter__(self) -> Iterator[tuple[Batch | None, tuple[int, dict[str, Any]]]]:
         process = get_worker_info()
         worker, self.data.share, place = self.shares[0 if process is None else process.id]
         if place is None:
@@ -316,15 +387,28 @@ def training_loader(data: Dataset, *args: Any, drop_last: bool = False, **option
     """The loader for a data set of ours, with the arguments of `TrainingLoader`; None for any other data set.
 
     Raises:
-        ValueError: packs, whose last batch is not known beforehand, with `drop_last`; packs for another rank.
+        ValueError: packs or streams, whose last batch is not known beforehand, with `drop_last`; packs for another
+            rank.
     """
     if isinstance(data, ChatDataset):
         return RowLoader(data, *args, drop_last=drop_last, **options)
-    if not isinstance(data, PackedDataset):
+    loaders = {PackedDataset: PackLoader, StreamedDataset: StreamLoader}
+    chosen = next((loader for kind, loader in loaders.items() if isinstance(data, kind)), None)
+    if chosen is None:
         return None
     if drop_last:
-        raise ValueError("No pack is dropped at the end of an epoch: leave `dataloader_drop_last` off.")
-    return PackLoader(data, *args, **options)
+        raise ValueError(
+            "Nothing is dropped at the end of an epoch of packs or of a stream: leave `dataloader_drop_last` off."
+        )
+    return chosen(data, *args, **options)
 
 
-__all__ = ["EpochBatches", "PackLoader", "RowLoader", "TrainingLoader", "training_loader"]
+__all__ = [
+    "EpochBatches",
+    "PackLoader",
+    "RowLoader",
+    "StreamLoader",
+    "TrainingLoader",
+    "TurnLoader",
+    "training_loader",
+]

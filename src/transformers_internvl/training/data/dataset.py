@@ -8,37 +8,31 @@ Everything random about a sample (JPEG, frames of a video) follows from seed, ep
 same in whatever process and order it is made.
 """
 
-import copy
-import os
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jinja2.exceptions import TemplateError
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from ...modeling.losses import IGNORE_INDEX
 from ...renamed_modules import former_argument
-from ..feature_cache.model import name_tiles
 from ..feature_cache.store import FeatureStore
-from .augmentation import RandomJpeg
 from .collation import as_piece, take_piece
+from .encoding import Entry, RowEncoder, refuse_augmentation
 from .packing import Pack, Packer, Piece
 from .records import DataSet, SkipPolicy
-from .rows import MessagesRow, ParsedRow, PreferenceRow, StepsRow, UnusableSample
+from .rows import UnusableSample
 from .samples import Sample, SampleEncoder
 from .sampling import Mixing, Mixture, MixtureStream, refuse_changes
 from .step_labels import StepLabels
-from .urls import Fetched, UrlRules, url_rules
+from .streamed import StreamedDataset
+from .streams import MixedStream
+from .urls import UrlRules
 
-# What a file, an image or a template can be wrong with. Anything else is a fault of the program and stops it.
-_DATA_ERRORS = (ValueError, OSError, TemplateError)
 _FORMER_LIMITS = {"cut": "split"}  # in states that version 0.1.0 saved
 
 
-class ChatDataset(Dataset):
+class ChatDataset(RowEncoder, Dataset):
     """The entries of an epoch of a mixture, encoded when asked for.
 
     Args:
@@ -72,32 +66,9 @@ class ChatDataset(Dataset):
         allow_urls: bool | UrlRules = False,
         step_labels: StepLabels | None = None,
     ):
-        if not 1 <= num_frames[0] <= num_frames[1]:
-            raise ValueError(f"`num_frames` is the minimum and maximum number of frames of a video, got {num_frames}.")
-        self.sets, self.encoder, self.num_frames = list(sets), encoder, num_frames
+        super().__init__(sets, encoder, num_frames, policy, allow_urls, step_labels)
         self.mixture = Mixture([len(part.rows) for part in sets], [part.repeat for part in sets], mixing, seed)
-        self.policy = SkipPolicy() if policy is None else policy
-        self.url_rules, self.step_labels = url_rules(allow_urls), step_labels
-        self.features: FeatureStore | None = None
-        self.epoch = 0
         self._entries: tuple[int, np.ndarray, np.ndarray] | None = None
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go to another epoch: another order, other JPEG qualities and frames. Data loaders of accelerate call it."""
-        self.epoch = epoch
-
-    def use_features(self, store: FeatureStore | None) -> None:
-        """Give tiles by name from now on, for a [`FeatureCollator`], and skip images that were encoded before.
-
-        Args:
-            store: where features are kept; None = give pixels again.
-
-        Raises:
-            ValueError: a set is augmented, so that its pixels change from epoch to epoch.
-        """
-        if store is not None:
-            refuse_augmentation(self.sets)
-        self.features = store
 
     def __len__(self) -> int:
         return len(self.mixture)
@@ -119,61 +90,52 @@ class ChatDataset(Dataset):
             UnusableSample: it cannot be used.
         """
         part = self.sets[number]
-        row = part.rows[sample]
         seed = [self.mixture.seed, epoch, number, sample, entry]
-        try:
-            encoder = self._encoder_of(seed, part.augment)
-            with_new_tiles = name_tiles(encoder.processor, self.features) if self.features else None
-            fetched = Fetched(self.url_rules).row(row)
-            encoded = _encode(fetched, encoder, part.max_patches, self.num_frames, self.step_labels)
-            encoded = with_new_tiles(encoded) if with_new_tiles else encoded
-        except _DATA_ERRORS as error:
-            raise UnusableSample(row.where, str(error)) from error
-        labels = [encoded[name] for name in ("labels", "chosen_labels", "rejected_labels") if name in encoded]
-        if any((kind == IGNORE_INDEX).all() for kind in labels):
-            raise UnusableSample(row.where, "no token is supervised: the answer is empty or was truncated")
-        return encoded
+        return self.encode_row(part.rows[sample], part, seed)
 
-    def _encoder_of(self, seed: list[int], augment: bool) -> SampleEncoder:
-        """The encoder with random numbers of its own, for one sample."""
-        processor = copy.copy(self.encoder.processor)
-        processor.video_processor = copy.copy(processor.video_processor)
-        processor.video_processor.rng = random.Random(str(seed))
-        if augment:
-            processor.image_processor = RandomJpeg(processor.image_processor, seed)
-        return replace(self.encoder, processor=processor)
+    # What packs of it need.
 
+    @property
+    def entries(self) -> int:
+        """How many entries an epoch has."""
+        return len(self)
 
-def _encode(
-    row: ParsedRow,
-    encoder: SampleEncoder,
-    max_patches: int | None,
-    num_frames: tuple[int, int],
-    step_labels: StepLabels | None,
-) -> Sample:
-    options: dict[str, Any] = {"images_kwargs": {} if max_patches is None else {"max_patches": max_patches}}
-    if any(isinstance(video, (str, os.PathLike, bytes)) for video in row.videos):  # frames in a list stay as they are
-        drawn = encoder.processor.video_processor.rng.randint(*num_frames)
-        options["videos_kwargs"] = {"num_frames": drawn, "sampling": "rand"}
-        if row.clip is not None:
-            options["videos_kwargs"]["bound"] = row.clip
-    if isinstance(row, MessagesRow):
-        return encoder.messages(row.messages, row.images, row.videos, **options)
-    if isinstance(row, PreferenceRow):
-        chosen = encoder.turns(row.turns_with(row.chosen), row.images, row.videos, **options)
-        without_pixels = encoder.turns(row.turns_with(row.rejected), row.images, row.videos, **options)
-        shared: Sample = {name: chosen[name] for name in ("pixel_values", "num_patches") if name in chosen}
-        kinds = {"chosen": chosen, "rejected": without_pixels}
-        texts = ("input_ids", "labels", "attention_mask")
-        return {**{f"{kind}_{name}": data[name] for kind, data in kinds.items() for name in texts}, **shared}
-    if isinstance(row, StepsRow):
-        if step_labels is None:
-            raise ValueError(
-                "the row has scored steps, which objective 'prm' trains on (`ChatDataset(step_labels=...)`)"
-            )
-        return encoder.turns(step_labels.turns_of(row), row.images, **options)
-    encode = encoder.pretraining if row.kind == "pretraining" else encoder.turns
-    return encode(row.turns, row.images, row.videos, **options)
+    def entries_of_share(self, share: int, shares: int) -> int:
+        """How many entries of an epoch a share has."""
+        return len(range(share, len(self), shares))
+
+    def identity(self) -> dict[str, Any]:
+        """What makes the entries what they are, as plain values."""
+        return self.mixture.identity()
+
+    def stream(self, share: int, shares: int, epoch: int) -> MixtureStream:
+        """A share of an epoch and of those behind it."""
+        return MixtureStream(self.mixture, share, shares, epoch)
+
+    def entry(self, epoch: int, item: tuple[int, int, int]) -> Entry:
+        """The sample of what the stream gives."""
+        number, sample, entry = item
+        return Entry(
+            (epoch, *item),
+            lambda: self.encode(number, sample, epoch, entry),
+            lambda: self.sets[number].rows[sample].where,
+        )
+
+    def entry_again(self, key: tuple) -> Entry:
+        """The sample of a key of `entry`."""
+        epoch, *item = key
+        return self.entry(epoch, tuple(item))
+
+    def first_entries(self, count: int) -> Iterator[Entry]:
+        """The first entries of the first epoch, `count` at most."""
+        for _, item in zip(range(count), self.stream(0, 1, 0), strict=False):
+            yield self.entry(0, item)
+
+    def some_entries(self, count: int) -> Iterator[Entry]:
+        """Entries of the first epoch that stand for the others, `count` at most."""
+        sets, numbers = self.mixture.epoch(0)
+        for entry in np.random.default_rng(self.mixture.seed).permutation(len(sets))[:count].tolist():
+            yield self.entry(0, (int(sets[entry]), int(numbers[entry]), entry))
 
 
 class PackedDataset(IterableDataset):
@@ -200,7 +162,7 @@ class PackedDataset(IterableDataset):
 
     def __init__(
         self,
-        data: ChatDataset,
+        data: ChatDataset | StreamedDataset,
         max_tokens: int,
         max_tiles: int,
         *,
@@ -219,7 +181,7 @@ class PackedDataset(IterableDataset):
         self._packer = Packer(**self.limits)  # type: ignore[arg-type]
         self._ready: list[Pack] = []
         self._samples: dict[tuple, Sample] = {}
-        self._stream: MixtureStream | None = None
+        self._stream: MixtureStream | MixedStream | None = None
         self._last = False  # the epoch's samples are through, its last packs go out
         self._loaded: dict[str, Any] | None = None
         self.share: tuple[int, int] | None = None  # (which, of how many), where the worker does not set it
@@ -237,10 +199,15 @@ class PackedDataset(IterableDataset):
     def __iter__(self) -> Iterator[list[Sample]]:
         stream = self._begin()
         yield from self._take()
+        empty = 0  # epochs without an entry, one behind the other
         while not self._last:
-            for number, sample, entry in stream:
-                self._add((stream.epoch, number, sample, entry))
+            empty += 1
+            for item in stream:
+                empty = 0
+                self._add(self.data.entry(stream.epoch, item))  # type: ignore[arg-type]
                 yield from self._take()
+            if empty > 1:
+                raise ValueError("A rank or worker has no rows: there are fewer of them than ranks times workers.")
             if not self.endless:
                 self._last = True
                 self._ready += self._packer.flush()
@@ -248,12 +215,12 @@ class PackedDataset(IterableDataset):
         self._last = False
         self.epoch += 1
 
-    def _begin(self) -> MixtureStream:
+    def _begin(self) -> MixtureStream | MixedStream:
         """A new epoch, or the state of `load_state_dict`."""
         worker = get_worker_info()
         workers, own = (1, 0) if worker is None else (worker.num_workers, worker.id)
         share = (self.rank * workers + own, self.world_size * workers) if self.share is None else self.share
-        self._stream = stream = MixtureStream(self.data.mixture, *share, self.epoch)
+        self._stream = stream = self.data.stream(*share, self.epoch)
         self._packer, self._ready, self._samples = Packer(**self.limits), [], {}  # type: ignore[arg-type]
         self._last = False
         if self._loaded is not None:
@@ -267,30 +234,27 @@ class PackedDataset(IterableDataset):
             self._ready = [self._restored(pack) for pack in state["ready"]]
         return stream
 
-    def _add(self, key: tuple) -> None:
+    def _add(self, entry: Entry) -> None:
         policy = self.data.policy
         try:
-            piece = self._encoded(key)
+            piece = self._encoded(entry)
         except UnusableSample as error:
             policy(error)
             return
         try:
             self._ready += self._packer.add(piece)
         except ValueError as error:
-            _, number, sample, _ = key
-            del self._samples[key]
-            policy(UnusableSample(self.data.sets[number].rows[sample].where, str(error)))
+            del self._samples[entry.key]
+            policy(UnusableSample(entry.where(), str(error)))
 
-    def _encoded(self, key: tuple) -> Piece:
+    def _encoded(self, entry: Entry) -> Piece:
         """The whole sample as a piece; its tensors are kept until all of it went out."""
-        epoch, number, sample, entry = key
-        encoded = self.data.encode(number, sample, epoch, entry)
+        encoded = entry.encode()
         tokenizer = self.data.encoder.processor
         if "input_ids" not in encoded:
-            where = self.data.sets[number].rows[sample].where
-            raise UnusableSample(where, "preference pairs cannot be packed: use ChatDataset")
-        self._samples[key] = encoded
-        return as_piece(encoded, key, tokenizer.start_image_token_id, tokenizer.end_image_token_id)
+            raise UnusableSample(entry.where(), "preference pairs cannot be packed: use ChatDataset")
+        self._samples[entry.key] = encoded
+        return as_piece(encoded, entry.key, tokenizer.start_image_token_id, tokenizer.end_image_token_id)
 
     def _take(self) -> Iterator[list[Sample]]:
         while self._ready:
@@ -303,7 +267,7 @@ class PackedDataset(IterableDataset):
     def _restored(self, pieces: list[list[Any]]) -> Pack:
         pack = Pack()
         for key, start, stop, position in pieces:
-            whole = self._encoded(tuple(key))
+            whole = self._encoded(self.data.entry_again(tuple(key)))
             _, after = whole.split(start, start)
             piece, _ = after.split(stop, stop)
             pack = pack.with_piece(replace(piece, position=position))
@@ -317,12 +281,9 @@ class PackedDataset(IterableDataset):
         place = {"epoch": self.epoch, "last": self._last, "stream": self._stream.state_dict()}
         return {**place, "limits": dict(self.limits), **packs}
 
-    def entries_out(self) -> int:
+    def entries_out(self) -> float:
         """How many entries of this share went out in packs, or were left out, since the first epoch began."""
-        if self._stream is None:
-            return 0
-        read = self._stream.epoch * len(self._stream) + self._stream.position
-        return read - len(self._samples)
+        return 0 if self._stream is None else self._stream.entries_out() - len(self._samples)
 
     def packs_per_entry(self, samples: int = 64) -> float:
         """How much of a pack an entry fills on average, as a few samples tell that are read for it.
@@ -330,19 +291,17 @@ class PackedDataset(IterableDataset):
         Raises:
             UnusableSample: none of them can be used; the reason of the last.
         """
-        sets, numbers = self.data.mixture.epoch(0)
-        drawn = np.random.default_rng(self.data.mixture.seed).permutation(len(sets))[:samples].tolist()
         pieces, failure = [], None
-        for entry in drawn:
+        for entry in self.data.some_entries(samples):
             try:
-                pieces.append(self._encoded((0, int(sets[entry]), int(numbers[entry]), entry)))
+                pieces.append(self._encoded(entry))
             except UnusableSample as error:  # the policy gets it when the sample is read
                 failure = error
         self._samples = {}
         if failure is not None and not pieces:
             raise failure
         tokens, tiles = sum(piece.tokens for piece in pieces), sum(piece.tiles for piece in pieces)
-        return max(tokens / self.limits["max_tokens"], tiles / self.limits["max_tiles"]) / len(pieces)
+        return max(tokens / self.limits["max_tokens"], tiles / self.limits["max_tiles"]) / max(1, len(pieces))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue there when iterating begins.
@@ -352,16 +311,6 @@ class PackedDataset(IterableDataset):
         """
         self._loaded = state
         self.epoch = state["epoch"]
-
-
-def refuse_augmentation(sets: Sequence[DataSet]) -> None:
-    """Raise `ValueError` where sets are augmented, so that the features of their images change with every epoch."""
-    augmented = [part.name for part in sets if part.augment]
-    if augmented:
-        raise ValueError(
-            f"Features cannot be kept of images that are augmented, as those of {', '.join(augmented)} are: set "
-            '`augment=False` (in a meta file `"data_augment": false`), or train without the feature cache.'
-        )
 
 
 def _named(packs: list[Pack]) -> list[list[list[Any]]]:

@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from transformers.utils import logging
@@ -38,7 +38,10 @@ _META_KEYS: dict[str, tuple[tuple[type, ...], bool]] = {
     "repeat_time": ((int, float), True),
     "max_dynamic_patch": ((int,), False),
     "length": ((int,), False),
+    "weight": ((int, float), False),
+    "question": ((str,), False),
 }
+_OF_STREAMS = ("weight", "question")
 
 
 class Rows(Protocol):
@@ -102,7 +105,8 @@ class JsonlRows:
                 position += len(line)
         self._begins = np.array(begins, dtype=np.int64)  # byte offsets
         self._numbers = np.array(numbers, dtype=np.int64)  # as an editor counts them, from 1
-        _check_lines(self.path)
+        with open(self.path, "rb") as file:
+            refuse_json_over_lines(file, self.path)
 
     def __len__(self) -> int:
         return len(self._begins)
@@ -129,10 +133,14 @@ class JsonlRows:
             raise UnusableSample(self.where(index), f"not a JSON object: {error}") from error
 
 
-def _check_lines(path: str) -> None:
-    """Raise `ValueError` if a file is one JSON text over its lines, as editors write it: no line of it is a row."""
-    with open(path, "rb") as file:
-        start = file.read(_LOOK).decode("utf-8-sig", errors="replace").lstrip()
+def refuse_json_over_lines(file: BinaryIO, path: str) -> None:
+    """Raise `ValueError` if a file is one JSON text over its lines, as editors write it: no line of it is a row.
+
+    Args:
+        file: at its begin.
+        path: for errors.
+    """
+    start = file.read(_LOOK).decode("utf-8-sig", errors="replace").lstrip()
     first = start.partition("\n")[0].strip()
     try:
         spans_lines = isinstance(json.loads(first), list)
@@ -194,6 +202,15 @@ def read_meta(path: str | os.PathLike) -> list[DataSet]:
         ValueError: it is no meta file; the message names file, set and key.
         OSError: a file is missing.
     """
+    return [_read_set(name, entry, where) for name, entry, where in meta_entries(path)]
+
+
+def meta_entries(path: str | os.PathLike) -> list[tuple[str, dict[str, Any], str]]:
+    """The sets of a meta file as they are written: name, checked fields, and where, for errors.
+
+    Raises:
+        ValueError: it is no meta file; the message names file, set and key.
+    """
     require_regular_file(path)
     try:
         meta = json.loads(Path(path).read_bytes())  # of bytes, which may begin with a byte order mark
@@ -201,10 +218,13 @@ def read_meta(path: str | os.PathLike) -> list[DataSet]:
         raise ValueError(f"{path}: not JSON: {error}") from error
     if not isinstance(meta, dict) or not meta:
         raise ValueError(f"{path}: expected an object of sets {{name: {{root, annotation, ...}}}}, got {meta!r:.80}.")
-    return [_read_set(name, entry, f"{path}, set {name!r}") for name, entry in meta.items()]
+    entries = [(name, entry, f"{path}, set {name!r}") for name, entry in meta.items()]
+    for _, entry, where in entries:
+        _check_entry(entry, where)
+    return entries
 
 
-def _read_set(name: str, entry: Any, where: str) -> DataSet:
+def _check_entry(entry: Any, where: str) -> None:
     if not isinstance(entry, dict):
         raise ValueError(f"{where}: expected an object, got {entry!r:.80}.")
     if unknown := sorted(entry.keys() - _META_KEYS.keys()):
@@ -215,8 +235,13 @@ def _read_set(name: str, entry: Any, where: str) -> DataSet:
         value = entry.get(key, types[0]())
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise ValueError(f"{where}: `{key}` should be of type {types[-1].__name__}, got {value!r}.")
+
+
+def _read_set(name: str, entry: dict[str, Any], where: str) -> DataSet:
     if not entry["annotation"].endswith(".jsonl"):
         raise ValueError(f"{where}: `annotation` should be a .jsonl file, got {entry['annotation']!r}.")
+    if given := [key for key in _OF_STREAMS if key in entry]:
+        raise ValueError(f"{where}: {given} are for sets that are streamed; leave them out, or stream the data.")
     rows = JsonlRows(entry["annotation"], entry["root"])
     if len(rows) == 0:
         raise ValueError(f"{where}: {entry['annotation']} has no lines.")
@@ -254,4 +279,14 @@ class SkipPolicy:
         return "\n".join(f"{where}: {reason}" for where, reason in self.skipped)
 
 
-__all__ = ["MAX_REPEAT", "DataSet", "JsonlRows", "Rows", "SkipPolicy", "TableRows", "read_meta"]
+__all__ = [
+    "MAX_REPEAT",
+    "DataSet",
+    "JsonlRows",
+    "Rows",
+    "SkipPolicy",
+    "TableRows",
+    "meta_entries",
+    "read_meta",
+    "refuse_json_over_lines",
+]

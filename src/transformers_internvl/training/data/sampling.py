@@ -117,6 +117,10 @@ class MixtureStream:
     def __len__(self) -> int:
         return len(range(self.share, len(self.mixture), self.shares))
 
+    def entries_out(self) -> int:
+        """How many entries it has given away since the first epoch began."""
+        return self.epoch * len(self) + self.position
+
     def state_dict(self) -> dict[str, Any]:
         """Where the stream is, as plain numbers."""
         place = {"epoch": self.epoch, "position": self.position}

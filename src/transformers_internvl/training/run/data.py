@@ -7,6 +7,8 @@
 | `rows.jsonl` | one set; its paths count from its own folder, or from the root that is given |
 | a folder of `save_to_disk` | a `datasets` table with the columns of `rows.py`: `messages` and `images`, ... |
 | `rows.parquet`, `rows.arrow`, a folder of such files | the same |
+| `{000..127}.tar`, a folder of `.tar` | shards of WebDataset, streamed |
+| `s3://...`, `hf://datasets/...`, `*.parquet`, `*.jsonl`, `.jsonl.gz` | shards, streamed |
 """
 
 import os
@@ -21,6 +23,9 @@ from torch.utils.data import Dataset
 from ...processing.sources import DECODING_ERRORS, load_image
 from ..data.records import DataSet, JsonlRows, SkipPolicy, TableRows, read_meta
 from ..data.rows import UnusableSample, read_medium
+from ..data.streamed_files import is_streamed, read_streams
+from ..data.streamed_tables import undecoded
+from ..data.streams import StreamSet
 from ..data.urls import Fetched, UrlRules, url_rules
 
 # Ending of a file -> the loader of `datasets` that reads it.
@@ -28,15 +33,19 @@ _TABLES = {".parquet": "parquet", ".arrow": "arrow"}
 
 
 def read_sets(
-    path: str | os.PathLike, max_tiles: int | None = None, root: str | os.PathLike | None = None
-) -> list[DataSet]:
-    """The sets that a path names.
+    path: str | os.PathLike,
+    max_tiles: int | None = None,
+    root: str | os.PathLike | None = None,
+    stream: bool = False,
+) -> list[DataSet] | list[StreamSet]:
+    """The sets that a path names: all of them by number, or all of them streamed.
 
     Args:
         path: see the table above.
         max_tiles: maximum number of tiles of an image in sets that do not say it themselves.
         root: what paths of images and videos count from, in place of the data's own folder; a folder, or the
             beginning of a URL.
+        stream: stream what could be read by number, too.
 
     Raises:
         ValueError: it is nothing of the table, or holds nothing; a root that is no folder, or beside a meta file,
@@ -44,14 +53,16 @@ def read_sets(
         OSError: it cannot be read.
         ImportError: it is a table, and `datasets` is not installed.
     """
-    source = Path(path)
-    if not source.exists():
+    source, streamed = Path(path), stream or is_streamed(path)
+    if not streamed and not source.exists():
         raise ValueError(f"{source} does not exist.")
     if root is not None and "://" not in str(root) and not os.path.isdir(root):
         raise ValueError(f"`data_root` should be the folder of images and videos; {root} is none.")
+    if source.suffix == ".json" and root is not None:
+        raise ValueError(f"{source} is a meta file, whose sets have a `root` each: leave `data_root` out.")
+    if streamed:
+        return read_streams(path, max_tiles, root)
     if source.suffix == ".json":
-        if root is not None:
-            raise ValueError(f"{source} is a meta file, whose sets have a `root` each: leave `data_root` out.")
         sets = read_meta(source)
     elif source.suffix == ".jsonl":
         sets = [DataSet(source.stem, JsonlRows(source, str(source.parent if root is None else root)))]
@@ -70,37 +81,30 @@ def _read_table(source: Path) -> Any:
     except ImportError as error:
         raise ImportError(f"{source} is read by `datasets`: pip install datasets (extra `train`).") from error
     if (source / "state.json").is_file():
-        return _undecoded(datasets.load_from_disk(str(source)))
+        return undecoded(datasets.load_from_disk(str(source)))
     files = sorted(map(str, source.glob("*"))) if source.is_dir() else [str(source)]
     found = [(kind, [file for file in files if file.endswith(ending)]) for ending, kind in _TABLES.items()]
     for kind, named in found:
         if named:
-            return _undecoded(datasets.load_dataset(kind, data_files=named, split="train"))
+            return undecoded(datasets.load_dataset(kind, data_files=named, split="train"))
     raise ValueError(
         f"{source} is no data: expected a meta .json, a .jsonl, a {' or '.join(_TABLES)} file, a folder of such, or "
         "one of `datasets.Dataset.save_to_disk`."
     )
 
 
-def _undecoded(table: Any) -> Any:
-    """A table whose images are decoded when they are needed, by this package, as those of files are."""
-    import datasets
+def read_by_number(
+    path: str | os.PathLike, purpose: str, max_tiles: int | None = None, root: str | os.PathLike | None = None
+) -> list[DataSet]:
+    """As [`read_sets`], for what cannot be streamed.
 
-    def without(feature: Any) -> Any:
-        if isinstance(feature, datasets.Image):
-            return datasets.Image(decode=False)
-        if isinstance(feature, dict):
-            return {name: without(inner) for name, inner in feature.items()}
-        if isinstance(feature, (list, tuple)):
-            return [without(inner) for inner in feature]
-        inner = getattr(feature, "feature", None)  # of lists
-        return feature if inner is None else replace(feature, feature=without(inner))
-
-    changed = {name: without(feature) for name, feature in table.features.items()}
-    for name, feature in table.features.items():
-        if changed[name] != feature:
-            table = table.cast_column(name, changed[name])
-    return table
+    Raises:
+        ValueError: it is streamed; with the purpose.
+    """
+    found = [part for part in read_sets(path, max_tiles, root) if isinstance(part, DataSet)]
+    if not found:
+        raise ValueError(f"{path} is streamed, but {purpose} read by number: give a .jsonl or a table, as a whole.")
+    return found
 
 
 class PairRows(Dataset):
@@ -170,4 +174,4 @@ def _pairs_of(rows: Any, index: int) -> list[tuple[Any, int, str]]:
     return [(rows, index, caption) for caption in captions]
 
 
-__all__ = ["PairRows", "read_sets"]
+__all__ = ["PairRows", "read_by_number", "read_sets"]

@@ -13,11 +13,15 @@ from ..data.dataset import ChatDataset, PackedDataset
 from ..data.pairs import ContrastiveCollator, PretrainingCollator
 from ..data.records import DataSet
 from ..data.samples import SampleEncoder
+from ..data.streamed import StreamedDataset
+from ..data.streams import StreamSet
 from ..trainers.mpo_trainer import MPOTrainer, PairCollator
 from ..trainers.trainer import InternVLTrainer
 from ..trainers.vico import ConsistencyTrainer, RatioWindow, RouterTrainer
-from .data import PairRows, read_sets
+from .data import PairRows, read_by_number, read_sets
 from .options import RunOptions
+
+PAIRS_ARE = "pairs of images and captions are"
 
 
 @dataclass(frozen=True)
@@ -83,20 +87,31 @@ class DualEncoderTrainer(InternVLTrainer):
         return super(InternVLTrainer, self).prediction_step(*args, **kwargs)
 
 
-def chat_samples(options: RunOptions, processor: Any, seed: int) -> ChatDataset:
-    """The samples of a chat model's run, encoded one by one."""
-    return _samples_of(
-        read_sets(options.data, options.recipe.max_tiles, options.root_of(options.data)), options, processor, seed
-    )
+def chat_samples(options: RunOptions, processor: Any, seed: int) -> ChatDataset | StreamedDataset:
+    """The samples of a chat model's run, encoded one by one.
+
+    Raises:
+        ValueError: as [`read_sets`] does; epochs of a stream whose length is not known.
+    """
+    recipe = options.recipe
+    sets = read_sets(options.data, recipe.max_tiles, options.root_of(options.data), options.stream)
+    samples = _samples_of(sets, options, processor, seed)
+    if recipe.max_steps is None and samples.entries is None:
+        raise ValueError(
+            f"How many rows {options.data} has is not known before all are read, so that epochs cannot be counted: "
+            "set `max_steps`, or `length` of each set in a meta file."
+        )
+    return samples
 
 
-def _evaluated_chats(options: RunOptions, processor: Any, seed: int) -> ChatDataset:
+def _evaluated_chats(options: RunOptions, processor: Any, seed: int) -> Any:
     """The samples on which a chat model is evaluated, each once and as it is.
 
     Raises:
         ValueError: a set is repeated or augmented; as [`read_sets`] does.
     """
-    sets = read_sets(str(options.eval_data), options.recipe.max_tiles, options.root_of(options.eval_data))
+    limit, root = options.recipe.max_tiles, options.root_of(options.eval_data)
+    sets = read_by_number(str(options.eval_data), "what is evaluated is", limit, root)
     for part in sets:
         if part.repeat != 1 or part.augment:
             raise ValueError(
@@ -107,17 +122,23 @@ def _evaluated_chats(options: RunOptions, processor: Any, seed: int) -> ChatData
 
 
 def _evaluated_pairs(options: RunOptions, processor: Any, seed: int) -> PairRows:
-    sets = read_sets(str(options.eval_data), root=options.root_of(options.eval_data))
+    sets = read_by_number(str(options.eval_data), PAIRS_ARE, root=options.root_of(options.eval_data))
     return PairRows(sets, options.policy(), options.url_rules())
 
 
-def _samples_of(sets: list[DataSet], options: RunOptions, processor: Any, seed: int) -> ChatDataset:
+def _samples_of(
+    sets: list[DataSet] | list[StreamSet], options: RunOptions, processor: Any, seed: int
+) -> ChatDataset | StreamedDataset:
     limits = {"max_length": options.recipe.max_length, "too_long": options.too_long}
     encoder = SampleEncoder(processor, text_tokens=options.writable_tokens(), **limits)  # type: ignore[arg-type]
-    own: dict[str, Any] = {"policy": options.policy(), "allow_urls": options.url_rules()}
+    own: dict[str, Any] = {"policy": options.policy(), "allow_urls": options.url_rules(), "seed": seed}
+    own["mixing"] = options.mixing
     if options.recipe.objective == "prm":
         own["step_labels"] = options.step_labels()
-    return ChatDataset(sets, encoder, mixing=options.mixing, seed=seed, **own)
+    streamed = [part for part in sets if isinstance(part, StreamSet)]
+    if streamed:
+        return StreamedDataset(streamed, encoder, shuffle_buffer=options.shuffle_buffer, **own)
+    return ChatDataset([part for part in sets if isinstance(part, DataSet)], encoder, **own)
 
 
 def _read_chats(options: RunOptions, processor: Any, seed: int) -> Data:
@@ -170,7 +191,7 @@ def _check_flash(options: RunOptions, config: Any) -> None:
 
 def _pairs_with(collator: type[ContrastiveCollator]) -> Callable[[RunOptions, Any, int], Data]:
     def read(options: RunOptions, processor: Any, seed: int) -> Data:
-        sets = read_sets(options.data, root=options.root_of(options.data))
+        sets = read_by_number(options.data, PAIRS_ARE, root=options.root_of(options.data))
         rows = PairRows(sets, options.policy(), options.url_rules())
         truncates = options.too_long == "truncate"
         made = collator(processor, truncation=truncates, max_length=options.recipe.max_length)
@@ -244,4 +265,4 @@ def objective_of(options: RunOptions) -> Objective:
     return row
 
 
-__all__ = ["OBJECTIVES", "Data", "DualEncoderTrainer", "Objective", "chat_samples", "objective_of"]
+__all__ = ["OBJECTIVES", "PAIRS_ARE", "Data", "DualEncoderTrainer", "Objective", "chat_samples", "objective_of"]

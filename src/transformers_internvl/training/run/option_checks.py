@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers.integrations import get_reporting_integration_callbacks
 
+from ..data.streamed_files import is_streamed
 from ..recipes import get_recipe
 from .options import UNUSED, RunOptions
 
@@ -71,6 +72,10 @@ _NEEDS: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
     **dict.fromkeys(
         ("hub_model_id", "hub_token", "hub_private_repo", "hub_strategy", "hub_always_push", "hub_revision"),
         (lambda given: bool(given.get("push_to_hub")), "`push_to_hub`"),
+    ),
+    "shuffle_buffer": (
+        lambda given: bool(given.get("stream")) or is_streamed(given["data"]),
+        "streamed data",
     ),
     "allow_hosts": (lambda given: bool(given.get("allow_urls")), "`allow_urls`"),
     "fsdp_config": (lambda given: bool(given.get("fsdp")), "`fsdp`"),

@@ -34,6 +34,7 @@ from ..data.records import SkipPolicy
 from ..data.samples import FORMER_TOO_LONG
 from ..data.sampling import Mixing
 from ..data.step_labels import StepLabels
+from ..data.streamed_files import is_streamed
 from ..data.urls import UrlRules
 from ..recipes import Recipe, get_recipe
 from .other_names import explain_unknown
@@ -53,6 +54,9 @@ class RunOptions:
             which small updates need.
         on_bad_sample: `"raise"`, or `"skip:N"`: leave out up to N samples that cannot be used, and report them.
         mixing: how sets are drawn, see `sampling.Mixture`.
+        stream: read the data from front to back, without an index; archives and what lies in an object store always
+            are. See [`StreamedDataset`].
+        shuffle_buffer: rows of a streamed set that wait to be shuffled, in each worker; 0 = the order of the files.
         too_long: what happens to samples beyond the recipe's `max_length`, see `SampleEncoder`.
         text_tokens: which special tokens the data may write: `"added"`, those of regions and those that the user added
             to the vocabulary; `"regions"`; `"all"`; or a list, separated by commas. See `SampleEncoder`.
@@ -81,6 +85,8 @@ class RunOptions:
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     on_bad_sample: str = "raise"
     mixing: Mixing = "size"
+    stream: bool = False
+    shuffle_buffer: int = 1000
     too_long: Literal["raise", "truncate"] = "raise"
     text_tokens: str = "added"
     allow_urls: bool = False
@@ -101,6 +107,8 @@ class RunOptions:
         object.__setattr__(self, "too_long", former_value("too_long", self.too_long, FORMER_TOO_LONG))
         self.policy()
         self.step_labels()
+        if self.shuffle_buffer < 0:
+            raise ValueError(f"`shuffle_buffer` is a number of rows from 0, got {self.shuffle_buffer}.")
         if self.eval_answers < 0:
             raise ValueError(f"`eval_answers` is a number of samples from 0, got {self.eval_answers}.")
         for name, kind in typing.get_type_hints(RunOptions).items():
@@ -145,6 +153,7 @@ class RunOptions:
             *(_EQUIVALENTS[name] for name in _EQUIVALENTS if name in self.arguments),
         }
         left_out |= set() if self.eval_data else {"eval_answers"}
+        left_out |= set() if self.stream or is_streamed(self.data) else {"stream", "shuffle_buffer"}
         own = {name: getattr(self, name) for name in OWN_FIELDS if getattr(self, name) is not None}
         recipe = dataclasses.asdict(self.recipe)
         fields = {"recipe": recipe.pop("name"), **own, **_plain({**recipe, **self.arguments})}
@@ -159,6 +168,8 @@ OWN_FIELDS = (
     "dtype",
     "on_bad_sample",
     "mixing",
+    "stream",
+    "shuffle_buffer",
     "too_long",
     "text_tokens",
     "allow_urls",
@@ -175,6 +186,8 @@ OWN_FIELDS = (
 )
 _TYPED = {
     "eval_answers": int,
+    "stream": bool,
+    "shuffle_buffer": int,
     "allow_urls": bool,
     "step_threshold": float,
     "step_early_stop": bool,
@@ -208,6 +221,8 @@ _PAIRS = {
     "max_tiles": "images of pairs are not split",
     "loss_reduction": "a loss of pairs has no weights of tokens",
     "mixing": "pairs are not drawn by sets",
+    "stream": "pairs are read by number",
+    "shuffle_buffer": "pairs are read by number",
     "text_tokens": "captions write the tokens that were added to the vocabulary, and no others",
     "eval_answers": "dual encoders give no answers",
 }

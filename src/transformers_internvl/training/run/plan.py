@@ -20,11 +20,12 @@ from ..data.dataset import refuse_augmentation
 from ..data.records import DataSet
 from ..data.rows import UnusableSample
 from ..data.sampling import Mixture
+from ..data.streams import StreamSet
 from ..feature_cache.model import refuse_changing_features
 from ..parameters import count_parameters, parameter_groups, part_of
 from ..recipes import Recipe
-from .data import PairRows, read_sets
-from .objectives import Objective, chat_samples, objective_of
+from .data import PairRows, read_by_number, read_sets
+from .objectives import PAIRS_ARE, Objective, chat_samples, objective_of
 from .option_checks import check_image_size, check_options
 from .options import RunOptions
 from .run import data_seed, fate_of_adapter, load_config, load_processor, uses_bf16, weights_dtype
@@ -44,12 +45,13 @@ class PartPlan:
 
 @dataclass(frozen=True)
 class SetPlan:
-    """A data set, its repeat factor, and its entries in an epoch."""
+    """A data set, its repeat factor or its weight, and its entries in an epoch; None where they are not known."""
 
     name: str
-    samples: int
+    samples: int | None
     repeat: float
-    entries: int
+    entries: int | None
+    weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,40 +136,49 @@ def _parts(options: RunOptions, values: dict[str, Any], model: Any) -> list[Part
 def _read(options: RunOptions, row: Objective) -> tuple[list[SetPlan], list[tuple[int, int]]]:
     """The sets, and tokens and tiles of some samples, where they can be encoded."""
     if not row.chats:
-        pairs = len(PairRows(read_sets(options.data, root=options.root_of(options.data)), options.policy()))
+        named = read_by_number(options.data, PAIRS_ARE, root=options.root_of(options.data))
+        pairs = len(PairRows(named, options.policy()))
         return [SetPlan(Path(options.data).stem, pairs, 1.0, pairs)], []
-    sets = read_sets(options.data, options.recipe.max_tiles, options.root_of(options.data))
+    sets = read_sets(options.data, options.recipe.max_tiles, options.root_of(options.data), options.stream)
     if options.feature_cache is not None:
         refuse_augmentation(sets)
+    if streams := [part for part in sets if isinstance(part, StreamSet)]:
+        return [_planned_stream(part) for part in streams], _probe(options)
+    sets = [part for part in sets if isinstance(part, DataSet)]
     mixture = Mixture([len(part.rows) for part in sets], [part.repeat for part in sets])
     plans = [
         SetPlan(part.name, len(part.rows), part.repeat, mixture.entries_of(number)) for number, part in enumerate(sets)
     ]
-    return plans, _probe(options, sets)
+    return plans, _probe(options)
+
+
+def _planned_stream(part: StreamSet) -> SetPlan:
+    entries = None if part.entries is None else round(part.entries)
+    return SetPlan(part.name, part.length, part.repeat, entries, part.weight)
 
 
 def _evaluated(options: RunOptions, row: Objective) -> int:
     """How many samples are evaluated."""
-    sets = read_sets(str(options.eval_data), root=options.root_of(options.eval_data))
+    purpose = "what is evaluated is" if row.chats else PAIRS_ARE
+    sets = read_by_number(str(options.eval_data), purpose, root=options.root_of(options.eval_data))
     return sum(len(part.rows) for part in sets) if row.chats else len(PairRows(sets, options.policy()))
 
 
-def _probe(options: RunOptions, sets: list[DataSet]) -> list[tuple[int, int]]:
+def _probe(options: RunOptions) -> list[tuple[int, int]]:
     """Tokens and tiles of samples that the run would see first."""
     try:
         processor, _ = load_processor(options)
     except (OSError, ValueError):  # a config alone: there is none
         return []
     samples, policy, found = chat_samples(options, processor, data_seed(options)), options.policy(), []
-    for entry in range(min(PROBED, len(samples))):
+    for entry in samples.first_entries(PROBED):
         try:
-            sample = samples[entry]
+            sample = entry.encode()
         except UnusableSample as error:
             policy(error)
             continue
-        if sample is not None:
-            lengths = [len(ids) for name, ids in sample.items() if name.endswith("input_ids")]
-            found.append((sum(lengths), len(sample.get("pixel_values", ()))))
+        lengths = [len(ids) for name, ids in sample.items() if name.endswith("input_ids")]
+        found.append((sum(lengths), len(sample.get("pixel_values", ()))))
     return found
 
 
@@ -209,6 +220,9 @@ def _facts(
         facts["a step"] = f"at most {whole * recipe.max_length:,} tokens"
     steps, epochs = values["max_steps"], values["num_train_epochs"]
     run = _plural(steps, "step") if steps > 0 else _plural(epochs, "epoch")
+    unknown = [part.name for part in sets if part.entries is None]
+    if unknown:
+        return {**facts, "run": f"{run}; how many rows there are of {', '.join(unknown)} is not known, or has no end"}
     if packed and not probes:
         return {**facts, "run": f"{run}; how many packs make an epoch is seen on the way"}
     an_epoch = max(1, math.ceil(_batches(recipe, sets, probes) / whole))
@@ -222,7 +236,7 @@ def _facts(
 
 def _batches(recipe: Recipe, sets: list[SetPlan], probes: list[tuple[int, int]]) -> float:
     """How many samples, or packs by the size of some samples, an epoch has."""
-    entries = sum(part.entries for part in sets)
+    entries = sum(part.entries or 0 for part in sets)
     if recipe.packed_tokens is None or recipe.packed_tiles is None:
         return entries
     tokens, tiles = _means(probes)

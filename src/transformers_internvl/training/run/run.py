@@ -277,7 +277,7 @@ def _when_to_evaluate(options: RunOptions) -> dict[str, Any]:
 def _check_batch(arguments: TrainingArguments, data: Any, size: int) -> None:
     """Raise `ValueError` where an epoch, or an evaluation, would have no batch."""
     needed = size * arguments.world_size
-    if arguments.dataloader_drop_last and len(data) < needed:
+    if arguments.dataloader_drop_last and hasattr(data, "__len__") and len(data) < needed:
         raise ValueError(
             f"There are {len(data)} samples, but a batch of {needed} is compared at once: give more, or a smaller "
             "`per_device_train_batch_size` (or `per_device_eval_batch_size`)."

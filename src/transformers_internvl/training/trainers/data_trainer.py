@@ -33,6 +33,9 @@ from ..data.dataloader import EpochBatches, PackLoader, TrainingLoader, training
 from ..data.dataset import ChatDataset, PackedDataset
 from ..data.records import DataSet, TableRows
 from ..data.samples import SampleEncoder
+from ..data.streamed import StreamedDataset
+from ..data.streamed_tables import TableShards, columns_of
+from ..data.streams import StreamSet
 from .checkpoints import DATA_STATE, TRAINER_STATE_NAME, check_checkpoint, last_checkpoint
 from .evaluation import EvaluatesData
 from .saving import SavesModels
@@ -41,7 +44,9 @@ Batch = dict[str, Any]
 
 
 class DataTrainer(EvaluatesData, SavesModels, ABC):
-    """`Trainer` for `ChatDataset`, `PackedDataset` and tables of messages; other data go `Trainer`'s own way.
+    """`Trainer` for our data sets and tables of messages; other data go `Trainer`'s own way.
+
+    Ours are `ChatDataset`, `StreamedDataset`, and `PackedDataset` of either.
 
     Of our data sets each rank and worker reads a share. Every sample of an epoch comes once: ranks that have run out
     compute on batches without samples, whose gradient is zero, until all have. Checkpoints hold the place in the data,
@@ -58,7 +63,7 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
         eval_collator: of the data that are evaluated. None: `data_collator` where the training set is of the same kind
             (a `ChatDataset`, a `PackedDataset`, ...), else one that fits.
         train_dataset, eval_dataset: a table of `datasets` with the columns of [`rows`] (`messages`, `images`, ...)
-            becomes a `ChatDataset`.
+            becomes a `ChatDataset`; a streamed one, which is for training only, a `StreamedDataset`.
         processing_class: the processor, for such tables.
         **kwargs: `Trainer`'s.
 
@@ -77,7 +82,7 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
         eval_collator: Any = None,
         **kwargs: Any,
     ):
-        own = _is_table(train_dataset) or isinstance(train_dataset, (ChatDataset, PackedDataset))
+        own = _is_table(train_dataset) or isinstance(train_dataset, (ChatDataset, PackedDataset, StreamedDataset))
         kwargs |= {"eval_dataset": eval_dataset, "processing_class": processing_class}
         # `Trainer` would ask packs for their number before anyone can know it.
         super().__init__(model, args, data_collator, None if own else train_dataset, **kwargs)
@@ -129,13 +134,19 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
         """A table of messages as a data set; anything else as it is."""
         if not _is_table(data):
             return data
-        if not hasattr(data, "__len__"):
-            raise ValueError(f"The {name} table is streamed, but its rows are read by number: load it as a whole.")
+        streamed = not hasattr(data, "__len__")
+        if streamed and name != "train":
+            raise ValueError(
+                f"The {name} table is streamed, but what is evaluated is read by number: load it as a whole."
+            )
         if self.processing_class is None or not hasattr(self.processing_class, "image_processor"):
             raise ValueError(
                 f"The {name} table has rows that a processor turns into samples: pass `processing_class=processor`."
             )
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        if streamed:
+            shards = TableShards(name, data)
+            return StreamedDataset([StreamSet(name, shards)], SampleEncoder(self.processing_class), seed=seed)
         return ChatDataset([DataSet(name, TableRows(name, data))], SampleEncoder(self.processing_class), seed=seed)
 
     def get_train_dataloader(self) -> DataLoader | TrainingLoader:
@@ -220,11 +231,17 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
 
     def _set_progress(self, ended: bool, entries: float) -> None:
         """Where all ranks together will be after this step, and whether it is the last one."""
-        loader = self._loader
-        self._ended, self._progress = ended, entries / loader.entries  # type: ignore[union-attr]
+        loader: TrainingLoader = self._loader  # type: ignore[assignment]
+        if loader.entries is None:  # nobody knows how far it is
+            entries_per_epoch, entries = 1.0, float(loader.epoch + ended)
+        else:
+            entries_per_epoch = loader.entries
+        self._ended, self._progress = ended, entries / entries_per_epoch
         if self._epochs == math.inf:
             return
-        last = self._progress >= self._epochs or (ended and loader.epoch + 1 >= self._epochs)  # type: ignore[union-attr]
+        last = ended and loader.epoch + 1 >= self._epochs
+        if loader.counts_entries or self._epochs % 1:  # else the stream may be longer than was said
+            last = last or self._progress >= self._epochs
         step = self.state.global_step
         self.state.max_steps = step + 1 if last else max(self.state.max_steps, step + 2)
 
@@ -242,6 +259,11 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
             epochs, samples = sys.maxsize, args.max_steps * step_size
         elif isinstance(dataloader, PackLoader) and dataloader.data.endless:
             raise ValueError("Endless packs have no last epoch: set `max_steps`, or leave `endless` out.")
+        elif dataloader.entries is None:
+            raise ValueError(
+                "How many rows are streamed is not known, so that epochs cannot be counted: set `max_steps`, "
+                "or give each set the number of its rows (`length` in a meta file or of `StreamSet`) and no `weight`."
+            )
         else:
             self._epochs = args.num_train_epochs
             steps = math.ceil(dataloader.batches_per_epoch() / per_step)
@@ -255,7 +277,8 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
         # The loader is where it should be: `Trainer` must not skip batches, and counts its epochs from there.
         args.ignore_data_skip = True
         planned, endless = self._planned_steps, sys.maxsize
-        return max(0, left), endless, dataloader.entries, samples, step_size, planned * per_step, planned
+        entries = int(dataloader.entries or samples)
+        return max(0, left), endless, entries, samples, step_size, planned * per_step, planned
 
     def on_train_begin(self, state: TrainerState) -> None:
         """Restore the options that were changed for the start of `Trainer`."""
@@ -277,8 +300,8 @@ class DataTrainer(EvaluatesData, SavesModels, ABC):
 
     def on_optimizer_step(self) -> None:
         """Before the scheduler's step: let it count data, where the number of steps is not known."""
-        counts = isinstance(self._loader, PackLoader) and self._epochs < math.inf
-        if counts and isinstance(self.lr_scheduler, LambdaLR):
+        unknown = self._loader is not None and not self._loader.counts_steps and self._epochs < math.inf
+        if unknown and isinstance(self.lr_scheduler, LambdaLR):
             done = min(1.0, self._progress / self._epochs)
             self.lr_scheduler.last_epoch = round(done * self._planned_steps) - 1
 
@@ -343,11 +366,11 @@ class EpochEndCallback(TrainerCallback):
 
 def _is_table(data: Any) -> bool:
     """Whether a data set is a table of rows of `parse_row`, and not of tokens."""
-    columns = getattr(data, "column_names", None)
-    names = set(columns) if isinstance(columns, (list, tuple)) else set()
-    return not names & {"input_ids", "chosen_input_ids"} and bool(
-        names & {"messages", "conversations"} or names >= {"question", "chosen", "rejected"}
-    )
+    names = columns_of(data)
+    if names & {"input_ids", "chosen_input_ids"}:
+        return False
+    forms = ({"messages"}, {"conversations"}, {"question", "chosen", "rejected"}, {"__key__", "json"})
+    return any(names >= form for form in forms)
 
 
 def _read_place(checkpoint: str, rank: int) -> Any:

@@ -24,6 +24,7 @@ from transformers import TrainingArguments
 
 from ..adapted import adapters_change_nothing, has_adapters
 from ..data.dataset import ChatDataset
+from ..data.streamed import StreamedDataset
 from .data_trainer import Batch
 from .mpo import IGNORE_INDEX, MPOLoss, MPOTerms, RunningMean, pair_log_probs
 from .reference import ReferenceTrainer, evaluating
@@ -98,7 +99,7 @@ class MPOTrainer(ReferenceTrainer):
 
     def default_collator(self, dataset: Any) -> "PairCollator | None":
         """Pairs are padded."""
-        if isinstance(dataset, ChatDataset):
+        if isinstance(dataset, (ChatDataset, StreamedDataset)):
             return PairCollator(dataset.encoder.processor.tokenizer.pad_token_id or 0)
         return None
 

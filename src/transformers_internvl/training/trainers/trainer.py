@@ -21,6 +21,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from ...modeling.losses import IGNORE_INDEX, predicted, token_weights
 from ..data.collation import PackingCollator, PaddingCollator
 from ..data.dataset import ChatDataset, PackedDataset
+from ..data.streamed import StreamedDataset
 from ..feature_cache.model import FeatureCache, FeatureCollator
 from ..feature_cache.store import NEW_TILES
 from ..parameters import parameter_groups
@@ -132,7 +133,7 @@ class InternVLTrainer(DataTrainer):
         """Packs are joined, with the weights that the model's config names; samples are padded to rows."""
         if isinstance(dataset, PackedDataset):
             return PackingCollator(self.model.config.loss_reduction)
-        if isinstance(dataset, ChatDataset):
+        if isinstance(dataset, (ChatDataset, StreamedDataset)):
             return PaddingCollator(dataset.encoder.processor.tokenizer.pad_token_id or 0)
         return None
 
