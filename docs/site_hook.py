@@ -22,7 +22,7 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
 }
-ASSETS = ("LICENSE", "notebooks/lora.ipynb")
+ASSETS = ("LICENSE", *(f"notebooks/{path.name}" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))))
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
 

@@ -258,7 +258,8 @@ CHECKS = [
     Check(
         "notebook",
         "python -m tests.test_notebooks",
-        "the whole notebook runs, and the model has learned its task at the end",
+        "the notebooks run whole in fresh kernels and print what is stored; what is trained has learned its task at "
+        "the end",
         short=None,
     ),
     Check(

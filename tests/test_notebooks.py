@@ -1,26 +1,33 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The notebook runs in a fresh kernel, shortened; `python -m tests.test_notebooks` runs all of it.
+"""The notebooks run, shortened where they train; `python -m tests.test_notebooks` runs all of each in a fresh kernel.
 
-What is stored in it is of a whole run, by the end of which the model has learned its task.
+`lora.ipynb` runs in a kernel here, too, the others cell by cell in this process. What is stored in them is of a whole
+run: what was trained has learned its task by the end, and the others print now what they printed then.
 """
 
 import re
 import tempfile
+import warnings
 from pathlib import Path
 
+import matplotlib
 import nbformat
 import pytest
+from matplotlib import pyplot
 from nbclient import NotebookClient
+from transformers.utils import logging
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "lora.ipynb"
 ACCURACY = re.compile(r"Right (.+?): \d+ of 64, accuracy ([\d.]+)")
 LOSSES = re.compile(r"Losses ([\d.]+) ([\d.]+)")
 SHORTER = {"max_steps=400": "max_steps=40", '"training", 480': '"training", 80'}
+OTHERS = ("inference", "looking", "retrieval")
+NUMBER = re.compile(r"\d+\.\d+")
 DIFFERENCE = re.compile(r"merged and adapted: ([\d.e+-]+)")
 
 
-def read():
-    return nbformat.read(NOTEBOOK, as_version=4)
+def read(name="lora"):
+    return nbformat.read(NOTEBOOK.with_stem(name), as_version=4)
 
 
 def outputs(notebook) -> list:
@@ -92,8 +99,70 @@ def test_it_runs(stored, tmp_path):
     assert float(last) < float(first) / 2
 
 
-if __name__ == "__main__":
+# --- the others ------------------------------------------------------------------------------------------------------
+
+
+def stream(cell) -> str:
+    return "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+
+
+def assert_same_text(found: str, expected: str):
+    """The same words, and nearly the same fractions: their last digits depend on the processor."""
+    assert NUMBER.sub("#", found).split() == NUMBER.sub("#", expected).split()
+    numbers, stored_numbers = ([float(number) for number in NUMBER.findall(text)] for text in (found, expected))
+    assert numbers == pytest.approx(stored_numbers, abs=0.02)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """`notebooks` as in a clone, and the state of libraries that notebooks change set back afterwards."""
+    (tmp_path / "tests").symlink_to(NOTEBOOK.parent.parent / "tests")
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    matplotlib.use("agg")
+    with warnings.catch_warnings():
+        yield tmp_path / "notebooks"
+    pyplot.close("all")
+    logging.enable_progress_bar()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_prints_what_is_stored(name, folder, capsys):
+    cells = [cell for cell in read(name).cells if cell.cell_type == "code"]
+    names: dict = {}
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [output for cell in cells for output in cell.outputs if is_complaint(output)]
+    for cell in cells:
+        exec(compile(cell.source, f"{name}.ipynb", "exec"), names)
+        assert_same_text(capsys.readouterr().out, stream(cell))
+
+
+def test_the_others_are_small():
+    assert all(NOTEBOOK.with_stem(name).stat().st_size < 200_000 for name in OTHERS)
+    assert {path.stem for path in NOTEBOOK.parent.glob("*.ipynb")} == {"lora", *OTHERS}
+
+
+def run_whole(name: str):
+    """The notebook after a run in a kernel of its own."""
+    notebook = read(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "tests").symlink_to(NOTEBOOK.parent.parent / "tests")
+        inner = Path(scratch) / "notebooks"
+        inner.mkdir()
+        NotebookClient(notebook, timeout=900, kernel_name="python3").execute(cwd=str(inner))
+    return notebook
+
+
+def run_all():
     with tempfile.TemporaryDirectory() as scratch:
         whole = fresh(read(), Path(scratch), {})
         assert_it_has_learned(whole)
         print(printed(whole))
+    for name in OTHERS:
+        whole = run_whole(name)
+        assert_same_text(printed(whole), printed(read(name)))
+        print(f"{name}: as stored")
+
+
+if __name__ == "__main__":
+    run_all()
