@@ -108,12 +108,12 @@ def adapt(model: nn.Module, llm: int = 0, backbone: int = 0, **kwargs) -> dict[s
                 with torch.no_grad():
                     parameter.add_(1.0)
             module, _, kind = name.partition(".lora_")
-            tensors[f"{authors_name(module, text)}.lora_{kind}"] = parameter.detach().clone()
+            tensors[f"{original_name(module, text)}.lora_{kind}"] = parameter.detach().clone()
     model.eval()
     return tensors
 
 
-def authors_name(module: str, text: str) -> str:
+def original_name(module: str, text: str) -> str:
     names = _NAMES | (_INTERNLM2_NAMES if text == "internlm2" else {})
     for ours, theirs in names.items():
         module = re.sub(ours, theirs, module)

@@ -220,7 +220,7 @@ def test_a_prompt_of_embeddings_is_penalized_alike(nano):
         assert torch.equal(one.generate(inputs_embeds=embeds, attention_mask=mask, **wanted), expected)
 
 
-def test_the_canonical_layout_penalizes_the_prompt_as_stock_does():
+def test_the_canonical_layout_penalizes_the_prompt_as_upstream_does():
     from transformers import AutoModelForImageTextToText
 
     model = AutoModelForImageTextToText.from_pretrained(nano_path()).eval()

@@ -54,7 +54,7 @@ def pixels_by_hand(picture: Image.Image, side: int = 56) -> torch.Tensor:
     return torch.from_numpy((levels / 255 - MEAN) / STD).permute(2, 0, 1)[None].float()
 
 
-def test_the_processor_gives_the_authors_pixels(folder, pictures):
+def test_the_processor_gives_the_original_pixels(folder, pictures):
     processor = AutoImageProcessor.from_pretrained(folder)
     for picture in [*pictures, pictures[0].convert("L"), pictures[1].convert("P")]:
         expected = pixels_by_hand(picture.convert("RGB"))

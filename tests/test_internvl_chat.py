@@ -17,7 +17,7 @@ from transformers_internvl.processing.chat_templates import TEMPLATES
 
 GENERATION = {"max_new_tokens": 4, "do_sample": False}
 
-READ_BY_STOCK = ["chat_qwen2", "chat_internlm2", "chat_llama3", "chat_phi3", "chat_qwen3_tied"]
+READ_BY_UPSTREAM = ["chat_qwen2", "chat_internlm2", "chat_llama3", "chat_phi3", "chat_qwen3_tied"]
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_system_message_can_be_set(chat_setting, prompts):
     assert "Be brief." in texts[1] and "Be brief." not in texts[0]
 
 
-def test_the_authors_names(chat_setting):
+def test_the_original_names(chat_setting):
     model, _, pixels = chat_setting
     assert model.num_image_token == model.config.image_seq_length
     assert model.img_context_token_id == model.config.image_token_id
@@ -215,10 +215,10 @@ def test_arguments_of_generate_in_the_original_order_that_ours_does_not_have(cha
 
 
 @pytest.fixture(scope="module")
-def stock_differences(tmp_path_factory):
+def upstream_differences(tmp_path_factory):
     """Name -> what a process without our package says of a model that we saved for it; one start serves all."""
     folder = tmp_path_factory.mktemp("canonical")
-    for name in READ_BY_STOCK:
+    for name in READ_BY_UPSTREAM:
         path = golden_root() / name
         model = AutoModel.from_pretrained(path).eval()
         model.config.image_token_id = json.loads((path / "ids.json").read_text())["image_token_id"]
@@ -243,15 +243,15 @@ for folder in sys.argv[1:]:
     said[folder] = {"module": type(model).__module__, "keys": keys, "close": close}
 print(json.dumps(said))
 """
-    folders = {name: str(folder / name) for name in READ_BY_STOCK}
+    folders = {name: str(folder / name) for name in READ_BY_UPSTREAM}
     said = json.loads(TRANSFORMERS.run(code, *folders.values()).stdout)
     return {name: said[path] for name, path in folders.items()}
 
 
-@pytest.mark.parametrize("name", READ_BY_STOCK)
-def test_stock_reads_the_canonical_layout_of_an_authors_model(name, stock_differences):
+@pytest.mark.parametrize("name", READ_BY_UPSTREAM)
+def test_upstream_reads_the_canonical_layout_of_an_original_model(name, upstream_differences):
     module = "transformers.models.internvl.modeling_internvl"
-    assert stock_differences[name] == {"module": module, "keys": [], "close": True}
+    assert upstream_differences[name] == {"module": module, "keys": [], "close": True}
 
 
 def test_the_transposed_shuffle_is_pointed_out(caplog):

@@ -93,7 +93,7 @@ def test_no_remote_code_runs(mined, trust):
 
 
 @pytest.mark.parametrize("trust", [False, True])
-def test_the_pipeline_runs_on_an_authors_folder(mined, trust):
+def test_the_pipeline_runs_on_an_original_folder(mined, trust):
     from PIL import Image
 
     pipe = pipeline("image-text-to-text", model=str(mined), trust_remote_code=trust)

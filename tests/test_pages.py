@@ -149,7 +149,7 @@ def test_memory_of_supported_models_is_what_is_planned():
         assert module.row(name) in page.splitlines()
 
 
-def test_the_picture_of_the_readme_is_drawn_from_the_package(tmp_path):
+def test_the_image_of_the_readme_is_drawn_from_the_package(tmp_path):
     spec = importlib.util.spec_from_file_location("draw_example", DOCS / "images" / "draw_example.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

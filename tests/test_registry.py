@@ -25,9 +25,9 @@ from transformers.models.auto import (
     processing_auto,
     tokenization_auto,
 )
-from transformers.models.internvl import configuration_internvl as stock_configuration
-from transformers.models.internvl import modeling_internvl as stock_modeling
-from transformers.models.internvl import processing_internvl as stock_processing
+from transformers.models.internvl import configuration_internvl as upstream_configuration
+from transformers.models.internvl import modeling_internvl as upstream_modeling
+from transformers.models.internvl import processing_internvl as upstream_processing
 
 import transformers_internvl as ours
 from tests.closeness import assert_same_results
@@ -93,13 +93,13 @@ def test_every_name_that_transformers_looks_up_is_there(family):
     assert set(masks) <= set(modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.values())
 
 
-def test_stock_configurations_stay_what_they_are():
-    assert issubclass(ours.InternVLConfig, stock_configuration.InternVLConfig)
-    assert issubclass(ours.InternVLVisionConfig, stock_configuration.InternVLVisionConfig)
-    assert type(stock_configuration.InternVLConfig().vision_config) is stock_configuration.InternVLVisionConfig
+def test_upstream_configurations_stay_what_they_are():
+    assert issubclass(ours.InternVLConfig, upstream_configuration.InternVLConfig)
+    assert issubclass(ours.InternVLVisionConfig, upstream_configuration.InternVLVisionConfig)
+    assert type(upstream_configuration.InternVLConfig().vision_config) is upstream_configuration.InternVLVisionConfig
 
 
-def test_stock_can_keep_its_registration():
+def test_upstream_can_keep_its_registration():
     code = """
 import transformers_internvl
 from transformers import AutoConfig, AutoModelForImageTextToText
@@ -182,7 +182,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
         AutoProcessor.from_pretrained(tmp_path)
 
 
-def test_stock_loads_what_we_save(tmp_path):
+def test_upstream_loads_what_we_save(tmp_path):
     folders = [tmp_path / "apart", tmp_path / "tied"]
     for folder, tied in zip(folders, (False, True), strict=True):
         model = tiny_model(tie_word_embeddings=tied, text={"tie_word_embeddings": tied})
@@ -207,10 +207,12 @@ assert "transformers_internvl" not in sys.modules
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_we_load_what_stock_saves(tmp_path, tied):
+def test_we_load_what_upstream_saves(tmp_path, tied):
     mine = tiny_model(tie_word_embeddings=tied, text={"tie_word_embeddings": tied})
     arguments = json.loads(mine.config.to_json_string())
-    theirs = stock_modeling.InternVLForConditionalGeneration(stock_configuration.InternVLConfig(**arguments)).eval()
+    theirs = upstream_modeling.InternVLForConditionalGeneration(
+        upstream_configuration.InternVLConfig(**arguments)
+    ).eval()
     theirs.load_state_dict(mine.state_dict())
     theirs.save_pretrained(tmp_path / "stock")
     mine.save_pretrained(tmp_path / "ours")
@@ -228,11 +230,11 @@ def _keys(folder: Path) -> set[str]:
         return set(file.keys())
 
 
-def test_our_processor_stands_in_for_stocks():
+def test_our_processor_stands_in_for_upstreams():
     names = ("image_processor", "tokenizer", "video_processor", "image_seq_length", "chat_template")
     import inspect
 
-    theirs = inspect.signature(stock_processing.InternVLProcessor.__init__).parameters
+    theirs = inspect.signature(upstream_processing.InternVLProcessor.__init__).parameters
     mine = inspect.signature(ours.InternVLProcessor.__init__).parameters
     assert all(name in theirs and name in mine for name in names)
 

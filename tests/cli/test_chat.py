@@ -50,7 +50,7 @@ def user(*content):
     return {"role": "user", "content": [*content[:-1], {"type": "text", "text": content[-1]}]}
 
 
-def test_one_answer_about_a_picture(picture, capsys):
+def test_one_answer_about_an_image(picture, capsys):
     code, out, err = run(capsys, "--image", picture, "--max-patches", 2, "--dtype", "float32", "What is it?")
     assert (code, err) == (0, "")
     image = {"type": "image", "path": str(picture)}

@@ -170,7 +170,7 @@ def test_caption_without_references(classes, capsys):
     assert report["captions"][0]["caption"] == report["captions"][3]["caption"]
 
 
-def test_one_picture_has_no_cider(pairs, tmp_path, capsys):
+def test_one_image_has_no_cider(pairs, tmp_path, capsys):
     (tmp_path / "one.jsonl").write_text(pairs.read_text().splitlines()[0])
     code, out, _ = run(capsys, "caption", tmp_path / "one.jsonl", *SHORT)
     assert code == 0 and "BLEU-4" in out and "CIDEr" not in out

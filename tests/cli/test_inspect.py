@@ -47,7 +47,7 @@ def test_figures_and_drawing(picture, tmp_path, capsys):
     assert drawing.tobytes() == expected.tobytes()
 
 
-def test_output_stands_beside_the_picture_by_default(picture, capsys):
+def test_output_stands_beside_the_image_by_default(picture, capsys):
     code, out, _ = run(capsys, picture, "--model", MODEL)
     assert code == 0
     assert picture.with_suffix(".cut.png").exists() and str(picture.with_suffix(".cut.png")) in out
@@ -94,7 +94,7 @@ def test_mistakes_are_one_line(picture, arguments, reason, capsys, monkeypatch):
     assert "Traceback" not in err
 
 
-def test_a_giant_picture_is_refused(picture, capsys, monkeypatch):
+def test_a_giant_image_is_refused(picture, capsys, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     code, _, err = run(capsys, picture, "--model", MODEL)
     assert code == 2 and "too large" in err

@@ -11,14 +11,14 @@ from transformers_internvl.cli.errors import UserError
 from transformers_internvl.cli.names import checkpoint, find_release, server_url
 from transformers_internvl.nano import nano_path, sample_images
 
-PICTURE = str(sample_images()["number"])
+IMAGE = str(sample_images()["number"])
 # Verb -> its arguments; NAME is the checkpoint's place.
 VERBS = {
-    "caption": ["--model", "NAME", PICTURE],
+    "caption": ["--model", "NAME", IMAGE],
     "chat": ["--model", "NAME", "Hi"],
     "convert": ["NAME", "new", "--to", "original"],
     "convert --like": [str(nano_path()), "new", "--to", "original", "--like", "NAME"],
-    "inspect": ["--model", "NAME", PICTURE],
+    "inspect": ["--model", "NAME", IMAGE],
     "plan": ["NAME", "--gpus", "1GB"],
     "profile": ["NAME"],
     "serve": ["--model", "NAME", "--port", "0"],
@@ -76,7 +76,7 @@ def test_an_adapter_where_a_whole_model_is_needed(verb, capsys, adapter):
 
 
 def test_an_adapter_chats_with_its_bases_processor(capsys, adapter):
-    assert main(["chat", "--model", str(adapter), "--image", PICTURE, "What number is written in the image?"]) == 0
+    assert main(["chat", "--model", str(adapter), "--image", IMAGE, "What number is written in the image?"]) == 0
     assert capsys.readouterr().out.strip() == "7488"
 
 
@@ -117,7 +117,7 @@ def test_number_formats_by_short_names(short, name):
 
 
 def test_verbs_take_short_names(capsys):
-    question = ["--image", PICTURE, "What number is written in the image?"]
+    question = ["--image", IMAGE, "What number is written in the image?"]
     assert main(["chat", "--dtype", "bf16", *question]) == 0
     assert capsys.readouterr().out.strip() == "7488"
     assert main(["plan", "InternVL3-1B", "--dtype", "bf16", "--gpus", "80GB"]) == 0
@@ -149,7 +149,7 @@ def test_what_is_no_address(typed):
 
 
 def test_names_that_may_be_checkpoints(adapter):
-    for name in (str(nano_path()), "OpenGVLab/InternVL3-8B", "me/model.v1_x", "gpt2", PICTURE):
+    for name in (str(nano_path()), "OpenGVLab/InternVL3-8B", "me/model.v1_x", "gpt2", IMAGE):
         assert checkpoint(name) == name
     assert checkpoint(str(adapter), adapters=True) == str(adapter)
     for name in ("./nope", "a/b/c", "nope/", "no pe", "~/nope", ""):

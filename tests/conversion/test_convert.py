@@ -129,7 +129,7 @@ def test_the_types_of_the_results(stations):
     assert read(stations.back("internvl_14b") / "config.json")["model_type"] == "internvl"
 
 
-IN_STOCK = """
+IN_UPSTREAM = """
 import json, sys, torch
 from pathlib import Path
 from safetensors.torch import load_file
@@ -160,7 +160,7 @@ assert "transformers_internvl" not in sys.modules
 """
 
 
-def test_stock_runs_the_result(stations, tmp_path):
+def test_upstream_runs_the_result(stations, tmp_path):
     """All but V1-2 and Flash, whose pixel shuffle and router upstream does not have: its class, its own table of
     weights, the original ids."""
     flash = golden_cases("chat_flash")
@@ -173,7 +173,7 @@ def test_stock_runs_the_result(stations, tmp_path):
             image = read(path / "ids.json")["image_token_id"]
             edit(folder / "config.json", lambda config, image=image: config.update(image_token_id=image))
         pairs += [folder, path]
-    done = TRANSFORMERS.run(IN_STOCK, *pairs)
+    done = TRANSFORMERS.run(IN_UPSTREAM, *pairs)
     rows = [json.loads(line[3:]) for line in done.stdout.splitlines() if line.startswith("ROW")]
     assert len(rows) == len(cases), done.stderr[-3000:]
     for row, path in zip(rows, cases, strict=True):
@@ -187,7 +187,7 @@ def test_stock_runs_the_result(stations, tmp_path):
             assert "Hi" in row["prompt"]
 
 
-def test_what_stock_computes_differently_is_said(tmp_path, monkeypatch):
+def test_what_upstream_computes_differently_is_said(tmp_path, monkeypatch):
     said: list[str] = []
     monkeypatch.setattr("transformers_internvl.modeling.original.canonical.logger.warning", said.append)
     convert_checkpoint(golden_root() / "chat_llama_v1_2", tmp_path / "hf", "hf", progress=False)
@@ -284,7 +284,7 @@ def test_parts_are_named_for_exporters(stations):
         assert hasattr(transformers, model_class)
 
 
-def test_tied_embeddings_become_two_where_the_authors_have_two(tmp_path):
+def test_tied_embeddings_become_two_where_the_original_code_has_two(tmp_path):
     """A -hf model of series 2.5 that ties its embeddings: the original code of that time wants a head."""
     hf = convert_checkpoint(golden_root() / "chat_qwen2_5", tmp_path / "hf", "hf", progress=False)
     tied = weights(hf)
@@ -329,7 +329,7 @@ def test_what_was_changed_since_goes_back(stations, tmp_path):
         assert found.equal, found.differences
 
 
-def test_a_model_that_never_was_the_authors(stations, tmp_path):
+def test_a_model_that_never_was_the_original_one(stations, tmp_path):
     """Its processor tells the template and the tiles; where it does not, the caller has to."""
     folder = shutil.copytree(stations.hf("chat_qwen2"), tmp_path / "hf")
     shutil.rmtree(folder / "original")

@@ -259,7 +259,7 @@ def test_tokenizer_files_as_transformers_4_reads_them(tmp_path, listed):
     }
 
 
-def test_stocks_name_of_a_tokenizer(tmp_path):
+def test_upstreams_name_of_a_tokenizer(tmp_path):
     path = tmp_path / "tokenizer_config.json"
     for before, after in (("InternLM2Tokenizer", "PreTrainedTokenizerFast"), ("Qwen2Tokenizer", "Qwen2Tokenizer")):
         auxiliary_files.write_json(path, {"tokenizer_class": before, "auto_map": {"AutoTokenizer": ["x", None]}})
@@ -310,7 +310,7 @@ def test_tensors_begin_at_a_multiple_of_8(tmp_path, length):
     assert int.from_bytes(content[:8], "little") % 8 == 0 and len(content) % 8 == 0
 
 
-def test_a_bin_file_is_mapped_anew_now_and_then(tmp_path, monkeypatch):
+def test_a_bin_file_is_mapped_again_now_and_then(tmp_path, monkeypatch):
     torch.save({name: torch.full((10,), index) for index, name in enumerate("abcd")}, tmp_path / "pytorch_model.bin")
     files = WeightStream(tmp_path)
     opened, load = [], weight_streams.load_tensors

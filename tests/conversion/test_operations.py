@@ -385,7 +385,7 @@ def test_processor_files_for_another_size():
     assert operations._resized({"image_seq_length": 4}, 84, None) == {"image_seq_length": 4}
 
 
-def test_the_normalization_of_a_towers_pictures(tmp_path):
+def test_the_normalization_of_a_towers_images(tmp_path):
     imagenet = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     assert operations._normalization(tmp_path) == imagenet
     own = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
@@ -433,7 +433,7 @@ def test_where_generation_ends(tmp_path, known, expected):
     assert json.loads(path.read_text()) == {"eos_token_id": [9]}
 
 
-def test_an_extracted_tower_is_the_authors_by_default_and_cut_as_asked(tmp_path):
+def test_an_extracted_tower_is_original_by_default_and_cut_as_asked(tmp_path):
     source = GOLDEN / "chat_qwen2"
     extract_tower_folder(source, tmp_path / "tower", max_shard_size="20KB")
     assert json.loads((tmp_path / "tower" / "config.json").read_text())["model_type"] == "intern_vit_6b"

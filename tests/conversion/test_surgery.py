@@ -32,7 +32,7 @@ def tower(folder):
     return AutoModel.from_pretrained(folder).eval()
 
 
-def test_the_resized_table_is_the_authors(tower, folder):
+def test_the_resized_table_is_the_original_one(tower, folder):
     expected = load_file(folder / "outputs.safetensors")["resized84.position_embedding"]
     resized = resize_position_table(tower, 84)
     assert resized is tower and tuple(tower.config.image_size) == (84, 84)

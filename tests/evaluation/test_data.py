@@ -66,7 +66,7 @@ def test_videos(tmp_path):
         read_pairs(path)
 
 
-def test_pictures_of_files_and_folders(tmp_path):
+def test_images_of_files_and_folders(tmp_path):
     draw_classes(tmp_path / "folder")
     drawing("red", 0).save(tmp_path / "a.png")
     items = read_images([tmp_path / "a.png", str(tmp_path / "folder")])
@@ -127,7 +127,7 @@ def test_wrong_folders_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"no picture", b"", "cut"])
-def test_a_picture_that_cannot_be_read_is_named(tmp_path, content):
+def test_an_image_that_cannot_be_read_is_named(tmp_path, content):
     path = write_pairs(tmp_path)
     broken = tmp_path / "pictures" / "green_dog" / "0.png"
     broken.write_bytes(broken.read_bytes()[:100] if content == "cut" else content)
@@ -151,7 +151,7 @@ def test_both_keys_bytes_in_front_and_blank_lines(tmp_path):
     assert [item.label for item in items] == [0, 0] and items[0].path == tmp_path / "a.png"
 
 
-def test_what_named_a_picture_and_what_is_hidden_deep_inside(tmp_path):
+def test_what_named_an_image_and_what_is_hidden_deep_inside(tmp_path):
     folder = tmp_path / "folder"
     (folder / ".cache" / "inner").mkdir(parents=True)
     drawing("red", 0).save(folder / ".cache" / "inner" / "0.png")

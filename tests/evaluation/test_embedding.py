@@ -18,7 +18,7 @@ from transformers_internvl.evaluation.retrieval import recall_at_k, retrieve, re
 from transformers_internvl.evaluation.zero_shot import classify_images, classify_videos, zero_shot_classifier
 
 TEXTS = ["a red dog", "the blue boat on the river picture", "一只猫在房子前面"]
-PICTURES = [drawing(color, number) for number in range(3) for color in COLORS]
+IMAGES = [drawing(color, number) for number in range(3) for color in COLORS]
 
 
 def by_the_model(pictures, mode, **options):
@@ -31,10 +31,10 @@ def by_the_model(pictures, mode, **options):
 
 @pytest.mark.parametrize("mode", ["InternVL-C", "InternVL-G"])
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_pictures(mode, batch_size):
-    vectors = embed_images(*model_and_processor(), PICTURES, mode=mode, batch_size=batch_size)
+def test_images(mode, batch_size):
+    vectors = embed_images(*model_and_processor(), IMAGES, mode=mode, batch_size=batch_size)
     assert vectors.dtype == torch.float32 and not vectors.requires_grad
-    torch.testing.assert_close(vectors, by_the_model(PICTURES, mode), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(vectors, by_the_model(IMAGES, mode), atol=1e-5, rtol=1e-4)
 
 
 def test_squashing_keeps_the_edges():
@@ -84,8 +84,8 @@ def clip(tmp_path):
 @pytest.mark.parametrize("num_frames, chosen", [(1, [4]), (3, [1, 4, 7]), (9, range(9)), (50, range(9))])
 @pytest.mark.parametrize("batch_size", [2, 32])
 def test_a_video_is_the_mean_of_its_normalized_frames(num_frames, chosen, batch_size):
-    vectors = embed_videos(*model_and_processor(), [PICTURES], num_frames=num_frames, batch_size=batch_size)
-    mean = by_the_model([PICTURES[index] for index in chosen], "InternVL-C").mean(dim=0)
+    vectors = embed_videos(*model_and_processor(), [IMAGES], num_frames=num_frames, batch_size=batch_size)
+    mean = by_the_model([IMAGES[index] for index in chosen], "InternVL-C").mean(dim=0)
     torch.testing.assert_close(vectors, (mean / mean.norm())[None], atol=1e-5, rtol=1e-4)
 
 
@@ -100,28 +100,28 @@ def test_an_encoded_video_is_that_of_its_frames(clip):
 
 
 def test_a_folder_of_frames_is_a_video(tmp_path):
-    for number, frame in enumerate(PICTURES):
+    for number, frame in enumerate(IMAGES):
         frame.save(tmp_path / f"frame_{number + 3}.png")  # frame_10 comes after frame_9
     encoder = model_and_processor()
     from_folder = embed_videos(*encoder, [tmp_path, f"{tmp_path}/"], num_frames=3)
-    torch.testing.assert_close(from_folder, embed_videos(*encoder, [PICTURES], num_frames=3).expand(2, -1))
+    torch.testing.assert_close(from_folder, embed_videos(*encoder, [IMAGES], num_frames=3).expand(2, -1))
 
 
 def test_retrieval_and_classification_are_their_parts():
     encoder = model_and_processor()
     owners = [0, 0, 1]
-    similarity = embed_images(*encoder, PICTURES[:2], fit="squash") @ embed_texts(*encoder, TEXTS).T
-    assert retrieve(*encoder, PICTURES[:2], TEXTS, owners) == recall_at_k(similarity, image_of_text=owners)
-    clips = [PICTURES[:3], PICTURES[3:6]]
+    similarity = embed_images(*encoder, IMAGES[:2], fit="squash") @ embed_texts(*encoder, TEXTS).T
+    assert retrieve(*encoder, IMAGES[:2], TEXTS, owners) == recall_at_k(similarity, image_of_text=owners)
+    clips = [IMAGES[:3], IMAGES[3:6]]
     similarity = embed_videos(*encoder, clips, num_frames=2, fit="squash") @ embed_texts(*encoder, TEXTS).T
     expected = recall_at_k(similarity, image_of_text=owners)
     assert retrieve_videos(*encoder, clips, TEXTS, owners, num_frames=2) == expected
 
     classifier = zero_shot_classifier(*encoder, ["red dog", "blue boat"], ["{}", "the {}"])
-    scores = classify_images(*encoder, PICTURES, classifier, mode="InternVL-G")
-    torch.testing.assert_close(scores, embed_images(*encoder, PICTURES, mode="InternVL-G") @ classifier.T)
+    scores = classify_images(*encoder, IMAGES, classifier, mode="InternVL-G")
+    torch.testing.assert_close(scores, embed_images(*encoder, IMAGES, mode="InternVL-G") @ classifier.T)
     scores = classify_videos(*encoder, clips, classifier, num_frames=1)
-    torch.testing.assert_close(scores, embed_images(*encoder, [PICTURES[1], PICTURES[4]]) @ classifier.T)
+    torch.testing.assert_close(scores, embed_images(*encoder, [IMAGES[1], IMAGES[4]]) @ classifier.T)
 
 
 def test_long_work_shows_how_far_it_is(monkeypatch):
@@ -142,18 +142,18 @@ def test_long_work_shows_how_far_it_is(monkeypatch):
     bars = []
     monkeypatch.setattr(embedding, "tqdm", Bar)
     encoder = model_and_processor()
-    retrieve(*encoder, PICTURES[:3], TEXTS, batch_size=2)
-    embed_videos(*encoder, [PICTURES], num_frames=1)
-    caption_images(*encoder, PICTURES[:3], batch_size=2, num_beams=1, min_new_tokens=1, max_new_tokens=1)
+    retrieve(*encoder, IMAGES[:3], TEXTS, batch_size=2)
+    embed_videos(*encoder, [IMAGES], num_frames=1)
+    caption_images(*encoder, IMAGES[:3], batch_size=2, num_beams=1, min_new_tokens=1, max_new_tokens=1)
     assert bars == [["images", 3, 3], ["texts", 3, 3], ["videos", 1, 1], ["images", 3, 3]]
 
 
 def test_captions_are_those_of_generate_without_the_prompt():
     model, processor = model_and_processor()
     options = {"num_beams": 3, "min_new_tokens": 2, "max_new_tokens": 6}
-    captions = caption_images(model, processor, PICTURES[:3], batch_size=2, **options)
+    captions = caption_images(model, processor, IMAGES[:3], batch_size=2, **options)
     side = processor.image_processor.crop_size["height"]
-    for picture, caption in zip(PICTURES, captions, strict=False):
+    for picture, caption in zip(IMAGES, captions, strict=False):
         inputs = processor(images=picture.resize((side, side), 3), task="caption", return_tensors="pt")
         expected = processor.batch_decode(model.generate(**inputs, **options), skip_special_tokens=True)[0]
         assert caption == expected.strip() and not caption.startswith("English caption")
@@ -162,13 +162,13 @@ def test_captions_are_those_of_generate_without_the_prompt():
 def test_captions_go_on_from_the_prompt():
     encoder = model_and_processor()
     plain, english, other = (
-        caption_images(*encoder, PICTURES[:1], prompt=prompt, num_beams=1, min_new_tokens=5, max_new_tokens=5)
+        caption_images(*encoder, IMAGES[:1], prompt=prompt, num_beams=1, min_new_tokens=5, max_new_tokens=5)
         for prompt in (None, "English caption:", "the dog")
     )
     assert plain == english != other
 
 
-def test_pictures_of_files_are_read_in_time(tmp_path):
+def test_images_of_files_are_read_in_time(tmp_path):
     items = read_pairs(write_pairs(tmp_path))
     vectors = embed_images(*model_and_processor(), ItemImages(items), batch_size=4)
     expected = by_the_model([drawing(color, number) for color in COLORS for number in range(2)], "InternVL-C")
@@ -181,15 +181,15 @@ def test_pictures_of_files_are_read_in_time(tmp_path):
         (embed_images, [], {}, "There are no images"),
         (embed_texts, [], {}, "There are no texts"),
         (embed_videos, [], {}, "There are no videos"),
-        (embed_images, PICTURES, {"batch_size": 0}, "`batch_size` must be at least 1"),
-        (embed_images, PICTURES, {"mode": "C"}, "`mode` must be one of"),
-        (embed_images, PICTURES, {"fit": "pad"}, "`fit` must be one of crop, squash"),
-        (embed_images, [*PICTURES[:3], "no/picture.png"], {"batch_size": 2}, "images 2 to 3: .*no/picture.png"),
-        (embed_videos, [PICTURES, []], {}, "videos 1: has no frames"),
-        (embed_videos, [PICTURES], {"num_frames": 0}, "videos 0: `num_frames` must be at least 1"),
+        (embed_images, IMAGES, {"batch_size": 0}, "`batch_size` must be at least 1"),
+        (embed_images, IMAGES, {"mode": "C"}, "`mode` must be one of"),
+        (embed_images, IMAGES, {"fit": "pad"}, "`fit` must be one of crop, squash"),
+        (embed_images, [*IMAGES[:3], "no/picture.png"], {"batch_size": 2}, "images 2 to 3: .*no/picture.png"),
+        (embed_videos, [IMAGES, []], {}, "videos 1: has no frames"),
+        (embed_videos, [IMAGES], {"num_frames": 0}, "videos 0: `num_frames` must be at least 1"),
         (embed_texts, ["a dog", "a dog " * 200], {"batch_size": 1}, "texts 1: "),
-        (caption_images, PICTURES, {"num_beams": 0}, "`num_beams` be at least 1"),
-        (caption_images, PICTURES, {"min_new_tokens": 31}, "between 0 and `max_new_tokens`"),
+        (caption_images, IMAGES, {"num_beams": 0}, "`num_beams` be at least 1"),
+        (caption_images, IMAGES, {"min_new_tokens": 31}, "between 0 and `max_new_tokens`"),
         (caption_images, [], {}, "There are no images"),
     ],
 )
@@ -238,7 +238,7 @@ class Stand:
         return [" a caption "] * len(ids)
 
 
-def test_captions_are_made_as_the_authors_do():
+def test_captions_are_made_as_the_original_code_does():
     stand = Stand()
     assert caption_images(stand, stand, ["picture"] * 9) == ["a caption"] * 9
     square = {"size": {"height": 4, "width": 6}, "do_center_crop": False}

@@ -148,7 +148,7 @@ def test_within_upernet(folder, pixels, tmp_path):
     assert all(parameter.grad is not None for parameter in again.parameters())
 
 
-def test_fresh_necks_start_as_the_authors_do(tmp_path):
+def test_fresh_necks_start_as_the_original_code_does(tmp_path):
     torch.manual_seed(0)
     tower = AutoModel.from_config(tiny_config().vision_config)
     tower.save_pretrained(tmp_path)

@@ -100,7 +100,7 @@ def test_models_without_a_cache_take_none():
 
 
 @pytest.mark.parametrize("name", ["InternVLModel", "InternVLForConditionalGeneration"])
-def test_arguments_of_stocks_forward_stand_where_they_do(name):
+def test_arguments_of_upstreams_forward_stand_where_they_do(name):
     theirs, own = (list(inspect.signature(getattr(place, name).forward).parameters) for place in (stock, ours))
     theirs = [argument for argument in theirs if argument != "kwargs"]
     assert set(theirs) <= set(own)

@@ -168,7 +168,7 @@ def test_the_exported_steps_of_a_generation(model):
 
 @pytest.mark.filterwarnings("ignore")
 @torch.no_grad()
-def test_the_dual_encoder_is_exported_for_any_number_of_pictures_and_texts():
+def test_the_dual_encoder_is_exported_for_any_number_of_images_and_texts():
     model = tiny_dual_encoder()
     example = {"pixel_values": images(3), "input_ids": texts(8, 5)}
     shapes = {name: ANY_BATCH[name] for name in example}
@@ -281,7 +281,7 @@ def test_nobody_drafts_an_image_token(model, how):
     assert torch.equal(model.generate(**batch, **free, **drafts), expected)
 
 
-def test_assistants_of_another_size_and_without_pictures(model):
+def test_assistants_of_another_size_and_without_images(model):
     batch = tiny_batch([2])
     expected = model.generate(**batch, **GREEDY)
     smaller = tiny_model(seed=3, text={"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1})

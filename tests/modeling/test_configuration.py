@@ -89,7 +89,7 @@ def test_rotary_parameters_are_written_under_the_names_of_their_time(tmp_path):
     assert written["rope_scaling"] == {"type": "linear", "factor": 4.0}
 
 
-def test_a_config_from_scratch_is_written_as_the_authors_would(tmp_path):
+def test_a_config_from_scratch_is_written_as_the_original_code_would(tmp_path):
     config = InternVLChatConfig(
         text_config={"model_type": "qwen2", "hidden_size": 64, "num_attention_heads": 4},
         vision_config={"hidden_size": 48, "num_attention_heads": 4, "attention_bias": True, "image_size": 56},
@@ -128,7 +128,7 @@ def test_tokens_of_a_tile_come_from_its_size():
     assert InternVLChatConfig(vision_config={"image_size": 224}).image_seq_length == 64
 
 
-def test_the_authors_names_read_and_write_the_canonical_fields():
+def test_the_original_names_read_and_write_the_canonical_fields():
     vision = InternVisionConfig(qkv_bias=True, qk_normalization=False, dropout=0.1, initializer_factor=0.5)
     assert (vision.attention_bias, vision.use_qk_norm) == (True, False)
     assert (vision.hidden_dropout_prob, vision.layer_scale_init_value) == (0.1, 0.5)
@@ -138,18 +138,18 @@ def test_the_authors_names_read_and_write_the_canonical_fields():
     assert "attention_bias" not in written
 
 
-def test_without_arguments_the_tower_is_the_authors_6b():
+def test_without_arguments_the_tower_is_the_original_6b():
     config = InternVisionConfig()
     shape = (config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size)
     assert shape == (3200, 48, 25, 12800)
     assert config.norm_type == "rms_norm" and config.use_qk_norm and not config.attention_bias
 
 
-def test_without_arguments_the_canonical_config_is_stocks():
+def test_without_arguments_the_canonical_config_is_upstreams():
     ours, stock = json.loads(InternVLConfig().to_json_string()), json.loads(StockConfig().to_json_string())
-    ours_vision, stock_vision = ours.pop("vision_config"), stock.pop("vision_config")
+    ours_vision, upstream_vision = ours.pop("vision_config"), stock.pop("vision_config")
     assert {key: ours[key] for key in stock} == stock
-    assert {key: ours_vision[key] for key in stock_vision} == stock_vision
+    assert {key: ours_vision[key] for key in upstream_vision} == upstream_vision
 
 
 @pytest.mark.parametrize(

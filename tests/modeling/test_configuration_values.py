@@ -143,7 +143,7 @@ def test_defaults(config_class):
         ("GptOssForCausalLM", "gpt_oss", True),
     ],
 )
-def test_every_language_model_of_the_authors(architecture, model_type, series_3_5):
+def test_every_language_model_of_the_original_code(architecture, model_type, series_3_5):
     for tied in (False, True):
         llm_config = {"architectures": [architecture], "tie_word_embeddings": tied, "num_hidden_layers": 2}
         config = InternVLChatConfig(llm_config=llm_config)
@@ -189,7 +189,7 @@ def test_every_field_of_both_layouts_survives(name, tmp_path):
     assert getattr(AutoConfig.from_pretrained(tmp_path), name) == value
 
 
-def test_what_is_as_the_authors_have_it_is_not_written(tmp_path):
+def test_what_is_as_the_original_code_has_it_is_not_written(tmp_path):
     """Keys that their code does not know."""
     InternVLChatConfig().save_pretrained(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
@@ -380,7 +380,7 @@ def test_tokens_of_a_tile_for_every_ratio(ratio, tokens):
     assert InternVLChatConfig(downsample_ratio=ratio, force_image_size=448).image_seq_length == tokens
 
 
-def test_what_is_kept_aside_of_the_authors_says_nothing_of_quantization():
+def test_what_is_kept_aside_of_the_original_code_says_nothing_of_quantization():
     config = InternVLChatConfig(template="internvl2_5")
     config.quantization_config = {"quant_method": "bitsandbytes", "load_in_8bit": True}
     kept = config.to_canonical().original_config

@@ -274,7 +274,7 @@ def test_the_halves_load_alone_and_name_what_they_lack(model, tmp_path):
     assert torch.equal(again.clip_projector.cross_attn.q_bias, vision.clip_projector.cross_attn.q_bias)
 
 
-def test_strangers_and_gaps_in_the_weights(model, tmp_path):
+def test_unexpected_and_missing_weights(model, tmp_path):
     model.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     weights.pop("itm_head.bias")

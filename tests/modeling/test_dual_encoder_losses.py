@@ -173,7 +173,7 @@ def test_captions_need_a_prompt_for_every_image_and_none_that_ends_in_padding():
     assert torch.equal(model.generate(images(1), left, **options), model.generate(images(1), prompts[:1], **options))
 
 
-def test_the_authors_order_has_the_mask_by_name():
+def test_the_original_order_has_the_mask_by_name():
     model, ids = tiny_model(), texts(6, 4)
     mask = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0]])
     with torch.no_grad():

@@ -150,7 +150,7 @@ def of_chat(folder):
     return model, lambda **options: model.generate(**batch, **GREEDY, **options)
 
 
-def of_authors_chat(folder):
+def of_original_chat(folder):
     model = AutoModel.from_pretrained(golden_root() / "chat_internlm2")
     model.config.image_token_id = IMAGE_TOKEN
     ids = torch.arange(3, 13)[None]
@@ -192,7 +192,7 @@ def of_internlm2(folder):
     return model, lambda **options: model.generate(ids, **{**GREEDY, "suppress_tokens": None}, **options)
 
 
-GENERATIVE = [of_chat, of_authors_chat, of_llava, of_adapters, of_dual_encoder, of_qllama, of_internlm2]
+GENERATIVE = [of_chat, of_original_chat, of_llava, of_adapters, of_dual_encoder, of_qllama, of_internlm2]
 
 
 @pytest.mark.parametrize("build", GENERATIVE, ids=lambda build: build.__name__)

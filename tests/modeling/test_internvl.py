@@ -220,7 +220,7 @@ def test_a_loss_function_of_the_user_gets_the_logits():
     assert model(**batch, labels=batch["input_ids"]).loss.item() == 99
 
 
-def test_loss_weights_as_the_authors_have_them():
+def test_loss_weights_as_the_original_code_has_them():
     folder, case = golden_root() / "loss_weighting", golden_root() / "chat_qwen2"
     expected, inputs = load_file(folder / "outputs.safetensors"), load_file(case / "inputs.safetensors")
     model = AutoModel.from_pretrained(case, attn_implementation="eager").eval()

@@ -58,7 +58,7 @@ def logits_of(model, prompt: list[int], pixels: torch.Tensor | None = None) -> t
 # --- the reference itself --------------------------------------------------------------------------------------------
 
 
-def test_the_references_tower_is_the_authors():
+def test_the_references_tower_is_the_original_one():
     folder = golden_root() / "intern_vit_6b"
     images = load_file(folder / "inputs.safetensors")["70x42.pixel_values"]
     expected = load_file(folder / "outputs.safetensors")["70x42.last_hidden_state"]
@@ -66,7 +66,7 @@ def test_the_references_tower_is_the_authors():
     torch.testing.assert_close(states[-1], expected[0], **OUTPUT)
 
 
-def test_the_references_queries_are_the_authors():
+def test_the_references_queries_are_the_original_ones():
     folder = golden_root() / "internvl_14b"
     weights, expected = load_file(folder / "model.safetensors"), load_file(folder / "outputs.safetensors")
     config = json.loads((folder / "config.json").read_text())
@@ -152,7 +152,7 @@ def test_queries_come_first_and_see_the_end_of_the_tower(case, pixels):
     torch.testing.assert_close(features.last_hidden_state[0], states[-4], **OUTPUT)
 
 
-def test_stocks_projector_and_language_model_agree(tmp_path, pixels):
+def test_upstreams_projector_and_language_model_agree(tmp_path, pixels):
     weights = llava.write_folder(tmp_path)
     model = AutoModel.from_pretrained(tmp_path).eval()
     text = LlamaConfig(**llava.LLAMA)

@@ -35,7 +35,7 @@ from transformers_internvl.processing.text.conversation import _without
 # --- the original orders ---------------------------------------------------------------------------------------------
 
 
-def test_the_authors_orders_of_arguments():
+def test_the_original_orders_of_arguments():
     """Of `modeling_internvl_chat.py`, the cache under its name of today."""
     assert FORWARD == (
         "pixel_values", "input_ids", "attention_mask", "position_ids", "image_flags", "cache", "labels", "use_cache",
@@ -127,7 +127,7 @@ def test_holes_in_spans(spans, holes, expected):
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
-def test_values_as_the_authors_write_them():
+def test_values_as_the_original_code_writes_them():
     assert original_value("image_size", (448, 448)) == 448 and original_value("patch_size", [14, 14]) == 14
     assert original_value("image_size", [448, 224]) == [448, 224] and original_value("layers", [3, 3]) == [3, 3]
     assert original_value("dtype", torch.bfloat16) == "bfloat16" and original_value("x", 3) == 3

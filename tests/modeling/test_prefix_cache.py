@@ -227,7 +227,7 @@ def test_conversations_of_released_layouts(name):
     assert talks[0] == talks[1]
 
 
-def test_copies_and_saved_models_begin_anew(model, tmp_path):
+def test_copies_and_saved_models_begin_again(model, tmp_path):
     model.generate(**tiny_batch([1]), **GREEDY)
     twin = copy.deepcopy(model)
     assert twin.prefix_cache.bytes_used == 0 and twin.prefix_cache.max_bytes == 2**24

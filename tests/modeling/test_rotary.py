@@ -90,5 +90,5 @@ def test_which_positions_keep_lengths():
     replace_stateful_rope(nn.Module())  # one without any
 
 
-def test_the_authors_name_of_the_biases():
+def test_the_original_name_of_the_biases():
     assert InternLM2Config(bias=True).attention_bias is True and InternLM2Config().bias is False

@@ -13,7 +13,7 @@ CASES = golden_cases("chat_")
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
-def test_the_authors_names(path):
+def test_the_original_names(path):
     expected, model = AutoModel.from_pretrained(path), AutoModel.from_pretrained(path)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -34,7 +34,7 @@ def test_own_names_go_the_way_of_pytorch():
         other.load_state_dict(state)
 
 
-def test_strangers_and_gaps_are_reported(tmp_path):
+def test_unexpected_and_missing_weights_are_reported(tmp_path):
     model = tiny_model(0)
     model.save_pretrained(tmp_path)
     saved = load_file(tmp_path / "model.safetensors")

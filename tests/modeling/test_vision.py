@@ -151,7 +151,7 @@ def test_a_tower_in_the_original_layout_is_not_for_the_canonical_classes(cls):
         cls.from_pretrained(golden_root() / "intern_vit_300m")
 
 
-def test_the_norm_of_the_6b_tower_casts_in_the_authors_order():
+def test_the_norm_of_the_6b_tower_casts_in_the_original_order():
     """Normalized in float32, cast back, then scaled in the model's dtype: not scaled first."""
     generator = torch.Generator().manual_seed(0)
     for dtype in (torch.bfloat16, torch.float16):

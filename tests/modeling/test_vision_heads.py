@@ -81,7 +81,7 @@ def test_the_pool_may_have_other_heads(folder, pixels):
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_fresh_heads_start_as_the_authors_do(folder, pooling):
+def test_fresh_heads_start_as_the_original_code_does(folder, pooling):
     model, report = AutoModelForImageClassification.from_pretrained(
         folder, num_labels=400, classifier_pooling=pooling, output_loading_info=True
     )

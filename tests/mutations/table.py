@@ -89,11 +89,11 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_loading.py",
     ),
     "modeling/original/attributes": (
-        "test_authors_surface.py",
+        "test_original_surface.py",
         "parity/test_chat_surface.py",
     ),
     "modeling/original/calls": (
-        "test_authors_surface.py",
+        "test_original_surface.py",
         "parity/test_chat_surface.py",
     ),
     "modeling/pretrained/generation": ("modeling/test_generation.py",),

@@ -94,7 +94,7 @@ def test_its_chat_template_is_the_one_of_the_hf_layout(processor):
 
 
 @pytest.mark.parametrize(("task", "least"), [("number", 0.65), ("color", 0.8), ("count", 0.6)])
-def test_it_answers_on_fresh_pictures(model, processor, task, least):
+def test_it_answers_on_fresh_images(model, processor, task, least):
     """Drawn with the built-in font alone, so that every machine judges the same images."""
     results = replies(model, processor, fresh_drawings(task, 30, Style(), seed="test"))
     assert accuracy(results) >= least, [(reply.drawing.answer, reply.text) for reply in results if not reply.exact]
@@ -120,7 +120,7 @@ def test_batches_do_not_change_answers(model, processor):
     assert list(answer(model, processor, asked, batch_size=6)) == list(answer(model, processor, asked, batch_size=1))
 
 
-def test_stock_reads_it_with_equal_logits(model, processor, tmp_path):
+def test_upstream_reads_it_with_equal_logits(model, processor, tmp_path):
     """In a process that never imports this package."""
     drawing = draw("number", "stock", Style())
     text = prompt(drawing.question, processor.image_processor.get_number_of_image_patches(*drawing.image.size[::-1]))

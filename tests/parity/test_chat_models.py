@@ -77,12 +77,12 @@ def test_loss_in_training_and_gradients(case):
     gradients = {name: p.grad for name, p in case.model.named_parameters() if p.grad is not None}
     expected = {name: t for name, t in case.outputs.items() if name.startswith("grad.")}
     assert expected
-    authors = _under_the_authors_names(case.model, gradients)
+    authors = _under_the_original_names(case.model, gradients)
     for name, gradient in expected.items():
         torch.testing.assert_close(authors[name.removeprefix("grad.")], gradient, **GRADIENT)
 
 
-def _under_the_authors_names(model, gradients: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _under_the_original_names(model, gradients: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Gradients travel the way weights do when a model is saved."""
     return revert_weight_conversion(model, gradients)
 

@@ -18,9 +18,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tests.llava import IMAGE_INDEX, picture, write_folder, write_tokenizer
 
-AUTHORS = json.loads((Path(__file__).parent / "llava_v1.json").read_text(encoding="utf-8"))
+ORIGINAL = json.loads((Path(__file__).parent / "llava_v1.json").read_text(encoding="utf-8"))
 OUTPUT = {"rtol": 1e-4, "atol": 2e-5}
-PICTURES = [picture(*arguments) for arguments in AUTHORS["pictures"]]
+IMAGES = [picture(*arguments) for arguments in ORIGINAL["pictures"]]
 
 
 def _expanded(ids: list[int], processor) -> list[int]:
@@ -29,12 +29,12 @@ def _expanded(ids: list[int], processor) -> list[int]:
     return [i for index in ids for i in (image if index == IMAGE_INDEX else [index])]
 
 
-@pytest.fixture(scope="module", params=AUTHORS["forms"])
+@pytest.fixture(scope="module", params=ORIGINAL["forms"])
 def form(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     write_folder(folder, request.param)
     model = AutoModelForImageTextToText.from_pretrained(folder).eval()
-    return AUTHORS["forms"][request.param], model, AutoProcessor.from_pretrained(folder)
+    return ORIGINAL["forms"][request.param], model, AutoProcessor.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["vicuna", "legacy"])
@@ -42,8 +42,8 @@ def test_ids(legacy, tmp_path):
     write_folder(tmp_path)
     write_tokenizer(tmp_path, legacy)
     processor = AutoProcessor.from_pretrained(tmp_path)
-    for name, row in AUTHORS["prompts"]["legacy" if legacy else "vicuna"].items():
-        images = PICTURES[: row["ids"].count(IMAGE_INDEX)] or None
+    for name, row in ORIGINAL["prompts"]["legacy" if legacy else "vicuna"].items():
+        images = IMAGES[: row["ids"].count(IMAGE_INDEX)] or None
         ids = processor(text=row["text"], images=images)["input_ids"][0]
         assert ids == _expanded(row["ids"], processor), name
 
@@ -51,7 +51,7 @@ def test_ids(legacy, tmp_path):
 @pytest.mark.parametrize("name", ["one", "text", "turns", "middle", "end"])
 def test_conversations(form, name):
     _, _, processor = form
-    image, text = {"type": "image", "image": PICTURES[0]}, lambda value: {"type": "text", "text": value}
+    image, text = {"type": "image", "image": IMAGES[0]}, lambda value: {"type": "text", "text": value}
     turns = {
         "one": [[image, text("What is this?")]],
         "text": ["Hello  there"],
@@ -60,7 +60,7 @@ def test_conversations(form, name):
         "end": [[text("Say it: "), image]],
     }[name]
     messages = [{"role": ("user", "assistant")[i % 2], "content": content} for i, content in enumerate(turns)]
-    row = AUTHORS["prompts"]["vicuna"][name]
+    row = ORIGINAL["prompts"]["vicuna"][name]
     assert processor.apply_chat_template(messages, add_generation_prompt=True) == row["text"]
     ids = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=True)
     assert ids == [_expanded(row["ids"], processor)]
@@ -69,16 +69,16 @@ def test_conversations(form, name):
 @pytest.mark.parametrize("kind", ["pad", "crop"])
 def test_pixels(form, kind):
     _, _, processor = form
-    pixels = processor.image_processor(PICTURES, do_pad=kind == "pad", return_tensors="np")["pixel_values"]
-    assert hashlib.sha256(pixels.tobytes()).hexdigest() == AUTHORS["pixels"][kind]
+    pixels = processor.image_processor(IMAGES, do_pad=kind == "pad", return_tensors="np")["pixel_values"]
+    assert hashlib.sha256(pixels.tobytes()).hexdigest() == ORIGINAL["pixels"][kind]
 
 
 @pytest.mark.parametrize("name", ["one", "two", "text", "turns"])
 def test_logits_and_greedy_ids(form, name):
     expected, model, processor = form
     row = expected[name]
-    prompt = AUTHORS["prompts"]["vicuna"][name]["text"]
-    inputs = processor(text=prompt, images=PICTURES[: row["images"]] or None, return_tensors="pt")
+    prompt = ORIGINAL["prompts"]["vicuna"][name]["text"]
+    inputs = processor(text=prompt, images=IMAGES[: row["images"]] or None, return_tensors="pt")
     with torch.no_grad():
         logits = model(**inputs, logits_to_keep=1).logits[0, -1]
     torch.testing.assert_close(logits, torch.tensor(row["logits"]), **OUTPUT)

@@ -55,7 +55,7 @@ def test_llama(case, kind, tmp_path):
     assert_as_expected(load_tokenizer(tmp_path / "saved"), expected[kind])
 
 
-def test_merges_that_stock_saved_are_not_taken_over(case, tmp_path, caplog):
+def test_merges_that_upstream_saved_are_not_taken_over(case, tmp_path, caplog):
     folder, expected = case
     stock = transformers.AutoTokenizer.from_pretrained(folder_with(folder, tmp_path / "folder", legacy=True))
     stock.save_pretrained(tmp_path / "saved")

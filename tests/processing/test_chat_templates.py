@@ -17,7 +17,7 @@ from transformers_internvl.processing.chat_templates import (
 )
 
 IMAGE, VIDEO = {"type": "image"}, {"type": "video"}
-AUTHORS = [name for name in TEMPLATES if name != "internvl_hf"]
+ORIGINAL = [name for name in TEMPLATES if name != "internvl_hf"]
 MARKED = [name for name, row in TEMPLATES.items() if row.grammar == "marked_turns"]
 THINKERS = [name for name, row in TEMPLATES.items() if row.thinking_system_message is not None]
 
@@ -46,7 +46,7 @@ def test_unknown_name_lists_the_names():
         get_chat_template("internvl2.5")
 
 
-@pytest.mark.parametrize("name", AUTHORS)
+@pytest.mark.parametrize("name", ORIGINAL)
 @pytest.mark.parametrize(
     ("items", "expected"),
     [
@@ -111,7 +111,7 @@ def test_placeholder_of_choice(name):
     assert "<picture>" in render(name, [{"role": "user", "content": [IMAGE]}], template=template)
 
 
-@pytest.mark.parametrize("name", AUTHORS)
+@pytest.mark.parametrize("name", ORIGINAL)
 def test_system_message(name):
     messages = [{"role": "user", "content": "Q"}]
     by_name = render(name, messages, template=get_chat_template(name, system_message="Be {{ brief }} {% raw %}."))
@@ -171,7 +171,7 @@ def test_thinking_where_there_is_none(name):
         render(name, [{"role": "user", "content": "Q"}], enable_thinking=True)
 
 
-@pytest.mark.parametrize("name", AUTHORS)
+@pytest.mark.parametrize("name", ORIGINAL)
 def test_unknown_role(name):
     with pytest.raises(TemplateError, match="got 'teacher'"):
         render(name, [{"role": "teacher", "content": "Q"}])

@@ -171,7 +171,7 @@ def test_results_of_tools(name):
     assert "42" not in processor.tokenizer.decode(sample["labels"][sample["labels"] >= 0])
 
 
-def test_calls_in_the_authors_turns_are_refused(processor):
+def test_calls_in_the_original_turns_are_refused(processor):
     turns = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A", "tool_calls": [CALL]}]
     with pytest.raises(ValueError, match="`tool_calls`, which `conversations` have no form for"):
         SampleEncoder(processor).turns(turns)
@@ -180,7 +180,7 @@ def test_calls_in_the_authors_turns_are_refused(processor):
 # Options of one image or video -------------------------------------------------------------------------------------
 
 
-def test_pictures_beside_the_conversation_have_the_options_of_their_items(processor):
+def test_images_beside_the_conversation_have_the_options_of_their_items(processor):
     options = {"tokenize": True, "return_dict": True, "return_num_patches": True}
     inside = [{"role": "user", "content": [
         {"type": "image", "image": picture(), "max_patches": 1},

@@ -83,14 +83,14 @@ def same_levels(one, other):
 @pytest.mark.parametrize(
     "options", [{}, {"backend": "torch"}, {"crop_to_patches": False, "pad2square": True}], ids=str
 )
-def test_pictures(given, shown, options):
+def test_images(given, shown, options):
     processor = InternVLImageProcessor(size=SIDE, **options)
     expected = processor(shown_as(shown), return_tensors="pt")["pixel_values"]
     same_levels(processor(given, return_tensors="pt")["pixel_values"], expected)
 
 
 @pytest.mark.parametrize(("given", "shown"), CASES)
-def test_pictures_as_they_are(given, shown):
+def test_images_as_they_are(given, shown):
     """Without resizing fractions keep their digits."""
     processor = InternVLImageProcessor(do_resize=False, crop_to_patches=False, pad2square=True)
     expected = processor(shown_as(shown), return_tensors="pt")["pixel_values"]
@@ -188,16 +188,16 @@ def test_random_jpeg_takes_fractions():
     [Image.fromarray(DEEP), png(DEEP), tiff(DEEP), big_endian(DEEP), Image.fromarray(DEEP.astype(np.int32) - 300)],
     ids=["memory", "PNG", "TIFF", "I;16B", "I"],
 )
-def test_sixteen_bits_of_pillow_are_cut_off_as_the_authors_do_but_not_in_silence(picture, dual_encoder, llava):
+def test_sixteen_bits_of_pillow_are_cut_off_as_the_original_code_does_but_not_in_silence(picture, dual_encoder, llava):
     """The reference data has such an image: `convert("RGB")` makes it white."""
-    as_the_authors = picture.convert("RGB")
+    as_the_original = picture.convert("RGB")
     for process in (
         InternVLImageProcessor(size=SIDE),
         InternVLVideoProcessor(size=SIDE),
         llava.image_processor,
         lambda images, **options: dual_encoder(images, **options),
     ):
-        expected = next(iter(process([as_the_authors], return_tensors="pt").values()))
+        expected = next(iter(process([as_the_original], return_tensors="pt").values()))
         with pytest.warns(UserWarning, match="has values from .* those above 255 become white"):
             got = next(iter(process([picture], return_tensors="pt").values()))
         assert torch.equal(got, expected)

@@ -33,7 +33,7 @@ from transformers_internvl.processing.videos.video_timing import describe_timing
 # --- grids ---
 
 
-def test_a_picture_on_the_area_rules_tie_keeps_the_smaller_grid():
+def test_an_image_on_the_area_rules_tie_keeps_the_smaller_grid():
     """1008 x 896 is half of 3 x 3 tiles to the pixel: not more than half."""
     assert 1008 * 896 == 0.5 * 9 * 448 * 448
     assert select_grid(1008, 896) == (2, 2)
@@ -191,7 +191,7 @@ def test_deep_grays_of_pillow_at_their_ends():
 
 @pytest.mark.parametrize(("unit", "value"), [(1.0, 1), (255.0, 1 / 255)])
 @pytest.mark.parametrize(("shape", "place"), [((4, 7), (1, 0)), ((7, 4), (0, 1)), ((3, 3), (0, 0))])
-def test_a_picture_lies_in_its_square_above_the_middle(unit, value, shape, place):
+def test_an_image_lies_in_its_square_above_the_middle(unit, value, shape, place):
     """As in the original `expand2square`: of an odd rest the smaller part is above, or to the left."""
     picture = np.full((3, *shape), 9 * value, dtype=np.float32)
     square = pixels.pad_to_square(picture, (0.485, 0.456, 0.406), Unit(levels=unit))

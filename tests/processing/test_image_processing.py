@@ -111,7 +111,7 @@ def test_tiles_are_the_cut_canvas_and_the_thumbnail_is_last(to_levels):
     np.testing.assert_array_equal(tiles[6], np.asarray(image.resize((SIDE, SIDE))).transpose(2, 0, 1))
 
 
-def test_agrees_with_stock_where_stock_is_exact():
+def test_agrees_with_upstream_where_upstream_is_exact():
     image = picture(150, 61)
     options = {"size": {"height": SIDE, "width": SIDE}, "crop_to_patches": True, "max_patches": 6}
     stock = GotOcr2ImageProcessorPil(**options, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.1])
@@ -288,12 +288,12 @@ def broken_png() -> Image.Image:
     ],
     ids=["empty", "empty array", "nan", "inf", "floats above 1", "negative", "channels", "cut off"],
 )
-def test_bad_pictures_are_named(processor, bad, message):
+def test_bad_images_are_named(processor, bad, message):
     with pytest.raises(ValueError, match=f"(?s)Image 1.*{message}"):
         processor([picture(20, 20), bad] if isinstance(bad, Image.Image) else [np.asarray(picture(20, 20)), bad])
 
 
-def test_giant_pictures_are_refused_before_they_are_decoded(processor, tmp_path, monkeypatch):
+def test_giant_images_are_refused_before_they_are_decoded(processor, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="Image 0: has 20 x 30 pixels, more than the 599 allowed"):
         processor(picture(20, 30), max_image_pixels=599)
     picture(20, 30).save(tmp_path / "bomb.png")

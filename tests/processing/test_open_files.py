@@ -91,7 +91,7 @@ def test_conversations_training_and_frames(tmp_path):
     assert len(inputs["pixel_values"]) == len(sample["pixel_values"]) == len(clip["pixel_values_videos"][0]) == 40
 
 
-def test_pictures_of_an_evaluation(paths):
+def test_images_of_an_evaluation(paths):
     pictures = ItemImages([Item(path, None, "here") for path in paths])
     with few_files_at_once():
         held = [pictures[index] for index in range(COUNT)]

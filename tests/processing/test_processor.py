@@ -100,7 +100,7 @@ def test_text_alone(processor, empty):
 
 
 @pytest.mark.parametrize("kind", ["numpy", "torch", "batch", "path", "base64", "data uri"])
-def test_kinds_of_pictures(processor, kind, tmp_path):
+def test_kinds_of_images(processor, kind, tmp_path):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (56, 56, 3), dtype=np.uint8))
     path = tmp_path / "picture.png"
     image.save(path)
@@ -227,7 +227,7 @@ def test_conversation_equals_its_prompt(processor):
 
 
 @pytest.mark.parametrize("key", ["url", "path", "base64", "image_url", "image"])
-def test_where_a_picture_lies(processor, key, tmp_path):
+def test_where_an_image_lies(processor, key, tmp_path):
     path = tmp_path / "p.png"
     picture(56, 56, 77).save(path)
     encoded = base64.b64encode(path.read_bytes()).decode()
@@ -283,7 +283,7 @@ def test_what_is_no_message(processor):
         processor.apply_chat_template(["words"])
 
 
-def test_tiles_of_one_picture(processor):
+def test_tiles_of_one_image(processor):
     messages = [user(image_item(112, 56, 1, max_patches=1), image_item(112, 56, 2), "q")]
     inputs = processor.apply_chat_template(
         messages, tokenize=True, return_dict=True, return_num_patches=True, return_tensors="pt"
@@ -416,7 +416,7 @@ def test_what_a_conversation_holds_is_not_given_beside_it(processor, name, value
         processor.apply_chat_template([user("q")], tokenize=True, chat_template=template, **options)
 
 
-def test_conversation_with_too_few_pictures(processor):
+def test_conversation_with_too_few_images(processor):
     chats = [[user(image_item(9, 9), "q")], [user({"type": "image"}, "q")]]
     with pytest.raises(ValueError, match="Sample 1: 0 images were passed, but its prompt has 1"):
         processor.apply_chat_template(chats, tokenize=True)
@@ -456,7 +456,7 @@ def test_tokenizer_without_image_tokens(processor):
 # Files of the original layout
 
 
-def authors_folder(tmp_path, **changes):
+def original_folder(tmp_path, **changes):
     config = json.loads((QWEN2 / "config.json").read_text())
     config.update(changes)
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -465,8 +465,8 @@ def authors_folder(tmp_path, **changes):
     return tmp_path
 
 
-def test_authors_config_is_read(tmp_path):
-    folder = authors_folder(
+def test_original_config_is_read(tmp_path):
+    folder = original_folder(
         tmp_path,
         force_image_size=112,
         min_dynamic_patch=2,
@@ -494,8 +494,8 @@ def test_authors_config_is_read(tmp_path):
     assert processor.tokenizer.padding_side == "left"
 
 
-def test_authors_config_without_tiles(tmp_path):
-    folder = authors_folder(tmp_path, dynamic_image_size=False)
+def test_original_config_without_tiles(tmp_path):
+    folder = original_folder(tmp_path, dynamic_image_size=False)
     processor = InternVLProcessor.from_pretrained(folder)
     inputs = processor(text="<image>", images=picture(500, 56))
     assert len(inputs["pixel_values"]) == 1
@@ -509,13 +509,13 @@ def test_options_win_over_config(tmp_path):
 
 
 def test_null_system_message_is_the_default(tmp_path):
-    processor = InternVLProcessor.from_pretrained(authors_folder(tmp_path, system_message=None))
+    processor = InternVLProcessor.from_pretrained(original_folder(tmp_path, system_message=None))
     assert processor.chat_template == get_chat_template("internvl2_5")
 
 
 def test_unknown_template(tmp_path):
     with pytest.raises(ValueError, match="Unknown chat template 'internvl9'.*'internvl2_5'"):
-        InternVLProcessor.from_pretrained(authors_folder(tmp_path, template="internvl9"))
+        InternVLProcessor.from_pretrained(original_folder(tmp_path, template="internvl9"))
 
 
 def test_folder_without_tokenizer(tmp_path):
@@ -579,7 +579,7 @@ def test_save_and_load(processor, tmp_path):
         assert (tmp_path / name).read_text() == (tmp_path / "twice" / name).read_text()
 
 
-def test_saved_files_are_stocks(processor, tmp_path):
+def test_saved_files_are_upstreams(processor, tmp_path):
     processor.save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "processor_config.json").read_text())
     assert set(settings) == {"image_processor", "image_seq_length", "processor_class", "video_processor"}
@@ -600,7 +600,7 @@ def test_saved_files_are_stocks(processor, tmp_path):
     assert "<quad>" in template and "<video>" not in template
 
 
-def test_stock_image_processor_is_cut_with(processor):
+def test_upstream_image_processor_is_cut_with(processor):
     stock = GotOcr2ImageProcessorPil(size={"height": 56, "width": 56})
     mixed = InternVLProcessor(stock, processor.tokenizer, processor.video_processor, image_seq_length=4)
     assert len(mixed(text="<image>", images=picture(112, 56))["pixel_values"]) == 3

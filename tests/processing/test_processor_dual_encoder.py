@@ -30,7 +30,7 @@ def picture(width: int = 90, height: int = 60, mode: str = "RGB", seed: int = 0)
     return Image.fromarray(levels.squeeze(-1) if bands == 1 else levels, mode)
 
 
-def authors_pixels(image: Image.Image, side: int) -> np.ndarray:
+def original_pixels(image: Image.Image, side: int) -> np.ndarray:
     """The shorter side to `side`, bicubic; the square in the middle; ImageNet's statistics. Pillow and arithmetic."""
     image = image.convert("RGB")
     width, height = image.size
@@ -47,20 +47,20 @@ def authors_pixels(image: Image.Image, side: int) -> np.ndarray:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK"])
 @pytest.mark.parametrize("size", [(90, 60), (20, 31), (42, 42), (7, 300)])
-def test_pixels_are_the_authors(processor, mode, size):
+def test_pixels_are_the_original_ones(processor, mode, size):
     image = picture(*size, mode=mode)
     got = processor(images=image, return_tensors="np")["pixel_values"]
     assert got.shape == (1, 3, 42, 42) and got.dtype == np.float32
-    np.testing.assert_allclose(got[0], authors_pixels(image, 42), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(got[0], original_pixels(image, 42), rtol=0, atol=1e-6)
 
 
-def test_pictures_for_retrieval_are_squeezed(processor):
+def test_images_for_retrieval_are_squeezed(processor):
     """`build_transform("retrieval")` of the original benchmark: `Resize((side, side))`, no crop."""
     image = picture(90, 60)
     size = {"height": 42, "width": 42}
     got = processor(images=image, size=size, do_center_crop=False, return_tensors="np")["pixel_values"]
     np.testing.assert_allclose(
-        got[0], authors_pixels(image.resize((42, 42), Image.Resampling.BICUBIC), 42), rtol=0, atol=1e-6
+        got[0], original_pixels(image.resize((42, 42), Image.Resampling.BICUBIC), 42), rtol=0, atol=1e-6
     )
 
 
@@ -72,7 +72,7 @@ def test_transparent_pixels_keep_their_color(processor):
     assert torch.equal(both[0], both[1]) and torch.equal(both[2], both[1])
 
 
-def test_every_form_of_a_picture_is_the_same_picture(processor, tmp_path):
+def test_every_form_of_an_image_is_the_same_image(processor, tmp_path):
     image = picture()
     image.save(tmp_path / "a.png")
     levels = np.asarray(image)
@@ -117,7 +117,7 @@ def test_orientation_marks_of_a_file_are_not_applied(processor, tmp_path):
     )
 
 
-def test_the_stock_class_agrees(processor):
+def test_the_upstream_class_agrees(processor):
     """What `AutoImageProcessor` gives for the folder, and with it the pipelines, gives the same pixels."""
     stock = AutoImageProcessor.from_pretrained(FOLDER, backend="pil")
     assert type(stock) is CLIPImageProcessorPil
@@ -225,7 +225,7 @@ def test_the_size_of_fine_tunes(tmp_path, by):
     image = picture(500, 400)
     pixels = processor(images=image, return_tensors="np")["pixel_values"]
     assert pixels.shape == (1, 3, 364, 364)
-    np.testing.assert_allclose(pixels[0], authors_pixels(image, 364), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pixels[0], original_pixels(image, 364), rtol=0, atol=1e-6)
     processor.save_pretrained(tmp_path / "saved")
     again = AutoProcessor.from_pretrained(tmp_path / "saved")
     assert np.array_equal(again(images=image, return_tensors="np")["pixel_values"], pixels)
@@ -272,7 +272,7 @@ def test_what_does_not_fit(processor, call, message):
         processor(**call)
 
 
-def test_files_that_are_no_pictures(processor, tmp_path):
+def test_files_that_are_no_images(processor, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="Image 1: Cannot open the image"):
         processor(images=[picture(), tmp_path / "a.png"])

@@ -89,7 +89,7 @@ def test_pixels(processor, size, pad):
         ({"mm_vision_tower": "./pretrained/InternViT-6B-448px"}, True, 448, 1024),
     ],
 )
-def test_config_json_says_how_pictures_are_cut(tmp_path, changes, pad, side, tokens):
+def test_config_json_says_how_images_are_cut(tmp_path, changes, pad, side, tokens):
     (tmp_path / "config.json").write_text(json.dumps(llava_config(**changes)))
     write_tokenizer(tmp_path)
     processor = AutoProcessor.from_pretrained(tmp_path)
@@ -106,7 +106,7 @@ def test_the_form_with_qllama_has_more_tokens(tmp_path):
     assert processor.count_tokens([(50, 80), (500, 20)]) == [672, 672]
 
 
-def test_kinds_of_pictures(processor, tmp_path):
+def test_kinds_of_images(processor, tmp_path):
     drawn = picture(60, 40)
     drawn.save(tmp_path / "picture.png")
     array = np.asarray(drawn)
@@ -226,7 +226,7 @@ def test_tiles(processor):
         encode(processor, user({**image(), "max_patches": 4}, "Q"))
 
 
-def test_a_broken_picture(processor):
+def test_a_broken_image(processor):
     with pytest.raises(ValueError, match="Image 1"):
         processor.image_processor([picture(60, 40), np.full((5, 5, 3), np.nan)])
 
@@ -247,7 +247,7 @@ def test_a_folder_of_another_layout(tmp_path):
         ours.InternVLLlavaProcessor.from_pretrained(tmp_path)
 
 
-def test_stocks_image_processor_serves_too(processor):
+def test_upstreams_image_processor_serves_too(processor):
     """What `AutoImageProcessor` loads from a saved folder: it does not count tiles."""
     ours = {"image_processor": processor.image_processor, "tokenizer": processor.tokenizer}
     stock = {**ours, "image_processor": LlavaImageProcessorPil.from_dict(processor.image_processor.to_dict())}

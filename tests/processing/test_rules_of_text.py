@@ -177,7 +177,7 @@ def test_pixels_of_fractions_and_of_both_settings(dual):
     np.testing.assert_array_equal(left, levels.transpose(2, 0, 1)[None])
 
 
-def test_the_size_of_a_picture_without_processor_files(tmp_path):
+def test_the_size_of_an_image_without_processor_files(tmp_path):
     for side, size in ((56, (56, 56)), ([56, 84], (56, 84)), ([84, 56], (84, 56))):
         (tmp_path / "config.json").write_text(json.dumps({"vision_config": {"image_size": side}}))
         settings = _image_settings(tmp_path)
@@ -193,7 +193,7 @@ def test_the_size_of_a_picture_without_processor_files(tmp_path):
 @pytest.mark.parametrize(
     ("detail", "limit"), [(None, None), ("auto", None), ("high", None), ("low", 1), ("medium", ...), (0, ...)]
 )
-def test_the_detail_of_a_picture(detail, limit):
+def test_the_detail_of_an_image(detail, limit):
     item = {"type": "image_url", "image_url": {"url": "u", **({} if detail is None else {"detail": detail})}}
     chat = [{"role": "user", "content": [{"type": "text", "text": "q", "image_url": None}, item]}]
     if limit is ...:

@@ -152,7 +152,7 @@ def test_a_rate_of_an_item_is_taken_instead_of_the_calls_number(processor):
         assert len(found["pixel_values"]) == count, (own, call)
 
 
-def test_options_of_pictures_that_are_passed_beside_their_items(processor):
+def test_options_of_images_that_are_passed_beside_their_items(processor):
     chat = [{"role": "user", "content": [{"type": "image", "max_patches": 1}, {"type": "image"}]}]
     options = {"tokenize": True, "return_dict": True, "return_num_patches": True}
     wide = [gray(112, 56, 10), gray(112, 56, 20)]
@@ -330,7 +330,7 @@ def test_cells_of_tables():
         open_source("_" * 240)
 
 
-def test_what_a_config_of_the_authors_leaves_out(tmp_path):
+def test_what_a_config_of_the_original_code_leaves_out(tmp_path):
     """The defaults of their `InternVLChatConfig`: one tile, or six without thumbnail; half the patches a side."""
     config = {"model_type": "internvl_chat", "vision_config": {"image_size": 56}}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -349,7 +349,7 @@ def test_the_stop_token_comes_first_and_once():
     assert stop_first(5, [7, 5, 9]) == [5, 7, 9]
 
 
-def test_pictures_beside_a_conversation_may_be_one(processor):
+def test_images_beside_a_conversation_may_be_one(processor):
     chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "q"}]}]
     carried = [{"role": "user", "content": [{"type": "image", "image": gray(56, 56, 9)}, chat[0]["content"][1]]}]
     options = {"tokenize": True, "return_dict": True, "return_tensors": "pt"}

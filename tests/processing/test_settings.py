@@ -104,7 +104,7 @@ def check_wins(make, given, name, on_object, in_call, others):
 
 
 @pytest.mark.parametrize("name", IMAGE_OPTIONS)
-def test_options_of_pictures(name):
+def test_options_of_images(name):
     def make(**options):
         return InternVLImageProcessor(**{"size": SIDE, **options})
 
@@ -211,7 +211,7 @@ def test_counts_follow_object_and_call(name, on_object, in_call):
                     assert found == [processor.get_number_of_image_patches(*shape, call or None)]
 
 
-def test_the_size_of_a_tile_by_stocks_name():
+def test_the_size_of_a_tile_by_upstreams_name():
     processor = InternVLImageProcessor(size=SIDE)
     smaller, larger = ({"height": side, "width": side} for side in (14, 84))
     assert processor.get_number_of_image_patches(40, 40) == 5

@@ -41,7 +41,7 @@ def server(png):
         httpd.shutdown()
 
 
-def test_every_kind_of_source_gives_the_same_picture(png, server, tmp_path):
+def test_every_kind_of_source_gives_the_same_image(png, server, tmp_path):
     path = tmp_path / "picture.png"
     path.write_bytes(png)
     text = base64.b64encode(png).decode()
@@ -56,6 +56,6 @@ def test_a_url_that_does_not_answer_names_itself(server):
 
 
 @pytest.mark.parametrize("source", ["nowhere.png", b"not a picture", "data:image/png;base64,AAAA"])
-def test_what_is_no_picture_is_refused(source):
+def test_what_is_no_image_is_refused(source):
     with pytest.raises((OSError, ValueError)):
         open_image(source)

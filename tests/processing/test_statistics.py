@@ -10,23 +10,23 @@ from PIL import Image
 from transformers_internvl import InternVLImageProcessor, InternVLVideoProcessor
 from transformers_internvl.processing.images.image_processing_llava import InternVLLlavaImageProcessor
 
-PICTURE = Image.new("RGB", (30, 20), (1, 128, 255))
+IMAGE = Image.new("RGB", (30, 20), (1, 128, 255))
 
 
 def tiles(**settings):
-    return InternVLImageProcessor(size=28, **settings)(PICTURE, return_tensors="pt")["pixel_values"]
+    return InternVLImageProcessor(size=28, **settings)(IMAGE, return_tensors="pt")["pixel_values"]
 
 
 def tiles_by_call(**settings):
-    return InternVLImageProcessor(size=28)(PICTURE, return_tensors="pt", **settings)["pixel_values"]
+    return InternVLImageProcessor(size=28)(IMAGE, return_tensors="pt", **settings)["pixel_values"]
 
 
 def frames(**settings):
-    return InternVLVideoProcessor(size=28, **settings)([[PICTURE]], return_tensors="pt")["pixel_values_videos"]
+    return InternVLVideoProcessor(size=28, **settings)([[IMAGE]], return_tensors="pt")["pixel_values_videos"]
 
 
 def squares(**settings):
-    return InternVLLlavaImageProcessor(**settings)(PICTURE, return_tensors="pt")["pixel_values"]
+    return InternVLLlavaImageProcessor(**settings)(IMAGE, return_tensors="pt")["pixel_values"]
 
 
 WAYS = [tiles, tiles_by_call, frames, squares]

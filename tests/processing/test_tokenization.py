@@ -142,7 +142,7 @@ def test_special_tokens_are_skipped_and_unknown_ids_refused():
         tokenizer.decode([len(tokenizer)])
 
 
-def test_saved_folder_loads_as_stock_class(tmp_path):
+def test_saved_folder_loads_as_upstream_class(tmp_path):
     tokenizer = load_tokenizer(TOKENIZERS / "phi3")
     assert type(tokenizer) is LlamaTokenizer
     tokenizer.save_pretrained(tmp_path)

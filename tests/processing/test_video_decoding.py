@@ -234,7 +234,7 @@ def test_a_browsers_recording_has_the_rate_of_its_time_stamps(tmp_path):
     assert np.allclose([times[index] for index in about.frames_indices], [0.5, 1.5, 2.5], atol=0.03)
 
 
-def test_even_videos_keep_the_authors_rule():
+def test_even_videos_keep_the_original_rule():
     even = [number / 10 for number in range(100)]
     for options in ({"fps": 1}, {"fps": 3, "bound": (2.0, 7.0)}, {"bound": (1.0, 4.0), "num_frames": 5}):
         with_times = frame_indices(100, video_fps=10, frame_times=even, **options)

@@ -154,7 +154,7 @@ def test_metadata_tells_rate_size_and_length(video):
 # --- videos to tiles ---
 
 
-def test_encoded_videos_are_sampled_by_the_authors_rule(processor, video):
+def test_encoded_videos_are_sampled_by_the_original_rule(processor, video):
     features = processor(video, return_tensors="pt", return_metadata=True)
     assert features["pixel_values_videos"].shape == (1, 8, 3, SIDE, SIDE)
     assert features["video_metadata"][0].frames_indices == [4, 13, 21, 30, 38, 47, 56, 64]
@@ -162,11 +162,11 @@ def test_encoded_videos_are_sampled_by_the_authors_rule(processor, video):
     assert [shown(frame.numpy()) for frame in levels] == [4, 13, 21, 30, 38, 47, 56, 64]
 
 
-def test_a_frame_is_a_picture_on_one_tile(processor):
+def test_a_frame_is_an_image_on_one_tile(processor):
     frames = images(3)
     tiles = processor(frames, return_tensors="pt")["pixel_values_videos"][0]
-    as_pictures = InternVLImageProcessor(size=SIDE, crop_to_patches=False)(frames, return_tensors="pt")
-    assert torch.equal(tiles, as_pictures["pixel_values"])
+    as_images = InternVLImageProcessor(size=SIDE, crop_to_patches=False)(frames, return_tensors="pt")
+    assert torch.equal(tiles, as_images["pixel_values"])
 
 
 def test_requests(processor, video):

@@ -158,7 +158,7 @@ def picture(rng: random.Random) -> None:
     InternVLImageProcessor(size=TILE)(open_image(data), max_image_pixels=2**22, return_tensors="pt")
 
 
-def picture_request(rng: random.Random) -> None:
+def image_request(rng: random.Random) -> None:
     names = ("max_patches", "min_patches", "max_image_pixels", "size", "image_mean", "resample", "rescale_factor")
     options = {rng.choice(names): rng.choice((*VALUES, TILE, {"height": 10**7, "width": 10**7})) for _ in range(2)}
     shape = rng.choice(((24, 30), (1, 10**6), (10**5, 2), (30, 30)))
@@ -342,7 +342,7 @@ TARGETS: dict[str, Callable[[random.Random], None]] = {
     target.__name__: target
     for target in (
         picture,
-        picture_request,
+        image_request,
         video,
         video_request,
         config,

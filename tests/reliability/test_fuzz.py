@@ -64,12 +64,12 @@ def test_drawn_inputs(target, rng):
         {"max_image_pixels": 100},
     ],
 )
-def test_absurd_pictures(options):
+def test_absurd_images(options):
     with pytest.raises(ValueError, match=r"supported|values|size|allowed"):
         InternVLImageProcessor()(SMALL, **options)
 
 
-def test_a_long_thin_picture_is_not_padded_to_its_square():
+def test_a_long_thin_image_is_not_padded_to_its_square():
     for side, message in ((2 * 10**5, "200000 x 200000 values|the square around it"), (10**6, "a side longer than")):
         with pytest.raises(ValueError, match=message):
             InternVLImageProcessor(pad2square=True, crop_to_patches=False)(Image.new("L", (side, 2)))
@@ -213,7 +213,7 @@ def test_declared_sizes_are_refused_before_decoding(size):
     assert peak < 2**22
 
 
-def test_compressed_texts_in_a_picture_are_bounded():
+def test_compressed_texts_in_an_image_are_bounded():
     notes = PngImagePlugin.PngInfo()
     for number in range(3):
         notes.add_text(f"note{number}", "x" * 2**26, zip=True)  # 64 MiB each, some kB in the file

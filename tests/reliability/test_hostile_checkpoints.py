@@ -22,7 +22,7 @@ from transformers_internvl.cli.names import checkpoint
 from transformers_internvl.conversion.layouts.convert import convert_checkpoint
 from transformers_internvl.hub.checkpoint_files import LARGEST_TEMPLATE, check_files
 
-PICTURE = Image.new("RGB", (60, 40), (10, 20, 30))
+IMAGE = Image.new("RGB", (60, 40), (10, 20, 30))
 NAN = float("nan")
 ABSENT = {"height": "a", "width": "b"}
 
@@ -48,7 +48,7 @@ def change(folder, name, part=None, **fields):
 
 def prepare(folder):
     processor = InternVLProcessor.from_pretrained(folder)
-    content = [{"type": "image", "image": PICTURE}, {"type": "text", "text": "hi"}]
+    content = [{"type": "image", "image": IMAGE}, {"type": "text", "text": "hi"}]
     chat = [{"role": "user", "content": content}]
     inputs = processor.apply_chat_template(chat, tokenize=True, return_dict=True, return_tensors="pt")
     assert torch.isfinite(inputs["pixel_values"]).all()

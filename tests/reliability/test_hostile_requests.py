@@ -82,7 +82,7 @@ def second_client(server, most_bytes):
     ],
     ids=["flat", "tall", "scans", "decimal PPM", "odd PPM", "runs", "large"],
 )
-def test_pictures_that_take_long_are_refused(server, make_data, mime, reason):
+def test_images_that_take_long_are_refused(server, make_data, mime, reason):
     data = make_data()
     with second_client(server, 600 << 20):
         start = time.monotonic()
@@ -99,7 +99,7 @@ def test_formats_that_are_slow_are_taken_where_they_are_small(url):
         assert post(url, said(sent(data)))[0] == 200
 
 
-def test_large_pictures_are_decoded_one_at_a_time(server):
+def test_large_images_are_decoded_one_at_a_time(server):
     """Four of 16 megapixels: as Pillow holds them 256 MB together, one of them and its levels 112."""
     picture = sent(png(Image.new("RGB", (4000, 4000), (1, 2, 3))))
     with second_client(server, 220 << 20):
@@ -232,7 +232,7 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
-def test_large_pictures_delay_no_small_ones(server):
+def test_large_images_delay_no_small_ones(server):
     heavy = sent(png(Image.new("RGBA", (7900, 8000), (1, 2, 3, 4))))
     with ExitStack() as stack:
         waiting = [started(server[0], request(said(heavy, heavy)), stack, "127.0.0.2") for _ in range(3)]
@@ -374,7 +374,7 @@ ANSWERED = {
 }
 
 
-def test_requests_of_strangers_are_answered_or_refused(server):
+def test_requests_of_unknown_origin_are_answered_or_refused(server):
     wrong = []
     with second_client(server, 700 << 20):
         for kind, (form, table, names) in QUICK.items():

@@ -302,7 +302,7 @@ def test_what_takes_too_much_memory_ends(processes, monkeypatch):
     ],
     ids=["PNG", "JPEG", "GIF", "PPM"],
 )
-def test_small_pictures_whose_headers_take_long_are_heavy(processes, monkeypatch, make):
+def test_small_images_whose_headers_take_long_are_heavy(processes, monkeypatch, make):
     """Pillow reads them in Python. They get a moment of time and little memory, then they wait for heavy requests."""
     monkeypatch.setattr(preparing, "SECONDS", {"image": 0.2, "heavy": 30})
     messages = said(sent(make()))
@@ -322,7 +322,7 @@ def test_what_needs_more_memory_than_a_light_request_is_heavy(processes, monkeyp
     assert having(processes, picture, kind="heavy")["pixel_values"].shape[0] == 1
 
 
-def test_pictures_that_take_long_are_told_before_they_are_decoded(processes, processor, monkeypatch):
+def test_images_that_take_long_are_reported_before_they_are_decoded(processes, processor, monkeypatch):
     """16 million pixels, those that are slower to decode as many times as they are slower."""
     monkeypatch.setattr(preparing, "SECONDS", {"image": 30})
     threads = InThreads({"nano": processor}, Limits())
@@ -337,7 +337,7 @@ def test_pictures_that_take_long_are_told_before_they_are_decoded(processes, pro
     threads.close()
 
 
-def test_long_texts_are_told_before_they_are_cut_into_tokens(processes, processor, monkeypatch):
+def test_long_texts_are_reported_before_they_are_cut_into_tokens(processes, processor, monkeypatch):
     monkeypatch.setattr(preparing, "SECONDS", {"text": 30})
     threads = InThreads({"nano": processor}, Limits())
     whole = "é" * 49_997 + "a"  # and "What?" with it
@@ -367,7 +367,7 @@ def test_when_nobody_waits_the_process_ends(processes):
     assert asyncio.run(leave()) == []
 
 
-def test_a_picture_is_decoded_anew_and_not_kept():
+def test_an_image_is_decoded_again_and_not_kept():
     picture = SentImage(png(DRAWING.image.convert("P")), Limits())
     assert picture.size == DRAWING.image.size
     expected = DRAWING.image.convert("P").convert("RGB").tobytes()
@@ -377,7 +377,7 @@ def test_a_picture_is_decoded_anew_and_not_kept():
     assert picture.mode == "P" and picture.convert("RGB").tobytes() == expected
 
 
-def test_frames_of_videos_are_bounded_as_pictures_are(processor):
+def test_frames_of_videos_are_bounded_as_images_are(processor):
     data = clip_bytes([0, 99], size=(640, 480))
     assert prepare(processor, CONTEXT, said({"type": "video", "data": data}), {"num_frames": 1}, Limits())
     with pytest.raises(RequestError, match="has 640 x 480 pixels, more than the 300000 allowed"):

@@ -225,7 +225,7 @@ def pictures(*sizes):
     return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": uri}} for uri in uris]}]
 
 
-def test_bytes_and_numbers_of_pictures_are_bounded_together():
+def test_bytes_and_numbers_of_images_are_bounded_together():
     limits = Limits(bytes=100, items=3)
     (message,) = Reading(limits).messages(pictures(40, 60))
     assert [len(part["data"]) for part in message["content"]] == [40, 60]

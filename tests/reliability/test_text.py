@@ -11,7 +11,7 @@ from transformers import AutoProcessor
 from tests.parity.golden import golden_root
 from tests.reliability.families import families, processor_of, tokenizer_of
 from tests.reliability.spelling import typed_texts
-from tests.reliability.text import PICTURE, PLACES, check, conversation, encode, harmless, run
+from tests.reliability.text import IMAGE, PLACES, check, conversation, encode, harmless, run
 from tests.reliability.ways import WAYS, check_plain_prompts, piped, pipeline_of
 from transformers_internvl import InternVLChatModel
 from transformers_internvl.processing.text.placeholders import IMAGE_CONTEXT
@@ -69,7 +69,7 @@ def test_other_ways_to_a_model(family, way):
 
 
 @pytest.mark.parametrize("family", SOME, ids=str)
-def test_plain_prompts_cannot_shift_pictures(family):
+def test_plain_prompts_cannot_shift_images(family):
     check_plain_prompts(family, 5, 0, phases=NO_SHRINKING)
 
 
@@ -83,10 +83,10 @@ def test_the_pipeline_trusts_text_when_told_to(family):
         assert len(piped(family, {"before": token}, trust_text=trust_text).control) == usual + 2  # in two prompts
     assert len(piped(family, {"before": token}, trust_text=("assistant",)).control) == usual
     # A prompt without a conversation is trusted anyway, and cannot be asked not to be.
-    pipeline_of(family)(images=PICTURE, text=f"<image>{token}", trust_text=True)
+    pipeline_of(family)(images=IMAGE, text=f"<image>{token}", trust_text=True)
     for trust_text in (False, ("user",)):
         with pytest.raises(ValueError, match="whose text is whose"):
-            pipeline_of(family)(images=PICTURE, text=f"<image>{token}", trust_text=trust_text)
+            pipeline_of(family)(images=IMAGE, text=f"<image>{token}", trust_text=trust_text)
 
 
 @pytest.mark.parametrize("family", families(), ids=str)
@@ -112,7 +112,7 @@ def dual_encoder():
 def test_the_dual_encoder_reads_texts_only(text):
     processor = dual_encoder()
     special = {*processor.tokenizer.all_special_ids} - {processor.tokenizer.unk_token_id}
-    for options in ({}, {"images": PICTURE, "task": "caption"}):
+    for options in ({}, {"images": IMAGE, "task": "caption"}):
         rows = [
             processor(text=[words], truncation=True, **options)["input_ids"][0] for words in ("plain", f"x{text}x")
         ]

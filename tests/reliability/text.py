@@ -21,13 +21,13 @@ from tests.reliability.families import Family, control_ids, controls_of, count_r
 from tests.reliability.spelling import typed_texts
 from transformers_internvl.processing.chat_templates import TEMPLATES
 
-PICTURE = Image.new("RGB", (30, 30))
+IMAGE = Image.new("RGB", (30, 30))
 HARMLESS = ("plain", "words")
 # Where a conversation has text. `thinking` is written by templates with a channel for it, others leave it out.
 PLACES = ("system", "before", "after", "answer", "thinking", "tool", "name")
 
 
-def conversation(family: Family, texts: dict[str, str], picture: Any = PICTURE) -> list[dict[str, Any]]:
+def conversation(family: Family, texts: dict[str, str], picture: Any = IMAGE) -> list[dict[str, Any]]:
     """Turns of every role, with `texts[place]` in each place; an `x` around it, since empty turns are left open."""
     at = {place: f"x{texts.get(place, HARMLESS[0])}x" for place in PLACES}
     row = TEMPLATES[family.template]

@@ -24,7 +24,7 @@ from internvl_cli.arguments import VERB_ARGUMENTS
 from tests.clips import write_clip
 from tests.reliability.families import Family, controls_of, processor_of, tokenizer_of
 from tests.reliability.spelling import typed_texts
-from tests.reliability.text import HARMLESS, PICTURE, PLACES, Seen, Way, conversation
+from tests.reliability.text import HARMLESS, IMAGE, PLACES, Seen, Way, conversation
 from tests.tiny import tiny_model
 from transformers_internvl.cli import conversation as chat
 
@@ -40,7 +40,7 @@ def _originals() -> dict[str, Path]:
     folder = TemporaryDirectory()
     atexit.register(folder.cleanup)
     paths = {end: Path(folder.name, f"original{end}") for end in (".png", ".mp4")}
-    PICTURE.save(paths[".png"])
+    IMAGE.save(paths[".png"])
     write_clip(paths[".mp4"], [10, 200], size=(32, 32))
     return paths
 
@@ -143,7 +143,7 @@ def check_plain_prompts(family: Family, cases: int, start: int, **options: Any) 
         _model().asked.clear()
         prompt = f"a<image>x{typed}x<image>"
         try:
-            pipe(images=[PICTURE, PICTURE], text=prompt)
+            pipe(images=[IMAGE, IMAGE], text=prompt)
         except ValueError:
             # InternLM2's further spellings of added tokens: the processor of InternVL-Chat v1 refuses them.
             refused = (*tokens, *getattr(pipe.tokenizer, "spare_pieces", ())) if family.llava else tokens
@@ -152,7 +152,7 @@ def check_plain_prompts(family: Family, cases: int, start: int, **options: Any) 
         assert not any(token in typed for token in tokens), f"{family}: {typed!r} stands for a picture"
         ids, tiles = _model().asked[0]
         assert ids.count(image) == tiles == 2
-        assert ids == processor_of(family)(images=[PICTURE, PICTURE], text=prompt)["input_ids"][0]
+        assert ids == processor_of(family)(images=[IMAGE, IMAGE], text=prompt)["input_ids"][0]
 
     hold()
 

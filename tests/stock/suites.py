@@ -24,13 +24,13 @@ class Suite:
 
 
 CHAT = ("InternVLConfig", "InternVLForConditionalGeneration", "InternVLModel")
-AUTHORS_CHAT = ("InternVLChatConfig", "InternVLChatModel")  # `AutoModel` gives that class, too
+ORIGINAL_CHAT = ("InternVLChatConfig", "InternVLChatModel")  # `AutoModel` gives that class, too
 LLAVA_CHAT = ("InternVLLlavaConfig", "InternVLLlavaForConditionalGeneration")
 TOWER = ("InternVLVisionConfig", "InternVLVisionModel")
 TOWER_HEADS = tuple(
     f"InternVLVision{head}" for head in ("ForImageClassification", "ForSemanticSegmentation", "Backbone")
 )
-AUTHORS_TOWER = tuple(name.replace("InternVLVision", "InternVision") for name in TOWER + TOWER_HEADS)
+ORIGINAL_TOWER = tuple(name.replace("InternVLVision", "InternVision") for name in TOWER + TOWER_HEADS)
 INTERNLM2 = ("InternLM2Config", "InternLM2ForCausalLM", "InternLM2Model")
 PROCESSORS = tuple(f"InternVL{kind}Processor" for kind in ("", "Llava", "DualEncoder"))
 TOKENIZERS = (
@@ -54,13 +54,13 @@ DUAL_ENCODER = tuple(f"InternVLDualEncoder{part}" for part in ("Config", "Model"
 # The slowest first: two run at a time. Short forms prefer the original layout, whose weights are cut while they load.
 SUITES = (
     Suite("parallel", "test_parallel.py", ours=CHAT, stock=CHAT, long=True),
-    Suite("parallel authors", "test_parallel.py", ours=AUTHORS_CHAT),
+    Suite("parallel original", "test_parallel.py", ours=ORIGINAL_CHAT),
     Suite("dual encoder", "test_dual_encoder.py", ours=DUAL_ENCODER, long=True),
     Suite("model", "test_model.py", ours=CHAT, stock=CHAT),
-    Suite("model authors", "test_model.py", ours=AUTHORS_CHAT),
+    Suite("model original", "test_model.py", ours=ORIGINAL_CHAT),
     Suite("model llava", "test_model.py", ours=LLAVA_CHAT, long=True),
     Suite("tower", "test_tower.py", ours=TOWER + TOWER_HEADS, stock=TOWER, long=True),
-    Suite("tower authors", "test_tower.py", ours=AUTHORS_TOWER),
+    Suite("tower original", "test_tower.py", ours=ORIGINAL_TOWER),
     Suite("language model", "test_language_model.py", ours=INTERNLM2),
     Suite("tokenizers", "test_tokenizer.py", ours=TOKENIZERS),
     Suite("pipelines", "test_pipelines.py", ours=SERVING),
@@ -74,5 +74,5 @@ SUITES = (
     ),
     Suite("video processors", "test_video_processor.py", ours=("InternVLVideoProcessor",)),
     Suite("training", "test_training.py", ours=CHAT, stock=CHAT, long=True),
-    Suite("training authors", "test_training.py", ours=AUTHORS_CHAT, long=True),
+    Suite("training original", "test_training.py", ours=ORIGINAL_CHAT, long=True),
 )

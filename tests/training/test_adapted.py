@@ -293,7 +293,7 @@ def test_adapters_that_begin_elsewhere_change_something():
     assert not adapters_change_nothing(whole)
 
 
-def test_stock_trainers_still_take_the_model(tmp_path):
+def test_upstream_trainers_still_take_the_model(tmp_path):
     recipe = get_recipe(LORA, max_steps=1, batch_size=1)
     model = recipe.apply(tiny_model())
     rows = [{**tiny_batch([1]), "labels": tiny_batch([1])["input_ids"]}]

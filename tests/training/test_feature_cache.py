@@ -138,7 +138,7 @@ def test_training_is_the_same(tmp_path, data, way):
     assert again[2] == [] and again[0] == pytest.approx(plain[0], rel=1e-6)
 
 
-def test_known_pictures_are_not_opened_until_they_change(tmp_path, data, monkeypatch):
+def test_known_images_are_not_opened_until_they_change(tmp_path, data, monkeypatch):
     opened = []
     plain = InternVLImageProcessor.fetch_images
 

@@ -24,7 +24,7 @@ SEPARATE = ["mlp.down_proj", "mlp.gate_proj", "mlp.up_proj"] + [f"self_attn.{k}_
 FUSED = ["mlp.down_proj", "mlp.gate_up_proj", "self_attn.o_proj", "self_attn.qkv_proj"]
 ATTENTION = [f"self_attn.{k}_proj" for k in "koqv"]
 # Language model -> what the original code adapts in each of its blocks; experts are not linear layers.
-AUTHORS = {"phi3": FUSED, "qwen3_moe": ATTENTION, "gpt_oss": ATTENTION}
+ORIGINAL = {"phi3": FUSED, "qwen3_moe": ATTENTION, "gpt_oss": ATTENTION}
 TOWER = [f"attention.{k}" for k in ("k_proj", "projection_layer", "q_proj", "v_proj")] + ["mlp.fc1", "mlp.fc2"]
 
 
@@ -38,11 +38,11 @@ def adapted_modules(model) -> list[str]:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
-def test_presets_hit_the_authors_modules_of_every_language_model(path):
+def test_presets_hit_the_original_modules_of_every_language_model(path):
     for preset in ("llm", "vision", "all"):
         model = AutoModel.from_pretrained(path)
         text, tower = model.config.text_config, model.config.vision_config
-        blocks = AUTHORS.get(text.model_type, SEPARATE)
+        blocks = ORIGINAL.get(text.model_type, SEPARATE)
         llm = [f"model.language_model.layers.{i}.{name}" for i in range(text.num_hidden_layers) for name in blocks]
         vision = [
             f"model.vision_tower.encoder.layer.{i}.{name}" for i in range(tower.num_hidden_layers) for name in TOWER
@@ -54,7 +54,7 @@ def test_presets_hit_the_authors_modules_of_every_language_model(path):
         assert {part_of(name) for name, p in wrapped.named_parameters() if p.requires_grad} == {"adapters"}
 
 
-def test_numbers_are_the_authors():
+def test_numbers_are_the_original_ones():
     config = lora_config("llm", r=24)
     assert (config.r, config.lora_alpha, config.lora_dropout, config.task_type) == (24, 48, 0.05, "CAUSAL_LM")
     config = lora_config("llm", r=4, alpha=4, dropout=0.0, use_dora=True, task_type=None)
@@ -188,7 +188,7 @@ def one_step(model) -> float:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
-def test_adapters_of_checkpoints_in_the_authors_layout(path, tmp_path):
+def test_adapters_of_checkpoints_in_the_original_layout(path, tmp_path):
     """Their weights are renamed on loading, and what peft makes of adapters' names must not be."""
 
     def model():
@@ -239,7 +239,7 @@ KINDS = {
 
 @pytest.mark.parametrize("ours_first", [True, False], ids=["ours to stock", "stock to ours"])
 @pytest.mark.parametrize("name", KINDS)
-def test_adapters_go_between_stock_and_ours(name, ours_first, tmp_path):
+def test_adapters_go_between_upstream_and_ours(name, ours_first, tmp_path):
     mine = golden_model(name)
     mine.save_pretrained(tmp_path / "hf", save_original_format=False)
     load = stock.InternVLForConditionalGeneration.from_pretrained

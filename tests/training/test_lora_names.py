@@ -11,8 +11,8 @@ from transformers_internvl.training.lora import in_own_names, lora_config, lora_
 
 INTERNLM2 = golden_root() / "chat_internlm2"
 # What the original scripts adapt in InternLM2 and InternViT.
-AUTHORS = ["attention.wqkv", "attention.wo", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3"]
-AUTHORS_OF_TOWER = ["attn.qkv", "attn.proj", "vision_model.encoder.layers.0.mlp.fc1"]
+ORIGINAL = ["attention.wqkv", "attention.wo", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3"]
+ORIGINAL_OF_TOWER = ["attn.qkv", "attn.proj", "vision_model.encoder.layers.0.mlp.fc1"]
 
 
 def model_of(form: str):
@@ -29,14 +29,14 @@ def adapted(model) -> set[str]:
 def test_targets(form):
     model = model_of(form)
     expected = set(lora_targets(model, "llm"))
-    given = LoraConfig(r=2, target_modules=AUTHORS)
+    given = LoraConfig(r=2, target_modules=ORIGINAL)
     config = in_own_names(given, model)
-    assert given.target_modules == set(AUTHORS)
+    assert given.target_modules == set(ORIGINAL)
     assert adapted(get_peft_model(model, config)) == expected
 
     model = model_of(form)
     targets = [f"model.vision_tower.encoder.layer.{i}.attention.{p}" for i in range(5) for p in ("q_proj", "v_proj")]
-    found = adapted(get_peft_model(model, in_own_names(LoraConfig(r=2, target_modules=AUTHORS_OF_TOWER), model)))
+    found = adapted(get_peft_model(model, in_own_names(LoraConfig(r=2, target_modules=ORIGINAL_OF_TOWER), model)))
     assert set(targets) < found and all(name.startswith("model.vision_tower.") for name in found)
     assert {name for name in found if ".mlp." in name} == {"model.vision_tower.encoder.layer.0.mlp.fc1"}
 

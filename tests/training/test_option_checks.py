@@ -242,7 +242,7 @@ def test_the_limit_of_tiles_is_kept(recipe, folder):
         assert AutoProcessor.from_pretrained(folder / "merged").image_processor.max_patches == 2
 
 
-def test_the_limit_of_tiles_is_kept_in_the_layout_of_the_authors(tmp_path):
+def test_the_limit_of_tiles_is_kept_in_the_layout_of_the_original_code(tmp_path):
     model = AutoModelForImageTextToText.from_pretrained(golden_root() / "chat_qwen2_5")
     processor = AutoProcessor.from_pretrained(nano_path())
     assert model.config.max_dynamic_patch != 3
@@ -312,7 +312,7 @@ def test_trackers_that_are_not_installed_are_named_before_anything_is_loaded(fol
         ("evaluation_strategy", "Did you mean `eval_strategy`[?]"),
     ],
 )
-def test_names_of_the_authors_are_explained(name, said, folder, tmp_path):
+def test_names_of_the_original_code_are_explained(name, said, folder, tmp_path):
     with pytest.raises(ValueError, match=f"There is no field '{name}'.* {said}"):
         read_options(LORA, short(folder, **{name.replace("_", "-"): "1"}))
     file = tmp_path / "run.yaml"

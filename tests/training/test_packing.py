@@ -80,7 +80,7 @@ def test_samples_that_are_cut():
     assert len(cut) > 50 and all(piece.position == 0 for piece in cut)
 
 
-def test_the_authors_say_what_they_lose():
+def test_the_original_layout_says_what_it_loses():
     pieces = random_pieces(300, seed=2, largest=4)
     packer = OriginalPacker(60, 12, 8, overflow=True)
     packs = run(packer, pieces)
@@ -177,7 +177,7 @@ def places(pack):
     return [(piece.key, at) for piece in pack.pieces for at in range(piece.start, piece.stop)]
 
 
-def cut_by_the_authors(pack, max_tokens):
+def cut_by_the_original(pack, max_tokens):
     """`split_buffer`: at the limit, or before the image that it falls into; text before the next image is lost."""
 
     def is_kept(part):
@@ -200,7 +200,7 @@ def cut_by_the_authors(pack, max_tokens):
     return [*parts, pack] if is_kept(pack) else parts
 
 
-def packs_of_the_authors(pieces, max_tokens, max_tiles, max_open, overflow):
+def packs_of_the_original_code(pieces, max_tokens, max_tiles, max_open, overflow):
     """`find_buffer` and `update_buffer_list`."""
     buffers, out = [], []
     for sample in map(tokens_of, pieces):
@@ -213,7 +213,7 @@ def packs_of_the_authors(pieces, max_tokens, max_tiles, max_open, overflow):
                 if overflow and len(buffers) >= max_open // 2:
                     found = at
         whole = [*(buffers.pop(found) if found is not None else []), *sample]
-        for part in cut_by_the_authors(whole, max_tokens):
+        for part in cut_by_the_original(whole, max_tokens):
             if tiles_in(part) > max_tiles:
                 continue
             if len(part) == max_tokens:
@@ -228,13 +228,13 @@ def packs_of_the_authors(pieces, max_tokens, max_tiles, max_open, overflow):
 
 @pytest.mark.parametrize("overflow", [False, True])
 @pytest.mark.parametrize("max_open", [1, 2, 5])
-def test_the_authors_rules_written_out(max_open, overflow):
+def test_the_original_rules_written_out(max_open, overflow):
     lost = 0
     for seed, (max_tokens, max_tiles) in enumerate([(30, 4), (31, 4), (40, 6), (47, 3), (64, 9), (25, 20)] * 4):
         pieces = random_pieces(60, seed=seed, largest=4)
         packer = OriginalPacker(max_tokens, max_tiles, max_open, overflow)
         packs = run(packer, pieces)
-        expected = packs_of_the_authors(pieces, max_tokens, max_tiles, max_open, overflow)
+        expected = packs_of_the_original_code(pieces, max_tokens, max_tiles, max_open, overflow)
         assert [places(pack) for pack in packs] == [[token[:2] for token in pack] for pack in expected]
         for pack in packs:
             assert all(piece.position == piece.start for piece in pack.pieces)

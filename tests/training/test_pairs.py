@@ -38,7 +38,7 @@ def model_for(processor, model_class=InternVLDualEncoderModel, **vision):
 # --- batches ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_batch_of_stage_2_is_the_authors(processor):
+def test_the_batch_of_stage_2_is_the_original_one(processor):
     """Their ids, masks and labels, which the reference data holds."""
     expected = load_file(golden_root() / "internvl_14b" / "inputs.safetensors")
     collate = PretrainingCollator(processor, label_prompt_end=True, truncation=True, max_length=24)

@@ -127,7 +127,7 @@ def test_what_a_dry_run_does_not_do(folder, capsys):
     assert main(words) == 2 and "--resume and --dry-run exclude each other" in capsys.readouterr().err
 
 
-def test_names_of_the_authors_on_the_command_line(folder, capsys):
+def test_names_of_the_original_code_on_the_command_line(folder, capsys):
     words = ["train", LORA, "--model", str(nano_path()), "--data", str(folder / "chat.jsonl")]
     assert main([*words, "--freeze_llm", "True"]) == 2
     err = capsys.readouterr().err

@@ -35,16 +35,16 @@ def supervised(processor, sample):
 
 def test_both_spellings_give_the_same_sample(processor):
     encoder = SampleEncoder(processor)
-    picture_item = {"type": "image", "image": picture(2, 2)}
+    image_item = {"type": "image", "image": picture(2, 2)}
     messages = [
-        {"role": "user", "content": [picture_item, {"type": "text", "text": "What is this?"}]},
+        {"role": "user", "content": [image_item, {"type": "text", "text": "What is this?"}]},
         {"role": "assistant", "content": "A dog."},
     ]
     one = encoder.messages(messages)
     turns = [{"from": "human", "value": "<image>\nWhat is this?"}, ANSWER]
     two = encoder.turns(turns, [picture(2, 2)])
     three = encoder.turns([QUESTION, ANSWER], [picture(2, 2)])  # a single image goes first
-    del picture_item["image"]
+    del image_item["image"]
     four = encoder.messages(messages, [picture(2, 2)])
     for other in (two, three, four):
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

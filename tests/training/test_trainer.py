@@ -258,7 +258,7 @@ def _trainer(folder, **options) -> InternVLTrainer:
     return InternVLTrainer(tiny_model(loss_reduction="sample"), arguments, **options)
 
 
-def test_weights_are_the_authors():
+def test_weights_are_the_original_ones():
     table = json.loads((golden_root() / "loss_weighting" / "len2weight.json").read_text())
     assert set(table) == set(REDUCTIONS)
     for reduction, weights in table.items():

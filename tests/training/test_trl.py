@@ -19,7 +19,7 @@ from transformers_internvl.training.data.samples import SampleEncoder
 from transformers_internvl.training.lora import lora_config
 from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
-NANO, AUTHORS = str(nano_path()), str(golden_root() / "chat_qwen2")  # one of each layout
+NANO, ORIGINAL = str(nano_path()), str(golden_root() / "chat_qwen2")  # one of each layout
 ANSWERS = ["a red dog", "two", "no", "blue and green"]
 
 
@@ -59,7 +59,7 @@ def ask(images: int = 1) -> list[dict]:
     return [{"role": "user", "content": "What is it?" + " And these?" * (images > 1)}]
 
 
-@pytest.mark.parametrize("name", [NANO, AUTHORS], ids=["canonical layout", "authors' layout"])
+@pytest.mark.parametrize("name", [NANO, ORIGINAL], ids=["canonical layout", "original layout"])
 def test_sft_is_our_own_training(name, tmp_path):
     """The same rows, losses and weights as with `SampleEncoder` and `InternVLTrainer`."""
     model, processor = open_pair(name)
@@ -109,7 +109,7 @@ def test_sft_of_adapters_and_of_text(tmp_path):
     assert moved(trainer.model, before) and all(".lora_" in name for name in moved(trainer.model, before))
 
 
-@pytest.mark.parametrize("name", [NANO, AUTHORS], ids=["canonical layout", "authors' layout"])
+@pytest.mark.parametrize("name", [NANO, ORIGINAL], ids=["canonical layout", "original layout"])
 def test_dpo(name, tmp_path):
     model, processor = open_pair(name)
     images = pictures(processor.image_processor.size["height"])
@@ -135,7 +135,7 @@ def test_dpo(name, tmp_path):
 
 def test_grpo(tmp_path):
     """One, two and three images a prompt, of unequal numbers of tiles."""
-    model, processor = open_pair(AUTHORS)
+    model, processor = open_pair(ORIGINAL)
     images = pictures(processor.image_processor.size["height"])
     rows = [{"images": images[:count], "prompt": ask(count)} for count in (1, 3, 2, 1)]
 

@@ -27,7 +27,7 @@ from transformers_internvl.training.run.objectives import OBJECTIVES, chat_sampl
 from transformers_internvl.training.run.option_checks import check_options
 from transformers_internvl.training.run.options import read_options
 
-PICTURE = (nano_path().parent / "samples" / "count.png").read_bytes()
+IMAGE = (nano_path().parent / "samples" / "count.png").read_bytes()
 ANSWER = {"from": "gpt", "value": "Yo"}
 HERE = UrlRules(hosts=["127.0.0.1"])
 
@@ -49,7 +49,7 @@ class Files(BaseHTTPRequestHandler):
             return
         if self.path.endswith("late.png"):
             time.sleep(0.25)
-        self.wfile.write(self.server.clip if self.path.endswith(".mp4") else PICTURE)
+        self.wfile.write(self.server.clip if self.path.endswith(".mp4") else IMAGE)
 
     def log_message(self, *_):
         pass
@@ -88,17 +88,17 @@ def said(item, **media):
 # What a row names -> the row, for the place of an image and of a video.
 FORMS = {
     "image": lambda p, v: asked("<image>", image=p),
-    "the second image": lambda p, v: asked("<image> <image>", image=[PICTURE, p]),
+    "the second image": lambda p, v: asked("<image> <image>", image=[IMAGE, p]),
     "a cell of a table": lambda p, v: asked("<image>", images=[{"bytes": None, "path": p}]),
     "video": lambda p, v: asked("<video>", video=v),
-    "frames": lambda p, v: asked("<video>", videos=[[PICTURE, p]]),
+    "frames": lambda p, v: asked("<video>", videos=[[IMAGE, p]]),
     "images beside messages": lambda p, v: said({"type": "image"}, images=[p]),
     "videos beside messages": lambda p, v: said({"type": "video"}, videos=[v]),
     **{f"item, {key}": lambda p, v, key=key: said({"type": "image", key: p}) for key in ("image", "url", "path")},
     "item, base64": lambda p, v: said({"type": "image", "base64": p}),
     "item, cell": lambda p, v: said({"type": "image", "image": {"bytes": None, "path": p}}),
     "item, cell as a URL": lambda p, v: said({"type": "image", "url": {"bytes": None, "path": p}}),
-    "item, frames": lambda p, v: said({"type": "video", "video": [PICTURE, p]}),
+    "item, frames": lambda p, v: said({"type": "video", "video": [IMAGE, p]}),
     **{
         f"item, video, {key}": lambda p, v, key=key: said({"type": "video", key: v})
         for key in ("video", "url", "path")
@@ -126,7 +126,7 @@ def test_every_form_of_row(form, server, place, encoder, tmp_path):
     assert server.asked == []
     found = only(row, encoder, allow_urls=HERE)
     assert len(server.asked) == 1
-    (tmp_path / "p.png").write_bytes(PICTURE)
+    (tmp_path / "p.png").write_bytes(IMAGE)
     (tmp_path / "v.mp4").write_bytes(server.clip)
     expected = only(FORMS[form](str(tmp_path / "p.png"), str(tmp_path / "v.mp4")), encoder)
     assert found.keys() == expected.keys() and "pixel_values" in found
@@ -144,9 +144,9 @@ def test_a_redirection_is_looked_at(server, place, encoder):
 
 def test_bytes_are_those_of_a_sample(place, encoder):
     row = asked("<image> <image>", image=[f"{place}/1.png", f"{place}/2.png"])
-    assert only(row, encoder, allow_urls=UrlRules(bytes=2 * len(PICTURE), hosts=["127.0.0.1"]))
-    with pytest.raises(UnusableSample, match=f"2.png has more than {len(PICTURE) - 1} bytes"):
-        only(row, encoder, allow_urls=UrlRules(bytes=2 * len(PICTURE) - 1, hosts=["127.0.0.1"]))
+    assert only(row, encoder, allow_urls=UrlRules(bytes=2 * len(IMAGE), hosts=["127.0.0.1"]))
+    with pytest.raises(UnusableSample, match=f"2.png has more than {len(IMAGE) - 1} bytes"):
+        only(row, encoder, allow_urls=UrlRules(bytes=2 * len(IMAGE) - 1, hosts=["127.0.0.1"]))
 
 
 def test_the_time_is_that_of_a_sample(place, encoder):
@@ -158,7 +158,7 @@ def test_the_time_is_that_of_a_sample(place, encoder):
     assert time.monotonic() - begun < 0.9
 
 
-def test_two_pictures_share_the_time(place, encoder):
+def test_two_images_share_the_time(place, encoder):
     row, rules = asked("<image> <image>", image=[f"{place}/late.png"] * 2), UrlRules(seconds=0.4, hosts=["127.0.0.1"])
     with pytest.raises(UnusableSample, match="late.png took longer than 0.4 s"):
         only(row, encoder, allow_urls=rules)

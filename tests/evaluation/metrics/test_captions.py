@@ -176,5 +176,5 @@ def test_the_closest_reference_is_the_shorter_of_two():
     assert bleu(["a b c"], [["a b c x", "y z"]], n=1) == pytest.approx(1.0)
 
 
-def test_two_pictures_are_enough_for_cider():
+def test_two_images_are_enough_for_cider():
     assert cider(["a dog", "a cat"], [["a dog"], ["a cat"]]) > 0

@@ -49,7 +49,7 @@ def test_held_out_scenes_are_not_those_of_training():
     assert not {scene.image.tobytes() for scene in training} & {scene.image.tobytes() for scene in others}
 
 
-def test_the_command_writes_models_report_and_pictures(tmp_path):
+def test_the_command_writes_models_report_and_images(tmp_path):
     short = ["--steps", "2", "--held-out", "4", "--side", "56", "--batch-size", "2", "--regime", "head"]
     dense.main(["--out", str(tmp_path), "--proofs", "linear", "upernet", *short])
     report = (tmp_path / "report.json").read_text()

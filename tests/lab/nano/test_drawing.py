@@ -32,7 +32,7 @@ def tokenizer():
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_seed_gives_one_picture(task):
+def test_a_seed_gives_one_image(task):
     one, same, other = draw(task, 7, BUILT_IN_FONT), draw(task, 7, BUILT_IN_FONT), draw(task, 8, BUILT_IN_FONT)
     assert one.image.tobytes() == same.image.tobytes()
     assert (one.question, one.answer, one.marks) == (same.question, same.answer, same.marks)
@@ -57,7 +57,7 @@ def test_answers_agree_with_what_is_drawn(task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_marks_lie_inside_the_picture_and_are_visible(task):
+def test_marks_lie_inside_the_image_and_are_visible(task):
     for seed in range(40):
         drawing = draw(task, seed, BUILT_IN_FONT)
         pixels = np.asarray(drawing.image, dtype=int)

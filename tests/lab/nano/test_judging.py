@@ -72,7 +72,7 @@ def test_questions_go_in_batches_and_answers_come_in_order(monkeypatch):
     assert list(evaluation.answer(Model(), Processor(), [])) == []
 
 
-def test_fresh_pictures_are_of_their_own_seeds():
+def test_fresh_images_are_of_their_own_seeds():
     style = Style(min_side=100, max_side=120, families=())
     first, again, other = (
         [drawing.image.tobytes() for drawing in fresh_drawings("count", 3, style, *seed)]

@@ -19,22 +19,22 @@ from .given import given_classes, golden
 from .testers import LANGUAGE_MODEL, canonical_fields
 from .testers import TOWER as TOWER_SIZES
 
-GENERATING, BODY, CHAT, DUAL, CAUSAL, LANGUAGE, TOWER, AUTHORS_TOWER, CLASSIFIER = given_classes()
+GENERATING, BODY, CHAT, DUAL, CAUSAL, LANGUAGE, TOWER, ORIGINAL_TOWER, CLASSIFIER = given_classes()
 
 # Whose parts the suite loads, by the names under which it looks them up.
 TEXT = {"tokenizer_classes": ["AutoTokenizer"], "processor_classes": []}
-PICTURES = {"tokenizer_classes": [], "processor_classes": ["AutoImageProcessor"]}
+IMAGES = {"tokenizer_classes": [], "processor_classes": ["AutoImageProcessor"]}
 BOTH = {**TEXT, "processor_classes": ["AutoImageProcessor"]}
 PARTS = {
     **dict.fromkeys((GENERATING, BODY, CHAT, CAUSAL, LANGUAGE), TEXT),
-    **dict.fromkeys((TOWER, AUTHORS_TOWER, CLASSIFIER), PICTURES),
+    **dict.fromkeys((TOWER, ORIGINAL_TOWER, CLASSIFIER), IMAGES),
     DUAL: BOTH,
 }
 # Folders that serve as they are; the others are written.
 RELEASED = {
     CHAT: golden("chat_internlm2"),
     DUAL: golden("internvl_14b"),
-    AUTHORS_TOWER: golden("intern_vit_300m"),
+    ORIGINAL_TOWER: golden("intern_vit_300m"),
 }
 
 
@@ -51,10 +51,10 @@ def write_folders(root: Path) -> None:
             model_class(model_class.config_class(**{**LANGUAGE_MODEL, "vocab_size": 455})).save_pretrained(folder)
         elif model_class is TOWER:
             model_class(model_class.config_class(**TOWER_SIZES)).save_pretrained(folder)
-            shutil.copy(RELEASED[AUTHORS_TOWER] / "preprocessor_config.json", folder)
+            shutil.copy(RELEASED[ORIGINAL_TOWER] / "preprocessor_config.json", folder)
         else:
-            model_class.from_pretrained(RELEASED[AUTHORS_TOWER]).save_pretrained(folder)
-            shutil.copy(RELEASED[AUTHORS_TOWER] / "preprocessor_config.json", folder)
+            model_class.from_pretrained(RELEASED[ORIGINAL_TOWER]).save_pretrained(folder)
+            shutil.copy(RELEASED[ORIGINAL_TOWER] / "preprocessor_config.json", folder)
 
 
 def write_canonical(model_class: type, folder: Path) -> None:
@@ -72,7 +72,7 @@ class PipelineTest(PipelineTesterMixin, unittest.TestCase):
         "image-text-to-text": (GENERATING, CHAT),
         "text-generation": (CHAT, CAUSAL),
         "feature-extraction": (BODY, LANGUAGE),
-        "image-feature-extraction": (TOWER, AUTHORS_TOWER),
+        "image-feature-extraction": (TOWER, ORIGINAL_TOWER),
         "image-classification": CLASSIFIER,
         "zero-shot-image-classification": DUAL,
     }

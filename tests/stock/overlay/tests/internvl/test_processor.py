@@ -91,7 +91,7 @@ class CanonicalTest(ChatTester, unittest.TestCase):
     model_id = str(transformers_internvl.nano_path())
 
 
-class AuthorsTester(ChatTester):
+class OriginalTester(ChatTester):
     """Every processor and every part of it is loaded from files of the original layout."""
 
     config: str
@@ -112,11 +112,11 @@ class AuthorsTester(ChatTester):
         return getattr(self._setup_from_pretrained(self.tmpdirname, **kwargs), attribute)
 
 
-class AuthorsQwen2Test(AuthorsTester, unittest.TestCase):
+class OriginalQwen2Test(OriginalTester, unittest.TestCase):
     config, tokenizer = "chat_qwen2_5", "qwen2"
 
 
-class AuthorsInternLM2Test(AuthorsTester, unittest.TestCase):
+class OriginalInternLM2Test(OriginalTester, unittest.TestCase):
     config, tokenizer = "chat_internlm2", "internlm2"
 
 

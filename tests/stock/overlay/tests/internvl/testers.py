@@ -38,7 +38,7 @@ def canonical_fields(language_model: dict) -> dict:
     }
 
 
-def authors_fields(language_model: dict) -> dict:
+def original_fields(language_model: dict) -> dict:
     """The original layout, with InternLM2, whose weights are fused on disk, as are the tower's."""
     return {
         "llm_config": {"architectures": ["InternLM2ForCausalLM"], **language_model},
@@ -52,7 +52,7 @@ def llava_fields(language_model: dict) -> dict:
     return {**language_model, "vision_config": tower, "force_image_size": 32, "mm_vision_select_layer": -1}
 
 
-FIELDS = {"internvl": canonical_fields, "internvl_chat": authors_fields, "llava_llama": llava_fields}
+FIELDS = {"internvl": canonical_fields, "internvl_chat": original_fields, "llava_llama": llava_fields}
 
 
 class ChatTester:

@@ -20,7 +20,7 @@ from transformers_internvl.processing.tokenizers.loading import load_tokenizer
 FOLDERS = {folder.name: folder for folder in golden_cases("chat_") if (folder / "chat.json").is_file()}
 # The tokenizers with their own templates, and a template whose roles are plain text.
 FAMILIES = [*FOLDERS, "plain roles"]
-PICTURE = {"type": "image", "image": Image.new("RGB", (30, 30))}
+IMAGE = {"type": "image", "image": Image.new("RGB", (30, 30))}
 SPELLED = [
     "<image>",
     "<video>",
@@ -71,7 +71,7 @@ def processor_of(family):
 def conversation(first, second="b", answer="c", system="d"):
     return [
         {"role": "system", "content": system},
-        {"role": "user", "content": [PICTURE, {"type": "text", "text": first}, {"type": "text", "text": second}]},
+        {"role": "user", "content": [IMAGE, {"type": "text", "text": first}, {"type": "text", "text": second}]},
         {"role": "assistant", "content": answer},
         {"role": "user", "content": second},
     ]
@@ -126,7 +126,7 @@ def test_ordinary_text_has_the_ids_of_the_prompt(family):
     processor = processor_of(family)
     messages = conversation("What is  this?\n\n", "  是什么 ", "A <b>dog</b>, 1 < 2 | 3 > 2.", "Be brief. ")
     prompt = processor.apply_chat_template(messages, add_generation_prompt=True)
-    raw = processor(text=prompt, images=PICTURE["image"])
+    raw = processor(text=prompt, images=IMAGE["image"])
     assert encode(processor, messages)["input_ids"] == raw["input_ids"]
 
 
@@ -177,11 +177,11 @@ def test_trusted_text_writes_tokens(option):
     assert encode(processor, messages, add_generation_prompt=False, **option)["input_ids"] == [
         processor.tokenizer(prompt)["input_ids"]
     ]
-    with_picture = [{"role": "user", "content": "<image>\nwhat?"}]
-    images = {"processor_kwargs": {"images": [PICTURE["image"]]}}
-    assert "pixel_values" in encode(processor, with_picture, **option, **images)
+    with_image = [{"role": "user", "content": "<image>\nwhat?"}]
+    images = {"processor_kwargs": {"images": [IMAGE["image"]]}}
+    assert "pixel_values" in encode(processor, with_image, **option, **images)
     with pytest.raises(ValueError, match="trust_text"):
-        encode(processor, with_picture, **images)
+        encode(processor, with_image, **images)
 
 
 def test_trusted_role_alone():

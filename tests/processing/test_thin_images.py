@@ -76,7 +76,7 @@ def test_longer_ones_are_refused_before_they_are_decoded(size):
 
 
 @pytest.mark.parametrize("size", [(100_000, 1), (1, 100_000), (2**14 + 1, 2)])
-def test_squares_around_thin_pictures_are_bounded(size):
+def test_squares_around_thin_images_are_bounded(size):
     squares = InternVLImageProcessor(size=SIDE, crop_to_patches=False, pad2square=True)
     for read in (squares, InternVLLlavaImageProcessor(do_pad=True)):
         with pytest.raises(ValueError, match="the square around it would have more than the 268435456 allowed"):

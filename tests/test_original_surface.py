@@ -35,7 +35,7 @@ def setting(request):
 
 
 @torch.no_grad()
-def test_parts_compute_what_the_authors_parts_compute(setting):
+def test_parts_compute_what_the_original_parts_compute(setting):
     """Features by hand: tower, shuffle, `mlp1`; the answer's scores by `language_model`."""
     model, _, batch, path = setting
     pixels = batch["pixel_values"]
@@ -97,7 +97,7 @@ PUBLISHED = json.loads((golden_root() / "templates" / "templates.json").read_tex
 
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: f"{row['source']}-{row['template']}")
-def test_conversations_against_the_authors(row):
+def test_conversations_against_the_original_code(row):
     conversation = get_conv_template(row["template"])
     for field in ("system_message", "sep", "sep2"):
         assert getattr(conversation, field) == row[field]
@@ -138,7 +138,7 @@ def test_a_models_conversation(setting):
 
 
 @torch.no_grad()
-def test_the_authors_order_of_arguments(setting):
+def test_the_original_order_of_arguments(setting):
     model, _, batch, _ = setting
     pixels, ids, mask = (batch[key] for key in ("pixel_values", "input_ids", "attention_mask"))
     expected = model(**batch, labels=ids)
@@ -190,7 +190,7 @@ def test_text_alone_in_the_canonical_layout():
 # --- chat ------------------------------------------------------------------------------------------------------------
 
 
-def test_signatures_are_the_authors(setting):
+def test_signatures_are_the_original_ones(setting):
     """Names and places, as `inspect` gave them for the original class; `self` is left out."""
     tokens = ["IMG_START_TOKEN", "IMG_END_TOKEN", "IMG_CONTEXT_TOKEN"]
     common = ["generation_config", "history", "return_history", "num_patches_list", *tokens, "verbose"]
@@ -209,7 +209,7 @@ def _leading(function, count: int) -> list[str]:
     return [parameter.name for parameter in parameters[:count]]
 
 
-def test_arguments_of_the_authors_chats(setting):
+def test_arguments_of_the_original_chats(setting):
     model, tokenizer, batch, _ = setting
     pixels, questions = batch["pixel_values"][:3], ["<image>\nWhat?", "Why?"]
     expected = model.batch_chat(tokenizer, pixels, questions, GREEDY, num_patches_list=[2, 1])
@@ -278,7 +278,7 @@ def test_pixels_of_other_dimensions_elsewhere(dims):
 
 
 @torch.no_grad()
-def test_the_dual_encoder_in_the_authors_order():
+def test_the_dual_encoder_in_the_original_order():
     model = AutoModel.from_pretrained(golden_root() / "internvl_14b").eval()
     side = model.config.vision_config.image_size[0]
     pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
