@@ -340,7 +340,7 @@ class InternVLProcessor(ProcessorFiles):
             continue_final_message and (add_generation_prompt or return_assistant_tokens_mask),
         )
         template = choose_template(self.chat_template, chat_template)
-        settings = {"return_tensors": return_tensors, "for_training": return_assistant_tokens_mask}
+        settings: dict[str, Any] = {"return_tensors": return_tensors, "for_training": return_assistant_tokens_mask}
         variables, options = chat_options(template, kwargs, processor_kwargs, **settings)
         conversations, batched = normalized(conversation)
         check_content(conversations, template, tools=tools)

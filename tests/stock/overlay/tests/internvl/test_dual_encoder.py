@@ -90,7 +90,7 @@ class VisionHalfTest(PartTest, unittest.TestCase):
         config, _ = self.model_tester.prepare_config_and_inputs_for_common()
         self.assertIsInstance(VISION(config).get_input_embeddings(), torch.nn.Module)
 
-    def test_it_takes_pictures_only(self):
+    def test_it_takes_images_only(self):
         self.assertNotIn("input_ids", inspect.signature(VISION.forward).parameters)
 
 
