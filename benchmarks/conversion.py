@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import torch
+from figures import record
 from safetensors.torch import save_file
 
 GIB = 2**30
@@ -129,6 +130,7 @@ def main() -> None:
         "| checkpoint | GB | direction | peak memory, GB | time / copying | CPU time / copying |\n"
         "|---|---|---|---|---|---|"
     )
+    found = {}
     for name, (layers, shard, kind) in CASES.items():
         with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
             root = Path(place)
@@ -145,6 +147,8 @@ def main() -> None:
                 memory = max(run["memory"] for run in runs[to])
                 ratios = " | ".join(f"{best[to][key] / best['copy'][key]:.2f}" for key in ("seconds", "cpu"))
                 print(f"| {name} | {size / GIB:.2f} | to {to} | {memory / GIB:.2f} | {ratios} |", flush=True)
+                found[f"{name}, to {to}, time / copying"] = best[to]["seconds"] / best["copy"]["seconds"]
+    record(found)
 
 
 if __name__ == "__main__":

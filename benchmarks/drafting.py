@@ -11,10 +11,10 @@ must give the same ids. Each figure is the fastest of alternating runs.
 
 import argparse
 import copy
-import platform
 import time
 
 import torch
+from figures import heading, record
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from transformers_internvl.nano import nano_path, sample_images
@@ -80,11 +80,12 @@ def main() -> None:
             passes[way] = len(calls)
     for way in ways:
         torch.testing.assert_close(answers[way], answers["alone"], rtol=0, atol=0)
-    capability = torch.backends.cpu.get_cpu_capability()
-    print(f"{platform.machine()} with {capability}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)")
+    print(heading("cpu"))
     print(f"{'':<28}{'time / alone':>13}{'passes':>8}   of {NEW_TOKENS} tokens, {runs} runs")
-    for way in ways:
-        print(f"{way:<28}{min(times[way]) / min(times['alone']):>13.2f}{passes[way]:>8}")
+    ratios = {way: min(times[way]) / min(times["alone"]) for way in ways}
+    for way, ratio in ratios.items():
+        print(f"{way:<28}{ratio:>13.2f}{passes[way]:>8}")
+    record({f"{way} / alone": ratio for way, ratio in ratios.items() if way != "alone"})
 
 
 if __name__ == "__main__":

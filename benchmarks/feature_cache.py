@@ -15,6 +15,7 @@ import tempfile
 import time
 
 import torch
+from figures import heading, record
 from peers import build, command_line, in_turn, least_disturbed, require_equal
 from peft import get_peft_model
 
@@ -99,11 +100,15 @@ def main() -> None:
     steps = zip(*(sum(result["losses"], []) for results in found.values() for result in results), strict=True)
     for number, losses in enumerate(steps):
         require_equal(f"loss of step {number}", losses)
-    print(f"torch {torch.__version__}, one thread, {layers} + {layers} layers, {2 * BATCH} images, {rounds} round(s)")
+    print(heading("cpu", f"{layers} + {layers} layers", f"{2 * BATCH} images", f"{rounds} round(s)"))
     print(f"{'epoch':<8}{'without cache':>15}{'with cache':>12}   (ours / upstream)")
+    ratios = {}
     for epoch in range(2):
         best = {way: least_disturbed(result["seconds"][epoch] for result in results) for way, results in found.items()}
-        print(f"{epoch + 1:<8}{best['ours'] / best['upstream']:>15.2f}{best['cached'] / best['upstream']:>12.2f}")
+        without, cached = (best[way] / best["upstream"] for way in ("ours", "cached"))
+        print(f"{epoch + 1:<8}{without:>15.2f}{cached:>12.2f}")
+        ratios[f"epoch {epoch + 1}, without cache"], ratios[f"epoch {epoch + 1}, with cache"] = without, cached
+    record(ratios)
 
 
 if __name__ == "__main__":

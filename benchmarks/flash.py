@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from figures import heading, record
 
 import transformers_internvl as ours
 from transformers_internvl.profiling.released import released_config
@@ -96,14 +97,17 @@ def main() -> None:
                     raise RuntimeError(f"{name}: {outputs.image_outputs.compressed_tiles} are compressed.")
                 del outputs
     torch.testing.assert_close(logits["none"], logits["plain model"], rtol=1e-3, atol=1e-3)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {layers} layers, {rounds} rounds")
+    print(heading("cpu", f"{layers} layers", f"{rounds} rounds"))
     print(f"{'compressed':<18}{'positions':>10}{'seconds':>10}{'time':>8}{'CPU':>8}{'MB':>9}{'memory':>8}  limit")
+    ratios: dict[str, float] = {}
     base = [min(values) for values in zip(*runs["plain model"], strict=True)]
     for name, measured in runs.items():
         seconds, cpu, memory = (min(values) for values in zip(*measured, strict=True))
         row = f"{name:<18}{ids.shape[1] - 192 * COUNTS.get(name, 0):>10}{seconds:>10.2f}"
         row += f"{seconds / base[0]:>8.3f}{cpu / base[1]:>8.3f}{memory:>9.0f}{memory / base[2]:>8.3f}"
         print(f"{row}  {LIMITS.get(name, '')}")
+        ratios[name], ratios[f"{name}, memory"] = seconds / base[0], memory / base[2]
+    record({name: ratio for name, ratio in ratios.items() if not name.startswith("plain")})
 
 
 if __name__ == "__main__":

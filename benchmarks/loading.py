@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from conversion import held, write_checkpoint
+from figures import record
 
 
 def one(folder: str) -> dict[str, float]:
@@ -60,6 +61,12 @@ def main() -> None:
         raise SystemExit("The two do not hold the same weights.")
     cpu = {name: min(run["cpu"] for run in side) for name, side in runs.items()}
     memory = {name: max(run["memory"] for run in side) for name, side in runs.items()}
+    record(
+        {
+            "time, original / hf": cpu["original"] / cpu["hf"],
+            "memory, original / hf": memory["original"] / memory["hf"],
+        }
+    )
     print(f"CPU time original / hf  {cpu['original'] / cpu['hf']:.2f}")
     print(f"memory   original / hf  {memory['original'] / memory['hf']:.2f}  ({memory['original'] / 2**30:.2f} GB)")
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import torch
+from figures import heading, record
 from peers import build, command_line, in_turn, require_equal
 
 VOCABULARY = 151674
@@ -79,7 +80,8 @@ def main() -> None:
     about = __doc__.splitlines()[0]
     arguments = command_line(about, "one short round", 5, measure, (str, float, int))
     length, rounds = 400 if arguments.quick else LENGTH, arguments.rounds
-    print(f"torch {torch.__version__}, one thread, {length} tokens")
+    ratios = {}
+    print(heading("cpu", f"{length} tokens"))
     print(f"{'labelled':<34}{'memory':>9}{'time':>9}{'runs':>7}   (ours / upstream)")
     for name, labelled in WORKLOADS.items():
         found = in_turn(__file__, rounds, {whose: (whose, labelled, length) for whose in ("ours", "upstream")})
@@ -89,6 +91,8 @@ def main() -> None:
             for key in ("memory", "seconds")
         )
         print(f"{name:<34}{memory:>9.2f}{seconds:>9.2f}{rounds:>7}", flush=True)
+        ratios[f"{name}, memory"], ratios[f"{name}, time"] = memory, seconds
+    record(ratios)
 
 
 if __name__ == "__main__":

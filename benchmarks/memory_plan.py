@@ -17,6 +17,7 @@ import subprocess
 import sys
 
 import torch
+from figures import record
 
 TOLERANCE = 0.1
 VISION = {"num_hidden_layers": 2, "image_size": 448, "attention_bias": True}
@@ -194,7 +195,7 @@ def main() -> int:
         return 0
     from transformers_internvl.profiling.memory import Request, memory_units, needs
 
-    worst = 0.0
+    worst, ratios = 0.0, {}
     print(f"{'shape':30} {'planned':>9} {'measured':>9} {'ratio':>6}   weights / cache / activations")
     for name in arguments.shapes or SHAPES:
         vision, text, request = SHAPES[name]
@@ -207,8 +208,10 @@ def main() -> int:
         measured = json.loads(child.stdout.splitlines()[-1])
         ratio = plan.total / measured
         worst = max(worst, abs(ratio - 1))
+        ratios[f"{name}, planned / measured"] = ratio
         parts = " / ".join(f"{size / 1e6:.0f}" for size in (plan.weights, plan.cache, plan.activations))
         print(f"{name:30} {plan.total / 1e6:6.0f} MB {measured / 1e6:6.0f} MB {ratio:6.3f}   {parts}", flush=True)
+    record(ratios)
     print(f"worst: {worst:.1%} off (at most {TOLERANCE:.0%} wanted)")
     return int(worst > TOLERANCE)
 

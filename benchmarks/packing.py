@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import torch
+from figures import heading, record
 from peers import build, command_line, in_turn, least_disturbed, require_equal
 
 from transformers_internvl.training.data.collation import (
@@ -136,7 +137,8 @@ def main() -> None:
     for name in ("loss", "gradient"):
         require_equal(name, [result[name] for results in found.values() for result in results])
     seconds = {way: least_disturbed(result["seconds"] for result in results) for way, results in found.items()}
-    print(f"torch {torch.__version__}, one thread, {count} samples, {rounds} round(s)")
+    ratios = {}
+    print(heading("cpu", f"{count} samples", f"{rounds} round(s)"))
     print("tokens per second, packed over padded, by the size of the padded batches")
     print(f"{'size':<6}{'filled':>8}{'1/filled':>9}{'over upstream':>12}{'over ours':>11}")
     for size in BATCH_SIZES:
@@ -144,6 +146,8 @@ def main() -> None:
         gains = [seconds[whose, size] / seconds["ours", 0] for whose in ("upstream", "ours")]
         filled = one["tokens"] / one["positions"]
         print(f"{size:<6}{filled:>8.2f}{1 / filled:>9.2f}{gains[0]:>12.2f}{gains[1]:>11.2f}")
+        ratios[f"over upstream, batches of {size}"], ratios[f"over ours, batches of {size}"] = gains
+    record(ratios)
 
 
 if __name__ == "__main__":

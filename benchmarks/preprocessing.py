@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from figures import record
 from PIL import Image
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
@@ -148,6 +149,9 @@ def main() -> None:
         shown = [f"{times[name]:.1f}" for name in ("upstream", "original", "pil", "torch")] + [f"{r:.2f}" for r in row]
         print(f"| {width}x{height} | {tiles} | " + " | ".join(shown) + f" | {levels:.2f} |", flush=True)
     mean = np.exp(np.log(np.array(ratios)).mean(axis=0))
+    peers = ("upstream / pil", "original / pil", "upstream / torch", "original / torch")
+    found = {f"{peer}, geometric mean": value for peer, value in zip(peers, mean, strict=True)}
+    record({**found, "original / pil, least": min(row[1] for row in ratios)})
     print("| geometric mean | | | | | | " + " | ".join(f"{value:.2f}" for value in mean) + " | |")
 
 

@@ -1,7 +1,7 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The second question: time to the first token with common beginnings kept, against computing everything again.
 
-    python benchmarks/second_question.py [--quick]
+    python benchmarks/second_question.py [--quick] [--device cuda]
 
 The model has the layers of a small InternVL, fewer of them, and random weights. The first question is about an image
 of 13 tiles. Then follow a further question in the same conversation, and a question in another conversation (another
@@ -10,10 +10,9 @@ fastest of alternating runs.
 """
 
 import argparse
-import platform
-import time
 
 import torch
+from figures import heading, record, seconds
 
 import transformers_internvl as ours
 
@@ -48,30 +47,35 @@ def prompt(system: int, question: int) -> torch.Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few repetitions: a smoke test, not a measurement")
-    runs = 1 if parser.parse_args().quick else 5
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    device, runs = options.device, 1 if options.quick else 5
     torch.manual_seed(0)
     config = ours.InternVLConfig(text_config=TEXT, vision_config=VISION, image_token_id=IMAGE_TOKEN)
-    model = ours.InternVLForConditionalGeneration(config).eval()
-    pixels = torch.randn(TILES, 3, 448, 448)
-    first = prompt(1, 1)
-    further = torch.cat([first, torch.randint(8, 4096, (1, 30))], dim=1)
-    questions = {"first": first, "further": further, "other conversation": prompt(2, 3)}
+    model = ours.InternVLForConditionalGeneration(config).eval().to(device)
+    pixels = torch.randn(TILES, 3, 448, 448, device=device)
+    first = prompt(1, 1).to(device)
+    further = torch.cat([first, torch.randint(8, 4096, (1, 30), device=device)], dim=1)
+    questions = {"first": first, "further": further, "other conversation": prompt(2, 3).to(device)}
     times: dict[tuple[str, bool], list[float]] = {}
     for _ in range(runs):
         ids: dict[str, list[torch.Tensor]] = {name: [] for name in questions}
         for keeps in (False, True):
             model.keep_prefixes(2**31 if keeps else None)
             for name, question in questions.items():
-                start = time.perf_counter()
-                ids[name].append(model.generate(input_ids=question, pixel_values=pixels, **OPTIONS))
-                times.setdefault((name, keeps), []).append(time.perf_counter() - start)
+
+                def ask(question: torch.Tensor = question, found: list[torch.Tensor] = ids[name]) -> None:
+                    found.append(model.generate(input_ids=question, pixel_values=pixels, **OPTIONS))
+
+                times.setdefault((name, keeps), []).append(seconds(ask, device))
         for name, (without, with_kept) in ids.items():
             torch.testing.assert_close(with_kept, without, rtol=0, atol=0, msg=f"{name}: other ids")
-    capability = torch.backends.cpu.get_cpu_capability()
-    print(f"{platform.machine()} with {capability}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)")
-    print(f"{'question':<22}{'kept / computed again':>22}   {runs} runs")
-    for name in questions:
-        print(f"{name:<22}{min(times[name, True]) / min(times[name, False]):>22.3f}")
+    print(heading(device, f"{runs} runs"))
+    print(f"{'question':<22}{'kept / computed again':>22}")
+    ratios = {name: min(times[name, True]) / min(times[name, False]) for name in questions}
+    for name, ratio in ratios.items():
+        print(f"{name:<22}{ratio:>22.3f}")
+    record(ratios, device)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from figures import heading, record
 from flash import IMAGE_TOKEN, TILES, TOKENS, WORDS, measure, models
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -101,10 +102,11 @@ def main() -> None:
     whole: Way = (1.0, "divprune")  # any of them: nothing is pruned
     ways = [whole, *((share, method) for share in SHARES for method in PRUNING_METHODS)]
     exact, spent = scores(ways, images), prefills(ways, layers, rounds)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {layers} layers, {rounds} rounds")
+    print(heading("cpu", f"{layers} layers", f"{rounds} rounds"))
     print(f"{images} images of each task: {', '.join(TASKS)}")
     header = "".join(f"{name:>8}" for name in (*TASKS, "mean"))
     print(f"{'kept':<8}{'method':<10}{header}{'positions':>11}{'CPU':>8}{'MB':>8}{'memory':>8}")
+    ratios = {}
     for way in ways:
         share, method = way
         marks = [*exact[way].values(), sum(exact[way].values()) / len(TASKS)]
@@ -112,6 +114,10 @@ def main() -> None:
         row = f"{share:<8.4g}{'all' if way == whole else method:<10}" + "".join(f"{mark:>8.3f}" for mark in marks)
         row += f"{places:>11}{cpu / spent[whole][1]:>8.3f}{megabytes:>8.0f}{megabytes / spent[whole][2]:>8.3f}"
         print(row)
+        if share == 0.25:
+            ratios[f"a quarter kept, {method}, time"] = cpu / spent[whole][1]
+            ratios[f"a quarter kept, {method}, score"] = marks[-1]
+    record(ratios)
 
 
 if __name__ == "__main__":

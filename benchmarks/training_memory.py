@@ -15,6 +15,7 @@ from contextlib import nullcontext
 
 import peft  # noqa: F401  what it takes itself is not the step's
 import torch
+from figures import record
 from loss_memory import resident
 from peers import in_a_process
 
@@ -91,10 +92,13 @@ def main() -> None:
     os.environ["MALLOC_MMAP_THRESHOLD_"] = os.environ["MALLOC_TRIM_THRESHOLD_"] = "65536"
     os.environ["OMP_NUM_THREADS"] = "1"
     print(f"torch {torch.__version__}\n{'':<26}{'estimated':>10}{'taken':>10}{'ratio':>7}   (MiB)")
+    ratios = {}
     for name in list(WORKLOADS)[: 1 if arguments.quick else None]:
         shorter = 2 if arguments.quick else 1
         estimated, taken = estimate(name, shorter), in_a_process(__file__, name, shorter)["taken"]
         print(f"{name:<26}{estimated / 2**20:>10,.0f}{taken / 2**20:>10,.0f}{estimated / taken:>7.2f}", flush=True)
+        ratios[f"{name}, estimated / measured"] = estimated / taken
+    record(ratios)
 
 
 if __name__ == "__main__":

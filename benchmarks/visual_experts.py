@@ -9,11 +9,11 @@ alternating runs. A ratio of 1 is the time of the original formula.
 """
 
 import argparse
-import platform
 import time
 from collections.abc import Callable
 
 import torch
+from figures import heading, record
 
 from transformers_internvl.modeling.visual_experts import InternLM2VEConfig, InternLM2VEDecoderLayer, InternLM2VEModel
 
@@ -52,8 +52,8 @@ def main() -> None:
     torch.manual_seed(0)
     model = InternLM2VEModel(InternLM2VEConfig(vocab_size=64, num_hidden_layers=1, **SHAPE)).eval()
     layer = model.layers[0]
-    capability = torch.backends.cpu.get_cpu_capability()
-    print(f"{platform.machine()} with {capability}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)")
+    ratios = {}
+    print(heading("cpu", f"{runs} runs"))
     print(f"{'prompt':<10}{'feed-forward':>14}{'whole layer':>13}{'runs':>6}")
     with torch.inference_mode():
         for tiles in (1, 6):
@@ -64,6 +64,8 @@ def main() -> None:
             networks = ratio(layer, lambda hidden=hidden, mask=mask: layer.feed_forward(hidden, mask), runs)
             whole = ratio(layer, lambda inputs=inputs: model(**inputs).last_hidden_state, runs)
             print(f"{tiles:>2} tiles  {networks:>14.3f}{whole:>13.3f}{runs:>6}")
+            ratios[f"{tiles} tiles, networks"], ratios[f"{tiles} tiles, whole layer"] = networks, whole
+    record(ratios)
 
 
 if __name__ == "__main__":
