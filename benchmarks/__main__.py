@@ -155,6 +155,8 @@ def slug(processor: str) -> str:
 def table() -> str:
     """Every benchmark's last figures, a column for each processor, as Markdown."""
     histories = {rows(path)[-1]["processor"]: latest(path) for path in sorted(HISTORY.glob("*.jsonl"))}
+    if not histories:
+        return "Nothing has been recorded yet."
     lines = [f"| benchmark | figure | target | {' | '.join(histories)} |", "|---|---|---|" + "---|" * len(histories)]
     for name, benchmark in BENCHMARKS.items():
         figures = dict.fromkeys(figure for last in histories.values() for figure in last.get(name, {}))

@@ -53,70 +53,11 @@ CHECKS = [
         "--long",
     ),
     Check(
-        "preprocessing",
-        "python benchmarks/preprocessing.py",
-        "speed of the processors, compared with upstream and the original code",
+        "benchmarks",
+        "python -m benchmarks",
+        "time and memory of everything that `benchmarks/README.md` has figures of, in turn with a reference on the "
+        "same work; `python -m benchmarks NAME ...`: those named",
         short="--quick",
-    ),
-    Check(
-        "prefill",
-        "python benchmarks/prefill.py",
-        "speed of the model, compared with upstream on equal weights",
-        short="--quick",
-    ),
-    Check(
-        "flash",
-        "python benchmarks/flash.py",
-        "prefill of InternVL3.5-Flash with none, half and all but one of 13 tiles compressed",
-        short="--quick",
-    ),
-    Check(
-        "token-pruning",
-        "python benchmarks/token_pruning.py",
-        "score of the embedded model against kept image tokens, with time and memory of a prefill",
-        short="--quick",
-    ),
-    Check(
-        "visual-experts",
-        "python benchmarks/visual_experts.py",
-        "Mono-InternVL's feed-forward networks, each on its own positions, compared with both on all positions",
-        short="--quick",
-    ),
-    Check(
-        "second-question",
-        "python benchmarks/second_question.py",
-        "a further question about an image, with common beginnings kept and without",
-        short="--quick",
-    ),
-    Check(
-        "drafting",
-        "python benchmarks/drafting.py",
-        "a small model that drafts for a large one, with and without sight of the image",
-        short="--quick",
-    ),
-    Check(
-        "loss-memory",
-        "python benchmarks/loss_memory.py",
-        "memory and time of a training step with a large vocabulary, compared with upstream",
-        short="--quick",
-    ),
-    Check(
-        "feature-cache",
-        "python benchmarks/feature_cache.py",
-        "LoRA epochs on cached features of the tower, compared with upstream",
-        short="--quick",
-    ),
-    Check(
-        "training-memory",
-        "python benchmarks/training_memory.py",
-        "the memory that a dry run estimates, compared with that of real steps",
-        short="--quick",
-    ),
-    Check(
-        "memory-plan",
-        "python benchmarks/memory_plan.py",
-        "the planned memory of an answer, compared with that of processes",
-        short=None,
     ),
     Check(
         "device-maps",
@@ -126,27 +67,9 @@ CHECKS = [
         short=None,
     ),
     Check(
-        "packing",
-        "python benchmarks/packing.py",
-        "training tokens per second on packs, compared with padded batches",
-        short="--quick",
-    ),
-    Check(
         "curation",
         "python benchmarks/curation.py",
         "rows a second of curation in two processes, compared with one, and its memory on ten times the data",
-        short="--quick",
-    ),
-    Check(
-        "conversion",
-        "python benchmarks/conversion.py",
-        "memory and speed of conversions, compared with copying the files",
-        short="--quick",
-    ),
-    Check(
-        "loading",
-        "python benchmarks/loading.py",
-        "loading the original layout, compared with loading the `-hf` layout",
         short="--quick",
     ),
     Check(

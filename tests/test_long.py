@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from benchmarks.__main__ import BENCHMARKS
 from tests import long
 from tests.long import CHECKS, ROOT, Check
 
@@ -49,7 +50,8 @@ def test_every_script_is_a_check():
         if "golden" not in path.parts and 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
     }
     plugin = {"tests/other_processor.py"}
-    assert {script_of(check) for check in CHECKS} == (scripts - NO_CHECKS - {"tests/test_long.py"}) | plugin
+    run = {script_of(check) for check in CHECKS} | {f"benchmarks/{row.script}" for row in BENCHMARKS.values()}
+    assert run == (scripts - NO_CHECKS - {"tests/test_long.py"}) | plugin
 
 
 def test_names_are_unique_and_options_exist():
