@@ -71,6 +71,7 @@ BENCHMARKS = {
     "loss-memory": Benchmark("loss_memory.py"),
     "feature-cache": Benchmark("feature_cache.py", {"epoch 2, with cache": 0.5}),
     "packing": Benchmark("packing.py", at_least={"over upstream, batches of 4": 1.8}),
+    "context-parallel": Benchmark("context_parallel.py", {"memory of a rank / one process": 0.6}),
     "training-memory": Benchmark("training_memory.py"),
     "memory-plan": Benchmark("memory_plan.py", quick=False),
     "token-pruning": Benchmark("token_pruning.py", arguments=("--images", "100", "--layers", "6", "--rounds", "2")),

@@ -96,6 +96,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_original_surface.py",
         "parity/test_chat_surface.py",
     ),
+    "modeling/pretrained/context_parallel": ("modeling/test_context_parallel.py",),
     "modeling/pretrained/generation": ("modeling/test_generation.py",),
     "modeling/pretrained/packed_masks": ("parity/test_packed_models.py",),
     "modeling/pretrained/parallel": (

@@ -166,9 +166,18 @@ def recorded_batches(folder: str | Path, rank: int) -> list[list[str]]:
 
 
 def trainer_of(
-    case: str, folder: str | Path, *, kind: type = RecordingTrainer, noise: float = 0.2, **options: Any
+    case: str,
+    folder: str | Path,
+    *,
+    kind: type = RecordingTrainer,
+    noise: float = 0.2,
+    sharing: int = 1,
+    **options: Any,
 ) -> InternVLTrainer:
-    """The run of a case: two epochs, accumulation over two batches, a checkpoint every other step."""
+    """The run of a case: two epochs, accumulation over two batches, a checkpoint every other step.
+
+    `sharing` ranks share the positions of a batch.
+    """
     ranks, packed, changes = CASES[case]
     options = {
         "num_train_epochs": 2,
@@ -189,7 +198,7 @@ def trainer_of(
     own = Path(folder) / f"data.{arguments.process_index}"  # ranks do not write the same files
     rows = streamed_samples(own) if case.startswith("streamed") else samples()
     data = PackedDataset(rows, 150, 12, max_open=3) if packed else rows
-    return kind(model, arguments, train_dataset=data)
+    return kind(model, arguments, train_dataset=data, context_parallel_size=sharing)
 
 
 def outcome(trainer: InternVLTrainer) -> dict[str, Any]:

@@ -46,6 +46,15 @@ def test_two_ranks_give_the_curve_of_one(two_ranks, tmp_path):
     assert two_ranks[0]["exact"] == pytest.approx(one, abs=2e-5) and len(one) == 2 * -(-len(samples()) // 2)
 
 
+def test_two_ranks_that_share_each_pack_give_the_curve_of_one(two_ranks, tmp_path):
+    """Losses, and the packs that both read; and a run that was stopped goes on as the whole one."""
+    one, seen = exact("packed", tmp_path, gradient_accumulation_steps=2)
+    for found in two_ranks:
+        assert found["shared"] == pytest.approx(one, abs=1e-5)
+        assert found["shared packs"] == seen
+        assert found["shared, resumed"] == found["shared, whole"]
+
+
 def exact(case: str, folder: Path, **options) -> tuple[list[float], list[list[int]]]:
     """Losses and samples of a run without anything random, two samples a step."""
     options = {"per_device_train_batch_size": 1, "learning_rate": 1e-3, "save_strategy": "no", **options}
@@ -68,6 +77,13 @@ def main(folder: Path) -> None:
     whole.train()
     resumed = stopped_and_resumed(case, folder / "parts of stream", [3])
     found |= {"streamed": whole.seen, "whole stream": outcome(whole), "resumed stream": outcome(resumed)}
+    case = "packed, two ranks"
+    sharing = {"gradient_accumulation_steps": 2, "sharing": 2}
+    found["shared"], found["shared packs"] = exact(case, folder / "shared", **sharing)
+    whole = trainer_of(case, folder / "shared whole", save_strategy="no", sharing=2)
+    whole.train()
+    resumed = stopped_and_resumed(case, folder / "shared parts", [3], sharing=2)
+    found |= {"shared, whole": outcome(whole), "shared, resumed": outcome(resumed)}
     (folder / f"{whole.args.process_index}.json").write_text(json.dumps(found))
 
 

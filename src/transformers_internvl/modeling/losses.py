@@ -80,25 +80,45 @@ def supervised_loss(
     Returns:
         The loss, float32. Zero, with a gradient path, when nothing is labelled.
     """
-    shifted = shift_labels is not None
-    labels = (labels if shift_labels is None else shift_labels).to(hidden_states.device)
-    if not shifted:  # the last position predicts nothing
-        hidden_states, logits = hidden_states[:, :-1], None if logits is None else logits[:, :-1]
-    targets = predicted(labels, shifted)  # (B, S')
+    targets, weights, total = step_of_labels(labels, reduction, loss_weight, num_items_in_batch, shift_labels)
+    targets, weights = targets.to(hidden_states.device), weights.to(hidden_states.device, torch.float32)  # (B, S)
     supervised = targets != IGNORE_INDEX
-    weights = predicted(token_weights(labels, reduction) if loss_weight is None else loss_weight, shifted)
-    if loss_weight is None and num_items_in_batch is not None:
-        # A count of labels: let the weights of this piece come to its own.
-        weights = weights * (supervised.sum() / _positive(weights.sum(), weights))
-    weights = weights.to(hidden_states.device, torch.float32)
-
-    total = weights.flatten().sum() if num_items_in_batch is None else num_items_in_batch
     # Before and not after: the head's gradient is large, and need not be divided then.
     weights = weights / _positive(total, weights)
     if logits is None:
         chosen = (hidden_states[supervised], targets[supervised], weights[supervised])
         return weighted_cross_entropy(head, *chosen, label_smoothing)
     return (cross_entropies(logits.flatten(0, 1), targets.flatten(), label_smoothing) * weights.flatten()).sum()
+
+
+def step_of_labels(
+    labels: torch.Tensor,
+    reduction: str,
+    loss_weight: torch.Tensor | None = None,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    shift_labels: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | int]:
+    """What [`supervised_loss`] makes of its arguments, so that parts of the positions can be computed one by one.
+
+    Args: as for [`supervised_loss`].
+
+    Returns:
+        For every position the label that it predicts, `(B, S)`, and its weight, `(B, S)` float32; and what the
+        weighted sum is divided by.
+    """
+    shifted = shift_labels is not None
+    weights = token_weights(labels, reduction) if loss_weight is None else loss_weight.float()
+    targets = labels if shift_labels is None else shift_labels
+    if not shifted:  # the last position predicts nothing
+        targets = nn.functional.pad(targets[:, 1:], (0, 1), value=IGNORE_INDEX)
+        weights = nn.functional.pad(weights[:, 1:], (0, 1))
+    elif loss_weight is None:
+        weights = token_weights(targets, reduction)
+    if num_items_in_batch is None:
+        return targets, weights, weights.flatten().sum()
+    if loss_weight is None:
+        weights = weights * ((targets != IGNORE_INDEX).sum() / _positive(weights.sum(), weights))
+    return targets, weights, num_items_in_batch
 
 
 def share_of_step(
@@ -153,4 +173,12 @@ def token_losses(
     return nn.functional.pad(entropies, (1, 0))
 
 
-__all__ = ["cross_entropies", "predicted", "share_of_step", "supervised_loss", "token_losses", "token_weights"]
+__all__ = [
+    "cross_entropies",
+    "predicted",
+    "share_of_step",
+    "step_of_labels",
+    "supervised_loss",
+    "token_losses",
+    "token_weights",
+]

@@ -276,7 +276,9 @@ class Recipe:
             keep_exact(model)
         return model
 
-    def to_training_arguments(self, output_dir: str | os.PathLike, **overrides: Any) -> TrainingArguments:
+    def to_training_arguments(
+        self, output_dir: str | os.PathLike, ranks: int | None = None, **overrides: Any
+    ) -> TrainingArguments:
         """The recipe as transformers' arguments.
 
         Accumulation steps follow from the recipe's batch, `per_device_train_batch_size` (1) and the number of ranks
@@ -284,12 +286,13 @@ class Recipe:
 
         Args:
             output_dir: where checkpoints go.
+            ranks: how many ranks read other data than each other; None: all.
             **overrides: any field of `TrainingArguments`.
 
         Raises:
             ValueError: ranks and batch per device do not divide the recipe's batch.
         """
-        return TrainingArguments(output_dir=str(output_dir), **self.argument_values(**overrides))
+        return TrainingArguments(output_dir=str(output_dir), **self.argument_values(ranks, **overrides))
 
     def argument_values(self, ranks: int | None = None, **overrides: Any) -> dict[str, Any]:
         """The fields that `to_training_arguments` passes on, for so many ranks (None: `WORLD_SIZE` of torchrun)."""

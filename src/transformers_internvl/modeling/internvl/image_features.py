@@ -177,6 +177,11 @@ class ImageFeatureMixin:
     multi_modal_projector: nn.Module
     resolution_router: nn.Module
     compressed_projector: nn.Module
+    context_group: Any
+
+    def shares_context(self) -> bool:
+        """Whether ranks encode a part of the tiles each; [`InternVLModel`] says."""
+        return False
 
     @merge_with_config_defaults
     @can_return_tuple
@@ -233,7 +238,8 @@ class ImageFeatureMixin:
         whole = self.training or graph or is_sharded(self.vision_tower)
         at_once = whole or chunk is None or len(pixel_values) <= chunk
         parts = [pixel_values] if at_once else pixel_values.split(chunk)
-        chunks = [self._encode(part, layer, not compressed, **kwargs) for part in parts]
+        encode = self._encode_share if self.shares_context() else self._encode
+        chunks = [encode(part, layer, not compressed, **kwargs) for part in parts]
         outputs = chunks[0] if at_once else _join_chunks(chunks)
         return self._reduce(outputs, self._grid(pixel_values), reduction)
 
@@ -262,6 +268,17 @@ class ImageFeatureMixin:
         cells = pixel_shuffle(cells, self.config.downsample_ratio, self.config.ps_version)  # (T, h/f, w/f, C*f*f)
         queries = () if self.config.middleware_config is None else (outputs.query_hidden_states,)
         outputs.pooler_output = self.multi_modal_projector(cells.flatten(1, 2), *queries)  # (T, n, D)
+        return outputs
+
+    def _encode_share(
+        self, pixel_values: torch.Tensor, layer: int, project: bool = True, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """As `_encode`, with image tokens of all tiles, of which this rank encodes a part.
+
+        What is left of the outputs is of that part. A rank with fewer tiles encodes empty ones, for their gradients.
+        """
+        outputs = self._encode(self.context_group.share(pixel_values, dim=0), layer, project, **kwargs)
+        outputs.pooler_output = self.context_group.gather(outputs.pooler_output)[: len(pixel_values)]
         return outputs
 
     def _reduce(

@@ -12,7 +12,7 @@ import torch
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 
 from ..flash.shortening import IGNORED, at_kept, shifted_at_kept
-from ..losses import share_of_step, supervised_loss, token_losses
+from ..losses import IGNORE_INDEX, share_of_step, step_of_labels, supervised_loss, token_losses
 from ..outputs import InternVLModelOutputWithPast
 
 
@@ -99,6 +99,8 @@ def language_modeling_loss(
         if supervision.smoothing:
             raise ValueError("`smoothing` is not for a `loss_function` of your own: smooth labels in it.")
         return own_loss(logits=logits, labels=labels, vocab_size=model.config.text_config.vocab_size, **options)
+    if model.model.shares_context():
+        return share_of_loss(model, hidden_states, supervision)
     if supervision.reduction == "none":
         return token_losses(hidden_states, model.lm_head, labels, supervision.smoothing)
     return supervised_loss(
@@ -111,6 +113,29 @@ def language_modeling_loss(
         logits if logits is not None and logits.shape[1] == labels.shape[1] else None,
         options.get("shift_labels"),
         supervision.smoothing,
+    )
+
+
+def share_of_loss(model: Any, hidden_states: torch.Tensor, supervision: Supervision) -> torch.Tensor:
+    """The loss of the positions of this rank, `(B, l, D)`, of labels `(B, L)`: those of all ranks add up to the loss.
+
+    Raises:
+        ValueError: the reduction `"none"`, which has no sum.
+    """
+    if supervision.reduction == "none":
+        raise ValueError("Under context parallelism there is no loss of each label: leave out `loss_reduction`.")
+    ranks, options = model.model.context_group, supervision.options
+    reduction = supervision.reduction or model.config.loss_reduction
+    given = (supervision.loss_weight, options.get("num_items_in_batch"), options.get("shift_labels"))
+    targets, weights, total = step_of_labels(supervision.labels, reduction, *given)
+    return supervised_loss(
+        hidden_states,
+        model.lm_head,
+        supervision.labels,
+        loss_weight=ranks.share(weights),
+        num_items_in_batch=total,
+        shift_labels=ranks.share(targets, fill=IGNORE_INDEX),
+        label_smoothing=supervision.smoothing,
     )
 
 
@@ -141,4 +166,11 @@ def load_balancing_loss(
     return loss
 
 
-__all__ = ["Supervision", "language_modeling_loss", "load_balancing_loss", "losses_of", "own_loss_function"]
+__all__ = [
+    "Supervision",
+    "language_modeling_loss",
+    "load_balancing_loss",
+    "losses_of",
+    "own_loss_function",
+    "share_of_loss",
+]

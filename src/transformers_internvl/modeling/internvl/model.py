@@ -25,6 +25,7 @@ from ..flash.router import CompressedProjector, PoolingAttention, ResolutionRout
 from ..flash.shortening import Shortening, tiles_of_samples
 from ..outputs import InternVLCausalLMOutputWithPast, InternVLModelOutputWithPast
 from ..pretrained.base import InternVLPreTrainedModel
+from ..pretrained.context_parallel import ContextGroup, run_context_parallel, set_context_group
 from ..pretrained.generation import InternVLGenerationMixin, embed_known, has_no_embedding
 from ..pretrained.older_arguments import refuse_stray_caches
 from ..pretrained.packed_masks import packed_masks, use_cache_of_packs
@@ -72,6 +73,7 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
     base_model_prefix = "model"
     input_modalities = ("image", "text", "video")
     modules_to_not_convert = ("vision_tower", "multi_modal_projector", "resolution_router", "compressed_projector")
+    context_group: ContextGroup | None = None  # the ranks that share a row, see `set_context_group`
     # The first joins two outputs, the second has parameters of its own; tower and language model add theirs.
     _no_split_modules = ["InternVLTwoMLPProjector", "ResolutionRouter"]
 
@@ -90,6 +92,21 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         self.language_model = AutoModel.from_config(config.text_config)
         replace_stateful_rope(self.language_model)
         self.post_init()
+
+    def set_context_group(self, ranks: ContextGroup | None) -> None:
+        """Share rows and tiles with other ranks while the model trains; None: no longer. See `context_parallel.py`.
+
+        Raises:
+            ValueError: the language model has no attention by `sdpa`, or experts; or tiles may be compressed.
+        """
+        if ranks is not None and self.config.flash_mode is not None:
+            raise ValueError("Context parallelism is not for InternVL3.5-Flash, whose router compares all tiles.")
+        set_context_group(self.language_model.config, ranks)
+        self.context_group = ranks
+
+    def shares_context(self, cache: Any = None) -> bool:
+        """Whether this call computes a part of the positions and tiles: in training, without a cache."""
+        return self.context_group is not None and self.training and cache is None
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -245,7 +262,9 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         return tiles_of_samples(placeholders, num_tiles, rows.attention_mask, rows.position_ids)
 
     def _run_language_model(self, rows: Rows, cache: Cache | None, options: dict[str, Any]) -> Any:
-        """Outputs for embeddings `(B, L, D)`; packed samples are kept apart."""
+        """Outputs for embeddings `(B, L, D)`; packed samples are kept apart, and ranks compute their parts."""
+        if self.context_group is not None and self.shares_context(cache):
+            return run_context_parallel(self.language_model, self.context_group, rows, options)
         inputs_embeds, attention_mask, position_ids = rows.inputs_embeds, rows.attention_mask, rows.position_ids
         use_cache = use_cache_of_packs(options.get("use_cache"), attention_mask, position_ids, cache)
         if self.training and cache is None and use_cache is None:

@@ -35,6 +35,7 @@ from transformers.utils import is_tracing, logging
 from .upstream import IGNORE_POSITIONS, MASKS, masks_by_layer_type
 
 logger = logging.get_logger(__name__)
+_BY_SAMPLE = ("sdpa", "sdpa_context_parallel")  # the kinds of attention that run a `PackedCausalMask`
 
 
 class PackedCausalMask(torch.Tensor):
@@ -240,7 +241,7 @@ def _by_sample(
     given = {name: getattr(config, name, None) if value is None else value for name, value in given.items()}
     kinds = getattr(config, "layer_types", None) or MASKS
     if (
-        config._attn_implementation != "sdpa"
+        config._attn_implementation not in _BY_SAMPLE
         or given["use_cache"]
         or given["is_causal"] is False
         or not set(kinds) <= set(MASKS)

@@ -123,7 +123,7 @@ def check_options(options: RunOptions) -> None:
 def _check_batch_size(options: RunOptions, given: dict[str, Any]) -> None:
     if not {"batch_size", "gradient_accumulation_steps"} <= given.keys():
         return
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    ranks = int(os.environ.get("WORLD_SIZE", "1")) // options.context_parallel_size
     device, steps = given.get("per_device_train_batch_size", 1), given["gradient_accumulation_steps"]
     whole = device * steps * ranks
     if whole != options.recipe.batch_size:

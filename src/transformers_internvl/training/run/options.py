@@ -64,6 +64,7 @@ class RunOptions:
         allow_hosts: hosts that are fetched from at any address, separated by commas.
         feature_cache: a folder in which the features of tiles are kept, so that a frozen tower sees each tile once,
             see [`FeatureCache`]. None: the tower runs in every step.
+        context_parallel_size: how many ranks share the positions and tiles of a batch, see [`InternVLTrainer`].
         eval_data: what is evaluated on the way and at the end, of the forms of `data`; None: nothing.
         step_threshold: objective `"prm"`: the score above which a step is right, see `StepLabels`.
         step_early_stop: the same: leave out the steps behind the first wrong one.
@@ -92,6 +93,7 @@ class RunOptions:
     allow_urls: bool = False
     allow_hosts: str | None = None
     feature_cache: str | None = None
+    context_parallel_size: int = 1
     eval_data: str | None = None
     eval_answers: int = 4
     step_threshold: float = 0.0
@@ -175,6 +177,7 @@ OWN_FIELDS = (
     "allow_urls",
     "allow_hosts",
     "feature_cache",
+    "context_parallel_size",
     "eval_data",
     "eval_answers",
     "step_threshold",
@@ -185,6 +188,7 @@ OWN_FIELDS = (
     "router_window",
 )
 _TYPED = {
+    "context_parallel_size": int,
     "eval_answers": int,
     "stream": bool,
     "shuffle_buffer": int,
@@ -210,11 +214,14 @@ _SIZE = {"image_size": "the tiles of a chat model have a size of their own"}
 _STEPS = dict.fromkeys(("step_threshold", "step_early_stop", "whole_response"), "only rows of `prm` have scored steps")
 _ROUTER = dict.fromkeys(("router_percentile", "router_window"), "only `vico-router` trains a router")
 _ALONE = {"reference": "its loss compares the model with no other one", **_ROUTER}
+_WHOLE_ROWS = {"context_parallel_size": "its loss is not one of positions, each by itself"}
 _COMPRESSED = {
+    **_WHOLE_ROWS,
     "feature_cache": "every tile is encoded in two ways",
     "loss_reduction": "the tokens of all answers count alike",
 }
 _PAIRS = {
+    **_WHOLE_ROWS,
     **_STEPS,
     **_ALONE,
     "feature_cache": "it holds features of tiles behind a projector, and dual encoders have none",
@@ -236,6 +243,7 @@ UNUSED: dict[str, dict[str, str]] = {
         **_SIZE,
         **_STEPS,
         **_ROUTER,
+        **_WHOLE_ROWS,
         "feature_cache": "pairs of answers are trained on pixels",
         "loss_reduction": "answers are weighed by their pairs",
     },

@@ -24,6 +24,7 @@ from ..data.streams import StreamSet
 from ..feature_cache.model import refuse_changing_features
 from ..parameters import count_parameters, parameter_groups, part_of
 from ..recipes import Recipe
+from ..trainers.trainer import check_context_ranks
 from .data import PairRows, read_by_number, read_sets
 from .objectives import PAIRS_ARE, Objective, chat_samples, objective_of
 from .option_checks import check_image_size, check_options
@@ -84,13 +85,14 @@ def make_plan(options: RunOptions, ranks: int | None = None) -> Plan:
     """
     row = objective_of(options)
     check_options(options)
-    values = options.recipe.argument_values(ranks, **options.arguments)
+    devices = int(os.environ.get("WORLD_SIZE", "1")) if ranks is None else ranks
+    check_context_ranks(options.context_parallel_size, devices)
+    values = options.recipe.argument_values(devices // options.context_parallel_size, **options.arguments)
     model = _on_meta(options, row, _weights_dtype(options, values))
     if options.feature_cache is not None:
         refuse_changing_features(model)
     sets, probes = _read(options, row)
-    devices = int(os.environ.get("WORLD_SIZE", "1")) if ranks is None else ranks
-    facts = _facts(options, values, devices, sets, probes)
+    facts = _facts(options, values, devices // options.context_parallel_size, sets, probes)
     if fate := fate_of_adapter(options):
         facts["adapter"] = fate
     if options.feature_cache is not None:
@@ -210,6 +212,8 @@ def _facts(
     whole, kind = batch * accumulation * devices, "packs" if packed else "samples"
     each = f"{batch} a device x {accumulation} accumulated x {_plural(devices, 'device')}"
     facts = {"batch": f"{whole:,} {kind}: {each}"}
+    if options.context_parallel_size > 1:
+        facts["batch"] += f", each of {options.context_parallel_size} ranks that share its positions"
     if packed:
         tokens, tiles = whole * (recipe.packed_tokens or 0), whole * (recipe.packed_tiles or 0)
         facts["a step"] = f"at most {tokens:,} tokens, {tiles:,} tiles"

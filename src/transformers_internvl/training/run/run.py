@@ -14,6 +14,7 @@ What lies in the output folder, beside `checkpoint-N` of `Trainer`:
 """
 
 import copy
+import os
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,6 +27,7 @@ from transformers import AutoConfig, AutoProcessor, PrinterCallback, ProgressCal
 from ...hub.model_card import create_model_card
 from ..adapted import adapter_config, load_with_adapter, processor_source
 from ..trainers.checkpoints import writing
+from ..trainers.trainer import check_context_ranks
 from .answers import AnswerLog
 from .folder import RUN_FILE, SAVING, check_output, discard_unfinished, put_in_place
 from .objectives import Data, objective_of
@@ -167,6 +169,7 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     """
     row = objective_of(options)
     check_options(options)
+    check_context_ranks(options.context_parallel_size, int(os.environ.get("WORLD_SIZE", "1")))
     checkpoint = check_output(options, resume)
     config = load_config(options)
     check_image_size(options, config)
@@ -182,7 +185,8 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
         "dataloader_pin_memory": on_device,
     }
     arguments = {**defaults, **data.arguments, **_when_to_evaluate(options), **options.arguments}
-    training = options.recipe.to_training_arguments(options.output, **arguments)
+    readers = int(os.environ.get("WORLD_SIZE", "1")) // options.context_parallel_size
+    training = options.recipe.to_training_arguments(options.output, readers, **arguments)
     _check_batch(training, data.stream, training.per_device_train_batch_size)
     if evaluated is not None:
         _check_batch(training, evaluated, training.per_device_eval_batch_size)
@@ -210,6 +214,7 @@ def _own_arguments(options: RunOptions) -> dict[str, Any]:
         "part_learning_rates": recipe.part_learning_rates,
         "layer_decay": recipe.layer_decay,
         "feature_cache": options.feature_cache,
+        "context_parallel_size": options.context_parallel_size if options.context_parallel_size > 1 else None,
     }
     return {name: value for name, value in arguments.items() if value}
 

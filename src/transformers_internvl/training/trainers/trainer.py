@@ -18,9 +18,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 
+from ...modeling.internvl.model import InternVLModel
 from ...modeling.losses import IGNORE_INDEX, predicted, token_weights
+from ...modeling.pretrained.context_parallel import ContextGroup
 from ..data.collation import PackingCollator, PaddingCollator
 from ..data.dataset import ChatDataset, PackedDataset
+from ..data.streamed import StreamedDataset
 from ..data.streamed import StreamedDataset
 from ..feature_cache.model import FeatureCache, FeatureCollator
 from ..feature_cache.store import NEW_TILES
@@ -43,6 +46,8 @@ class InternVLTrainer(DataTrainer):
         feature_cache: a folder. With a frozen tower and projector, every tile is encoded once and its features are
             kept there; a `ChatDataset` or `PackedDataset` skips images that were. See [`FeatureCache`].
         feature_cache_bytes: maximum number of bytes of the folder; None = as many as the disk has.
+        context_parallel_size: how many ranks that follow each other share the positions of a batch, and its tiles; see
+            `modeling/pretrained/context_parallel.py`. They read the same data; for evaluation each its own again.
         Everything else is `DataTrainer`'s.
 
     Raises:
@@ -58,8 +63,10 @@ class InternVLTrainer(DataTrainer):
         layer_decay: Mapping[str, float] | None = None,
         feature_cache: str | os.PathLike | None = None,
         feature_cache_bytes: int | None = None,
+        context_parallel_size: int = 1,
         **kwargs: Any,
     ):
+        self.context_parallel_size = context_parallel_size
         super().__init__(*args, **kwargs)
         if self.args.n_gpu > 1:
             raise ValueError(
@@ -70,6 +77,37 @@ class InternVLTrainer(DataTrainer):
         self._evaluated: list[torch.Tensor] | None = None  # of each batch: the weighted sum and the weight
         self.part_learning_rates, self.layer_decay = part_learning_rates, layer_decay
         self.feature_cache = None if feature_cache is None else self._open_cache(feature_cache, feature_cache_bytes)
+        if context_parallel_size != 1:
+            self._share_context(context_parallel_size)
+
+    def _share_context(self, size: int) -> None:
+        """Let groups of ranks share the positions of a batch.
+
+        Raises:
+            ValueError: the ranks, the options, the data or the model do not suit it.
+        """
+        check_context_ranks(size, self.args.world_size)
+        if not self.args.average_tokens_across_devices:
+            raise ValueError(
+                "Under context parallelism ranks hold parts of a loss: leave `average_tokens_across_devices`."
+            )
+        if self.feature_cache is not None:
+            raise ValueError("A feature cache is not for context parallelism, which shares the tower's work.")
+        if not isinstance(self.train_dataset, (ChatDataset, PackedDataset, StreamedDataset)):
+            raise ValueError(
+                f"Context parallelism reads the data sets of this package and tables of messages, got "
+                f"{type(self.train_dataset).__name__}: other data are shared out by `Trainer`, one part a rank."
+            )
+        model: Any = self.model
+        body = getattr(model.get_base_model() if hasattr(model, "get_base_model") else model, "model", None)
+        if not isinstance(body, InternVLModel):
+            raise ValueError(f"Context parallelism is for chat models, got {type(self.model).__name__}.")
+        group, _ = torch.distributed.new_subgroups(size)
+        body.set_context_group(ContextGroup(group))
+
+    def get_cp_size(self) -> int:
+        """How many ranks share the positions of a batch."""
+        return super().get_cp_size() * self.context_parallel_size
 
     def _take_over_smoothing(self) -> None:
         """Label smoothing, which `Trainer` would do by itself, comparing logits with the labels of the same places."""
@@ -230,6 +268,15 @@ class InternVLTrainer(DataTrainer):
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
 
+def check_context_ranks(size: int, ranks: int) -> None:
+    """Raise `ValueError` if groups of `size` ranks cannot be made of all ranks."""
+    if size < 1 or ranks % size:
+        raise ValueError(
+            f"`context_parallel_size` is {size}, of which {ranks} rank(s) are no multiple: start as many ranks with "
+            "torchrun, or set it to 1."
+        )
+
+
 def label_count(batches: Iterable[Mapping[str, torch.Tensor]]) -> torch.Tensor:
     """The number of labels that are predicted in batches with `labels` or `shift_labels`, both `(B, L)`."""
     labels = [predicted(batch.get("shift_labels", batch["labels"]), "shift_labels" in batch) for batch in batches]
@@ -250,4 +297,4 @@ def weight_of(batches: Iterable[Mapping[str, torch.Tensor]]) -> torch.Tensor:
     return torch.stack([weight.float().sum() for weight in weights]).sum()
 
 
-__all__ = ["InternVLTrainer", "label_count", "weight_of"]
+__all__ = ["InternVLTrainer", "check_context_ranks", "label_count", "weight_of"]
