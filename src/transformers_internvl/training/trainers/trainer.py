@@ -24,7 +24,6 @@ from ...modeling.pretrained.context_parallel import ContextGroup
 from ..data.collation import PackingCollator, PaddingCollator
 from ..data.dataset import ChatDataset, PackedDataset
 from ..data.streamed import StreamedDataset
-from ..data.streamed import StreamedDataset
 from ..feature_cache.model import FeatureCache, FeatureCollator
 from ..feature_cache.store import NEW_TILES
 from ..parameters import parameter_groups
