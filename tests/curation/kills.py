@@ -49,19 +49,26 @@ def started(command: list[str], log: Path) -> subprocess.Popen:
         return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
 
 
-def run_killed(command: list[str], log: Path, kills: int, draw: random.Random, seconds: float) -> int:
-    """Run a command to its end, killed so many times before; how often it was."""
-    for number in range(kills):
-        process = started(command, log)
-        try:
-            process.wait(draw.uniform(0.3, 1.0) * seconds)
+def run_killed(command: list[str], log: Path, moments: list[int], server: Server, seconds: float) -> int:
+    """Run a command to its end, killed before; how often it was.
+
+    Args:
+        moments: replies of the server at which it is killed; a negative number is a share of `seconds`, in percent.
+    """
+    for number, moment in enumerate(moments):
+        process, began = started(command, log), time.monotonic()
+        while process.poll() is None:
+            passed = 100 * (time.monotonic() - began) / seconds
+            if server.kinds["good"] >= moment >= 0 or passed > -moment > 0:
+                break
+            time.sleep(0.02)
+        if process.poll() is not None:
             return number  # it had ended
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     if started(command, log).wait():
         raise SystemExit(f"{' '.join(command)} failed: see {log}")
-    return kills
+    return len(moments)
 
 
 def result(folder: Path, output: str) -> dict[str, object]:
@@ -120,7 +127,7 @@ def main() -> int:
         planted_rows(folder / "corpus", options.rows)
         with serving() as server:
             began = time.monotonic()
-            run_killed(pipeline(folder, "one", server.url), folder / "one.log", 0, draw, 0)
+            run_killed(pipeline(folder, "one", server.url), folder / "one.log", [], server, 0)
             seconds = time.monotonic() - began
         expected = result(folder, "one")
         print(f"one process: {len(expected['review'])} findings in {expected['rows read']} rows, {expected['costs']}")
@@ -131,7 +138,9 @@ def main() -> int:
         for number, (title, (executor, kills)) in enumerate(runs.items()):
             with serving(faults=True, seconds=6.0) as server:
                 command = pipeline(folder, f"run{number}", server.url, **executor)
-                killed = run_killed(command, folder / f"run{number}.log", kills, draw, seconds)
+                replies = sorted(draw.randrange(sum(count for count, _ in expected["costs"])) for _ in range(kills))
+                moments = [-draw.randint(20, 80), *replies][:kills]
+                killed = run_killed(command, folder / f"run{number}.log", moments, server, seconds)
                 wrong += compare(title, folder, f"run{number}", server, expected, killed)
     return 1 if wrong else 0
 

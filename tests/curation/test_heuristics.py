@@ -137,6 +137,9 @@ def test_lines_without_sense():
     assert senseless_lines("}{][)(*&^%$#@!~;:<>.,;", 0.3).reason == "lines without sense"
     encoded = base64.b64encode(random.Random(0).randbytes(90)).decode()
     assert senseless_lines(encoded, 0.3) is not None and senseless_lines(f"https://example.org/{encoded}", 0.3) is None
+    jpeg = "/9j/" + base64.b64encode(random.Random(1).randbytes(90)).decode()
+    assert senseless_lines(jpeg, 0.3) is not None
+    assert senseless_lines("/usr/lib/Python3/Site-Packages/Module2/Data5/Part7/File9.txt", 0.3) is None
     assert senseless_lines("pneumonoultramicroscopicsilicovolcanoconiosis", 0.3) is None
 
 

@@ -5,6 +5,7 @@ A task that ends is written down in `logs/STAGE/completions`. A run with the sam
 """
 
 import contextlib
+import copy
 import io
 import os
 import subprocess
@@ -107,7 +108,18 @@ def _logs(output: str, name: str) -> str:
 
 
 class _QuietLocal(LocalPipelineExecutor):
-    """Messages of tasks go to their log files, not to the terminal."""
+    """Messages of tasks go to their log files, not to the terminal. One worker is this process, without a manager."""
+
+    def run(self) -> None:
+        """Run the tasks that are open."""
+        if self.workers > 1:
+            super().run()
+            return
+        self.save_executor_as_json()
+        pipeline = self.pipeline
+        for rank in self.get_incomplete_ranks():
+            self.pipeline = copy.deepcopy(pipeline)
+            self._run_for_rank(rank)
 
     def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> PipelineStats:
         with _quiet():

@@ -9,8 +9,10 @@ work/        rows between stages, and parts of the files above, one a task
 logs/        datatrove's: which tasks of which stage are done
 """
 
+import glob
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
@@ -27,7 +29,10 @@ class WholeFile:
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = self.path.with_name(f".{self.path.name}.partial")
+        for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.partial"):  # by a killed run
+            left.unlink(missing_ok=True)
+        # of this attempt: a generator of an earlier one may be closed later
+        self._partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.partial")
         self.file: IO[Any] = (
             open(self._partial, "wb")
             if self._binary  # half a surrogate pair is written as JSON has it

@@ -37,7 +37,8 @@ _LETTERS = re.compile(r"[^\W\d_]")
 _MEANING = re.compile(r"[\w\s]")
 _RULE = re.compile(r"[\s|:=+*_#~.\-─━│]+")  # lines of tables and headings
 _LONG_WORD = re.compile(r"\S{40,}")
-_LINK = re.compile(r"(?:https?://|www\.|data:|/|[A-Za-z]:\\)\S*")
+_ENCODED = re.compile(r"[A-Za-z0-9+/=_\-]{40,}")
+_LINK = re.compile(r"(?:https?://|www\.|data:|[A-Za-z]:\\)\S*|[~.]{0,2}(?:/[\w.-]{1,40})+/?")
 _WORD = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|\w+|[^\w\s]")
 
 
@@ -114,14 +115,14 @@ def _is_senseless(line: str) -> bool:
 
 
 def _is_encoded(word: str) -> bool:
-    """Whether a long word is encoded data: letters of both cases and digits, next to no punctuation."""
-    if _LINK.fullmatch(word) or not word.isascii():
+    """Whether a long word is encoded data: letters of both cases and digits in turn, and no punctuation of a text."""
+    if _LINK.fullmatch(word) or not _ENCODED.fullmatch(word.strip("\"'`,;()[]{}")):
         return False
     plain = [char for char in word if char.isalnum()]
     mixed = any(map(str.isdigit, plain)) and any(map(str.islower, plain)) and any(map(str.isupper, plain))
     pairs = zip(plain, plain[1:], strict=False)
     switches = sum(a.isdigit() != b.isdigit() or a.isupper() != b.isupper() for a, b in pairs)
-    return mixed and len(plain) > 0.95 * len(word) and switches > 0.25 * len(plain)
+    return mixed and switches > 0.25 * len(plain)
 
 
 def loop(text: str, repeats: int, minimum: int = 40, longest: int = 200) -> Finding | None:
