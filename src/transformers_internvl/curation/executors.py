@@ -7,6 +7,7 @@ A task that ends is written down in `logs/STAGE/completions`. A run with the sam
 import contextlib
 import copy
 import io
+import logging
 import os
 import subprocess
 from collections.abc import Callable, Sequence
@@ -110,6 +111,8 @@ def _logs(output: str, name: str) -> str:
 class _QuietLocal(LocalPipelineExecutor):
     """Messages of tasks go to their log files, not to the terminal. One worker is this process, without a manager."""
 
+    pipeline: list[Any]
+
     def run(self) -> None:
         """Run the tasks that are open."""
         if self.workers > 1:
@@ -153,7 +156,9 @@ def _start_ray(options: ExecutorOptions) -> None:
     except ImportError as error:
         raise ImportError("`kind: ray` needs Ray: `pip install ray`.") from error
     if not ray.is_initialized():
-        ray.init(address=options.address or os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level="error")
+        ray.init(
+            address=options.address or os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level=logging.ERROR
+        )
 
 
 def _run_on_ray(steps: list[PipelineStep], tasks: int, options: ExecutorOptions, logs: str) -> PipelineExecutor:
