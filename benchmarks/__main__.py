@@ -65,6 +65,7 @@ BENCHMARKS = {
     "second-question": Benchmark(
         "second_question.py", {"further": 0.1, "other conversation": 0.35}, takes_device=True
     ),
+    "serving": Benchmark("serving.py", at_least={"answers per second": 3}, takes_device=True),
     "drafting": Benchmark("drafting.py"),
     "loading": Benchmark("loading.py", {"time, original / hf": 1.05, "memory, original / hf": 1.1}),
     "conversion": Benchmark("conversion.py"),
