@@ -21,6 +21,7 @@ import copy
 import http.client
 import json
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -37,12 +38,14 @@ from figures import heading, record
 from transformers import AutoProcessor
 
 import transformers_internvl as ours
-from lab.nano.drawing import draw
-from lab.nano.questions import TASKS
-from tests.reliability.serving import data_uri, png, running_server
 from transformers_internvl.nano import nano_path
 from transformers_internvl.serving.batching import BatchedDecoder
 from transformers_internvl.serving.generation import Answer, generate_alone
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from lab.nano.drawing import draw  # noqa: E402 (needs the path)
+from lab.nano.questions import TASKS  # noqa: E402
+from tests.reliability.serving import data_uri, png, running_server  # noqa: E402
 
 WIDTH = {"hidden_size": 896, "intermediate_size": 4864, "num_attention_heads": 14, "num_key_value_heads": 2}
 
