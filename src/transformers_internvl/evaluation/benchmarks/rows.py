@@ -15,6 +15,20 @@ _NO_SCORER = "the official scorer is not part of this package"
 _THREE_TURNS = "it has three turns, which this package does not ask; graded answers can be scored"
 _FRAMES = (16, 32, 48, 64)
 
+_REGION_SPLITS = (
+    *((name, split) for name in ("RefCOCO", "RefCOCO+") for split in ("val", "testA", "testB")),
+    ("RefCOCOg", "val"),
+    ("RefCOCOg", "test"),
+)
+
+
+def _regions(task: str, name: str, split: str, part: bool = False) -> Benchmark:
+    """Of RefCOCO's file all rows, or a part of them, those of one split."""
+    where = ("split", f"{name}_{split}") if part else None
+    return Benchmark(task, name, split, dataset="RefCOCO", metric="refcoco_vlmevalkit", script="refcoco",
+                     script_metric="refcoco_internvl", script_task="refcoco", by_script=True, where=where)  # fmt: skip
+
+
 # fmt: off
 _ROWS: tuple[Benchmark, ...] = (
     # Documents, charts and scene text
@@ -122,32 +136,8 @@ _ROWS: tuple[Benchmark, ...] = (
     Benchmark("longvideobench", "LongVideoBench", "val", dataset="LongVideoBench", metric="option_letter",
               frames=_FRAMES),
     # Regions
-    Benchmark("refcoco", "RefCOCO, RefCOCO+, RefCOCOg", "mean of the 8 splits", dataset="RefCOCO",
-              metric="refcoco_vlmevalkit", script="refcoco", script_metric="refcoco_internvl", script_task="refcoco",
-              by_script=True),
-    Benchmark("refcoco_val", "RefCOCO", "val", dataset="RefCOCO", metric="refcoco_vlmevalkit", script="refcoco",
-              script_metric="refcoco_internvl", script_task="refcoco", by_script=True, where=("split", "RefCOCO_val")),
-    Benchmark("refcoco_testa", "RefCOCO", "testA", dataset="RefCOCO", metric="refcoco_vlmevalkit", script="refcoco",
-              script_metric="refcoco_internvl", script_task="refcoco", by_script=True,
-              where=("split", "RefCOCO_testA")),
-    Benchmark("refcoco_testb", "RefCOCO", "testB", dataset="RefCOCO", metric="refcoco_vlmevalkit", script="refcoco",
-              script_metric="refcoco_internvl", script_task="refcoco", by_script=True,
-              where=("split", "RefCOCO_testB")),
-    Benchmark("refcoco+_val", "RefCOCO+", "val", dataset="RefCOCO", metric="refcoco_vlmevalkit", script="refcoco",
-              script_metric="refcoco_internvl", script_task="refcoco", by_script=True,
-              where=("split", "RefCOCO+_val")),
-    Benchmark("refcoco+_testa", "RefCOCO+", "testA", dataset="RefCOCO", metric="refcoco_vlmevalkit", script="refcoco",
-              script_metric="refcoco_internvl", script_task="refcoco", by_script=True,
-              where=("split", "RefCOCO+_testA")),
-    Benchmark("refcoco+_testb", "RefCOCO+", "testB", dataset="RefCOCO", metric="refcoco_vlmevalkit", script="refcoco",
-              script_metric="refcoco_internvl", script_task="refcoco", by_script=True,
-              where=("split", "RefCOCO+_testB")),
-    Benchmark("refcocog_val", "RefCOCOg", "val", dataset="RefCOCO", metric="refcoco_vlmevalkit", script="refcoco",
-              script_metric="refcoco_internvl", script_task="refcoco", by_script=True,
-              where=("split", "RefCOCOg_val")),
-    Benchmark("refcocog_test", "RefCOCOg", "test", dataset="RefCOCO", metric="refcoco_vlmevalkit", script="refcoco",
-              script_metric="refcoco_internvl", script_task="refcoco", by_script=True,
-              where=("split", "RefCOCOg_test")),
+    _regions("refcoco", "RefCOCO, RefCOCO+, RefCOCOg", "mean of the 8 splits"),
+    *(_regions(f"{name.lower()}_{split.lower()}", name, split, part=True) for name, split in _REGION_SPLITS),
     # Benchmarks of the first reports
     Benchmark("gqa_testdev_balanced", "GQA", "testdev balanced", dataset="GQA_TestDev_Balanced",
               metric="gqa_vlmevalkit", script="vqa", script_set="gqa_testdev", script_metric="accuracy_internvl",

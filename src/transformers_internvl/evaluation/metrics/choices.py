@@ -18,7 +18,7 @@ _FAILED_CALL = "Failed to obtain answer via API"
 _SEPARATORS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _LAST_WORDS = 4
 _ANSWER_IS = re.compile(r"answer\s+is\s+\**([ABCD])\**", re.IGNORECASE)
-_PREFIXES = (
+ANSWER_PREFIXES = (
     "The best answer is",
     "The correct answer is",
     "The answer is",
@@ -125,8 +125,8 @@ def extract_characters_regex(response: str) -> str:
 
     Source: open-compass/VLMEvalKit `vlmeval/dataset/utils/multiple_choice.py` (MME-RealWorld and others).
     """
-    letter = first_letter(response, "ABCDE", _PREFIXES)
-    rest = remove_all(response.strip(), _PREFIXES).lower()
+    letter = first_letter(response, "ABCDE", ANSWER_PREFIXES)
+    rest = remove_all(response.strip(), ANSWER_PREFIXES).lower()
     if letter or len(rest.split()) > 10:
         return letter
     return next((letter for letter in "ABCDE" if rest in f"({letter.lower()})"), UNDECIDED)
@@ -140,6 +140,7 @@ def remove_all(text: str, parts: Sequence[str]) -> str:
 
 
 __all__ = [
+    "ANSWER_PREFIXES",
     "REFUSED",
     "UNDECIDED",
     "build_choices",

@@ -7,35 +7,20 @@ from contextlib import suppress
 from string import ascii_uppercase
 from typing import Any
 
-from .choices import REFUSED, build_choices, can_infer, first_letter
+from .choices import ANSWER_PREFIXES, REFUSED, build_choices, can_infer, first_letter
 from .metric import Row, Scores, mean, percent
 from .reading import read_answers
 from .spreadsheet import cell_text, through_spreadsheet
 
 # Two pairs of beginnings are glued together in the official list, so that four beginnings stay.
 VIDEO_MME_PREFIXES = (
-    "The best answer is",
-    "The correct answer is",
-    "The answer is",
-    "The answer",
-    "The best option isThe correct option is",
-    "Best answer:Best option:",
+    *ANSWER_PREFIXES[:4],
+    "".join(ANSWER_PREFIXES[4:6]),
+    "".join(ANSWER_PREFIXES[6:8]),
     "Answer:",
     "Option:",
 )
-VIDEO_MME_V2_PREFIXES = (
-    "Final Answer:",
-    "The best answer is",
-    "The correct answer is",
-    "The answer is",
-    "The answer",
-    "The best option is",
-    "The correct option is",
-    "Best answer:",
-    "Best option:",
-    "Answer:",
-    "Option:",
-)
+VIDEO_MME_V2_PREFIXES = ("Final Answer:", *ANSWER_PREFIXES, "Answer:", "Option:")
 VIDEO_MME_DURATIONS = ("short", "medium", "long")
 VIDEO_MME_GROUPS = ("domain", "sub_category", "task_type")
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
