@@ -120,6 +120,15 @@ CHECKS = [
         needs="ray",
     ),
     Check(
+        "vlmevalkit",
+        "python -m tests.evaluation.vlmevalkit_trial",
+        "VLMEvalKit itself, with its `InternVLChat` on this package, gives the answers and scores of `internvl "
+        "evaluate` on drawn questions; needs VLMEvalKit",
+        short=None,
+        needs="vlmeval",
+        on_request=True,
+    ),
+    Check(
         "training-kills",
         "python -m tests.training.kills",
         "a training run killed at random moments and resumed is bit-equal to an uninterrupted run",

@@ -77,6 +77,7 @@ def test_what_runs_without_names():
         "allowed-versions",
         "newest-versions",
         "train-nano",
+        "vlmevalkit",
     }
     assert {check.name for check in long.select(None, short=True)} < everything
     assert [check.name for check in long.select(["train-nano", "fuzz"], short=True)] == ["fuzz", "train-nano"]

@@ -159,3 +159,55 @@ def test_the_entry_point_leads_to_the_model(harness):
     assert harness.InternVLChat.is_simple is False
     for point in entry_points(group="lmms_eval.models"):  # an installation from before this entry point has none
         assert point.value == "transformers_internvl.evaluation.harnesses:lmms_eval_models"
+
+
+# --- VLMEvalKit ------------------------------------------------------------------------------------------------------
+
+KIT = "transformers_internvl.evaluation.harnesses.vlmevalkit"
+
+
+class KitChat:
+    """As the kit's class: it puts pixels on `cuda`."""
+
+    def __init__(self, model_path, model=None, use_lmdeploy=False):
+        self.model_path, self.model, self.use_lmdeploy, self.device = model_path, model, use_lmdeploy, "cuda"
+
+
+@pytest.fixture
+def kit(monkeypatch):
+    chat = type(
+        "InternVLChat", (KitChat,), {"__init__": lambda self, *given, **more: KitChat.__init__(self, *given, **more)}
+    )
+    names = ["vlmeval", "vlmeval.vlm", "vlmeval.vlm.internvl", "vlmeval.vlm.internvl.internvl_chat"]
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules[names[-1]].InternVLChat = chat
+    monkeypatch.delitem(sys.modules, KIT, raising=False)
+    yield import_module(KIT), chat
+    sys.modules.pop(KIT, None)
+
+
+def test_vlmevalkit_puts_pixels_where_the_model_is(kit):
+    module, chat = kit
+    module.use_in_vlmevalkit()
+    wrapped = chat.__init__
+    module.use_in_vlmevalkit()
+    assert chat.__init__ is wrapped
+    model = SimpleNamespace(device="cpu", chat=print)
+    assert chat("folder", model=model).device == "cpu"
+    assert chat("folder", model=object(), use_lmdeploy=True).device == "cuda"
+    with pytest.raises(ValueError, match="internvl convert some/path FOLDER --to original"):
+        chat("some/path", model=object())
+
+
+def test_a_script_of_vlmevalkit_runs_with_its_arguments(kit, tmp_path, monkeypatch, capsys):
+    module, chat = kit
+    script = tmp_path / "run.py"
+    script.write_text("import sys; print(__name__, sys.argv)")
+    monkeypatch.setattr(sys, "argv", ["vlmevalkit", str(script), "--data", "MMStar"])
+    module.main()
+    assert capsys.readouterr().out == f"__main__ {[str(script), '--data', 'MMStar']}\n"
+    assert hasattr(chat.__init__, "__wrapped__")
+    monkeypatch.setattr(sys, "argv", ["vlmevalkit"])
+    with pytest.raises(SystemExit, match="Give a script of VLMEvalKit"):
+        module.main()

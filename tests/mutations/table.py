@@ -70,6 +70,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "evaluation/encoders/running": ("evaluation/test_encoders.py",),
     "evaluation/encoders/segments": ("evaluation/test_encoders.py",),
     "evaluation/harnesses/lmms_eval": ("evaluation/test_harnesses.py",),
+    "evaluation/harnesses/vlmevalkit": ("evaluation/test_harnesses.py",),
     "hub/arguments": (
         "test_hub.py",
         "test_loading.py",
