@@ -9,6 +9,7 @@ What it does with a request depends on the request and on how often it came: run
 import hashlib
 import json
 import re
+import sys
 import threading
 import time
 from collections import Counter
@@ -43,6 +44,10 @@ class Server(ThreadingHTTPServer):
         self.kinds: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
         self.lock = threading.Lock()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # clients are killed on purpose
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:
