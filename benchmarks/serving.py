@@ -179,16 +179,14 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64, help="of an answer")
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="of a server")
     arguments = parser.parse_args()
     layers, rounds, clients, tokens = arguments.layers, arguments.rounds, arguments.clients, arguments.tokens
     words = 1200
     if arguments.quick:
         layers, rounds, clients, tokens, words = 1, 1, 4, 8, 600
-    os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     size = "the embedded model" if arguments.decoder else f"{layers} layers"
     work = f"{clients} clients, answers of {tokens} tokens, {size}, {rounds} round(s)"
-    print(heading(arguments.device, f"{os.cpu_count()} cores", work))
+    print(heading(arguments.device, f"{os.cpu_count()} cores, servers with one thread", work))
     best: dict[tuple[str, int], float] = {}
     equal = asked = 0
     if arguments.decoder:
