@@ -129,6 +129,12 @@ CHECKS = [
         on_request=True,
     ),
     Check(
+        "reinforcement",
+        "python -m tests.training.reinforced",
+        "GSPO raises the share of right answers of the embedded model to drawings that it was not trained on",
+        short="--steps 30 --held-out 20",
+    ),
+    Check(
         "training-kills",
         "python -m tests.training.kills",
         "a training run killed at random moments and resumed is bit-equal to an uninterrupted run",

@@ -39,6 +39,13 @@ def test_inference_prints_what_it_says(capsys):
     assert names["model"].prefix_cache is not None and names["streamed"].shape[0] == 1
 
 
+def test_rewards_are_as_the_page_says(capsys):
+    (code,) = blocks("reinforcement.md", "python")
+    exec(compile(code, "reinforcement.md", "exec"), {})
+    expected = [line.removeprefix("# ") for line in code.splitlines() if line.startswith("# ")]
+    assert capsys.readouterr().out.splitlines() == expected
+
+
 def test_the_snippet_of_a_model_card_runs(photo):
     (code,) = blocks("from-remote-code.md", "python")
     code = code.replace('"OpenGVLab/InternVL2_5-8B"', repr(str(golden_root() / "chat_internlm2")))

@@ -38,6 +38,7 @@ ADAPTERS: tuple[str, ...] = ()
 _PACKED = {"packed_tokens": 16384, "packed_tiles": 48, "loss_reduction": "square"}
 _PACKED_LONG = {"packed_tokens": 32768, "packed_tiles": 96, "loss_reduction": "square"}
 _MPO = {"objective": "mpo"}
+_GSPO = {"objective": "gspo", "scheduler": "constant"}
 _LORA = {"lora_rank": 16}
 _COCO = {"lora_rank": 128}
 _SINGLE = {"image_size": 336}
@@ -53,6 +54,9 @@ _DUAL = ("vision", "text", "bridge", "temperature", "head")
 def _steps(number: int) -> dict[str, int]:
     return {"max_steps": number}
 
+
+# Objective of online reinforcement -> what the ratio to the sampling policy is of.
+REINFORCED = {"gspo": "sequence", "grpo": "token"}
 
 # fmt: off
 # series, sizes, stage, trains, learning rate, weight decay, warm-up, drop path, tokens, tiles, batch, what else
@@ -146,6 +150,11 @@ _TABLE: list[tuple[str, str, str, tuple[str, ...], float, float, float, float, i
     ("internvl3.5", "1b 2b 4b", "mpo", ALL, 2e-7, .05, .03, 0., 16384, 12, 256, _MPO),
     ("internvl3.5", "8b 14b 30b gpt-oss-20b", "mpo", ALL, 2e-7, .05, .03, .1, 16384, 12, 256, _MPO),
     ("internvl3.5", "38b 241b", "mpo", ALL, 2e-7, .05, .03, .4, 16384, 12, 256, _MPO),
+    # Online reinforcement after MPO (shells of verl-internvl): 32 or 64 questions a step, 16 answers to each. Of the
+    # frozen tower no path is dropped: ratios of answers would be noise.
+    ("internvl3.5", "1b 2b 4b 8b 14b 30b 38b", "gspo", LLM, 1e-6, .01, 0., 0., 8192, 12, 512, _GSPO),
+    ("internvl3.5", "241b", "gspo", LLM, 8e-7, .01, 0., 0., 8192, 12, 1024,
+     {**_GSPO, "steps_per_rollout": 8, "max_grad_norm": .5, "epochs": 2}),
     # ViCO, both stages of InternVL3.5-Flash. No number of it is published: these are this package's.
     ("internvl3.5", _SIZES, "vico", (*ALL, "compressed"), 1e-5, .05, .03, 0., 16384, 12, 128, {"objective": "vico"}),
     ("internvl3.5", _SIZES, "vico-router", ("router",), 1e-4, 0., .03, 0., 16384, 12, 128,
@@ -193,14 +202,18 @@ class Recipe:
         packed_tokens, packed_tiles: limits of a packed sequence; None: not packed.
         loss_reduction: weight of a token in its sample, see `modeling.losses`.
         lora_rank: rank of the language model's adapters; None: no adapters.
-        objective: `"sft"`, `"prm"` (judgements of the steps of solutions), `"mpo"`, `"vico"` and `"vico-router"` (the
-            stages of InternVL3.5-Flash), `"contrastive"`, `"generative"` (contrast, matching, caption) or
-            `"retrieval"`.
+        objective: `"sft"`, `"prm"` (judgements of the steps of solutions), `"mpo"`, `"gspo"` and `"grpo"` (online
+            reinforcement), `"vico"` and `"vico-router"` (the stages of InternVL3.5-Flash), `"contrastive"`,
+            `"generative"` (contrast, matching, caption) or `"retrieval"`.
         image_size: side of a tile in pixels.
         scheduler: learning rate schedule, as transformers names it.
         adam_betas: of AdamW.
         part_learning_rates: learning rates of parts that differ from `learning_rate`.
         layer_decay: part -> factor by which learning rates fall per block, towards the input.
+        max_grad_norm: to which gradients are clipped.
+        num_generations, max_completion_length: of online reinforcement: answers to a question, which `batch_size`
+            counts, and the tokens of one.
+        steps_per_rollout: the same: optimizer steps on answers that were sampled at once.
     """
 
     name: str
@@ -225,6 +238,10 @@ class Recipe:
     adam_betas: tuple[float, float] = (0.9, 0.999)
     part_learning_rates: dict[str, float] = field(default_factory=dict)
     layer_decay: dict[str, float] = field(default_factory=dict)
+    max_grad_norm: float = 1.0
+    num_generations: int = 16
+    max_completion_length: int = 32768
+    steps_per_rollout: int = 16
 
     def __post_init__(self) -> None:
         if (self.packed_tokens is None) != (self.packed_tiles is None):
@@ -287,12 +304,14 @@ class Recipe:
         Args:
             output_dir: where checkpoints go.
             ranks: how many ranks read other data than each other; None: all.
-            **overrides: any field of `TrainingArguments`.
+            **overrides: any field of `TrainingArguments`, or of TRL's `GRPOConfig` for online reinforcement.
 
         Raises:
             ValueError: ranks and batch per device do not divide the recipe's batch.
+            ImportError: the recipe is one of online reinforcement, and TRL is not installed.
         """
-        return TrainingArguments(output_dir=str(output_dir), **self.argument_values(ranks, **overrides))
+        kind: type[TrainingArguments] = rollout_config() if self.objective in REINFORCED else TrainingArguments
+        return kind(output_dir=str(output_dir), **self.argument_values(ranks, **overrides))
 
     def argument_values(self, ranks: int | None = None, **overrides: Any) -> dict[str, Any]:
         """The fields that `to_training_arguments` passes on, for so many ranks (None: `WORLD_SIZE` of torchrun)."""
@@ -315,12 +334,44 @@ class Recipe:
             "adam_beta2": self.adam_betas[1],
             "num_train_epochs": self.epochs,
             "max_steps": -1 if self.max_steps is None else self.max_steps,
+            "max_grad_norm": self.max_grad_norm,
             "bf16": True,
             "activation_checkpointing": overrides.pop("gradient_checkpointing", True),
             "logging_steps": 1,
             "remove_unused_columns": False,
         }
+        if self.objective in REINFORCED:
+            values |= self._rollout_values(overrides)
         return {**values, **overrides}
+
+    def _rollout_values(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        """The fields of TRL's `GRPOConfig` beside those of `TrainingArguments`: no KL, no entropy, clipped at 0.2."""
+        steps = self.steps_per_rollout * overrides["gradient_accumulation_steps"]
+        return {
+            "num_generations": self.num_generations,
+            "num_generations_eval": 1,
+            "max_completion_length": self.max_completion_length,
+            "steps_per_generation": None if "generation_batch_size" in overrides else steps,
+            "temperature": 1.0,
+            "importance_sampling_level": REINFORCED[self.objective],
+            "loss_type": "grpo",
+            "scale_rewards": "group",
+            "epsilon": 0.2,
+            "beta": 0.0,
+        }
+
+
+def rollout_config() -> Any:
+    """TRL's `GRPOConfig`.
+
+    Raises:
+        ImportError: TRL is not installed.
+    """
+    try:
+        from trl import GRPOConfig
+    except ImportError as error:
+        raise ImportError("Online reinforcement runs on TRL: pip install trl (extra `reinforcement`).") from error
+    return GRPOConfig
 
 
 def set_drop_path(model: PreTrainedModel, rate: float) -> None:
@@ -373,4 +424,4 @@ def get_recipe(name: str, **overrides: Any) -> Recipe:
 _RECIPES = {row["name"]: Recipe(**row) for row in ROWS}
 
 
-__all__ = ["ROWS", "Recipe", "get_recipe", "recipe_names", "set_drop_path"]
+__all__ = ["REINFORCED", "ROWS", "Recipe", "get_recipe", "recipe_names", "rollout_config", "set_drop_path"]

@@ -11,10 +11,12 @@ from ..adapted import load_with_adapter
 from ..data.collation import PackingCollator, PaddingCollator
 from ..data.dataset import ChatDataset, PackedDataset
 from ..data.pairs import ContrastiveCollator, PretrainingCollator
+from ..data.questions import Questions
 from ..data.records import DataSet
 from ..data.samples import SampleEncoder
 from ..data.streamed import StreamedDataset
 from ..data.streams import StreamSet
+from ..recipes import REINFORCED, rollout_config
 from ..trainers.mpo_trainer import MPOTrainer, PairCollator
 from ..trainers.trainer import InternVLTrainer
 from ..trainers.vico import ConsistencyTrainer, RatioWindow, RouterTrainer
@@ -31,14 +33,14 @@ class Data:
     Attributes:
         samples: by number; `policy` of it knows what was left out.
         stream: what the trainer reads: the samples, or packs of them.
-        collator: makes batches of it.
+        collator: makes batches of it; None: the trainer's own.
         arguments: fields of `TrainingArguments` that go with it, unless the user says otherwise.
         eval_collator: makes batches of samples that are evaluated; None: `collator`.
     """
 
     samples: Any
     stream: Any
-    collator: Callable[[Any], dict[str, Any]]
+    collator: Callable[[Any], dict[str, Any]] | None
     arguments: dict[str, Any]
     eval_collator: Callable[[Any], dict[str, Any]] | None = None
 
@@ -51,20 +53,24 @@ class Objective:
         auto_class: loads the model.
         read: options, processor and seed to data.
         evaluates: the same to what is evaluated, samples by number.
-        trainer: runs it; `InternVLTrainer` where parts and depths may have learning rates of their own.
+        trainer: runs it.
         chats: whether its models are chat models, else dual encoders.
-        own_arguments: options to arguments of its trainer alone.
+        own_arguments: options and processor to arguments of its trainer alone.
         check: whether a model's config suits it; raises `ValueError`.
+        rates_by_part: whether parts and depths may have learning rates of their own.
+        logs_answers: whether a few answers are generated at evaluations.
         plans_memory: whether its steps are those that `profiling.training_memory` works out.
     """
 
     auto_class: Any
     read: Callable[[RunOptions, Any, int], Data]
     evaluates: Callable[[RunOptions, Any, int], Any]
-    trainer: type[Trainer]
+    trainer: Callable[..., Trainer]
     chats: bool
-    own_arguments: Callable[[RunOptions], dict[str, Any]] = lambda options: {}
+    own_arguments: Callable[[RunOptions, Any], dict[str, Any]] = lambda options, processor: {}
     check: Callable[[RunOptions, Any], None] = lambda options, config: None
+    rates_by_part: bool = True
+    logs_answers: bool = True
     plans_memory: bool = False
 
 
@@ -163,16 +169,63 @@ def _read_unpacked(options: RunOptions, processor: Any, seed: int) -> Data:
     return Data(samples, samples, PaddingCollator(processor.tokenizer.pad_token_id or 0), {})
 
 
-def _reference(options: RunOptions) -> dict[str, Any]:
+def _reference(options: RunOptions, processor: Any) -> dict[str, Any]:
     """The model that the trained one is compared with, in the dtype of its files."""
     if options.reference is None:
         return {}
     return {"reference": load_with_adapter(AutoModelForImageTextToText, options.reference, dtype="auto")}
 
 
-def _router_arguments(options: RunOptions) -> dict[str, Any]:
+def _router_arguments(options: RunOptions, processor: Any) -> dict[str, Any]:
     window = RatioWindow(options.router_percentile, options.router_window)
-    return {**_reference(options), "window": window}
+    return {**_reference(options, processor), "window": window}
+
+
+def questions_of(options: RunOptions, processor: Any, data: str) -> Questions:
+    """The questions of `data`, which the rewards of the run can be asked about."""
+    from ..reinforcement import askable, read_rewards
+
+    sets = read_by_number(data, "questions are", root=options.root_of(data))
+    check = askable(processor, read_rewards(str(options.reward)))
+    return Questions(sets, options.policy(), options.url_rules(), check)
+
+
+def _read_questions(options: RunOptions, processor: Any, seed: int) -> Data:
+    from ..reinforcement import as_table
+
+    questions = questions_of(options, processor, options.data)
+    return Data(questions, as_table(questions, processor), None, {})
+
+
+def _evaluated_questions(options: RunOptions, processor: Any, seed: int) -> Any:
+    from ..reinforcement import as_table
+
+    return as_table(questions_of(options, processor, str(options.eval_data)), processor)
+
+
+def _rewarding(options: RunOptions, processor: Any) -> dict[str, Any]:
+    from ..reinforcement import read_rewards
+
+    return {"reward_funcs": read_rewards(str(options.reward)), "processing_class": processor}
+
+
+def _policy_trainer(model: Any, arguments: Any, *, data_collator: Any, eval_collator: Any, **others: Any) -> Trainer:
+    from ..reinforcement import PolicyTrainer
+
+    return PolicyTrainer(model, args=arguments, **others)
+
+
+def _check_rewards(options: RunOptions, config: Any) -> None:
+    """Raise `ValueError` where no reward is named, or none of that name is there."""
+    from ..reinforcement.rewards import REWARDS, read_rewards
+
+    rollout_config()
+    if not options.reward:
+        raise ValueError(
+            f"Objective {options.recipe.objective!r} needs `reward`, what answers are rewarded for: "
+            f"{', '.join(REWARDS)}, `metric:NAME`, or `module:function` of your own, separated by commas."
+        )
+    read_rewards(options.reward)
 
 
 def _check_flash(options: RunOptions, config: Any) -> None:
@@ -214,7 +267,22 @@ OBJECTIVES = {
         MPOTrainer,
         True,
         _reference,
+        rates_by_part=False,
         plans_memory=True,
+    ),
+    **dict.fromkeys(
+        REINFORCED,
+        Objective(
+            AutoModelForImageTextToText,
+            _read_questions,
+            _evaluated_questions,
+            _policy_trainer,
+            True,
+            _rewarding,
+            _check_rewards,
+            rates_by_part=False,
+            logs_answers=False,
+        ),
     ),
     "vico": Objective(
         AutoModelForImageTextToText,
@@ -255,7 +323,7 @@ def objective_of(options: RunOptions) -> Objective:
             f"{', '.join(OBJECTIVES)}."
         )
     row = OBJECTIVES[recipe.objective]
-    if (recipe.part_learning_rates or recipe.layer_decay) and not issubclass(row.trainer, InternVLTrainer):
+    if (recipe.part_learning_rates or recipe.layer_decay) and not row.rates_by_part:
         raise ValueError(
             f"Objective {recipe.objective!r} trains all parts at one rate: leave out `part_learning_rates` and "
             "`layer_decay`."
@@ -265,4 +333,13 @@ def objective_of(options: RunOptions) -> Objective:
     return row
 
 
-__all__ = ["OBJECTIVES", "PAIRS_ARE", "Data", "DualEncoderTrainer", "Objective", "chat_samples", "objective_of"]
+__all__ = [
+    "OBJECTIVES",
+    "PAIRS_ARE",
+    "Data",
+    "DualEncoderTrainer",
+    "Objective",
+    "chat_samples",
+    "objective_of",
+    "questions_of",
+]

@@ -11,10 +11,11 @@ from typing import Any
 from transformers.integrations import get_reporting_integration_callbacks
 
 from ..data.streamed_files import is_streamed
-from ..recipes import get_recipe
-from .options import UNUSED, RunOptions
+from ..recipes import REINFORCED, get_recipe
+from .options import UNUSED, RunOptions, argument_types, rollout_types
 
-CHATS = ("sft", "prm", "mpo", "vico", "vico-router")
+OWN_LOADERS = ("sft", "prm", "mpo", "vico", "vico-router")
+CHATS = (*OWN_LOADERS, *REINFORCED)
 _COLLATOR = "the collator decides what a row becomes"
 _LOSS_ONLY = "of an evaluation the loss is kept, and a few answers"
 
@@ -104,13 +105,19 @@ def check_options(options: RunOptions) -> None:
     """
     recipe, arguments = options.recipe, options.arguments
     given = {**{name: getattr(options, name, getattr(recipe, name, None)) for name in options.given}, **arguments}
-    no_use = {**_NO_USE, **(_NO_USE_OF_CHATS if recipe.objective in CHATS else {})}
+    no_use = {**_NO_USE, **(_NO_USE_OF_CHATS if recipe.objective in OWN_LOADERS else {})}
     for name in given:
         if name in no_use:
             raise ValueError(f"`{name}` does nothing in a run: {no_use[name]}. Leave it out.")
         acts, needed = _NEEDS.get(name, (lambda _: True, ""))
         if given[name] is not None and not acts(given):
             raise ValueError(f"`{name}` does nothing without {needed}: give that, too, or leave it out.")
+    of_rollouts = [] if recipe.objective in REINFORCED else rollout_types_of(arguments)
+    if of_rollouts:
+        raise ValueError(
+            f"`{of_rollouts[0]}` does nothing for objective {recipe.objective!r}: TRL has it for `gspo` and `grpo`. "
+            "Leave it out."
+        )
     row = get_recipe(recipe.name)
     for name, reason in UNUSED.get(recipe.objective, {}).items():
         if name in options.given and given[name] != getattr(row, name, None) and name != "image_size":
@@ -118,6 +125,11 @@ def check_options(options: RunOptions) -> None:
     _check_batch_size(options, given)
     _check_loader_keys(options)
     check_trackers(arguments.get("report_to"))
+
+
+def rollout_types_of(arguments: dict[str, Any]) -> list[str]:
+    """Those of the arguments that are TRL's alone."""
+    return [name for name in arguments if name not in argument_types() and name in rollout_types()]
 
 
 def _check_batch_size(options: RunOptions, given: dict[str, Any]) -> None:
@@ -135,7 +147,7 @@ def _check_batch_size(options: RunOptions, given: dict[str, Any]) -> None:
 
 def _check_loader_keys(options: RunOptions) -> None:
     config = options.arguments.get("accelerator_config")
-    if options.recipe.objective in CHATS and isinstance(config, dict):
+    if options.recipe.objective in OWN_LOADERS and isinstance(config, dict):
         for name in _LOADER_KEYS:
             if name in config:
                 raise ValueError(

@@ -21,6 +21,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +37,7 @@ from ..data.sampling import Mixing
 from ..data.step_labels import StepLabels
 from ..data.streamed_files import is_streamed
 from ..data.urls import UrlRules
-from ..recipes import Recipe, get_recipe
+from ..recipes import REINFORCED, Recipe, get_recipe, rollout_config
 from .other_names import explain_unknown
 
 
@@ -73,6 +74,8 @@ class RunOptions:
             the model as it is at the start; `"vico-router"` needs the one that the first stage imitated.
         router_percentile: objective `"vico-router"`: see [`RatioWindow`].
         router_window: the same: how many ratios are remembered.
+        reward: objectives `"gspo"` and `"grpo"`: names of rewards, separated by commas, see
+            [`reinforcement.read_rewards`].
         eval_answers: of how many of its samples answers are generated and logged, for chat models.
         arguments: further fields of `TrainingArguments`.
         given: the fields that were given, and did not come with the recipe.
@@ -102,6 +105,7 @@ class RunOptions:
     reference: str | None = None
     router_percentile: float = 50.0
     router_window: int = 1024
+    reward: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
@@ -186,6 +190,7 @@ OWN_FIELDS = (
     "reference",
     "router_percentile",
     "router_window",
+    "reward",
 )
 _TYPED = {
     "context_parallel_size": int,
@@ -213,6 +218,10 @@ _PATCHES = {"patch_dropout": "the projector of a chat model needs all patches"}
 _SIZE = {"image_size": "the tiles of a chat model have a size of their own"}
 _STEPS = dict.fromkeys(("step_threshold", "step_early_stop", "whole_response"), "only rows of `prm` have scored steps")
 _ROUTER = dict.fromkeys(("router_percentile", "router_window"), "only `vico-router` trains a router")
+_ROLLOUTS = dict.fromkeys(
+    ("reward", "num_generations", "max_completion_length", "steps_per_rollout"),
+    "only `gspo` and `grpo` let the model answer",
+)
 _ALONE = {"reference": "its loss compares the model with no other one", **_ROUTER}
 _WHOLE_ROWS = {"context_parallel_size": "its loss is not one of positions, each by itself"}
 _COMPRESSED = {
@@ -224,6 +233,7 @@ _PAIRS = {
     **_WHOLE_ROWS,
     **_STEPS,
     **_ALONE,
+    **_ROLLOUTS,
     "feature_cache": "it holds features of tiles behind a projector, and dual encoders have none",
     "max_tiles": "images of pairs are not split",
     "loss_reduction": "a loss of pairs has no weights of tokens",
@@ -233,17 +243,34 @@ _PAIRS = {
     "text_tokens": "captions write the tokens that were added to the vocabulary, and no others",
     "eval_answers": "dual encoders give no answers",
 }
+_REINFORCED = {
+    **_PATCHES,
+    **_SIZE,
+    **_STEPS,
+    **_ALONE,
+    **_WHOLE_ROWS,
+    "max_length": "questions are never cut, and `max_completion_length` is that of answers",
+    "too_long": "questions are never cut",
+    "mixing": "every question is asked as often as the others",
+    "stream": "questions are read by number",
+    "text_tokens": "questions are prompts, whose texts are texts",
+    "feature_cache": "answers are sampled from pixels",
+    "loss_reduction": "answers are weighed by their rewards",
+    "eval_answers": "`log_completions` of TRL shows answers",
+}
 UNUSED: dict[str, dict[str, str]] = {
-    "sft": {**_PATCHES, **_SIZE, **_STEPS, **_ALONE},
-    "prm": {**_PATCHES, **_SIZE, **_ALONE},
-    "vico": {**_PATCHES, **_SIZE, **_STEPS, **_ROUTER, **_COMPRESSED},
-    "vico-router": {**_PATCHES, **_SIZE, **_STEPS, **_COMPRESSED},
+    "sft": {**_PATCHES, **_SIZE, **_STEPS, **_ALONE, **_ROLLOUTS},
+    "prm": {**_PATCHES, **_SIZE, **_ALONE, **_ROLLOUTS},
+    "vico": {**_PATCHES, **_SIZE, **_STEPS, **_ROUTER, **_COMPRESSED, **_ROLLOUTS},
+    "vico-router": {**_PATCHES, **_SIZE, **_STEPS, **_COMPRESSED, **_ROLLOUTS},
+    **dict.fromkeys(REINFORCED, _REINFORCED),
     "mpo": {
         **_PATCHES,
         **_SIZE,
         **_STEPS,
         **_ROUTER,
         **_WHOLE_ROWS,
+        **_ROLLOUTS,
         "feature_cache": "pairs of answers are trained on pixels",
         "loss_reduction": "answers are weighed by their pairs",
     },
@@ -309,6 +336,17 @@ def argument_types() -> dict[str, Any]:
     return {entry.name: hints[entry.name] for entry in dataclasses.fields(TrainingArguments) if entry.init}
 
 
+@cache
+def rollout_types() -> dict[str, Any]:
+    """The fields of TRL's `GRPOConfig` that `TrainingArguments` lacks, and their types; none where TRL is missing."""
+    try:
+        config = rollout_config()
+    except ImportError:
+        return {}
+    hints, own = typing.get_type_hints(config), {*argument_types(), *_RECIPE_FIELDS}
+    return {entry.name: hints[entry.name] for entry in dataclasses.fields(config) if entry.name not in own}
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     require_regular_file(path)
     try:
@@ -334,7 +372,7 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         typed = str(key).replace("-", "_")  # YAML may have numbers there
         name = _ALIASES.get(typed, typed)
-        if name not in known:
+        if name not in known and name not in rollout_types():
             raise ValueError(explain_unknown(name, known))
         if name in named:
             raise ValueError(f"`{typed}` was given twice, once as `{name}` or under another name of it: give one.")
@@ -354,7 +392,7 @@ def _coerced(name: str, value: Any) -> Any:
         value = ",".join(map(str, value))
     if name == "recipe" or (name in OWN_FIELDS and name not in _TYPED):
         return value if value is None else str(value)
-    kind = _TYPED.get(name) or _RECIPE_FIELDS.get(name) or argument_types()[name]
+    kind = _TYPED.get(name) or _RECIPE_FIELDS.get(name) or argument_types().get(name) or rollout_types()[name]
     try:
         read = yaml.safe_load(value) if isinstance(value, str) and value else value
     except yaml.YAMLError:
@@ -440,4 +478,4 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-__all__ = ["OWN_FIELDS", "RunOptions", "argument_types", "read_options", "write_options"]
+__all__ = ["OWN_FIELDS", "RunOptions", "argument_types", "read_options", "rollout_types", "write_options"]

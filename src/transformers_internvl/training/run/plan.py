@@ -17,16 +17,17 @@ import torch
 from ...profiling.training_memory import Footprint, Setup, Work, footprint
 from ..adapted import adapter_config
 from ..data.dataset import refuse_augmentation
+from ..data.questions import refuse_few
 from ..data.records import DataSet
 from ..data.rows import UnusableSample
 from ..data.sampling import Mixture
 from ..data.streams import StreamSet
 from ..feature_cache.model import refuse_changing_features
 from ..parameters import count_parameters, parameter_groups, part_of
-from ..recipes import Recipe
+from ..recipes import REINFORCED, Recipe
 from ..trainers.trainer import check_context_ranks
 from .data import PairRows, read_by_number, read_sets
-from .objectives import PAIRS_ARE, Objective, chat_samples, objective_of
+from .objectives import PAIRS_ARE, Objective, chat_samples, objective_of, questions_of
 from .option_checks import check_image_size, check_options
 from .options import RunOptions
 from .run import data_seed, fate_of_adapter, load_config, load_processor, uses_bf16, weights_dtype
@@ -141,6 +142,8 @@ def _read(options: RunOptions, row: Objective) -> tuple[list[SetPlan], list[tupl
         named = read_by_number(options.data, PAIRS_ARE, root=options.root_of(options.data))
         pairs = len(PairRows(named, options.policy()))
         return [SetPlan(Path(options.data).stem, pairs, 1.0, pairs)], []
+    if options.recipe.objective in REINFORCED:
+        return _count_questions(options), []
     sets = read_sets(options.data, options.recipe.max_tiles, options.root_of(options.data), options.stream)
     if options.feature_cache is not None:
         refuse_augmentation(sets)
@@ -157,6 +160,18 @@ def _read(options: RunOptions, row: Objective) -> tuple[list[SetPlan], list[tupl
 def _planned_stream(part: StreamSet) -> SetPlan:
     entries = None if part.entries is None else round(part.entries)
     return SetPlan(part.name, part.length, part.repeat, entries, part.weight)
+
+
+def _count_questions(options: RunOptions) -> list[SetPlan]:
+    """The questions, which are checked where the model's processor is at hand."""
+    try:
+        processor, _ = load_processor(options)
+    except (OSError, ValueError):  # a config alone: there is none
+        named = read_by_number(options.data, "questions are", root=options.root_of(options.data))
+        count = sum(len(part.rows) for part in named)
+    else:
+        count = len(questions_of(options, processor, options.data))
+    return [SetPlan(Path(options.data).stem, count, 1.0, count)]
 
 
 def _evaluated(options: RunOptions, row: Objective) -> int:
@@ -209,12 +224,18 @@ def _facts(
 ) -> dict[str, str]:
     recipe, packed = options.recipe, options.recipe.packed_tokens is not None
     batch, accumulation = values["per_device_train_batch_size"], values["gradient_accumulation_steps"]
-    whole, kind = batch * accumulation * devices, "packs" if packed else "samples"
+    kind = "packs" if packed else "answers" if recipe.objective in REINFORCED else "samples"
+    whole = batch * accumulation * devices
+    rollout = values.get("generation_batch_size") or whole * (values.get("steps_per_generation") or 1) // accumulation
     each = f"{batch} a device x {accumulation} accumulated x {_plural(devices, 'device')}"
     facts = {"batch": f"{whole:,} {kind}: {each}"}
     if options.context_parallel_size > 1:
         facts["batch"] += f", each of {options.context_parallel_size} ranks that share its positions"
-    if packed:
+    if recipe.objective in REINFORCED:
+        answers, most = values["num_generations"], values["max_completion_length"]
+        each_step = f"{_plural(whole // answers, 'question')}, {answers} answers each of at most {most:,} tokens"
+        facts["a step"] = f"{each_step}; new answers every {_plural(rollout // whole, 'step')}"
+    elif packed:
         tokens, tiles = whole * (recipe.packed_tokens or 0), whole * (recipe.packed_tiles or 0)
         facts["a step"] = f"at most {tokens:,} tokens, {tiles:,} tiles"
     elif probes:
@@ -230,6 +251,10 @@ def _facts(
     if packed and not probes:
         return {**facts, "run": f"{run}; how many packs make an epoch is seen on the way"}
     an_epoch = max(1, math.ceil(_batches(recipe, sets, probes) / whole))
+    if recipe.objective in REINFORCED:  # rollouts are whole
+        asked = rollout // values["num_generations"]
+        refuse_few(sets[0].entries, asked)
+        an_epoch = sets[0].entries // asked * rollout // whole
     about = "about " if packed else ""
     facts["epoch"] = f"{about}{_plural(an_epoch, 'step')}"
     facts["run"] = f"{run}, {about}" + (

@@ -91,6 +91,8 @@ class RunReport(TrainerCallback):
         self._write(row)
         if self._bar is not None:
             shown = {"loss": f"{row['loss']:.4f}", "lr": f"{row['learning_rate']:.1e}"}
+            if "reward" in row:  # the loss says nothing there
+                shown["reward"] = f"{row['reward']:.3f}"
             self._bar.set_postfix({**shown, "tokens/s": f"{row['tokens_per_second']:,.0f}"})
 
     def _note_evaluation(self, state: Any, logs: dict[str, Any]) -> None:
@@ -140,7 +142,7 @@ class _Counts:
 
     def add(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Count one call, without waiting for the device."""
-        if not model.training:
+        if not model.training or not torch.is_grad_enabled():  # an evaluation, or an answer that is sampled
             return
         for name, value in kwargs.items():
             if name.endswith("input_ids") and value is not None:

@@ -199,10 +199,10 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     asked = copy.copy(evaluated)  # gives pixels, with a feature cache, too
     both = {"train_dataset": data.stream, "eval_dataset": evaluated}
     collators = {"data_collator": data.collator, "eval_collator": data.eval_collator}
-    own = {**_own_arguments(options), **row.own_arguments(options)}
+    own = {**_own_arguments(options), **row.own_arguments(options, processor)}
     trainer = row.trainer(model, training, **collators, **both, **own)
     trainer.saved_beside = processor
-    if row.chats and evaluated is not None and options.eval_answers:
+    if row.chats and row.logs_answers and evaluated is not None and options.eval_answers:
         trainer.add_callback(AnswerLog(Path(options.output), processor, asked, options.eval_answers))
     return Run(options, model, processor, data, trainer, checkpoint)
 
