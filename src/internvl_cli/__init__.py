@@ -24,6 +24,7 @@ VERBS = {
     "evaluate": "measure a model on benchmarks, or on your own questions, beside the published scores",
     "inspect": "show the tiles of an image, or the frames that are used of a video, and how many tokens they cost",
     "look": "draw what in an image the tokens of an answer look at, and print how certain they are",
+    "pairs": "build preference data: better and worse answers of a model, as MPO trains on them",
     "parity": "run a checkpoint's own code beside this package, and show where the two differ",
     "plan": "show which part of a chat model goes on which device, and whether it fits",
     "profile": "show what a model costs: parameters and multiply-accumulates of its parts",

@@ -15,6 +15,7 @@ from .curate import curate
 from .demo import demo
 from .dual_encoders import FRAMES, caption, classify, frames_without_video, retrieve
 from .evaluate import conflict_of_evaluate, evaluate
+from .pairs import conflict_of_pairs, pairs
 from .parity import parity
 from .serve import serve
 from .surgery import surgery
@@ -30,6 +31,7 @@ VERB_ARGUMENTS: dict[str, Callable[[ArgumentParser], None]] = {
     "evaluate": evaluate,
     "inspect": inspect,
     "look": look,
+    "pairs": pairs,
     "parity": parity,
     "plan": plan,
     "profile": profile,
@@ -46,6 +48,7 @@ CONFLICTS: dict[str, Callable[[Namespace], str | None]] = {
     "classify": frames_without_video,
     "evaluate": conflict_of_evaluate,
     "look": conflict_of_look,
+    "pairs": conflict_of_pairs,
     "profile": conflict_of_profile,
     "retrieve": frames_without_video,
     "score": conflict_of_score,

@@ -43,6 +43,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "cli/evaluate_encoders": ("evaluation/test_encoders.py",),
     "cli/listening": SERVING,
     "cli/look": ("visualization/test_answer.py",),
+    "cli/pairs": ("training/test_preferences.py",),
     "cli/parity": ("evaluation/test_parity.py",),
     "cli/retrieve": ("cli/test_dual_encoder_verbs.py",),
     "cli/serve": SERVING,
@@ -158,6 +159,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "training/test_data_ranks.py",
     ),
     "training/data/samples": ("parity/test_labels.py",),
+    "training/reinforcement/__init__": ("training/test_reinforcement.py",),
     "training/run/__init__": ("cli/test_train.py",),
     "training/run/folder": ("cli/test_train.py",),
     "training/run/objectives": ("training/test_run.py",),
@@ -166,6 +168,10 @@ ROWS: dict[str, tuple[str, ...]] = {
     "training/trainers/data_trainer": (
         "training/test_resume.py",
         "training/test_data_ranks.py",
+    ),
+    "training/trainers/reference": (
+        "training/test_mpo.py",
+        "training/test_vico.py",
     ),
     "training/trainers/trainer": (
         "training/test_experts.py",

@@ -73,10 +73,14 @@ class Asking:
 
 @dataclass
 class Asked:
-    """A question as it is sent to the model: the request, and its images (or frames) in order."""
+    """A question as it is sent to the model: the request, its images (or frames) in order, the answer's beginning.
+
+    A `prefix` is continued: the reply is what follows it, with the space at its beginning.
+    """
 
     request: ChatRequest
     images: list[Image.Image]
+    prefix: str = ""
 
 
 def estimated_length(benchmark: Benchmark, questions: Questions, position: int, asking: Asking) -> int:

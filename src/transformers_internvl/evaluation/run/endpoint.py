@@ -13,7 +13,7 @@ from ..benchmarks.asking import Asked
 from .answering import Reply
 from .connection import Connection
 from .jobs import Job
-from .local import conversation
+from .local import conversation, stripped
 
 # Owner of the served models -> where a request names the tiles of its images.
 _TILES_FIELD: dict[str, Callable[[int], dict[str, Any]]] = {
@@ -90,13 +90,16 @@ class EndpointModel:
                     future.cancel()
 
     def _reply(self, job: Job, prepare: Callable[[Job], Asked]) -> Reply:
-        body = self._body(prepare(job), job.seed)
+        asked = prepare(job)
+        body = self._body(asked, job.seed)
         answer = self._connection.chat(body, f"question {job.index}")
         choice = answer["choices"][0]
         message = choice["message"]
         text, usage = message.get("content") or "", answer.get("usage") or {}
         thoughts = message.get("reasoning_content") or message.get("reasoning")
-        return Reply(text.strip(), usage.get("completion_tokens"), choice.get("finish_reason") == "length", thoughts)
+        return Reply(
+            stripped(text, asked), usage.get("completion_tokens"), choice.get("finish_reason") == "length", thoughts
+        )
 
     def _body(self, asked: Asked, seed: int) -> dict[str, Any]:
         """The request of a question. A greedy one has temperature 0; the random numbers are the server's."""
@@ -109,6 +112,8 @@ class EndpointModel:
         else:
             body["seed"] = seed % 2**31
         tiles = max((rule.max_tiles for rule in asked.request.images), default=None)
+        if asked.prefix:  # vLLM's and SGLang's names
+            body |= {"add_generation_prompt": False, "continue_final_message": True}
         if self.tiles_field is not None and tiles is not None:
             body.update(self.tiles_field(tiles))
         return {**body, **self.extra}
@@ -124,7 +129,7 @@ def _messages(asked: Asked, system_message: str | None) -> list[dict[str, Any]]:
                 if item["max_patches"] == 1:
                     source["detail"] = "low"  # one tile
                 message["content"][number] = {"type": "image_url", "image_url": source}
-        if message["role"] == "system":
+        if message["role"] in ("system", "assistant"):
             message["content"] = message["content"][0]["text"]
     return messages
 

@@ -58,8 +58,8 @@ class LocalModel:
         lengths = [self._length(row) for row in new]
         most = settings.get("max_new_tokens", new.shape[1] + 1)
         return [
-            Reply(text.strip(), length, cut_off=length >= most and not self._ended(row))
-            for text, length, row in zip(texts, lengths, new, strict=True)
+            Reply(stripped(text, asked), length, cut_off=length >= most and not self._ended(row))
+            for text, length, row, (_, asked) in zip(texts, lengths, new, group, strict=True)
         ]
 
     def _inputs(self, asked: Sequence[Asked]) -> Any:
@@ -68,9 +68,11 @@ class LocalModel:
         options: dict[str, Any] = {"padding": True, "padding_side": "left", "crop_to_patches": True}
         if False in thumbnails:
             options["use_thumbnail"] = False
+        continued = bool(asked[0].prefix)  # of all: they are alike
         inputs = self.processor.apply_chat_template(
             conversations,
-            add_generation_prompt=True,
+            add_generation_prompt=not continued,
+            continue_final_message=continued,
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
@@ -117,7 +119,7 @@ def _alike(batch: Sequence[Job], asked: Sequence[Asked]) -> list[list[tuple[Job,
     """The questions of a batch in groups that one `generate` can answer."""
     groups: dict[Any, list[tuple[Job, Asked]]] = {}
     for job, question in zip(batch, asked, strict=True):
-        alone = job if _is_joined(question) else None
+        alone = (job if _is_joined(question) else None, bool(question.prefix))
         settings = tuple(sorted(question.request.generation.items(), key=lambda item: item[0]))
         groups.setdefault((repr(settings), alone), []).append((job, question))
     return list(groups.values())
@@ -161,7 +163,14 @@ def conversation(asked: Asked, system_message: str | None = None, breaks_lines: 
     system = system_message if asked.request.system_message is None else asked.request.system_message
     if system is not None:
         messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
+    if asked.prefix:
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": asked.prefix}]})
     return messages
+
+
+def stripped(text: str, asked: Asked) -> str:
+    """A reply without spaces around it; behind a beginning that was given, its first one stays."""
+    return text.rstrip() if asked.prefix else text.strip()
 
 
 def sends_system_message(processor: Any) -> bool:
@@ -177,4 +186,4 @@ def breaks_lines(processor: Any) -> bool:
     return "\n\n." in processor.apply_chat_template([{"role": "user", "content": content}])
 
 
-__all__ = ["LocalModel", "breaks_lines", "conversation", "prepared_images", "sends_system_message"]
+__all__ = ["LocalModel", "breaks_lines", "conversation", "prepared_images", "sends_system_message", "stripped"]

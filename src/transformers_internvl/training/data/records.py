@@ -263,6 +263,20 @@ class SkipPolicy:
     limit: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, text: str) -> "SkipPolicy":
+        """The policy that `raise` or `skip:N` names.
+
+        Raises:
+            ValueError: the text is neither.
+        """
+        kind, _, limit = text.partition(":")
+        if text == "raise":
+            return cls()
+        if kind == "skip" and limit.isdecimal():
+            return cls(int(limit))
+        raise ValueError(f"`on_bad_sample` is 'raise', or 'skip:N' with a number; got {text!r}.")
+
     def __call__(self, error: UnusableSample) -> None:
         """Count a left-out sample, or raise. One that comes again, in another epoch or evaluation, counts once."""
         if (error.where, error.reason) in self.skipped:

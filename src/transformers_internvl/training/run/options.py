@@ -128,12 +128,7 @@ class RunOptions:
 
     def policy(self) -> SkipPolicy:
         """A fresh policy for samples that cannot be used."""
-        kind, _, limit = self.on_bad_sample.partition(":")
-        if self.on_bad_sample == "raise":
-            return SkipPolicy()
-        if kind == "skip" and limit.isdecimal():
-            return SkipPolicy(int(limit))
-        raise ValueError(f"`on_bad_sample` is 'raise', or 'skip:N' with a number; got {self.on_bad_sample!r}.")
+        return SkipPolicy.of(self.on_bad_sample)
 
     def writable_tokens(self) -> str | tuple[str, ...]:
         """`text_tokens` as `SampleEncoder` takes it."""
