@@ -16,14 +16,13 @@ def run(arguments: argparse.Namespace) -> None:
     from ..training.data.questions import Questions
     from ..training.data.records import SkipPolicy
     from ..training.preferences import PairSettings, build_pairs, pairable
-    from ..training.run.data import read_sets
+    from ..training.run.data import read_by_number
 
     log_errors_only()
     with user_errors("cannot make pairs"):
         policy = SkipPolicy.of(arguments.on_bad_sample)
-        questions = Questions(
-            read_sets(arguments.questions, root=arguments.data_root), policy, check=pairable(arguments.method)
-        )
+        sets = read_by_number(arguments.questions, "questions are", root=arguments.data_root)
+        questions = Questions(sets, policy, check=pairable(arguments.method))
         settings = PairSettings(
             arguments.method,
             samples=arguments.samples or (1 if arguments.method == "dropout" else 32),

@@ -248,6 +248,7 @@ _REINFORCED = {
     "too_long": "questions are never cut",
     "mixing": "every question is asked as often as the others",
     "stream": "questions are read by number",
+    "shuffle_buffer": "questions are read by number",
     "text_tokens": "questions are prompts, whose texts are texts",
     "feature_cache": "answers are sampled from pixels",
     "loss_reduction": "answers are weighed by their rewards",
