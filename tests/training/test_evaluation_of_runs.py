@@ -169,3 +169,33 @@ def test_the_last_stretch():
     mask = torch.tensor([1, 1, 0, 1, 1, 1, 0, 0], dtype=torch.bool)
     assert last_stretch(mask) == (3, 6)
     assert last_stretch(mask[:2]) == (0, 2) and last_stretch(mask[2:3]) == (0, 0)
+
+
+def test_generated_answers_are_scored_and_choose_the_best_checkpoint(tmp_path):
+    """All of the evaluated samples are asked, in training and from the run's file; the score is logged and drawn."""
+    folder = write_data(tmp_path / "data", count=3)
+    given = short(folder, eval_data=str(folder / "chat.jsonl"), eval_metric="accuracy_internvl", learning_rate=1e-3)
+    given |= {"eval_steps": 1, "save_steps": 1, "metric_for_best_model": "score", "load_best_model_at_end": True}
+    run = prepare(read_options("internvl2.5-1b-lora", {**given, "disable_tqdm": True}))
+    scores = iter([75.0, 25.0])
+    asked, real = [], run.trainer.scorer
+
+    def scored(*args):
+        asked.append(real(*args))
+        return {"score": next(scores)}
+
+    run.trainer.scorer = scored
+    run.train()
+    evaluated = [row for row in read_log(folder / "out") if "eval_score" in row]
+    assert [row["eval_score"] for row in evaluated] == [75.0, 25.0] and all("eval_loss" in row for row in evaluated)
+    assert run.trainer.state.best_metric == 75.0 and run.trainer.state.best_model_checkpoint.endswith("checkpoint-1")
+    answers = [json.loads(line) for line in (folder / "out" / "answers.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["sample"]) for row in answers] == [(step, n) for step in (1, 2) for n in range(3)]
+    right = [sum(row["answer"] == row["expected"] for row in answers if row["step"] == step) / 3 for step in (1, 2)]
+    assert [found["score"] for found in asked] == pytest.approx([100 * share for share in right])
+    again = read_options(folder / "out" / "run.yaml")
+    assert again.eval_metric == "accuracy_internvl" and "eval_answers" not in again.given
+    for metric in ("none", "pope_internvl"):
+        options = read_options("internvl2.5-1b-lora", {**given, "eval_metric": metric, "output": str(tmp_path / "x")})
+        with pytest.raises(ValueError, match="`eval_metric` is a metric that compares answers with the expected ones"):
+            prepare(options)

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What a chat model answers while it is trained: a few answers after every evaluation.
+"""What a chat model answers while it is trained: answers at every evaluation, and their score.
 
 A line of `answers.jsonl`:
 
@@ -16,6 +16,7 @@ import torch
 from transformers import TrainerCallback
 
 from ...conversion.files.folders import write_whole
+from ...evaluation.metrics.table import METRICS, score_answers
 from ...modeling.losses import IGNORE_INDEX
 
 ANSWER_FILE = "answers.jsonl"
@@ -31,12 +32,14 @@ class AnswerLog(TrainerCallback):
         samples: a `ChatDataset`, of conversations or preference rows. Of each the last answer is asked for, after
             the conversation before it; texts without an answer are skipped.
         count: how many.
+        metric: a metric of `evaluation.metrics.METRICS` that reads `answer` alone, for [`AnswerLog.score`].
 
     Every rank generates, since weights may be sharded; the first one writes.
     """
 
-    def __init__(self, folder: Path, processor: Any, samples: Any, count: int):
+    def __init__(self, folder: Path, processor: Any, samples: Any, count: int, metric: str | None = None):
         self.folder, self.processor, self.samples, self.count = folder, processor, samples, count
+        self.metric = metric
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Answers of steps that will be done again leave the file."""
@@ -47,9 +50,23 @@ class AnswerLog(TrainerCallback):
             write_whole(path, "".join(f"{line}\n" for line in kept))
 
     def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Ask, and write the answers."""
+        """Ask, and write the answers. With a metric, `score` has done so."""
+        if self.metric is None:
+            self._ask(model, args, state)
+
+    def score(self, model: Any, args: Any, state: Any) -> dict[str, float]:
+        """Ask, write the answers, and give their score as `{"score": ...}`; empty where the metric gives none."""
+        rows = [
+            {"answer": row["expected"].strip(), "prediction": row["answer"].strip()}
+            for row in self._ask(model, args, state)
+        ]
+        overall = score_answers(str(self.metric), rows).overall
+        return {} if overall is None else {"score": float(overall)}
+
+    def _ask(self, model: Any, args: Any, state: Any) -> list[dict[str, Any]]:
+        """The answers as lines of the file, which the first rank writes."""
         half = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
-        lines: list[str] = []
+        lines: list[dict[str, Any]] = []
         model.eval()
         for number, prompt, expected, pixels in self._questions():
             context = nullcontext() if half is None else torch.autocast(args.device.type, half)
@@ -58,10 +75,11 @@ class AnswerLog(TrainerCallback):
             texts = {"prompt": prompt, "expected": expected, "answer": ids}
             decoded = {name: self.processor.decode(each, skip_special_tokens=True) for name, each in texts.items()}
             row = {"step": state.global_step, "sample": number, **decoded}
-            lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+            lines.append(row)
         if state.is_world_process_zero:
             with open(self.folder / ANSWER_FILE, "a", encoding="utf-8") as file:
-                file.writelines(lines)
+                file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n" for row in lines)
+        return lines
 
     def _questions(self) -> list[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
         """Number, prompt `(L,)`, expected answer `(A,)` and tiles `(T, 3, S, S)` of the samples that are asked."""
@@ -103,4 +121,20 @@ def last_stretch(mask: torch.Tensor) -> tuple[int, int]:
     return start, stop + 1
 
 
-__all__ = ["ANSWER_FILE", "AnswerLog", "last_stretch"]
+def check_metric(metric: str | None) -> None:
+    """Check that answers can be scored by a metric from the expected ones alone.
+
+    Raises:
+        ValueError: there is no such metric, or it reads other columns than `answer`.
+    """
+    if metric is None:
+        return
+    fitting = [name for name, row in METRICS.items() if row.columns == ("answer",)]
+    if metric not in fitting:
+        raise ValueError(
+            f"`eval_metric` is a metric that compares answers with the expected ones: {', '.join(sorted(fitting))}; "
+            f"got {metric!r}."
+        )
+
+
+__all__ = ["ANSWER_FILE", "AnswerLog", "check_metric", "last_stretch"]

@@ -54,6 +54,7 @@ _OF_EVALUATION = (
     "eval_delay",
     "eval_on_start",
     "eval_answers",
+    "eval_metric",
     "per_device_eval_batch_size",
     "bf16_full_eval",
     "fp16_full_eval",

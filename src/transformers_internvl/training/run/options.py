@@ -77,6 +77,9 @@ class RunOptions:
         reward: objectives `"gspo"` and `"grpo"`: names of rewards, separated by commas, see
             [`reinforcement.read_rewards`].
         eval_answers: of how many of its samples answers are generated and logged, for chat models.
+        eval_metric: a metric of `evaluation.metrics.METRICS`, by which generated answers to the evaluated samples are
+            scored: of all, or of `eval_answers`, where that is given. Logged as `eval_score`; `metric_for_best_model:
+            score` keeps the best checkpoint by it.
         arguments: further fields of `TrainingArguments`.
         given: the fields that were given, and did not come with the recipe.
     """
@@ -106,6 +109,7 @@ class RunOptions:
     router_percentile: float = 50.0
     router_window: int = 1024
     reward: str | None = None
+    eval_metric: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
@@ -153,7 +157,7 @@ class RunOptions:
             *UNUSED.get(self.recipe.objective, {}),
             *(_EQUIVALENTS[name] for name in _EQUIVALENTS if name in self.arguments),
         }
-        left_out |= set() if self.eval_data else {"eval_answers"}
+        left_out |= {"eval_answers"} if not self.eval_data or self.eval_metric else set()
         left_out |= set() if self.stream or is_streamed(self.data) else {"stream", "shuffle_buffer"}
         own = {name: getattr(self, name) for name in OWN_FIELDS if getattr(self, name) is not None}
         recipe = dataclasses.asdict(self.recipe)
@@ -186,6 +190,7 @@ OWN_FIELDS = (
     "router_percentile",
     "router_window",
     "reward",
+    "eval_metric",
 )
 _TYPED = {
     "context_parallel_size": int,
@@ -237,6 +242,7 @@ _PAIRS = {
     "shuffle_buffer": "pairs are read by number",
     "text_tokens": "captions write the tokens that were added to the vocabulary, and no others",
     "eval_answers": "dual encoders give no answers",
+    "eval_metric": "dual encoders give no answers",
 }
 _REINFORCED = {
     **_PATCHES,
@@ -253,6 +259,7 @@ _REINFORCED = {
     "feature_cache": "answers are sampled from pixels",
     "loss_reduction": "answers are weighed by their rewards",
     "eval_answers": "`log_completions` of TRL shows answers",
+    "eval_metric": "`eval_reward` is the mean reward of answers to the evaluated questions",
 }
 UNUSED: dict[str, dict[str, str]] = {
     "sft": {**_PATCHES, **_SIZE, **_STEPS, **_ALONE, **_ROLLOUTS},

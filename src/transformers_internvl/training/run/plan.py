@@ -26,6 +26,7 @@ from ..feature_cache.model import refuse_changing_features
 from ..parameters import count_parameters, parameter_groups, part_of
 from ..recipes import REINFORCED, Recipe
 from ..trainers.trainer import check_context_ranks
+from .answers import check_metric
 from .data import PairRows, read_by_number, read_sets
 from .objectives import PAIRS_ARE, Objective, chat_samples, objective_of, questions_of
 from .option_checks import check_image_size, check_options
@@ -116,6 +117,7 @@ def _on_meta(options: RunOptions, row: Objective, dtype: torch.dtype) -> Any:
     config = load_config(options)
     check_image_size(options, config)
     row.check(options, config)
+    check_metric(options.eval_metric)
     with torch.device("meta"):
         model = row.auto_class.from_config(config, dtype=dtype)
         return options.recipe.apply(model if adapter is None else get_peft_model(model, adapter))

@@ -101,6 +101,8 @@ class RunReport(TrainerCallback):
             self._write({"step": state.global_step, **logs})
             if self._bar is not None and "eval_loss" in logs:
                 said = f"step {state.global_step}: evaluation loss {logs['eval_loss']:.4f}"
+                if "eval_score" in logs:
+                    said += f", score {logs['eval_score']:.1f}"
                 self._bar.write(said, file=sys.stderr)
 
     def _write(self, row: dict[str, Any]) -> None:
@@ -173,7 +175,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def draw_curve(rows: list[dict[str, Any]], path: str | os.PathLike) -> None:
-    """Draw the loss of a log over its steps, as it is and smoothed.
+    """Draw the loss of a log over its steps, as it is and smoothed; below it rewards and scores, where there are some.
 
     Args:
         rows: of [`read_log`]; with none, nothing is drawn.
@@ -188,21 +190,34 @@ def draw_curve(rows: list[dict[str, Any]], path: str | os.PathLike) -> None:
         raise ImportError("No loss.png was drawn: pip install matplotlib (extra `train`).") from error
     if not rows:
         return
-    evaluated = [row for row in rows if "eval_loss" in row]
-    rows = [row for row in rows if "loss" in row]
-    steps, losses = [row["step"] for row in rows], [row["loss"] for row in rows]
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(steps, losses, color="#9db4d3", linewidth=1, label="loss", marker="." if len(rows) == 1 else None)
-    axes.plot(steps, smoothed(losses, smoothing(len(rows))), color="#1f4e8c", linewidth=2, label="smoothed")
-    if evaluated:
-        points = [row["step"] for row in evaluated], [row["eval_loss"] for row in evaluated]
-        axes.plot(*points, color="#b3541e", linewidth=1, label="evaluation", marker=".")
-    axes.set(xlabel="step", ylabel="loss")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    panels = [panel for panel in _PANELS if any(name in row for row in rows for name in panel)]
+    figure = Figure(figsize=(7, 4 * len(panels)), layout="constrained")
+    for number, (trained, evaluated) in enumerate(panels, start=1):
+        axes = figure.add_subplot(len(panels), 1, number)
+        steps, values = _points(rows, trained)
+        if steps:
+            axes.plot(
+                steps, values, color="#9db4d3", linewidth=1, label=trained, marker="." if len(steps) == 1 else None
+            )
+            axes.plot(steps, smoothed(values, smoothing(len(steps))), color="#1f4e8c", linewidth=2, label="smoothed")
+        points = _points(rows, evaluated)
+        if points[0]:
+            axes.plot(*points, color="#b3541e", linewidth=1, label="evaluation", marker=".")
+        axes.set(xlabel="step", ylabel=trained)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
+
+
+# What is drawn one below the other: in training, in evaluations.
+_PANELS = (("loss", "eval_loss"), ("reward", "eval_reward"), ("score", "eval_score"))
+
+
+def _points(rows: list[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
+    """Steps and values of the lines that have a figure."""
+    found = [(row["step"], row[name]) for row in rows if name in row]
+    return [step for step, _ in found], [value for _, value in found]
 
 
 def smoothing(count: int) -> float:

@@ -28,7 +28,7 @@ from ...hub.model_card import create_model_card
 from ..adapted import adapter_config, load_with_adapter, processor_source
 from ..trainers.checkpoints import writing
 from ..trainers.trainer import check_context_ranks
-from .answers import AnswerLog
+from .answers import AnswerLog, check_metric
 from .folder import RUN_FILE, SAVING, check_output, discard_unfinished, put_in_place
 from .objectives import Data, objective_of
 from .option_checks import check_image_size, check_options
@@ -174,6 +174,7 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     config = load_config(options)
     check_image_size(options, config)
     row.check(options, config)
+    check_metric(options.eval_metric)
     processor, size = load_processor(options)
     data = row.read(options, processor, data_seed(options))
     evaluated = row.evaluates(options, processor, data_seed(options)) if options.eval_data else None
@@ -202,8 +203,11 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     own = {**_own_arguments(options), **row.own_arguments(options, processor)}
     trainer = row.trainer(model, training, **collators, **both, **own)
     trainer.saved_beside = processor
-    if row.chats and row.logs_answers and evaluated is not None and options.eval_answers:
-        trainer.add_callback(AnswerLog(Path(options.output), processor, asked, options.eval_answers))
+    if row.chats and row.logs_answers and evaluated is not None and (options.eval_answers or options.eval_metric):
+        count = options.eval_answers if options.eval_metric is None or "eval_answers" in options.given else len(asked)
+        answers = AnswerLog(Path(options.output), processor, asked, count, options.eval_metric)
+        trainer.add_callback(answers)
+        trainer.scorer = None if options.eval_metric is None else answers.score
     return Run(options, model, processor, data, trainer, checkpoint)
 
 

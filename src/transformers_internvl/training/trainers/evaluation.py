@@ -2,12 +2,13 @@
 """Evaluation under `Trainer`: the data that are evaluated get the collator that fits them, not the training set's."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch.utils.data import DataLoader, Subset
 from transformers import Trainer
+from transformers.trainer_utils import EvalLoopOutput
 
 from ..data.dataset import PackedDataset
 
@@ -18,7 +19,11 @@ class EvaluatesData(Trainer, ABC):
     Attributes:
         collator_is_given: whether `data_collator` is the user's.
         given_eval_collator: the user's for data that are evaluated, if there is one.
+        scorer: model, arguments and state to further figures of an evaluation, such as `{"score": 71.2}`, which are
+            logged as `eval_score` and may choose the best checkpoint. Every rank calls it.
     """
+
+    scorer: Callable[[Any, Any, Any], dict[str, float]] | None = None
 
     data_collator: Any
     collator_is_given: bool
@@ -69,6 +74,21 @@ class EvaluatesData(Trainer, ABC):
         usable = self._usable(data)
         with self._collating(data):
             return super().get_test_dataloader(usable)
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """As `Trainer`'s, and the figures of the scorer."""
+        found = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+        if self.scorer is not None and found.metrics is not None:
+            scores = self.scorer(self.model, self.args, self.state)
+            found.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in scores.items()})
+        return found
 
     def _usable(self, data: Any) -> Any:
         """Data without the samples that their policy leaves out: a batch may have no others, and ranks wait for all.
