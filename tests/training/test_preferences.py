@@ -182,7 +182,7 @@ def test_halves_end_with_words():
 def test_a_server_is_asked_to_continue():
     client = SimpleNamespace(request=lambda *_, **__: None)
     client.request = lambda method, url, json=None, headers=None: SimpleNamespace(
-        status_code=200, headers={}, json=lambda: {"data": [{"id": "m"}]}
+        status_code=200, headers={}, text="", json=lambda: {"data": [{"id": "m"}]}
     )
     model = EndpointModel("http://m/v1", client=client)
     (job,) = jobs_of(["0"])
