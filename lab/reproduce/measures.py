@@ -140,18 +140,18 @@ def fall(values: Values, name: str) -> float:
 
 
 def packing(lab: Lab, line: Lineage) -> Values:
-    """Milliseconds of processor time a sample, forward and backward, of the larger model; and filled shares."""
+    """Processor time, forward and backward, of packs, in percent of that of padded batches; and filled shares."""
     mix = replace(ALL_SIZES, samples=max(16, min(256, line.scale.samples // 8)), described=0.3, seed=line.seed)
     samples = encoded(rows_of(mix), mix)
     model = models.chat_model("large", line.seed).train()
     padded, packed = _padded(samples), _packed(samples)
     real = sum(len(sample["input_ids"]) for sample in samples)
-    values = {}
+    values: Values = {}
+    seconds: Values = {}
     for name, batches in (("padded", padded), ("packed", packed)):
-        rounds = [_seconds(model, batches) for _ in range(3)]
-        values[name] = 1000 * min(rounds) / len(samples)
+        seconds[name] = min(_seconds(model, batches) for _ in range(3))
         values[f"filled, {name}"] = 100 * real / sum(batch["input_ids"].numel() for batch in batches)
-    return values
+    return {"time of packs": 100 * seconds["packed"] / seconds["padded"], **values}
 
 
 def _padded(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
