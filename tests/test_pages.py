@@ -91,7 +91,9 @@ def test_data_are_streamed_as_the_page_says(tmp_path, monkeypatch, capsys):
     )
     for line in lines.replace("--max-steps 1000", quick).splitlines():
         main(shlex.split(line)[1:])
-    assert "not known" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "not known" in shown and "tokens of a sample" in shown
+    assert (tmp_path / "mixture.png").stat().st_size > 1000
     assert all((tmp_path / run / "log.jsonl").is_file() for run in ("run", "run2", "run3"))
     names: dict = {}
     for code in blocks("stream-data.md", "python"):

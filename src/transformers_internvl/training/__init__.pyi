@@ -27,6 +27,7 @@ from .parameters import (
     unfreeze,
 )
 from .recipes import Recipe, get_recipe, recipe_names, set_drop_path
+from .run.mixture import MixtureReport, draw_mixture, mixture_report
 from .run.objectives import DualEncoderTrainer
 from .trainers.mpo import MPOLoss
 from .trainers.mpo_trainer import MPOTrainer, PairCollator
@@ -46,6 +47,7 @@ __all__ = [
     "MPOLoss",
     "MPOTrainer",
     "Mixture",
+    "MixtureReport",
     "PackedDataset",
     "Packer",
     "PackingCollator",
@@ -63,6 +65,7 @@ __all__ = [
     "TableShards",
     "UrlRules",
     "count_parameters",
+    "draw_mixture",
     "engine_config",
     "expand",
     "freeze",
@@ -72,6 +75,7 @@ __all__ = [
     "load_with_adapter",
     "lora_config",
     "lora_targets",
+    "mixture_report",
     "parameter_groups",
     "read_meta",
     "recipe_names",

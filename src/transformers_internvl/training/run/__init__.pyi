@@ -2,6 +2,7 @@
 from .answers import ANSWER_FILE, AnswerLog, last_stretch
 from .data import PairRows, read_sets
 from .folder import RUN_FILE, SAVING, check_output, discard_unfinished
+from .mixture import LOOKED_AT, MixtureReport, SetContent, draw_mixture, mixture_of, mixture_report
 from .objectives import OBJECTIVES, Data, DualEncoderTrainer, Objective, chat_samples, objective_of
 from .option_checks import check_image_size, check_options, check_trackers
 from .options import OWN_FIELDS, RunOptions, argument_types, read_options, write_options
@@ -16,6 +17,8 @@ __all__ = [
     "Data",
     "DualEncoderTrainer",
     "FOREIGN",
+    "LOOKED_AT",
+    "MixtureReport",
     "OBJECTIVES",
     "OWN_FIELDS",
     "Objective",
@@ -28,6 +31,7 @@ __all__ = [
     "RunReport",
     "RunResult",
     "SAVING",
+    "SetContent",
     "SetPlan",
     "argument_types",
     "chat_samples",
@@ -38,12 +42,15 @@ __all__ = [
     "data_seed",
     "discard_unfinished",
     "draw_curve",
+    "draw_mixture",
     "explain_unknown",
     "fate_of_adapter",
     "last_stretch",
     "load_config",
     "load_processor",
     "make_plan",
+    "mixture_of",
+    "mixture_report",
     "objective_of",
     "prepare",
     "read_log",

@@ -199,7 +199,8 @@ def _entries_of(data: ChatDataset | StreamedDataset, number: int, rows: int) -> 
         for sample in order[:rows].tolist():
             yield (lambda at=sample: part.rows[at]), data.entry(0, (number, sample, 0))
         return
-    stream = SetStream(part, number, Share(), data.shuffle_buffer, data.seed, 0)
+    once = replace(part, weight=None, repeat=1.0)  # no row twice
+    stream = SetStream(once, number, Share(), data.shuffle_buffer, data.seed, 0)
     for _, item in zip(range(rows), stream, strict=False):
         yield (lambda at=item: data.parsed(at)), data.entry(0, item)
 
