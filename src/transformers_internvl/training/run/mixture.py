@@ -89,7 +89,7 @@ class MixtureReport:
         for part in self.sets:
             values = [1] * len(part.tokens) if name == "samples" else getattr(part, name)
             for modality, value in zip(part.modalities, values, strict=True):
-                amounts[modality] += part.share * value / len(part.tokens)  # type: ignore[assignment]
+                amounts[modality] += part.share * value / len(part.tokens)
                 samples[modality] += part.share / len(part.tokens)  # type: ignore[assignment]
         return _normalized({modality: amounts[modality] for modality, _ in samples.most_common()})
 
@@ -146,8 +146,9 @@ def mixture_report(
             raise ValueError(f"None of {len(unusable)} rows of set {part.name!r} can be used{reason}.")
         size = len(part.rows) if isinstance(data, ChatDataset) else part.length
         weight = None if isinstance(data, ChatDataset) else part.weight
-        columns = tuple(zip(*counts, strict=True))
-        sets.append(SetContent(part.name, size, part.repeat, weight, shares[number], modalities, *columns, unusable))
+        tokens, supervised, tiles = zip(*counts, strict=True)
+        looked = (modalities, tokens, supervised, tiles, unusable)
+        sets.append(SetContent(part.name, size, part.repeat, weight, shares[number], *looked))
     return MixtureReport(tuple(sets), data.entries, seen)
 
 
