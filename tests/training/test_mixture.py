@@ -64,7 +64,7 @@ def test_streams_and_rows_that_cannot_be_used(tmp_path):
     assert len(b.unusable) == 1 and "line 1" in b.unusable[0][0] and found.passes(a) is None
     assert found.seen_of(a) == 6 and set(a.modalities) == {"text", "image"}
     with pytest.raises(ValueError, match="None of 1 rows of set 'c' can be used .*broken.jsonl, line 1"):
-        path = write_lines(tmp_path / "broken.jsonl", ["{"])
+        path = write_lines(tmp_path / "broken.jsonl", ["{broken}"])
         mixture_report(StreamedDataset([StreamSet("c", FileShards([path]))], encoder))
 
 
