@@ -15,6 +15,7 @@ NO_CHECKS = {
     "lab/nano/checkpoint.py",
     "tests/forked.py",
     "tests/long.py",
+    "tests/modeling/context_ranks.py",
     "tests/modeling/test_dual_encoder.py",
     "tests/reliability/watched.py",
     "tests/training/ranks.py",

@@ -12,11 +12,12 @@ from importlib import import_module
 from typing import Any
 
 # Modules that need a program which is not installed here: lmms-eval, for which `tests/evaluation/test_harnesses.py`
-# stands in, and gradio, `python -m tests.demo.browser`.
+# stands in, VLMEvalKit, `python tests/evaluation/vlmevalkit_trial.py`, and gradio, `python -m tests.demo.browser`.
 FOR_OTHER_PROGRAMS = {
     "transformers_internvl.demo.page",
     "transformers_internvl.demo.server",
     "transformers_internvl.evaluation.harnesses.lmms_eval",
+    "transformers_internvl.evaluation.harnesses.vlmevalkit",
 }
 
 # Module -> names. `A.b` is an attribute. `A.b:c` is an attribute that only objects have: the code of the method `A.b`
@@ -92,9 +93,9 @@ RELIED_ON: dict[str, str] = {
         MIN_PEFT_VERSION PeftAdapterMixin.active_adapters PeftAdapterMixin.add_adapter
         PeftAdapterMixin.delete_adapter PeftAdapterMixin.disable_adapters PeftAdapterMixin.enable_adapters
         PeftAdapterMixin.get_adapter_state_dict PeftAdapterMixin.load_adapter PeftAdapterMixin.set_adapter """,
-    "transformers.integrations.sdpa_attention": "sdpa_attention_forward",
+    "transformers.integrations.sdpa_attention": "repeat_kv sdpa_attention_forward",
     "transformers.masking_utils": """
-        create_causal_mask create_masks_for_generate create_sliding_window_causal_mask
+        ALL_MASK_ATTENTION_FUNCTIONS create_causal_mask create_masks_for_generate create_sliding_window_causal_mask
         find_packed_sequence_indices sdpa_mask """,
     "transformers.modeling_outputs": """
         BackboneOutput BaseModelOutputWithPast BaseModelOutputWithPooling CausalLMOutputWithPast

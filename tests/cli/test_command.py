@@ -63,6 +63,7 @@ WRONG = [
     ("look what --image a --num-frames 2", "internvl look: --num-frames needs --video."),
     ("look what --video a --max-patches 2", "internvl look: --max-patches needs --image."),
     ("look what --image a --layers x", "internvl look: argument --layers: expected whole numbers such as 0,1,-1, got"),
+    ("pairs q.jsonl --model m --output o", "internvl pairs: the following arguments are required: --method"),
     ("plan m --dtype int3", "internvl plan: argument --dtype: invalid choice: 'int3'"),
     ("profile", "internvl profile: give the name of a model, or --study, and not both"),
     ("profile m --budget 5", "internvl profile: --budget needs --study"),
