@@ -254,9 +254,9 @@ def _facts(
         return {**facts, "run": f"{run}; how many packs make an epoch is seen on the way"}
     an_epoch = max(1, math.ceil(_batches(recipe, sets, probes) / whole))
     if recipe.objective in REINFORCED:  # rollouts are whole
-        asked = rollout // values["num_generations"]
-        refuse_few(sets[0].entries, asked)
-        an_epoch = sets[0].entries // asked * rollout // whole
+        asked, questions = rollout // values["num_generations"], sets[0].entries or 0
+        refuse_few(questions, asked)
+        an_epoch = questions // asked * rollout // whole
     about = "about " if packed else ""
     facts["epoch"] = f"{about}{_plural(an_epoch, 'step')}"
     facts["run"] = f"{run}, {about}" + (
