@@ -1,19 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""Many tokens to one vector, by attention from their mean (arXiv:2312.14238, section 3.2).
+"""Layers that InternViT and the dual encoder are built of: norms, attention, dropout of layers and patches, pooling.
 
-Shape letters: B images, M tokens, W their width, E width of the result, H heads, C channels per head.
-
-Source: `AttentionPoolingBlock` in `modeling_internvl.py` of the released checkpoints.
-
-Patch masking of a training tower: it sees a random part of every image, at as small a part of the cost.
-
-Patches are dropped, not replaced, so the blocks run on what is left; evaluation sees everything.
-
-Shape letters: T tiles (images), S tokens (class token + patches), K tokens that are kept, D width.
-
-Source: arXiv:2212.00794 (FLIP); half of the patches in stage 1 of InternVL (arXiv:2312.14238, section 3.3).
-
-Shapes of `pixel_values` that are none, and how to mend them.
+Shape letters: T tiles (images), S tokens (class token + patches), K tokens that are kept, D width; of the pooling
+B images, M tokens, W their width, E width of the result; H heads, C channels per head.
 """
 
 from typing import Any
@@ -120,6 +109,9 @@ class AttentionPoolAttention(nn.Module):
 class AttentionPool(nn.Module):
     """Tokens to one vector: their mean, the class token included, attends to them all. `(B, M, W)` to `(B, E)`.
 
+    Source: `AttentionPoolingBlock` in `modeling_internvl.py` of the released checkpoints (arXiv:2312.14238, section
+    3.2).
+
     Args:
         config: of the model around it, whose attention implementation is used.
         width: W.
@@ -141,6 +133,9 @@ class AttentionPool(nn.Module):
 
 class PatchDropout(nn.Module):
     """In training keeps a random choice of each image's patches, always the class token, in their order.
+
+    The other patches are dropped, not replaced, so that the blocks cost less; evaluation sees all of them. Source:
+    arXiv:2212.00794 (FLIP); half of the patches in stage 1 of InternVL (arXiv:2312.14238, section 3.3).
 
     The share is read from the configuration at every call: `config.patch_dropout = 0.0` in the middle of a training
     shows the tower whole images from then on. The choice comes from torch's generator of the tensor's device.

@@ -204,7 +204,8 @@ def prepare(options: RunOptions, resume: bool = False) -> Run:
     trainer = row.trainer(model, training, **collators, **both, **own)
     trainer.saved_beside = processor
     if row.chats and row.logs_answers and evaluated is not None and (options.eval_answers or options.eval_metric):
-        count = options.eval_answers if options.eval_metric is None or "eval_answers" in options.given else len(evaluated)
+        some = options.eval_metric is None or "eval_answers" in options.given
+        count = options.eval_answers if some else len(evaluated)
         answers = AnswerLog(Path(options.output), processor, asked, count, options.eval_metric)
         trainer.add_callback(answers)
         trainer.scorer = None if options.eval_metric is None else answers.score
