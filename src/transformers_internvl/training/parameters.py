@@ -1,21 +1,14 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What trains: parts of a model and patterns of parameter names, and a table that shows the outcome.
+"""What of a model trains, and at which learning rates.
 
     set_trainable(model, ["projector"])                                     # stage 1: the MLP alone
     unfreeze(model, "model.vision_tower.encoder.layer.2[0-3].*")            # and the last four blocks of the tower
     print(trainable_table(model))
+    optimizer = torch.optim.AdamW(parameter_groups(model, 1e-5, 0.05, layer_decay={"vision": 0.9}))
 
 Freezing says which parameters get gradients. Modes stay as they are: a frozen tower in training mode still drops paths
-if its config says so, as in the original scripts.
-
-Parameter groups of the optimizer: no decay of norms and biases, learning rates by part and by depth.
-
-    optimizer = torch.optim.AdamW(parameter_groups(model, 1e-5, 0.05, layer_decay={"vision": 0.9}))
-    Trainer(model, arguments, optimizers=(optimizer, None), ...)
-
-Source: `internvl_g/internvl/train/trainer_monkey_patch.py` of the original repository, after BEiT (arXiv:2106.08254).
-
-How much of a tower trains under a head, at which rates, and on which share of the data.
+if its config says so, as in the original scripts. Groups of the optimizer have no decay of norms and biases, and rates
+by part and by depth.
 
 The papers measure InternViT by a head that is trained on its features (arXiv:2312.14238, 4.2, tables 22, 23):
 
@@ -25,7 +18,9 @@ The papers measure InternViT by a head that is trained on its features (arXiv:23
 | `head` | the head alone, a deep one: UperNet and the pyramid before it |
 | `full` | everything: rates decay towards the first layers, `drop_path_rate` is in the config |
 
-Source: `segmentation/mmcv_custom/layer_decay_optimizer_constructor.py` of the original repository.
+Sources: `internvl_g/internvl/train/trainer_monkey_patch.py` and
+`segmentation/mmcv_custom/layer_decay_optimizer_constructor.py` of the original repository, after BEiT
+(arXiv:2106.08254).
 """
 
 import re

@@ -1,25 +1,12 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""From tiles to image tokens: tower, pixel shuffle, projector.
+"""From tiles to image tokens: tower, pixel shuffle, projector (arXiv:2404.16821, section 3.1).
+
+InternVL-Chat v1 (arXiv:2312.14238, section 3.4) has MLPs without a norm, one for patches, and in its larger form
+QLLaMA behind the tower and a second MLP for its queries. `PROJECTORS` has a row for each kind.
 
 Shape letters: T tiles, S tokens of the tower (class token + h*w patches), C its width, f = 1 / downsample_ratio, N
-queries of the middleware (0 without one), n = N + h*w / f**2 image tokens of a tile, D width of the language model.
-
-From the tower's patches to the language model's tokens: pixel shuffle and a two-layer MLP (arXiv:2404.16821, 3.1).
-
-InternVL-Chat v1 has MLPs without a norm, one for patches, and with QLLaMA a second one for its queries
-(arXiv:2312.14238, section 3.4): `PROJECTORS` has a row for each kind.
-
-Shape letters: T tiles, h x w patch grid, C width of the tower, f = 1 / downsample_ratio, n image tokens of the grid, N
-queries, Q width of QLLaMA, D width of the decoder.
-
-InternViT with QLLaMA behind it: the tower of InternVL-Chat v1 in its larger form (arXiv:2312.14238, section 3.4).
-
-An image becomes its patches, as everywhere, and what the queries of QLLaMA make of them. The two do not come from the
-same depth: the patches are taken some blocks before the end, the queries look at the tower's last output.
-
-Shape letters: T images, S tokens of the tower, C its width, N queries, D width of QLLaMA.
-
-Source: the original LLaVA code, `multimodal_encoder/internvl_14b/modeling_internvl.py`.
+queries of QLLaMA (0 without it), Q its width, n = N + h*w / f**2 image tokens of a tile, D width of the language
+model.
 """
 
 from dataclasses import dataclass
@@ -129,7 +116,12 @@ class InternVLMiddlewareOutput(InternVLVisionModelOutputWithPooling):
 
 
 class InternVLMiddlewareTower(nn.Module):
-    """InternViT, QLLaMA without its text side, and the queries."""
+    """InternViT, QLLaMA without its text side, and the queries: the tower of InternVL-Chat v1 in its larger form.
+
+    An image becomes its patches, and what the queries of QLLaMA make of them. The two do not come from the same depth:
+    the patches are taken some blocks before the end, the queries look at the tower's last output. Source: the original
+    LLaVA code, `multimodal_encoder/internvl_14b/modeling_internvl.py`.
+    """
 
     def __init__(self, config: InternVLConfig):
         super().__init__()
