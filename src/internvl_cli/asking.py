@@ -4,8 +4,8 @@
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from pathlib import Path
 
-from .common import add_model_argument, add_place_arguments
-from .types import count, fraction, number, positive, whole_numbers
+from .common import add_model_argument, add_place_arguments, add_stride_argument
+from .types import count, number, positive, whole_numbers
 
 # How `internvl score` judges steps -> what that is.
 STEP_MODES = {
@@ -36,12 +36,7 @@ def chat(parser: ArgumentParser) -> None:
     add("--system", metavar="TEXT", help="the system message instead of the template's own")
     add("--max-new-tokens", type=positive, default=512, metavar="N", help="maximum tokens of an answer (%(default)s)")
     add("--max-patches", type=positive, metavar="N", help="maximum tiles of an image (default: the checkpoint's)")
-    add(
-        "--v2pe-stride",
-        type=fraction,
-        metavar="S",
-        help="by how much positions grow from one token of an image to the next, such as 1/4 (default: 1)",
-    )
+    add_stride_argument(parser)
     add(
         "--no-prefix-cache",
         action="store_true",
@@ -60,7 +55,10 @@ def chat(parser: ArgumentParser) -> None:
 def conflict_of_chat(given: Namespace) -> str | None:
     """Why arguments of `internvl chat` cannot be used together; None if they can."""
     if given.url is not None and given.v2pe_stride is not None:
-        return "the server chooses the positions of image tokens: leave out --v2pe-stride with --url."
+        return (
+            "the server chooses the positions of image tokens: leave out --v2pe-stride with --url (internvl serve "
+            "--v2pe-stride)."
+        )
     if given.url is not None and (given.device is not None or given.dtype != "auto"):
         return "the server chooses device and dtype: leave out --device and --dtype with --url."
     if given.url is not None and given.no_prefix_cache:
@@ -108,6 +106,7 @@ def look(parser: ArgumentParser) -> None:
     add("--heads", type=whole_numbers, metavar="A,B", help="attention heads that are averaged (all)")
     add("--max-new-tokens", type=positive, default=32, metavar="N", help="maximum tokens of the answer (%(default)s)")
     add("--max-patches", type=positive, metavar="N", help="maximum tiles of an image (default: the checkpoint's)")
+    add_stride_argument(parser)
     add_place_arguments(parser)
 
 

@@ -3,7 +3,7 @@
 
 from argparse import ArgumentParser
 
-from .types import dtype_name
+from .types import dtype_name, fraction
 
 
 def add_model_argument(parser: ArgumentParser) -> None:
@@ -12,6 +12,16 @@ def add_model_argument(parser: ArgumentParser) -> None:
         "--model",
         metavar="ID_OR_FOLDER",
         help="a checkpoint of any InternVL format (default: the embedded nano model)",
+    )
+
+
+def add_stride_argument(parser: ArgumentParser) -> None:
+    """Declare `--v2pe-stride`."""
+    parser.add_argument(
+        "--v2pe-stride",
+        type=fraction,
+        metavar="S",
+        help="by how much positions grow from one token of an image to the next, such as 1/4 (default: 1)",
     )
 
 

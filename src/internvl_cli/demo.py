@@ -3,7 +3,7 @@
 
 from argparse import ArgumentParser
 
-from .common import add_model_argument, add_place_arguments
+from .common import add_model_argument, add_place_arguments, add_stride_argument
 from .types import port
 
 
@@ -21,4 +21,5 @@ def demo(parser: ArgumentParser) -> None:
         help="also answer requests for this host name (default: at a loopback address only localhost "
         "and loopback addresses, else any address and this machine's name); * for every name; may be repeated",
     )
+    add_stride_argument(parser)
     add_place_arguments(parser)

@@ -3,7 +3,7 @@
 
 from argparse import ArgumentParser
 
-from .common import add_place_arguments
+from .common import add_place_arguments, add_stride_argument
 from .types import count, port, positive
 
 
@@ -63,4 +63,5 @@ def serve(parser: ArgumentParser) -> None:
         metavar="MIB",
         help="memory of each model for keys and values of these answers, in MiB (%(default)s); who needs more waits",
     )
+    add_stride_argument(parser)
     add_place_arguments(parser)

@@ -100,6 +100,26 @@ def test_tiles_that_stand_twice_are_encoded_once(model):
     assert torch.equal(found, plain(model, **batch))
 
 
+def test_positions_of_images_are_part_of_a_beginning(model):
+    """V2PE: a conversation goes on at its stride; at another one the keys are the same up to the first image."""
+    work, batch = Work(model), tiny_batch([2])
+    length, begin = batch["input_ids"].shape[1], int((batch["input_ids"][0] == IMAGE_TOKEN).nonzero()[0])
+    answer = model.generate(**batch, **GREEDY, v2pe_stride=0.25)
+    assert work.take() == (2, length + 5)
+    second = {"input_ids": further(batch["input_ids"], answer, 7, 8, 9), "pixel_values": batch["pixel_values"]}
+    again = model.generate(**second, **GREEDY, v2pe_stride=0.25)
+    assert work.take() == (0, 1 + 3 + 5)
+    assert torch.equal(again, plain(model, **second, v2pe_stride=0.25))
+    work.take()
+    for options in ({}, {"v2pe_stride": 1}, {"v2pe_stride": 0.5}):
+        model.keep_prefixes(2**24)
+        model.generate(**batch, **GREEDY, v2pe_stride=0.25)
+        work.take()
+        other = model.generate(**batch, **GREEDY, **options)
+        assert work.take() == (0, length - begin + 5)
+        assert torch.equal(other, plain(model, **batch, **options))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -142,6 +162,7 @@ def test_what_cannot_be_reused_is_computed(model):
     for arguments in (
         {**rows, **GREEDY},
         {**batch, **GREEDY, "num_beams": 2},
+        {**batch, **GREEDY, "v2pe_stride": torch.tensor([0.25])},
         {**batch, **GREEDY, "cache_implementation": "static"},
         {**batch, **GREEDY, "use_cache": False},
         {**batch, **GREEDY, "assistant_model": tiny_model(seed=2).eval()},

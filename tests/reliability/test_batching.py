@@ -271,6 +271,23 @@ def test_rows_of_very_different_lengths_are_decoded_apart(model, monkeypatch):
     assert max(groups, key=len) == (40, 160, 640)  # the last one has 166 positions at its end
 
 
+def test_positions_of_images_are_fractions_where_the_server_says_so(model):
+    """V2PE: rows with and without images, and a further question that goes on from what is kept."""
+    own = copy.deepcopy(model)
+    own.keep_prefixes(1 << 30)
+    decoder, stride, last = decoder_of(own), {"v2pe_stride": 0.25}, []
+    own.model.language_model.register_forward_pre_hook(
+        lambda _, args, kwargs: last.append(kwargs["position_ids"][:, -1].tolist()), with_kwargs=True
+    )
+    asked = [Asked(decoder, {**prompt(tiles, 20 + 9 * tiles, tiles), **stride}) for tiles in (0, 1, 2, 3)]
+    decoder.thread.run()
+    assert last[:5] == [[19], [25], [31], [37], [20, 26, 32, 38]]  # an image of four tokens takes one position
+    ids = torch.cat([asked[1].inputs["input_ids"], torch.tensor([asked[1].ids]), torch.tensor([[5, 6, 7]])], dim=1)
+    further = Asked(decoder, {**asked[1].inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    decoder.thread.run()
+    assert all(one.ids == one.direct() for one in [*asked, further])
+
+
 def test_what_is_kept_of_a_row_is_its_own(model):
     """Beginnings are kept behind the prompt and behind the answer, and serve rows and direct calls."""
     own = copy.deepcopy(model)

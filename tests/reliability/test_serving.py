@@ -291,6 +291,8 @@ def test_mistakes_with_a_server_are_one_line(url, arguments, reason, capsys):
         (["--host", "203.0.113.1"], "cannot listen at 203.0.113.1:0"),
         (["--device", "nonsense"], "--device nonsense"),
         (["--model", str(nano_path()), "--model", f"{nano_path()}/"], "two models have the same name"),
+        (["--v2pe-stride", "0.3"], "cannot use --v2pe-stride: `v2pe_stride` is the step of an image token"),
+        (["--v2pe-stride", "2"], "cannot serve with --v2pe-stride 2: take 1 or less"),
     ],
 )
 def test_mistakes_at_the_start_are_one_line(arguments, reason, capsys):

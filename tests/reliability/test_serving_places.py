@@ -3,6 +3,7 @@
 again, once. No server runs."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fastapi import HTTPException
 from fastapi.testclient import TestClient
 from transformers import GenerationConfig
 
@@ -32,7 +34,9 @@ class Model:
     device, dtype = torch.device("cpu"), torch.bfloat16
     generation_config = GenerationConfig(max_new_tokens=4)
     config = SimpleNamespace(
-        get_text_config=lambda decoder: SimpleNamespace(vocab_size=50, max_position_embeddings=64)
+        get_text_config=lambda decoder: SimpleNamespace(vocab_size=50, max_position_embeddings=64),
+        image_token_id=9,
+        image_seq_length=4,
     )
 
     def __init__(self, error=None, wait=None):
@@ -79,8 +83,8 @@ class Preparing:
         return {"read": len(data)}
 
 
-def handler_of(prepare, model=None):
-    served = Served(model or Model(), Processor())
+def handler_of(prepare, model=None, **options):
+    served = Served(model or Model(), Processor(), **options)
     handler = ChatHandler(ServedModels({"m": served}), prepare, Limits(seconds=1))
 
     async def answered(request_id, model, processor, name, inputs, config, gen_manager):
@@ -130,6 +134,33 @@ def test_an_answer():
         assert model.seen[0]["input_ids"].dtype == torch.long and model.seen[0]["pixel_values"].dtype == torch.bfloat16
 
     asyncio.run(run())
+
+
+def test_positions_of_images_are_the_servers():
+    """`v2pe_stride` is an argument of every call, the context counts positions, and no request sets another stride."""
+
+    async def run():
+        model = Model()
+        ids = torch.tensor([[1, *[9] * 80, 1]])
+        prepare = Preparing(None)
+        handler, served = handler_of(prepare, model, v2pe_stride=0.25)
+        assert served.positions({"input_ids": ids}) == 22 and Served(model, None).positions({"input_ids": ids}) == 82
+        smuggled = {"v2pe_stride": 0.5, "rope_pos_id_stride": 4}
+        await ask(handler, HI)
+        assert prepare.asked[0][1] == 64 * 4
+        assert set(model.seen[0]) == {"input_ids", "pixel_values", "v2pe_stride"}
+        assert model.seen[0]["v2pe_stride"] == 0.25
+        with pytest.raises(HTTPException):
+            await ask(handler, {**HI, **smuggled})
+        for body in ({"generation_config": json.dumps(smuggled)}, {"chat_template_kwargs": smuggled}):
+            with pytest.raises(RequestError, match="may hold"):
+                await ask(handler, {**HI, **body})
+        assert len(model.seen) == 1 and await settled(served) == EVERYTHING_FREE
+
+    asyncio.run(run())
+    for wrong, reason in ((0.3, "power of two"), (2.0, "at most 1")):
+        with pytest.raises(ValueError, match=reason):
+            Served(Model(), None, v2pe_stride=wrong)
 
 
 @pytest.mark.parametrize("stream", [False, True])

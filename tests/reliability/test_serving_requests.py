@@ -248,14 +248,14 @@ def test_the_kind_that_takes_longest_counts(kinds, kind):
 # --- how an answer is generated ---
 
 
-def configured(body, prompt=10, context=64, **own):
+def configured(body, prompt=10, context=64, stride=1.0, **own):
     """The generation config for a request to a checkpoint that samples."""
     text = SimpleNamespace(vocab_size=50)
     model = SimpleNamespace(
         generation_config=GenerationConfig(**({"do_sample": True, "temperature": 0.7, "num_beams": 3} | own)),
         config=SimpleNamespace(get_text_config=lambda decoder: text),
     )
-    served = SimpleNamespace(model=model, context=context)
+    served = SimpleNamespace(model=model, context=context, v2pe_stride=stride)
     return ChatHandler(ServedModels({}), None, Limits())._config(body, served, prompt)
 
 
@@ -290,6 +290,9 @@ def test_prompt_and_answer_fit_into_the_context_exactly():
         with pytest.raises(RequestError, match="context is 64") as error:
             configured(body, prompt)
         assert error.value.param == param and error.value.code == "context_length_exceeded"
+        assert f"The prompt has {prompt} tokens" in str(error.value)
+    with pytest.raises(RequestError, match="The prompt has 64 positions"):
+        configured({}, 64, stride=0.25)
 
 
 def test_biases_are_of_tokens_of_the_model():

@@ -161,13 +161,13 @@ def test_maps_of_numbered_tokens():
 KINDS = ["chat_qwen2", "chat_gpt_oss", "chat_internlm2", "chat_phi3", "chat_flash", "mono_internvl"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_attention_of_the_answer_is_that_of_a_run_with_eager_attention(kind):
+@pytest.mark.parametrize(("kind", "stride"), [*((kind, None) for kind in KINDS), ("v2pe", 0.25)])
+def test_attention_of_the_answer_is_that_of_a_run_with_eager_attention(kind, stride):
     folder = golden_root() / kind
     model, processor = AutoModelForImageTextToText.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
     chosen = model.model.language_model.config._attn_implementation
     image = Image.linear_gradient("L").resize((120, 90)).convert("RGB")
-    options = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
+    options = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False, "v2pe_stride": stride}
     limit = {"max_patches": 2}
     answer = explain_answer(model, processor, asked(image), processor_kwargs=limit, layers=[0], **options)
     assert model.model.language_model.config._attn_implementation == chosen
@@ -182,7 +182,7 @@ def test_attention_of_the_answer_is_that_of_a_run_with_eager_attention(kind):
         processor_kwargs=limit,
     )
     ids = torch.cat([inputs["input_ids"], answer.token_ids[None]], dim=1)
-    whole = model(input_ids=ids, pixel_values=inputs["pixel_values"], output_attentions=True)
+    whole = model(input_ids=ids, pixel_values=inputs["pixel_values"], output_attentions=True, v2pe_stride=stride)
     start = inputs["input_ids"].shape[1] - 1
     chances = whole.logits[0, start:-1].softmax(-1)
     expected = chances.gather(1, answer.token_ids[:, None])[:, 0]

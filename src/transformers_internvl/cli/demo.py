@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .errors import user_errors
 from .listening import address, listen
-from .loading import load_chat_model, load_processor, log_errors_only, model_name, place
+from .loading import load_chat_model, load_processor, log_errors_only, model_name, place, visual_stride
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -29,9 +29,10 @@ def run(arguments: argparse.Namespace) -> None:
         processor = load_processor(name)
         with user_errors(f"cannot load the model {name}"):
             device, dtype = place(arguments.device, arguments.dtype)
+        stride = visual_stride(arguments)
         model = load_chat_model(name, device, dtype)
         model.keep_prefixes()
-        answerer = Answerer(model, processor)
+        answerer = Answerer(model, processor, stride)
         title = "embedded nano model" if arguments.model is None else arguments.model
         try:
             app = build_app(build_page(answerer, title, Path(scratch)), Hosts(arguments.host, arguments.allowed_host))

@@ -67,6 +67,16 @@ def place(device_name: str | None, dtype_name: str) -> tuple[Any, Any]:
     return torch.device(device_name), dtype
 
 
+def visual_stride(arguments: argparse.Namespace) -> float:
+    """The step of image tokens, `--v2pe-stride`; 1 if it is not given. Raises `UserError` for one that is none."""
+    if arguments.v2pe_stride is None:
+        return 1.0
+    from ..modeling.internvl.visual_positions import check_stride
+
+    with user_errors("cannot use --v2pe-stride"):
+        return check_stride(arguments.v2pe_stride)
+
+
 def log_errors_only() -> None:
     """Turn off the warnings of transformers, and its progress bars unless stderr is a terminal."""
     from transformers.utils import logging

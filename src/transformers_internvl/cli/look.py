@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..processing.fetching import is_url
 from .errors import UserError, user_errors
-from .loading import load_chat_model, load_processor, log_errors_only, model_name, place
+from .loading import load_chat_model, load_processor, log_errors_only, model_name, place, visual_stride
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
             processor_kwargs={name: value for name, value in limits.items() if value is not None},
             max_new_tokens=arguments.max_new_tokens,
             do_sample=False,
+            v2pe_stride=visual_stride(arguments),
         )
     print(f"answer      {answer.text}")
     print(f"confidence  {answer.confidence:.3f}, mean log-probability {answer.mean_log_probability:.3f}")

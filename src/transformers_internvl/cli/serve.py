@@ -8,7 +8,7 @@ from typing import Any
 
 from .errors import UserError, user_errors
 from .listening import address, listen
-from .loading import load_chat_model, load_processor, log_errors_only, place
+from .loading import load_chat_model, load_processor, log_errors_only, place, visual_stride
 
 _OTHER_FILES = 256  # open files beside connections: models, fetches, preparations
 
@@ -62,14 +62,21 @@ def _load(arguments: argparse.Namespace, limits: Any) -> tuple[dict[str, Any], A
 
     with user_errors("cannot run there"):
         device, dtype = place(arguments.device, arguments.dtype)
+    stride = visual_stride(arguments)
+    if stride > 1:
+        raise UserError(f"cannot serve with --v2pe-stride {stride:g}: take 1 or less.")
     sources = {_name(source): source for source in arguments.model or []} or {"nano": str(nano_path())}
     if len(sources) < len(arguments.model or []):
         raise UserError(f"two models have the same name: {', '.join(arguments.model)}.")
     processors = {name: load_processor(source) for name, source in sources.items()}
     prepare = preparer(sources, processors, limits)
-    batch = {"max_batch": arguments.max_batch, "cache_bytes": arguments.batch_cache * 2**20}
+    options = {
+        "max_batch": arguments.max_batch,
+        "cache_bytes": arguments.batch_cache * 2**20,
+        "v2pe_stride": stride,
+    }
     models = {
-        name: Served(load_chat_model(source, device, dtype), processors[name], **batch)
+        name: Served(load_chat_model(source, device, dtype), processors[name], **options)
         for name, source in sources.items()
     }
     if arguments.prefix_cache:

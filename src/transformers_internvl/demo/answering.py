@@ -157,10 +157,11 @@ class Answerer:
     Args:
         model: a chat model.
         processor: its processor.
+        v2pe_stride: by how much positions grow from one token of an image to the next.
     """
 
-    def __init__(self, model: Any, processor: Any):
-        self.model, self.processor = model, processor
+    def __init__(self, model: Any, processor: Any, v2pe_stride: float = 1.0):
+        self.model, self.processor, self.v2pe_stride = model, processor, v2pe_stride
         self.limits = Limits()
         self.has_tiles = isinstance(processor.image_processor, InternVLImageProcessor)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -222,7 +223,7 @@ class Answerer:
         if settings.seed is not None:
             torch.manual_seed(settings.seed)
         criteria = StoppingCriteriaList([_Stop(stop)])
-        options = settings.generation()
+        options = settings.generation() | {"v2pe_stride": self.v2pe_stride}
         ids = self.model.generate(**inputs, **options, streamer=streamer, stopping_criteria=criteria)
         return ids[0, inputs["input_ids"].shape[1] :]
 
@@ -258,7 +259,7 @@ class Answerer:
         def explained() -> Answer:
             if settings.seed is not None:
                 torch.manual_seed(settings.seed)
-            options = settings.generation()
+            options = settings.generation() | {"v2pe_stride": self.v2pe_stride}
             options["max_new_tokens"] = min(settings.max_new_tokens, LOOKED_TOKENS)
             chat = settings.conversation(messages)
             kwargs = settings.processing(messages)

@@ -20,6 +20,7 @@ from transformers.cli.serving.model_manager import ModelManager
 from transformers.cli.serving.server import build_server
 from transformers.cli.serving.utils import GenerationState, InferenceThread
 
+from ..modeling.internvl.visual_positions import check_stride, visual_positions
 from ..processing.fetching import is_url
 from .batching import BatchedDecoder
 from .bodies import check_text
@@ -50,6 +51,11 @@ class Served:
         max_batch: maximum number of answers that are generated at the same time; 1: one after another, each by a
             direct call.
         cache_bytes: maximum number of bytes of their keys and values.
+        v2pe_stride: by how much positions grow from one token of an image to the next, a power of two up to 1. It
+            holds for all requests, none may set another.
+
+    Raises:
+        ValueError: a stride that is none.
     """
 
     model: Any
@@ -58,9 +64,12 @@ class Served:
     prepared: dict[str, FairSlots] = field(default_factory=lambda: {k: FairSlots(n) for k, n in _PREPARED.items()})
     max_batch: int = 1
     cache_bytes: int = 4 << 30
+    v2pe_stride: float = 1.0
     since: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
+        if check_stride(self.v2pe_stride) > 1:
+            raise ValueError(f"A served model's `v2pe_stride` is at most 1, got {self.v2pe_stride!r}.")
         several = self.max_batch > 1
         self.decoder = BatchedDecoder(self.model, self.thread, self.max_batch, self.cache_bytes) if several else None
         # The last place is for another client, who then does not wait for the end of an answer.
@@ -68,8 +77,25 @@ class Served:
 
     @property
     def context(self) -> int:
-        """Maximum number of tokens of a prompt and its answer."""
+        """Maximum number of positions of a prompt and its answer; text and, at stride 1, images take one a token."""
         return int(self.model.config.get_text_config(decoder=True).max_position_embeddings)
+
+    @property
+    def most_image_tokens(self) -> int:
+        """Maximum number of image tokens of a prompt."""
+        return int(self.context / self.v2pe_stride)
+
+    def positions(self, inputs: dict[str, Any]) -> int:
+        """How many positions a prompt takes."""
+        ids = inputs["input_ids"]
+        if self.v2pe_stride == 1:
+            return ids.shape[1]
+        placeholders = ids == self.model.config.image_token_id
+        return int(visual_positions(placeholders, self.v2pe_stride, self.model.config.image_seq_length).max()) + 1
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of `generate` that hold for all requests."""
+        return {} if self.v2pe_stride == 1 else {"v2pe_stride": self.v2pe_stride}
 
     @cached_property
     def most_text(self) -> int:
@@ -159,10 +185,10 @@ class ChatHandler(ChatCompletionHandler):
         turn = Turn(served.thread, stops, body.get("seed"), asking.left, freed, slots.release, served.decoder)
         took_turn = False
         try:
-            config = self._config(body, served, inputs["input_ids"].shape[1])
+            config = self._config(body, served, served.positions(inputs))
             await unless_left(served.turns.acquire(asking.name), asking.gone)
             took_turn = True
-            inputs = _placed(inputs, served.model)
+            inputs = {**_placed(inputs, served.model), **served.options()}
             arguments = (request_id, served.model, served.processor, name, inputs, config)
             if body.get("stream"):
                 return self._streaming(*arguments, gen_manager=turn)
@@ -183,7 +209,9 @@ class ChatHandler(ChatCompletionHandler):
             await unless_left(slots.acquire(asking.name), asking.gone)
             kept = False
             try:
-                inputs = await unless_left(self.prepare(name, served.context, messages, options, kind), asking.gone)
+                inputs = await unless_left(
+                    self.prepare(name, served.most_image_tokens, messages, options, kind), asking.gone
+                )
                 kept = True
                 return inputs, slots
             except Heavy:
@@ -230,8 +258,9 @@ class ChatHandler(ChatCompletionHandler):
         asked = body.get("max_completion_tokens") or body.get("max_tokens") or own
         room = served.context - prompt
         if room < 1 or (asked or 0) > room:
+            units = "tokens" if served.v2pe_stride == 1 else "positions"
             raise RequestError(
-                f"The prompt has {prompt} tokens and the answer may have {asked or 'at least 1'}, but the model's "
+                f"The prompt has {prompt} {units} and the answer may have {asked or 'at least 1'}, but the model's "
                 f"context is {served.context}.",
                 param="messages" if room < 1 else "max_tokens",
                 code="context_length_exceeded",

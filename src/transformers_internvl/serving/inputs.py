@@ -107,7 +107,7 @@ def prepare(
 
     Args:
         processor: the model's.
-        context: maximum number of tokens of a prompt and its answer.
+        context: how many image tokens there is room for.
         messages: in the template's form, with the bytes of images and videos as `data`.
         options: of the template and of images and videos.
         limits: of pixels.
@@ -166,7 +166,7 @@ def _check_media(processor: Any, context: int, messages: list[dict], options: di
         )
     if tokens >= context:
         raise RequestError(
-            f"The images and videos take {tokens} tokens, but the model's context is {context}: send fewer, "
+            f"The images and videos take {tokens} tokens, and the model's context has room for {context}: send fewer, "
             'smaller ones, or `"detail": "low"`.',
             param="messages",
             code="context_length_exceeded",

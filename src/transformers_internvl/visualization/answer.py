@@ -150,7 +150,10 @@ def _generate(
     config = plain_model(model).config
     cache = DynamicCache(config=config)
     whole_tiles = {} if getattr(config, "flash_mode", None) is None else {"flash_mode": False}
-    plain_model(model)(input_ids=ids[:, :-1], pixel_values=pixels, cache=cache, logits_to_keep=1, **whole_tiles)
+    stride = {"v2pe_stride": options.get("v2pe_stride")}
+    plain_model(model)(
+        input_ids=ids[:, :-1], pixel_values=pixels, cache=cache, logits_to_keep=1, **whole_tiles, **stride
+    )
     with record_attention(model, positions, ids.shape[1] - 1, layers, heads) as recording:
         outputs = model.generate(
             input_ids=ids,

@@ -11,8 +11,8 @@ an answer are those without the cache. What is kept is bounded in bytes, the lea
 given up when a weight or an active adapter changes. Threads may share it.
 
 Not reused: batches, beams, several answers to a prompt, drafts, static caches, embeddings and positions of the
-caller's, variable visual positions (V2PE), language models with sliding windows, and prompts beyond the length from
-which a rotary base depends on the length.
+caller's, visual positions whose stride is drawn or differs from image to image (V2PE), language models with sliding
+windows, and prompts beyond the length from which a rotary base depends on the length.
 
 Shape letters: L positions of a prompt, T tiles, n image tokens of a tile, D width of the language model.
 """
@@ -20,7 +20,7 @@ Shape letters: L positions of a prompt, T tiles, n image tokens of a tile, D wid
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -54,7 +54,6 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "num_return_sequences": (1,),
     "output_attentions": (False,),
     "output_hidden_states": (False,),
-    "v2pe_stride": (1,),
     "use_mtp": (False,),
 }
 
@@ -68,15 +67,24 @@ class PromptKey:
         tiles: a hash of each of T tiles.
         starts: where the image tokens of each tile start in the prompt.
         ends: the position behind the last image token of each tile.
+        stride: the step of image tokens (V2PE).
     """
 
     ids: torch.Tensor
     tiles: tuple[bytes, ...]
     starts: tuple[int, ...]
     ends: tuple[int, ...]
+    stride: float = 1.0
 
     @classmethod
-    def of(cls, ids: torch.Tensor, image_token: int | None, tiles: Sequence[bytes], lengths: Sequence[int]) -> Any:
+    def of(
+        cls,
+        ids: torch.Tensor,
+        image_token: int | None,
+        tiles: Sequence[bytes],
+        lengths: Sequence[int],
+        stride: float = 1.0,
+    ) -> Any:
         """The key of a prompt `(L,)` whose tiles have so many image tokens; None if they do not match its ids."""
         ids = ids.cpu()
         places = (ids == image_token).nonzero().flatten().tolist() if image_token is not None else []
@@ -87,7 +95,7 @@ class PromptKey:
             starts.append(places[seen])
             seen += length
             ends.append(places[seen - 1] + 1)
-        return cls(ids, tuple(tiles), tuple(starts), tuple(ends))
+        return cls(ids, tuple(tiles), tuple(starts), tuple(ends), stride)
 
     def common_length(self, other: "PromptKey") -> int:
         """How many first positions of both have the same keys and values. No tile is split."""
@@ -95,7 +103,7 @@ class PromptKey:
         differs = (self.ids[:shorter] != other.ids[:shorter]).nonzero()
         length = int(differs[0]) if len(differs) else shorter
         for start, mine, theirs in zip(self.starts, self.tiles, other.tiles, strict=False):
-            if start < length and mine != theirs:
+            if start < length and (mine != theirs or self.stride != other.stride):
                 return start
         return self.without_split_tile(length)
 
@@ -214,6 +222,8 @@ def can_reuse(model: Any, config: GenerationConfig, arguments: dict[str, Any]) -
         return False
     if mask is not None and (mask.shape != ids.shape or not bool((mask == 1).all())):
         return False
+    if isinstance(arguments.get("v2pe_stride"), (str, torch.Tensor)):
+        return False
     for name, plain in _PLAIN.items():
         value = arguments.get(name)
         value = getattr(config, name, None) if value is None else value
@@ -246,7 +256,8 @@ def generate_from_prefix(
     ids = arguments["input_ids"]
     tiles, features = _tiles(model, store, arguments)
     lengths = [len(tile) for tile in features]
-    prompt = PromptKey.of(ids[0], model.config.image_token_id, tiles, lengths)
+    stride = 1.0 if arguments.get("v2pe_stride") is None else float(arguments["v2pe_stride"])
+    prompt = PromptKey.of(ids[0], model.config.image_token_id, tiles, lengths, stride)
     if prompt is None:  # refused, or explained, where image tokens meet features
         return generate(**arguments)
     layers, length = store.longest(prompt) if limit is None or ids.shape[1] <= limit else ((), 0)
@@ -359,8 +370,7 @@ def _keep(store: PrefixCache, prompt: PromptKey, limit: int | None, ids: torch.T
     length = layers[0][0].shape[-2]
     if limit is not None and length > limit:
         return
-    whole = PromptKey(ids[:length].cpu(), prompt.tiles, prompt.starts, prompt.ends)
-    store.keep(whole, layers)
+    store.keep(replace(prompt, ids=ids[:length].cpu()), layers)
 
 
 __all__ = [
