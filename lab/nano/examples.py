@@ -51,15 +51,18 @@ class Mix:
 
 @dataclass(frozen=True)
 class Example:
-    """One image: `tiles` (N, S, S, 3) uint8, `patches` (N, P * P, 5) classes, `ids` (T,) with `answer_start`, and
-    `hint_at`, the token of the question that names the shape, if the image stands before it."""
+    """One image: `tiles` (N, S, S, 3) uint8, `patches` (N, P * P, 5) classes, `edges` (N, P * P, 4) (see
+    `patch_edges`), `ids` (T,) with `answer_start`, and `hint_at`, the token of the question that names the shape, if
+    the image stands before it. A dialog with several answers has their `spans` in `ids`, first and after the last."""
 
     drawing: Drawing
     tiles: np.ndarray
     patches: np.ndarray
+    edges: np.ndarray
     ids: list[int] = field(default_factory=list)
     answer_start: int = 0
     hint_at: int | None = None
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 class Examples(torch.utils.data.Dataset):
@@ -84,7 +87,8 @@ def build_example(drawing: Drawing, tokenizer, mix: Mix, rng: random.Random) -> 
     """Split a drawing, label its patches, and write its prompt and answer."""
     tiles, regions = split(drawing.image, mix.max_tiles)
     patches = np.stack([patch_classes(drawing, region, whole=region == regions[-1]) for region in regions])
-    return ask(Example(drawing, tiles, patches), tokenizer, mix, rng)
+    edges = np.stack([patch_edges(drawing, classes) for classes in patches])
+    return ask(Example(drawing, tiles, patches, edges), tokenizer, mix, rng)
 
 
 def ask(example: Example, tokenizer, mix: Mix, rng: random.Random) -> Example:
@@ -160,9 +164,23 @@ def _mark_classes(mark: Mark, order: int, *, visible: bool, ordered: bool) -> tu
     return (digit if visible else IGNORE, kind if visible else IGNORE, color, order if ordered else IGNORE)
 
 
+def patch_edges(drawing: Drawing, classes: np.ndarray) -> np.ndarray:
+    """The box (P * P, 4) of the shape that a patch is part of, relative to the sides of the image, left, top, right,
+    bottom; -1 where there is no shape, and in all of a tile that shows a part of the image."""
+    width, height = drawing.image.size
+    edges = np.full((len(classes), 4), -1, dtype=np.float32)
+    here = (classes[:, 1] > 0) & (classes[:, 3] > 0)
+    boxes = np.array([mark.box for mark in drawing.marks], dtype=np.float32).reshape(-1, 4)
+    edges[here] = boxes[classes[here, 3] - 1] / np.array((width, height, width, height), dtype=np.float32)
+    return edges
+
+
 @dataclass
 class Batch:
-    """`pixels` (N, S, S, 3) uint8, `patches` (N, P * P, 5), `ids` and `labels` (B, T), `IGNORE` outside answers.
+    """`pixels` (N, S, S, 3) uint8, `patches` (N, P * P, 5), `edges` (N, P * P, 4); `ids`, `labels`, `weights` (B, T).
+
+    `labels` are `IGNORE` outside answers. `weights` are those of the labelled tokens in the loss: one over the root of
+    the answer's number of tokens where an example has `spans`, else one.
 
     `hints` (B, T) are labels for a second task of the language model: where the question names a shape, to think of
     its color already. That is one look from word to image, and makes the longer way to the answer easy to find.
@@ -170,8 +188,10 @@ class Batch:
 
     pixels: torch.Tensor
     patches: torch.Tensor
+    edges: torch.Tensor
     ids: torch.Tensor
     labels: torch.Tensor
+    weights: torch.Tensor
     hints: torch.Tensor
     drawings: list[Drawing] | None = None
 
@@ -190,12 +210,16 @@ class Collator:
         longest = max(len(example.ids) for example in examples)
         ids = torch.full((len(examples), longest), self.pad_token_id)
         labels, hints = torch.full_like(ids, IGNORE), torch.full_like(ids, IGNORE)
+        weights = torch.ones(ids.shape)
         for row, example in enumerate(examples):
             ids[row, : len(example.ids)] = torch.tensor(example.ids)
-            labels[row, example.answer_start : len(example.ids)] = ids[row, example.answer_start : len(example.ids)]
+            for start, end in example.spans or ((example.answer_start, len(example.ids)),):
+                labels[row, start:end] = ids[row, start:end]
+                weights[row, start:end] = (end - start) ** -0.5 if example.spans else 1.0
             if example.hint_at is not None:  # like labels, one place after the token that predicts it
                 hints[row, example.hint_at + 1] = example.ids[example.answer_start]
         pixels = torch.from_numpy(np.concatenate([example.tiles for example in examples]))
         patches = torch.from_numpy(np.concatenate([example.patches for example in examples]))
+        edges = torch.from_numpy(np.concatenate([example.edges for example in examples]))
         drawings = [example.drawing for example in examples] if self.keep_drawings else None
-        return Batch(pixels, patches, ids, labels, hints, drawings)
+        return Batch(pixels, patches, edges, ids, labels, weights, hints, drawings)

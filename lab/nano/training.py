@@ -1,14 +1,17 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Trains the nano model: `python -m lab.nano.training --out DIR`.
 
-Three stages, as the papers went from fixed to dynamic resolution:
+Four stages, as the papers went from fixed to dynamic resolution, and then to more tasks:
 
 1. `look`: images of one tile; the vision tower learns what every patch shows (see `examples.PATCH_CLASSES`).
 2. `answer`: images of one tile; the whole model learns to answer.
 3. `tiles`: images of any size, split into tiles and a thumbnail, as the image processor does.
+4. `world`: more tasks, two pictures, clips, two languages, and refusals (`dialogs`), mixed with those before.
 
-What patches show stays a second task to the end; its linear head is thrown away. The state is written every few
-minutes and taken up again when the same command is run after an interruption. The saved weights are running averages.
+`--start-from DIR --stages world=900` begins with a saved model instead; text layers that it lacks are added so that
+they change nothing at first. What patches show stays a second task to the end; its linear head is thrown away. The
+state is written every few minutes and taken up again when the same command is run after an interruption. The saved
+weights are running averages.
 """
 
 from __future__ import annotations
@@ -27,13 +30,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
+from transformers import AutoModelForImageTextToText
 
+from .dialogs import TASKS, DialogMix, Dialogs
 from .drawing import Style
 from .examples import IGNORE, PATCH_CLASSES, PATCH_WEIGHTS, Batch, Collator, Examples, Mix
 from .fonts import common_families, font_families
 from .model import build_model, build_tokenizer
 from .muon import Muon
-from .questions import TASKS
 
 HELD_OUT_FAMILIES = (
     "Lato", "Carlito", "Linux Libertine O", "Cabin", "Courier Prime", "PT Serif", "URW Gothic",
@@ -53,7 +57,7 @@ class Stage:
     name: str
     steps: int
     batch_size: int
-    mix: Mix
+    mix: Mix | DialogMix
     speaks: bool = True
     rate: float = 1.0
 
@@ -63,7 +67,9 @@ STAGES = (
     Stage("look", 900, 64, Mix(max_tiles=1, style=SMALL, shares=(0.7, 0.12, 0.18)), speaks=False),
     Stage("answer", 400, 64, Mix(max_tiles=1, style=EASY)),
     Stage("tiles", 2400, 40, Mix(style=FULL, shares=(0.36, 0.28, 0.36), one_tile=0.4, easy=EASY), rate=0.4),
+    Stage("world", 900, 40, DialogMix(style=FULL, easy=EASY), rate=0.4),
 )
+TEXT_LAYERS = 5
 
 
 @dataclass
@@ -77,15 +83,18 @@ class Settings:
     weight_decay: float = 0.05
     warmup: int = 150
     decay_share: float = 0.5
-    average: float = 0.998
+    average: float = 0.995
     patch_weight: float = 0.5
+    edge_weight: float = 2.0
     hint_weight: float = 0.5
     seed: str = "nano"
     threads: int = 1
     workers: int = 1
     save_seconds: float = 120.0
     check_seconds: float = 300.0
-    shape: dict[str, int] = field(default_factory=dict)
+    check_images: int = 192
+    shape: dict[str, int] = field(default_factory=lambda: {"text_layers": TEXT_LAYERS})
+    start_from: Path | None = None
 
     @property
     def total_steps(self) -> int:
@@ -96,21 +105,20 @@ class Settings:
 
 
 class PatchHead(nn.Linear):
-    """Predicts from a visual token what its four patches show; trained with the model, then discarded."""
+    """Predicts from a visual token what its four patches show, and the boxes of shapes there; trained with the model,
+    then discarded."""
 
     def __init__(self, width: int):
         super().__init__(width, 4 * sum(PATCH_CLASSES.values()))
+        self.edges = nn.Linear(width, 4 * 4)
 
     def loss(self, tokens: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
         """Weighted mean of the cross-entropies of the five questions; empty patches, which are most, weigh less.
 
         `tokens` (N, P * P / 4, D) as the projector gives them, `patches` (N, P * P, 5).
         """
-        n_tiles, n_patches, _ = patches.shape
-        half = math.isqrt(n_patches) // 2
-        # A token merges 2 x 2 patches, row by row: (N, h, 2, h, 2, 5) -> (N * h * h * 4, 5).
-        wanted = patches.view(n_tiles, half, 2, half, 2, -1).transpose(2, 3).reshape(-1, len(PATCH_CLASSES))
-        logits = self(tokens).view(len(wanted), -1)  # (N * h * h * 4, sum of classes)
+        wanted = by_token(patches)  # (N * P * P, 5)
+        logits = self(tokens).view(len(wanted), -1)  # (N * P * P, sum of classes)
         total = torch.zeros(())
         parts = logits.split(list(PATCH_CLASSES.values()), dim=-1)
         for index, (name, part) in enumerate(zip(PATCH_CLASSES, parts, strict=True)):
@@ -121,18 +129,46 @@ class PatchHead(nn.Linear):
                 total = total + PATCH_WEIGHTS[name] / sum(PATCH_WEIGHTS.values()) * loss
         return total
 
+    def edge_loss(self, tokens: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+        """Mean distance of predicted edges, relative to the image's sides; of patches with a shape alone.
+
+        `tokens` (N, P * P / 4, D), `edges` (N, P * P, 4), -1 where there is none.
+        """
+        wanted = by_token(edges)
+        there = wanted[:, 0] >= 0
+        if not there.any():
+            return torch.zeros(())
+        return F.l1_loss(self.edges(tokens).view(len(wanted), 4)[there], wanted[there])
+
+
+def by_token(patches: torch.Tensor) -> torch.Tensor:
+    """(N, P * P, C) to (N * P * P, C), in the order of tokens: each merges 2 x 2 patches, row by row."""
+    n_tiles, n_patches, n_values = patches.shape
+    half = math.isqrt(n_patches) // 2
+    return patches.view(n_tiles, half, 2, half, 2, n_values).transpose(2, 3).reshape(-1, n_values)
+
 
 def visual_tokens(model: nn.Module, batch: Batch) -> torch.Tensor:
     """The projector's output (N, tokens of a tile, D)."""
     return model.model.get_image_features(batch.pixel_values(), return_dict=True).pooler_output
 
 
-def hidden_states(model: nn.Module, batch: Batch, tokens: torch.Tensor) -> torch.Tensor:
-    """What the language model makes of prompts and answers, (B, T, D)."""
+def hidden_states(model: nn.Module, batch: Batch, tokens: torch.Tensor, groups: int = 4) -> torch.Tensor:
+    """What the language model makes of prompts and answers, (B, T, D); zero after the last answer of a row.
+
+    Rows run in `groups` of similar length, so that little is computed for padding.
+    """
     embeddings = model.get_input_embeddings()(batch.ids)
     places = (batch.ids == model.config.image_token_id)[..., None]
     embeddings = embeddings.masked_scatter(places, tokens.reshape(-1, tokens.shape[-1]).to(embeddings.dtype))
-    return model.model.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
+    ends = ((batch.labels != IGNORE) * torch.arange(1, batch.ids.shape[1] + 1)).amax(dim=1)  # (B,)
+    order = ends.argsort()
+    parts = []
+    for rows in order.tensor_split(min(groups, len(order))):
+        end = int(ends[rows].max())
+        part = model.model.language_model(inputs_embeds=embeddings[rows, :end], use_cache=False).last_hidden_state
+        parts.append(F.pad(part, (0, 0, 0, batch.ids.shape[1] - end)))
+    return torch.cat(parts)[order.argsort()]
 
 
 def logits_at(model: nn.Module, hidden: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -191,6 +227,8 @@ class Trainer:
         self.settings = settings
         self.tokenizer = build_tokenizer()
         self.model = build_model(self.tokenizer, **settings.shape)
+        if settings.start_from:
+            load_grown(self.model, settings.start_from)
         self.head = PatchHead(self.model.config.text_config.hidden_size)
         self.optimizers = build_optimizers(self.model, self.head, settings)
         self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
@@ -224,8 +262,10 @@ class Trainer:
             easy=replace(stage.mix.easy, families=families),
         )
         seed, size = f"{self.settings.seed}-{stage.name}", stage.batch_size
-        examples = Examples(self.tokenizer, mix, seed, length=stage.steps * size, start=done * size)
-        check = Examples(self.tokenizer, replace(mix, one_tile=0.0), f"check-{stage.name}", 192)
+        stream = Dialogs if isinstance(mix, DialogMix) else Examples
+        examples = stream(self.tokenizer, mix, seed, length=stage.steps * size, start=done * size)
+        check_mix = replace(mix, one_tile=0.0, **({"further": 0.0} if isinstance(mix, DialogMix) else {}))
+        check = stream(self.tokenizer, check_mix, f"check-{stage.name}", self.settings.check_images)
         loader = DataLoader(
             examples,
             batch_size=stage.batch_size,
@@ -251,12 +291,19 @@ class Trainer:
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * share
         tokens = visual_tokens(self.model, batch)
-        patch_loss = self.head.loss(tokens, batch.patches)
-        losses = {"patches": patch_loss.item()}
+        # A new head on a trained tower has to learn first what the tower knows.
+        new_head = self.settings.start_from and self.step < self.settings.warmup // 2
+        seen = tokens.detach() if new_head else tokens
+        patch_loss = self.head.loss(seen, batch.patches)
+        edge_loss = self.head.edge_loss(seen, batch.edges)
+        losses = {"patches": patch_loss.item(), "edges": edge_loss.item()}
+        patch_loss = patch_loss + self.settings.edge_weight * edge_loss
         loss = patch_loss
         if stage.speaks:
             hidden = hidden_states(self.model, batch, tokens)
-            answer_loss = F.cross_entropy(*logits_at(self.model, hidden, batch.labels))
+            each = F.cross_entropy(*logits_at(self.model, hidden, batch.labels), reduction="none")
+            weights = batch.weights[:, 1:][batch.labels[:, 1:] != IGNORE]
+            answer_loss = (each * weights).sum() / weights.sum()
             losses["answer"] = answer_loss.item()
             loss = answer_loss + self.settings.patch_weight * patch_loss
             if (batch.hints != IGNORE).any():
@@ -289,11 +336,11 @@ class Trainer:
         if not stage.speaks:
             return
         model = self.averaged_model()
-        right: dict[str, list[bool]] = {task: [] for task in TASKS}
+        right: dict[str, list[bool]] = {}
         for batch in DataLoader(examples, 32, collate_fn=Collator(self.tokenizer.pad_token_id, keep_drawings=True)):
             for drawing, exact in zip(batch.drawings or (), exact_answers(model, batch), strict=True):
-                right[drawing.task].append(exact)
-        scores = {task: round(sum(exact) / max(1, len(exact)), 3) for task, exact in right.items()}
+                right.setdefault(drawing.task, []).append(exact)
+        scores = {task: round(sum(right[task]) / len(right[task]), 3) for task in TASKS if task in right}
         self.log({"step": self.step, "stage": stage.name, "exact": scores})
         tqdm.write(f"step {self.step} {stage.name}: {scores}")
 
@@ -337,6 +384,27 @@ class Trainer:
         return folder
 
 
+def load_grown(model: nn.Module, folder: Path) -> None:
+    """Load a saved model with as many text layers as `model` or fewer. The last layers, which it lacks, stay random
+    but for their output projections: those become zero, so that the layers pass on what comes in.
+
+    Raises:
+        ValueError: the saved model differs in more than its number of text layers, or has more of them.
+    """
+    saved = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).state_dict()
+    own = model.state_dict()
+    wrong = sorted(name for name, value in saved.items() if name not in own or own[name].shape != value.shape)
+    missing = sorted(name for name in own if name not in saved and ".language_model.layers." not in name)
+    if wrong or missing:
+        raise ValueError(
+            f"The model of {folder} cannot be the start of this one: {', '.join([*wrong, *missing][:3])} differ."
+        )
+    for name in own.keys() - saved.keys():
+        if name.endswith(("self_attn.o_proj.weight", "mlp.down_proj.weight")):
+            saved[name] = torch.zeros_like(own[name])
+    model.load_state_dict({**own, **saved})
+
+
 def parse_stages(text: str | None) -> tuple[Stage, ...]:
     """`look=900,answer=2000` to the stages with these numbers of steps; stages not named are left out."""
     if not text:
@@ -353,6 +421,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for state, log and model; run again to resume")
     parser.add_argument("--stages", help="steps by stage, e.g. look=900,answer=2000,tiles=5000")
+    parser.add_argument(
+        "--start-from", type=Path, help="folder of a saved model to begin with, e.g. for --stages world=900"
+    )
     parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate)
     parser.add_argument("--matrix-rate", type=float, default=Settings.matrix_rate)
     parser.add_argument("--threads", type=int, default=1)
@@ -362,6 +433,7 @@ def main(arguments: list[str] | None = None) -> None:
     settings = Settings(
         out=options.out,
         stages=parse_stages(options.stages),
+        start_from=options.start_from,
         learning_rate=options.learning_rate,
         matrix_rate=options.matrix_rate,
         threads=options.threads,

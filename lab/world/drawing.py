@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from PIL import Image, ImageDraw
 
-from lab.nano.drawing import Box, Shape, Style, arrange, paint
+from lab.nano.drawing import Box, Mark, Shape, Style, arrange, paint
 from lab.nano.palette import COLORS, RGB, background, ink, shade
 from lab.nano.questions import SHAPES
 from transformers_internvl.processing.text.grounding import format_box
@@ -79,6 +79,7 @@ class Scene:
         caption: what is said of it, as words of the world and texts in order.
         blanks: what fills the question.
         boxes: of what the question asks for, in pixels.
+        marks: the shapes of each picture, from left to right; empty where there is text.
     """
 
     images: tuple[Image.Image, ...]
@@ -86,6 +87,7 @@ class Scene:
     caption: tuple[str, ...]
     blanks: dict[str, str]
     boxes: tuple[Box, ...] = ()
+    marks: tuple[tuple[Mark, ...], ...] = ()
 
 
 def of_split(text: str, split: str) -> bool:
@@ -231,6 +233,10 @@ def _said(shapes: list[Shape]) -> tuple[str, ...]:
     return tuple(part for shape in shapes for part in (str(shape.color), shape.kind))
 
 
+def _marks(*pictures: list[Shape]) -> tuple[tuple[Mark, ...], ...]:
+    return tuple(tuple(Mark(shape.kind, shape.color, shape.box) for shape in shapes) for shapes in pictures)
+
+
 def _different(pen: Pen, count: int) -> tuple[list[str], list[str]]:
     """Kinds and colors, no two alike."""
     return pen.rng.sample(SHAPES, count), pen.rng.sample(COLORS, count)
@@ -240,21 +246,26 @@ def color(pen: Pen) -> Scene:
     """One or two shapes, one of whose color is asked for."""
     paper, shapes = _shapes(pen, *_different(pen, pen.rng.randint(1, 2)))
     asked = pen.rng.choice(shapes)
-    return Scene((_painted(paper, shapes),), str(asked.color), _said(shapes), {"kind": asked.kind}, (asked.box,))
+    blanks = {"kind": asked.kind}
+    return Scene(
+        (_painted(paper, shapes),), str(asked.color), _said(shapes), blanks, (asked.box,), marks=_marks(shapes)
+    )
 
 
 def shape(pen: Pen) -> Scene:
     """One or two shapes, one of whose kind is asked for."""
     paper, shapes = _shapes(pen, *_different(pen, pen.rng.randint(1, 2)))
     asked = pen.rng.choice(shapes)
-    return Scene((_painted(paper, shapes),), asked.kind, _said(shapes), {"color": str(asked.color)}, (asked.box,))
+    blanks = {"color": str(asked.color)}
+    return Scene((_painted(paper, shapes),), asked.kind, _said(shapes), blanks, (asked.box,), marks=_marks(shapes))
 
 
 def count(pen: Pen) -> Scene:
     """One to five shapes."""
     kinds = [pen.rng.choice(SHAPES) for _ in range(pen.rng.randint(1, 5))]
     paper, shapes = _shapes(pen, kinds, [pen.rng.choice(COLORS) for _ in kinds])
-    return Scene((_painted(paper, shapes),), str(len(shapes)), (str(len(shapes)), "shapes"), {})
+    said = (str(len(shapes)), "shapes")
+    return Scene((_painted(paper, shapes),), str(len(shapes)), said, {}, marks=_marks(shapes))
 
 
 def position(pen: Pen) -> Scene:
@@ -270,7 +281,8 @@ def position(pen: Pen) -> Scene:
     side, asked = pen.rng.choice(((("left", "top")[axis], first), (("right", "bottom")[axis], last)))
     scene = shapes[asked]
     caption = (side, str(scene.color), scene.kind)
-    return Scene((_painted(paper, shapes),), scene.kind, caption, {"side": side}, (scene.box,))
+    blanks = {"side": side}
+    return Scene((_painted(paper, shapes),), scene.kind, caption, blanks, (scene.box,), marks=_marks(shapes))
 
 
 def box(pen: Pen) -> Scene:
@@ -278,7 +290,8 @@ def box(pen: Pen) -> Scene:
     paper, shapes = _shapes(pen, *_different(pen, pen.rng.randint(1, 3)))
     asked = pen.rng.choice(shapes)
     answer = format_box(asked.box, (paper.height, paper.width), label="{kind}")
-    return Scene((_painted(paper, shapes),), answer, _said(shapes), {"kind": asked.kind}, (asked.box,))
+    blanks = {"kind": asked.kind}
+    return Scene((_painted(paper, shapes),), answer, _said(shapes), blanks, (asked.box,), marks=_marks(shapes))
 
 
 def pair(pen: Pen) -> Scene:
@@ -295,9 +308,8 @@ def pair(pen: Pen) -> Scene:
     elif what == "shape":
         (kind,) = set(SHAPES) - {s.kind for s in shapes}
         changed[at] = replace(old, kind=kind, points=_corners_in(kind, old.box))
-    return Scene(
-        (_painted(paper, shapes), _painted(paper, changed)), what, (*_said(shapes), "then", *_said(changed)), {}
-    )
+    images = (_painted(paper, shapes), _painted(paper, changed))
+    return Scene(images, what, (*_said(shapes), "then", *_said(changed)), {}, marks=_marks(shapes, changed))
 
 
 def _corners_in(kind: str, box: Box) -> tuple[tuple[float, float], ...]:
@@ -329,12 +341,13 @@ def clip(pen: Pen) -> Scene:
         1 + pen.rng.random() * room[axis] if not step else 1 + room[axis] * (step < 0)
         for axis, step in enumerate((dx, dy))
     ]
-    frames = []
+    frames, seen = [], []
     for index in range(FRAMES):
         moved = [start[axis] + step * room[axis] * index / (FRAMES - 1) for axis, step in enumerate((dx, dy))]
         at = tuple((x + moved[0], y + moved[1]) for x, y in points)
-        frames.append(_painted(paper, [replace(drawn, points=at)]))
-    return Scene(tuple(frames), way, (str(drawn.color), drawn.kind, "moves", way), {})
+        seen.append([replace(drawn, points=at)])
+        frames.append(_painted(paper, seen[-1]))
+    return Scene(tuple(frames), way, (str(drawn.color), drawn.kind, "moves", way), {}, marks=_marks(*seen))
 
 
 DRAWERS: dict[str, Callable[[Pen], Scene]] = {

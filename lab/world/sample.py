@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from lab.nano.drawing import Box
+from lab.nano.drawing import Box, Mark
 
 from .drawing import DRAWERS, Look, Pen, Scene
 from .phrases import CAPTIONS, LANGUAGES, QUESTIONS, SPLITS, ZH
@@ -34,6 +34,7 @@ class Sample:
         question, answer: without placeholders for images.
         caption: a sentence on the pictures.
         boxes: of what is asked for, in pixels of the first image.
+        marks: the shapes of each image, from left to right, with English names; empty where there is text.
     """
 
     task: str
@@ -43,6 +44,7 @@ class Sample:
     answer: str
     caption: str
     boxes: tuple[Box, ...] = ()
+    marks: tuple[tuple[Mark, ...], ...] = ()
 
     @property
     def is_clip(self) -> bool:
@@ -97,7 +99,7 @@ def _in_words(task: str, split: str, language: str, scene: Scene, rng: random.Ra
     caption = rng.choice(CAPTIONS[language][split]).format(
         what=_joined([said(part) for part in scene.caption], language)
     )
-    return Sample(task, language, scene.images, question, answer, caption, scene.boxes)
+    return Sample(task, language, scene.images, question, answer, caption, scene.boxes, scene.marks)
 
 
 def _joined(parts: list[str], language: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
+from lab.nano.dialogs import DialogMix
 from lab.nano.drawing import Style
 from lab.nano.examples import PATCH_CLASSES, Collator, Examples, Mix
 from lab.nano.model import TOKENS_PER_TILE, build_model, build_tokenizer, sine_positions
@@ -21,6 +22,8 @@ from lab.nano.training import (
     Trainer,
     build_optimizers,
     exact_answers,
+    hidden_states,
+    load_grown,
     parse_stages,
     rate,
     visual_tokens,
@@ -36,7 +39,7 @@ def settings(folder, answer_steps):
         Stage("look", 2, 4, SMALL_MIX, speaks=False),
         Stage("answer", answer_steps, 4, replace(SMALL_MIX, max_tiles=2)),
     )
-    return Settings(out=folder, stages=stages, shape=SHAPE, workers=0, warmup=100)
+    return Settings(out=folder, stages=stages, shape=SHAPE, workers=0, warmup=100, check_images=24)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
@@ -54,6 +57,44 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     assert AutoModelForImageTextToText.from_pretrained(folder).config.image_token_id == AutoTokenizer.from_pretrained(
         folder
     ).convert_tokens_to_ids("<IMG_CONTEXT>")
+
+
+def test_a_run_begins_with_a_saved_model_and_goes_on_after_an_interruption(tmp_path):
+    saved = Trainer(settings(tmp_path / "start", 1)).train()
+    before = AutoModelForImageTextToText.from_pretrained(saved).state_dict()
+    mix = DialogMix(style=SMALL_MIX.style, easy=SMALL_MIX.style, one_tile=1.0)
+
+    def run(folder, steps):
+        plan = replace(settings(tmp_path / folder, 0), stages=(Stage("world", steps, 3, mix),), start_from=saved)
+        return Trainer(replace(plan, shape={**SHAPE, "text_layers": 2}))
+
+    whole = run("whole", 3)
+    assert all(torch.equal(whole.averages[name], value) for name, value in before.items())
+    assert len(whole.averages) > len(before)
+    whole.train()
+    run("parts", 2).train()
+    resumed = run("parts", 3)
+    assert resumed.step == 2
+    folder = resumed.train()
+    assert all(torch.equal(value, resumed.averages[name]) for name, value in whole.averages.items())
+    assert AutoModelForImageTextToText.from_pretrained(folder).config.text_config.num_hidden_layers == 2
+
+
+def test_added_layers_change_nothing(tmp_path):
+    tokenizer = build_tokenizer()
+    torch.manual_seed(3)
+    small = build_model(tokenizer, **SHAPE).eval()
+    small.save_pretrained(tmp_path)
+    large = build_model(tokenizer, **{**SHAPE, "text_layers": 3}).eval()
+    load_grown(large, tmp_path)
+    batch = Collator(tokenizer.pad_token_id)([Examples(tokenizer, SMALL_MIX, "grown", 2)[0]])
+    with torch.no_grad():
+        one, other = (hidden_states(model, batch, visual_tokens(model, batch)) for model in (small, large))
+    assert torch.equal(one, other)
+    assert any(value.any() for name, value in large.state_dict().items() if "layers.2" in name and "q_proj" in name)
+    large.save_pretrained(tmp_path / "large")
+    with pytest.raises(ValueError, match=r"cannot be the start of this one: .*layers\.1"):
+        load_grown(small, tmp_path / "large")
 
 
 def test_losses_fall(tmp_path):
