@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
+from lab.world.drawing import FRAMES
 from transformers_internvl.nano import nano_path
 from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
@@ -32,12 +33,14 @@ def write_checkpoint(trained: Path, folder: Path, dtype: torch.dtype = torch.flo
 
 
 def build_processor(tokenizer) -> InternVLProcessor:
-    """The processor of the nano model: tiles as in training, ChatML without a system message."""
+    """The processor of the nano model: tiles and frames as in training, ChatML without a system message."""
     image_processor = InternVLImageProcessor(
         size={"height": TILE_SIZE, "width": TILE_SIZE}, min_patches=1, max_patches=MAX_TILES, use_thumbnail=True
     )
     template = get_chat_template("internvl_hf")
-    return InternVLProcessor(image_processor, tokenizer, image_seq_length=TOKENS_PER_TILE, chat_template=template)
+    processor = InternVLProcessor(image_processor, tokenizer, image_seq_length=TOKENS_PER_TILE, chat_template=template)
+    processor.video_processor.num_frames = FRAMES
+    return processor
 
 
 def write_samples(folder: Path) -> None:
