@@ -32,7 +32,7 @@ def photo(tmp_path, monkeypatch):
 def test_inference_prints_what_it_says(capsys):
     code = "\n".join(blocks("inference.md", "python"))
     expected = [line.removeprefix("# ") for line in code.splitlines() if line.startswith("# ")]
-    assert len(expected) == 12
+    assert len(expected) == 13
     names: dict = {}
     exec(compile(code, "inference.md", "exec"), names)
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == expected

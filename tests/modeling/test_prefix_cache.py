@@ -6,11 +6,12 @@ import threading
 
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForImageTextToText, AutoTokenizer
+from transformers import AutoModel, AutoModelForImageTextToText, AutoTokenizer, pipeline
 
 from tests.parity.golden import golden_root
 from tests.tiny import IMAGE_TOKEN, tiny_batch, tiny_model
 from transformers_internvl.modeling.pretrained.prefix_cache import PrefixCache, PromptKey
+from transformers_internvl.nano import nano_path, sample_images
 
 GREEDY = {"max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
 
@@ -246,6 +247,37 @@ def test_conversations_of_released_layouts(name):
             answers.append(answer)
         talks.append(answers)
     assert talks[0] == talks[1]
+
+
+@pytest.mark.parametrize("name", ["nano", "chat_internlm2"])
+def test_a_growing_conversation_in_the_pipeline(name):
+    """transformers' pipeline encodes the image once, and runs what each question adds; the ids stay the same."""
+    folder = nano_path() if name == "nano" else golden_root() / name
+    pipe = pipeline("image-text-to-text", model=str(folder), device="cpu")
+    model, talks, done = pipe.model, [], []
+    prompts, work = [], Work(model)
+    encode = pipe.processor.apply_chat_template
+    pipe.processor.apply_chat_template = lambda *args, **kwargs: prompts.append(encode(*args, **kwargs)) or prompts[-1]
+    image = {"type": "image", "path": str(sample_images()["number"])}
+    for keeps in (False, True):
+        model.keep_prefixes(2**28 if keeps else None)
+        chat, ids = [{"role": "user", "content": [image, {"type": "text", "text": "What number is it?"}]}], []
+        for question in ("Is it red?", "And again?", "Why?"):
+            options = {"max_new_tokens": 5, "generate_kwargs": {"do_sample": False}}
+            ids.append(pipe(text=chat, return_tensors=True, **options)[0]["generated_token_ids"].tolist())
+            done.append(work.take())
+            answer = pipe.processor.decode(ids[-1][prompts[-1]["input_ids"].shape[1] :], skip_special_tokens=True)
+            chat = [
+                *chat,
+                {"role": "assistant", "content": answer},
+                {"role": "user", "content": [{"type": "text", "text": question}]},
+            ]
+        talks.append(ids)
+    assert talks[0] == talks[1]
+    again, kept = done[:3], done[3:]
+    assert all(tiles == again[0][0] > 1 for tiles, _ in again) and kept[0][0] > 1
+    assert [tiles for tiles, _ in kept[1:]] == [0, 0]
+    assert all(positions < 60 < again[index][1] for index, (_, positions) in enumerate(kept) if index)
 
 
 def test_copies_and_saved_models_begin_again(model, tmp_path):
