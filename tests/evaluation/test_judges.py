@@ -172,6 +172,52 @@ def test_dynamath_with_a_judge(tmp_path):
     assert parse_answer("C", "multiple choice") == "C" and parse_answer("x", "float") is None
 
 
+def test_logicvista_extracts_letters(tmp_path):
+    row = {"question": "Which?", "answer": "B, D", "skill": "inductive"}
+    rows = [{**row, "prediction": said} for said in ("b and d", "none")]
+    found, bodies, took = graded("logicvista", rows, tmp_path, in_turn("B and D", "DB\n", *["?"] * 5))
+    assert [row["extraction"] for row in found] == ["DB", ""] and took.unread == 1
+    assert prompt_of(bodies[0]).endswith(
+        "Example 5: \nQuestion: <start>\nWhich?\n<end>\nAnswer: <start>\nb and d\n<end>\nYour output: "
+    )
+    assert prompt_of(bodies[0]).startswith("You are a information extractor that extracts multiple choice letter")
+    assert [(body["temperature"], body["max_tokens"]) for body in bodies[:3]] == [(0, 128), (0.5, 128), (0, 128)]
+    assert score_answers("logicvista", found).overall == 50
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (1, "The first component is: 'a'. |The first component is worth: 4 scores. List"),
+        (
+            2,
+            "The first component is: 'a', and the second component is 'b'. |"
+            "The first and second component is each worth 4 and 6 scores. List",
+        ),
+        (
+            3,
+            "The first component is: 'a', and the second component is 'b', and the third component is 'c'. |"
+            "The first, second, and third component is each worth 4, 6, and 1 scores.List",
+        ),
+    ],
+)
+def test_mia_bench_is_told_components_and_sees_the_image(tmp_path, count, told):
+    row = {"index": "1", "question": "Describe.", "prediction": "A dog.", "image": "aGk=", "num_of_component": count}
+    row |= {"components": "['a', 'b', 'c']", "component_weight": "[4, 6, 1]", "component_type": "['x', 'y', 'z']"}
+    found, bodies, _ = graded("mia_bench", [row], tmp_path, in_turn(" score of component 1: 1/4, total score: 4/10. "))
+    text, picture = prompt_of(bodies[0])
+    components, worth = told.split("|")
+    assert text["text"].startswith("Here is an instruction for a multimodal LLM: 'Describe.'. You need to grade if")
+    assert f"component of the instruction. {components}The response is: 'A dog.'. You need" in text["text"]
+    assert f"follows the instruction. {worth} scores of each component" in text["text"]
+    assert text["text"].endswith("total score: z/10. Then explain your reasons.")
+    assert picture["image_url"] == {"url": "data:image/jpeg;base64,aGk=", "detail": "low"}
+    assert found[0]["score_raw"] == "score of component 1: 1/4, total score: 4/10."
+    assert score_answers("mia_bench", found).table == {"x": 25, "total_score": 40}
+    with pytest.raises(ValueError, match="Question 1: expected 1 to 5 components.*got 4 with 3 components"):
+        graded("mia_bench", [{**row, "num_of_component": 4}], tmp_path / "many", in_turn())
+
+
 def test_prompts_of_a_judge_are_whole():
     from importlib.resources import files
 

@@ -49,6 +49,23 @@ RIGHT: dict[str, list[dict]] = {
     "convbench": [
         QUESTION | {"position": 0, "first": "A", "second": "A", "third": "A", "overall": "A"} for _ in range(577)
     ],
+    "logicvista": [QUESTION | {"answer": "B, D", "extraction": "DB", "skill": "inductive, spatial"}],
+    "mia_bench": [
+        QUESTION | {"component_type": "['describe']", "score_raw": "score of component 1: 2/2, total score: 10/10."}
+    ],
+    **{
+        name: [
+            QUESTION
+            | {
+                "source": "OE_MM_maths_en_COMP",
+                "answer_type": "Numerical",
+                "error": None,
+                "final_answer": "['2']",
+                "prediction": "So the final answer is $2$.",
+            }
+        ]
+        for name in ("olympiadbench", "olympiadbench_vlmevalkit")
+    },
     "crpe": [QUESTION | {"answer": "A. cat", "category": "exist"}] * 4,
     "hallusionbench": [YES_NO | {"index": "VD_math_1_0_0_0"}],
     "mantis": [QUESTION | {"question_type": "multi-choice", "options": ["(A) cat", "(B) dog"]}],
@@ -124,7 +141,9 @@ def test_right_answers_get_the_highest_score_and_others_a_lower_one(name):
     scores = score_answers(name, rows)
     assert scores.overall == pytest.approx(row.range[1])
     assert len(scores.samples) in (0, len(rows))
-    if METRICS[name].judge and {"score", "first"} & set(row.columns):  # their scores are a judge's
+    if METRICS[name].judge and {"score", "first", "extraction", "score_raw"} & set(
+        row.columns
+    ):  # their scores are a judge's
         return
     wrong = [row | {"prediction": "qqq, no"} for row in rows]
     assert row.range[0] <= score_answers(name, wrong).overall < 0.1 * row.range[1]

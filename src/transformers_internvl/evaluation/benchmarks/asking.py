@@ -75,12 +75,14 @@ class Asking:
 class Asked:
     """A question as it is sent to the model: the request, its images (or frames) in order, the answer's beginning.
 
-    A `prefix` is continued: the reply is what follows it, with the space at its beginning.
+    A `prefix` is continued: the reply is what follows it, with the space at its beginning. Of a conversation,
+    `request` is the first question, and `further` pairs each of the model's answers with the question that followed.
     """
 
     request: ChatRequest
     images: list[Image.Image]
     prefix: str = ""
+    further: tuple[tuple[str, str], ...] = ()
 
 
 def estimated_length(benchmark: Benchmark, questions: Questions, position: int, asking: Asking) -> int:
@@ -101,8 +103,13 @@ def _frames(benchmark: Benchmark, asking: Asking) -> int:
     return asking.frames or next(iter(benchmark.frames), DEFAULT_FRAMES)
 
 
-def ask(benchmark: Benchmark, questions: Questions, position: int, asking: Asking) -> Asked:
+def ask(benchmark: Benchmark, questions: Questions, position: int, asking: Asking, said: Sequence[str] = ()) -> Asked:
     """What a model is asked for a question.
+
+    Args:
+        benchmark, questions, position: the question; of a conversation, one of its turns.
+        asking: how it is asked.
+        said: what the model answered to the turns before.
 
     Raises:
         ValueError: a column lacks, an image cannot be read, or the set's own prompt is not known; the message names
@@ -110,6 +117,8 @@ def ask(benchmark: Benchmark, questions: Questions, position: int, asking: Askin
     """
     where = questions.where_of(position)
     row = questions.rows[position]
+    if benchmark.turns:
+        row = {**row, "question": row[benchmark.turns[0]]}
     if _has_video(benchmark, row):
         frames = questions.frames(position, _frames(benchmark, asking), benchmark.dataset)
         images = frames.images
@@ -128,7 +137,14 @@ def ask(benchmark: Benchmark, questions: Questions, position: int, asking: Askin
     if (generation.get("min_new_tokens") or 0) > generation["max_new_tokens"]:
         generation["min_new_tokens"] = generation["max_new_tokens"]
     request = replace(request, images=rules, generation=generation)
-    return Asked(request, images[: len(rules)])
+    return Asked(request, images[: len(rules)], further=_further(benchmark, questions, position, said))
+
+
+def _further(
+    benchmark: Benchmark, questions: Questions, position: int, said: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    row = questions.rows[position]
+    return tuple((answer, str(row[column])) for answer, column in zip(said, benchmark.turns[1:], strict=False))
 
 
 def _request(
@@ -154,6 +170,8 @@ def _request(
 def _pieces(benchmark: Benchmark, row: Mapping[str, Any], images: int, asking: Asking) -> list[str | None]:
     """Texts, and None for each image."""
     name, marks = benchmark.dataset, [None] * images
+    if benchmark.turns:
+        return [str(row["question"]), *marks]
     if name is None:
         return [_own_question(row, asking), *marks]
     if benchmark.is_video:

@@ -44,6 +44,7 @@ class Benchmark:
             (`internvl_chat/eval/README.md`).
         where: a column and the value that the rows of this benchmark have in it; None = all rows of the file.
         mean_of: tasks whose mean this is; it asks nothing itself.
+        turns: columns of the questions that are asked one after another in one conversation, the images in the first.
         frames: numbers of frames with which a video benchmark is reported; of several the best counts.
         subtitles: whether the frames' subtitles are in the question.
         folder: where the data are, below the folder of the data; of abilities other than `chat`.
@@ -71,6 +72,7 @@ class Benchmark:
     by_script: bool = False
     where: tuple[str, str] | None = None
     mean_of: tuple[str, ...] = ()
+    turns: tuple[str, ...] = ()
     frames: tuple[int, ...] = ()
     subtitles: bool = False
     ability: Ability = "chat"

@@ -7,6 +7,7 @@ videos. Paths are relative to the folder of the questions.
 """
 
 import ast
+import base64
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from typing import Any
 
 from PIL import Image
 
-from ...processing.sources import DECODING_ERRORS, load_image, open_image, unwrapped
+from ...processing.sources import DECODING_ERRORS, load_image, open_image, open_source, unwrapped
 from ..prompts.vlmevalkit_videos import kit_frames
 from .tables import Table
 
@@ -107,6 +108,21 @@ class Questions:
             cell = row.get("image_path")
         cells = listed(cell) + [row[name] for name in _numbered(row) if row[name] is not None]
         return [self._located(unwrapped(source)) for source in cells if source is not None]
+
+    def base64(self, position: int) -> str:
+        """The first image of a question as it is in its file, in base64.
+
+        Raises:
+            ValueError: there is none, or it cannot be read; the message names file and line.
+        """
+        source = next(iter(self.sources(position)), None)
+        if source is None:
+            raise ValueError(f"{self.where_of(position)}: expected an image, which the judge sees.")
+        try:
+            with open_source(source) as file:
+                return base64.b64encode(file.read()).decode()
+        except OSError as error:
+            raise ValueError(f"{self.where_of(position)}: an image cannot be read: {error}") from error
 
     def frames(self, position: int, count: int, dataset: str | None) -> "Frames":
         """Frames of a question's video, as the kit chooses them for a data set.

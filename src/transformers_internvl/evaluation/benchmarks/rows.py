@@ -12,7 +12,7 @@ from .encoder_rows import ENCODER_ROWS
 
 _JUDGED = "a language model grades the answers"
 _NO_SCORER = "the official scorer is not part of this package"
-_THREE_TURNS = "it has three turns, which this package does not ask; graded answers can be scored"
+_CONVBENCH_TURNS = tuple(f"The_{turn}_turn_instruction" for turn in ("first", "second", "third"))
 _FRAMES = (16, 32, 48, 64)
 
 _REGION_SPLITS = (
@@ -91,7 +91,8 @@ _ROWS: tuple[Benchmark, ...] = (
     Benchmark("mathvision", "MATH-Vision", "test (full)", dataset="MathVision", metric="mathvision"),
     Benchmark("mathverse_mini", "MathVerse", "testmini", dataset="MathVerse_MINI", metric="mathverse",
               note="which problem version the paper averages is not stated in the report"),
-    Benchmark("olympiadbench", "OlympiadBench", "test", dataset="OlympiadBench", unscored=_NO_SCORER),
+    Benchmark("olympiadbench", "OlympiadBench", "test", dataset="OlympiadBench",
+              metric="olympiadbench_vlmevalkit"),
     # Charts and hidden text
     Benchmark("charxiv_reasoning_val", "CharXiv", "val, reasoning questions", dataset="CharXiv_reasoning_val",
               metric="charxiv_reasoning"),
@@ -154,14 +155,14 @@ _ROWS: tuple[Benchmark, ...] = (
               script_metric="mmvp_internvl", script_task="mmvp", by_script=True),
     Benchmark("mme_perception", "MME perception", "test", dataset="MME", metric="mme_vlmevalkit", figure="perception",
               script="mme", script_metric="mme_internvl", script_task="mme", by_script=True, unit="points"),
-    Benchmark("convbench", "ConvBench", "pairwise", metric="convbench", unscored=_THREE_TURNS),
+    Benchmark("convbench", "ConvBench", "pairwise", metric="convbench", turns=_CONVBENCH_TURNS),
     # Further benchmarks of VLMEvalKit
     Benchmark("dynamath", "DynaMath", "", dataset="DynaMath", metric="dynamath"),
     Benchmark("wemath", "WeMath", "", dataset="WeMath", metric="mcq_vlmevalkit"),
-    Benchmark("logicvista", "LogicVista", "", dataset="LogicVista", unscored=_JUDGED),
+    Benchmark("logicvista", "LogicVista", "", dataset="LogicVista", metric="logicvista"),
     Benchmark("vsi_bench", "VSI-Bench", "", dataset="VSI-Bench", metric="vsi_bench", frames=_FRAMES),
-    Benchmark("erqa", "ERQA", "", dataset="ERQA", unscored=_JUDGED),
-    Benchmark("mia_bench", "MIA-Bench", "", dataset="MIA-Bench", unscored=_JUDGED),
+    Benchmark("erqa", "ERQA", "", dataset="ERQA", metric="erqa_vlmevalkit"),
+    Benchmark("mia_bench", "MIA-Bench", "", dataset="MIA-Bench", metric="mia_bench"),
     Benchmark("llavabench", "LLaVA-Bench in the wild", "", dataset="LLaVABench", metric="llavabench",
               script="llava_bench"),
     Benchmark("ocrvqa_test", "OCR-VQA", "", dataset="OCRVQA_TEST", metric="ocrvqa_vlmevalkit", script="vqa",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from .anls import normalised_distance
 from .extraction import THINK_END, THINK_START, boxed_content
+from .formulas import parse_formula
 from .metric import Row, Scores, percent
 from .optional import needed
 from .reading import accepted_answers
@@ -132,15 +133,16 @@ def latex_score(prediction: str, answer: str) -> bool:
     """Whether sympy finds two formulas equal. False where neither has a backslash or is a fraction.
 
     Raises:
-        ImportError: sympy is missing.
+        ImportError: sympy or antlr4 is missing.
     """
     if not any("\\" in text or _FRACTION.fullmatch(text) for text in (prediction, answer)):
         return False
     if prediction == answer:
         return True
-    parse = needed("sympy.parsing.latex", "sympy", "Comparing formulas").parse_latex
     try:
-        return bool(parse(prediction).equals(parse(answer)))
+        return bool(parse_formula(prediction).equals(parse_formula(answer)))
+    except ImportError:
+        raise
     except Exception:  # noqa: BLE001 the parser and sympy raise whatever an expression leads to
         return False
 

@@ -15,6 +15,7 @@ from .choice_table import (
 from .correctness import score_correctness
 from .dynamath import score_dynamath
 from .exact_match import score_accuracy_internvl, score_gqa
+from .graded_sets import score_erqa, score_erqa_vlmevalkit, score_logicvista, score_mia_bench
 from .grounding import score_refcoco_internvl, score_refcoco_vlmevalkit
 from .judged import (
     score_charxiv_descriptive,
@@ -30,6 +31,7 @@ from .mathvista import score_mathvista_internvl, score_mathvista_vlmevalkit
 from .metric import Metric, Row, Scores
 from .mmmu import score_mmmu, score_mmmu_internvl, score_mmmu_pro
 from .ocr import score_mtvqa, score_ocrbench
+from .olympiadbench import score_olympiadbench, score_olympiadbench_vlmevalkit
 from .original_sets import (
     score_mantis,
     score_mirb,
@@ -98,6 +100,8 @@ def _question_answering() -> list[Metric]:
         _metric("ocrbench", score_ocrbench, ("answer", "category"), KIT + "image_vqa.py", EARLY_AND_2_5, (0, 1000)),
         _metric("mtvqa", score_mtvqa, ("answer", "category"), KIT + "image_vqa.py", V2_5),
         _metric("countbench", score_countbench, answer, KIT + "image_vqa.py"),
+        _metric("erqa", score_erqa, answer, "embodiedreasoning/ERQA eval_harness.py"),
+        _metric("erqa_vlmevalkit", score_erqa_vlmevalkit, answer, KIT + "erqa.py"),
         _metric("tallyqa", score_tallyqa, answer, KIT + "utils/tallyqa.py"),
         _metric("crpe", score_crpe, ("answer", "category"), KIT + "image_vqa.py, utils/crpe.py", V2_5),
     ]
@@ -167,12 +171,22 @@ def _mathematics() -> list[Metric]:
             V2_5,
             judge=True,
         ),
+        *_olympiadbench(),
         _metric(
             "mpo_correctness",
             score_correctness,
             ("answer",),
             "OpenGVLab/InternVL internvl_chat/tools/reasoning_data_pipeline/utils/accuracy_reward.py",
         ),
+    ]
+
+
+def _olympiadbench() -> list[Metric]:
+    columns = ("final_answer", "answer_type", "error", "source")
+    kit = KIT + "utils/olympiadbench.py"
+    return [
+        _metric("olympiadbench", score_olympiadbench, columns, "OpenBMB/OlympiadBench inference/code/math_judger.py"),
+        _metric("olympiadbench_vlmevalkit", score_olympiadbench_vlmevalkit, columns, kit),
     ]
 
 
@@ -270,6 +284,14 @@ def _judged() -> list[Metric]:
             )
         ),
         _metric("wildvision", score_wildvision, ("score",), KIT + "wildvision.py", judge=True),
+        _metric(
+            "logicvista",
+            score_logicvista,
+            ("answer", "skill", "extraction"),
+            KIT + "utils/logicvista.py",
+            judge=True,
+        ),
+        _metric("mia_bench", score_mia_bench, ("component_type", "score_raw"), KIT + "miabench.py", judge=True),
         _metric(
             "mmhal",
             score_mmhal,

@@ -6,7 +6,8 @@ from .compare import TaskComparison, compare_runs, comparison_page
 from .endpoint import EndpointModel
 from .extraction import Prediction, prediction_of
 from .judge import Judgement, JudgeModel
-from .judges import JUDGES, Judge
+from .judges import JUDGES
+from .judging import Judge
 from .local import LocalModel, sends_system_message
 from .plots import plot_curve, plot_scores
 from .ranks import Ranks, join_ranks

@@ -8,8 +8,9 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from tqdm import tqdm
 from ..metrics import Row
 from .answers import LineFile
 from .connection import Connection
-from .judges import JUDGES, Judge
+from .judges import JUDGES
+from .judging import Judge
 
 FILE = "judge.jsonl"
 Content = str | list[dict[str, Any]]
@@ -81,7 +83,13 @@ class JudgeModel:
         self._connection = Connection(url, key=key, requests=requests, timeout=timeout, client=client)
 
     def judge(
-        self, metric: str, rows: Sequence[Row], folder: str | Path, *, quiet: bool = False
+        self,
+        metric: str,
+        rows: Sequence[Row],
+        folder: str | Path,
+        *,
+        data: str | Path | None = None,
+        quiet: bool = False,
     ) -> tuple[list[Row], Judgement]:
         """The rows with the columns that a metric reads from a judge, and what that took.
 
@@ -89,6 +97,8 @@ class JudgeModel:
             metric: a key of `JUDGES`.
             rows: answered questions. Rows that have the columns already are not judged again.
             folder: where the replies are kept.
+            data: the folder of the questions, for a judge whose texts are there (`Judge.made`); None = the working
+                directory.
             quiet: whether there is no progress bar.
 
         Raises:
@@ -96,6 +106,8 @@ class JudgeModel:
             OSError: the server gave no answer. Replies that came are kept.
         """
         judge = JUDGES[metric]
+        if judge.made is not None:
+            judge = judge.made(Path(data or ""))
         open_rows = [number for number, row in enumerate(rows) if not _is_graded(row, judge)]
         for number in open_rows:
             missing = [column for column in judge.columns if column not in rows[number]]
@@ -126,10 +138,12 @@ class JudgeModel:
 
     def reply(self, judge: Judge, content: Content, temperature: float) -> _Reply:
         """What the judge says."""
-        system = [] if judge.system_message is None else [{"role": "system", "content": judge.system_message}]
+        system = [] if judge.system_message is None else [("system", judge.system_message)]
         body: dict[str, Any] = {
             "model": self.name,
-            "messages": [*system, {"role": "user", "content": content}],
+            "messages": [
+                {"role": role, "content": said} for role, said in (*system, *judge.dialogue, ("user", content))
+            ],
             "temperature": temperature,
             **judge.extra,
         }
@@ -144,7 +158,9 @@ class JudgeModel:
 
 
 def _is_graded(row: Row, judge: Judge) -> bool:
-    last = judge.follow or judge
+    last = judge
+    while last.follow is not None:
+        last = last.follow
     return all(column in row for column in last.unread) or judge.decided(row)
 
 
@@ -159,11 +175,13 @@ class _Reading:
 
     def columns(self, row: Row) -> Mapping[str, Any]:
         """The columns of a row: of the first reply that can be read, else those of none."""
-        found = self._read(self.judge, row)
-        follow = self.judge.follow
-        if follow is None or follow.decided({**row, **found}):
-            return found
-        return {**found, **self._read(follow, {**row, **found})}
+        found: dict[str, Any] = {}
+        judge: Judge | None = self.judge
+        while judge is not None:
+            if not judge.decided({**row, **found}):
+                found.update(self._read(judge, {**row, **found}))
+            judge = judge.follow
+        return found
 
     def _read(self, judge: Judge, row: Row) -> Mapping[str, Any]:
         content = _content(judge, row)
@@ -177,10 +195,12 @@ class _Reading:
 
     def _reply(self, judge: Judge, content: Content, attempt: int) -> _Reply:
         key = _key(self.model.name, judge, content, attempt)
-        reply, new = self.kept.get(key), 0
-        if reply is None:
-            reply, new = self.model.reply(judge, content, judge.temperatures[attempt]), 1
-            self.kept.add(key, self.model.name, reply)
+        new = 0
+        with self.kept.alone(key):
+            reply = self.kept.get(key)
+            if reply is None:
+                reply, new = self.model.reply(judge, content, judge.temperatures[attempt]), 1
+                self.kept.add(key, self.model.name, reply)
         with self._lock:
             self._used.append(reply)
             self._calls += new
@@ -216,7 +236,7 @@ def _content(judge: Judge, row: Row) -> Content:
             f"Question {row.get('index')}: the judge sees the image, which must be base64 in the column `image`, "
             f"as in VLMEvalKit's file; got {image[:40]!r}."
         ) from error
-    picture = {"url": f"data:image/jpeg;base64,{image}", "detail": "high"}
+    picture = {"url": f"data:image/jpeg;base64,{image}", "detail": judge.picture}
     return [{"type": "text", "text": text}, {"type": "image_url", "image_url": picture}]
 
 
@@ -224,6 +244,7 @@ def _key(model: str, judge: Judge, content: Content, attempt: int) -> str:
     """Of a reply: everything that it depends on."""
     asked: list[Any] = [model, judge.system_message, content, judge.temperatures[attempt], judge.max_tokens, attempt]
     asked += [dict(judge.extra)] if judge.extra else []
+    asked += [judge.dialogue] if judge.dialogue else []
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
@@ -232,6 +253,7 @@ class _Replies:
 
     def __init__(self, path: Path):
         self._file, self._lock = LineFile(path), threading.Lock()
+        self._asking: dict[str, tuple[threading.Lock, int]] = {}  # how many threads want the reply of a key
 
     def __enter__(self) -> "_Replies":
         self._file.__enter__()
@@ -248,6 +270,23 @@ class _Replies:
     @staticmethod
     def _read(line: Mapping[str, Any]) -> _Reply:
         return _Reply(str(line["reply"]), int(line["tokens_in"]), int(line["tokens_out"]))
+
+    @contextmanager
+    def alone(self, key: str) -> Iterator[None]:
+        """One thread at a time asks for a reply, so that the others find it."""
+        with self._lock:
+            lock, wanting = self._asking.get(key, (threading.Lock(), 0))
+            self._asking[key] = (lock, wanting + 1)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                wanting = self._asking[key][1] - 1
+                if wanting:
+                    self._asking[key] = (lock, wanting)
+                else:
+                    del self._asking[key]
 
     def get(self, key: str) -> _Reply | None:
         """The reply, None where there is none."""

@@ -6,52 +6,18 @@ The fixed texts are the benchmarks' own, in `judge_prompts.json`, with their sou
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from ..metrics import Row, mathematics, mathvista
 from ..metrics.dynamath import short_answer, without_backslashes
+from ..metrics.graded_sets import listed_texts
 from ..metrics.judged import mmhal_rating, wildvision_verdict
 from ..metrics.yes_no import yes_or_no_vlmevalkit
-
-_TEMPERATURES = (0.0, 0.5, 1.0, 1.5, 2.0)
-"""Of the official code's attempts to get a reply that it can read."""
-
-
-@dataclass(frozen=True)
-class Judge:
-    """How the answers of a benchmark are judged.
-
-    Attributes:
-        prompt: from an answered question to the text that the judge is sent.
-        read: from the judge's reply to the columns that the metric reads; None where the reply cannot be read.
-        unread: the columns where no reply could be read, as the official code has them.
-        columns: that `prompt` needs besides `prediction`.
-        decided: whether a rule decides the answer, so that the judge is not asked.
-        temperatures: of the first attempt and of those that follow a reply that cannot be read.
-        max_tokens: of a reply; None = as many as the judge's server allows.
-        system_message: None = none.
-        extra: further fields of the request.
-        picture: whether the judge sees the question's image, its column `image` in base64.
-        follow: who judges next, with the columns that were read, unless a rule decides then.
-        source: of prompt and settings, in VLMEvalKit, or where it begins with `eval/` in OpenGVLab/InternVL.
-    """
-
-    prompt: Callable[[Row], str]
-    read: Callable[[str], dict[str, Any] | None]
-    unread: Mapping[str, Any]
-    columns: tuple[str, ...]
-    source: str
-    decided: Callable[[Row], bool] = lambda row: False
-    temperatures: tuple[float, ...] = _TEMPERATURES
-    max_tokens: int | None = None
-    system_message: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    picture: bool = False
-    follow: "Judge | None" = None
+from .convbench import CONVBENCH
+from .judging import Judge
 
 
 @cache
@@ -176,6 +142,47 @@ def _dynamath_prompt(row: Row) -> str:
     return f"Free-form answer: {without_backslashes(row['prediction'])}\nInstruction: {instruction}"
 
 
+def _letters(reply: str) -> dict[str, Any] | None:
+    letters = reply.strip()
+    return {"extraction": letters} if letters.isupper() and letters.isalpha() else None
+
+
+_NUMBERS = ("first", "second", "third", "fourth", "fifth")
+
+
+def _mia_prompt(row: Row) -> str:
+    """Behind the scores of three and more components the official text has no space."""
+    count = int(row["num_of_component"])
+    components, weights = (listed_texts(row[name]) for name in ("components", "component_weight"))
+    if not 1 <= count <= min(len(components), len(weights), len(_NUMBERS)):
+        raise ValueError(
+            f"Question {row.get('index')}: expected 1 to 5 components, each with its weight, got {count} with "
+            f"{len(components)} components and {len(weights)} weights."
+        )
+    told = [f"the {name} component is{':' * (not at)} '{text}'" for at, (name, text) in
+            enumerate(zip(_NUMBERS[:count], components, strict=False))]  # fmt: skip
+    parts = f"T{', and '.join(told)[1:]}. "
+    names, worth = _in_a_row(_NUMBERS[:count]), _in_a_row([str(weight) for weight in weights[:count]])
+    score = f"The {names} component is{' each' * (count > 1)} worth {worth} scores."
+    if count == 1:
+        score = f"The first component is worth: {worth} scores."
+    return (
+        f"Here is an instruction for a multimodal LLM: '{row['question']}'. You need to grade if the response from "
+        f"the model follows each component of the instruction. {parts}The response is: '{row['prediction']}'. "
+        "You need to score the response and be strict. The total score ranges from 0 to 10, depending on if the "
+        f"response follows the instruction. {score}{' ' * (count < 3)}List scores of each component, and the total "
+        "score in one sentence in this format: score of component 1: x/2, score of component 2: y/8, total score: "
+        "z/10. Then explain your reasons."
+    )
+
+
+def _in_a_row(texts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b, and c`."""
+    if len(texts) < 3:
+        return " and ".join(texts)
+    return f"{', '.join(texts[:-1])}, and {texts[-1]}"
+
+
 def _graded(name: str, read: Callable[[str], Any]) -> Callable[[str], dict[str, Any] | None]:
     """A reader of one column, from a function that gives None for replies that it cannot read."""
 
@@ -198,6 +205,28 @@ _NO_GRADE = {"extracted_answer": "Failed to parse response", "score": 0.0}
 
 # Metric -> its judge.
 JUDGES: dict[str, Judge] = {
+    "convbench": CONVBENCH,
+    "logicvista": Judge(
+        lambda row: (
+            f"{_text('logicvista')}{row['question']}\n<end>\nAnswer: <start>\n{row['prediction']}"
+            "\n<end>\nYour output: "
+        ),
+        _letters,
+        unread={"extraction": ""},
+        columns=("question", "answer"),
+        source="utils/logicvista.py",
+        max_tokens=128,
+    ),
+    "mia_bench": Judge(
+        _mia_prompt,
+        lambda reply: {"score_raw": reply.strip()},
+        unread={"score_raw": ""},
+        columns=("question", "components", "component_weight", "num_of_component", "component_type", "image"),
+        source="miabench.py",
+        temperatures=(0.0,),
+        max_tokens=2048,
+        picture="low",
+    ),
     "mathvista_vlmevalkit": Judge(
         _mathvista_prompt,
         _mathvista_extraction,
@@ -287,7 +316,7 @@ JUDGES: dict[str, Judge] = {
         temperatures=(0.0, 0.0),
         max_tokens=4096,
         system_message=_text("wildvision"),
-        picture=True,
+        picture="high",
     ),
     "mmhal": Judge(
         _mmhal_prompt,

@@ -160,6 +160,9 @@ def conversation(asked: Asked, system_message: str | None = None, breaks_lines: 
         if text:
             content.append({"type": "text", "text": text})
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    for answer, question in asked.further:
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+        messages.append({"role": "user", "content": [{"type": "text", "text": question}]})
     system = system_message if asked.request.system_message is None else asked.request.system_message
     if system is not None:
         messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})

@@ -12,6 +12,7 @@ from ..benchmarks.benchmark import Benchmark
 from ..benchmarks.questions import Questions
 from ..benchmarks.rows import find_benchmark, task_name
 from ..benchmarks.tables import SUFFIXES, find_table, open_table
+from ..benchmarks.turns import TurnTable
 from ..reasoning import majority_vote
 from .answering import Answerer
 from .answers import read_answers
@@ -81,6 +82,8 @@ def open_task(wanted: Wanted) -> tuple[Benchmark, Questions]:
         table = find_table(wanted.data, benchmark.file)
     except ValueError as error:
         raise ValueError(f"{error} {_where_to_get(benchmark)}") from error
+    if benchmark.turns:
+        return benchmark, Questions(TurnTable(table, benchmark.turns), Path(wanted.data), benchmark.where)
     return benchmark, Questions(table, Path(wanted.data), benchmark.where)
 
 
@@ -133,7 +136,8 @@ def evaluate(
     ranks = ranks or Ranks()
     for task in tasks:
         if answerer is not None:
-            answer_task(task, answerer, rank=ranks.rank, ranks=ranks.count, quiet=quiet or ranks.rank > 0)
+            for turn in range(task.turns):
+                _answer_turn(task, turn, answerer, ranks, quiet)
     ranks.wait()
     if ranks.rank > 0:
         return []
@@ -145,6 +149,13 @@ def evaluate(
 
         plot_scores(Path(folder) / "scores.png", model, results)
     return results
+
+
+def _answer_turn(task: Task, turn: int, answerer: Answerer, ranks: Ranks, quiet: bool) -> None:
+    """Ask the questions of one turn, once every rank has answered the turn before."""
+    if turn > 0:
+        ranks.wait()
+    answer_task(task, answerer, rank=ranks.rank, ranks=ranks.count, quiet=quiet or ranks.rank > 0, turn=turn)
 
 
 def _scored(task: Task, model: str, choose: Choose, judge: JudgeModel | None, plot: bool) -> Result:

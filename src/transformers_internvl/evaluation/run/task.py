@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ...conversion.files.folders import write_whole
+from ...processing.chat_templates import split_thinking
 from ..benchmarks.asking import Asked, Asking, ask, estimated_length
 from ..benchmarks.benchmark import Benchmark
 from ..benchmarks.questions import Questions
@@ -56,7 +57,9 @@ class Task:
     def __post_init__(self) -> None:
         if self.metric is not None and self.metric not in METRICS:
             raise ValueError(f"There is no metric {self.metric!r}: expected one of {', '.join(sorted(METRICS))}.")
-        self.positions = _limited(self.questions.rows, self.limit)
+        if self.benchmark.turns and self.samples > 1:
+            raise ValueError(f"{self.benchmark.name} is a conversation, which is held once: expected 1 sample.")
+        self.positions = _limited(self.questions.rows, self.limit, bool(self.benchmark.turns))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -64,37 +67,67 @@ class Task:
         asking = asdict(self.asking)
         return {"task": self.benchmark.task, "seed": self.seed, "asking": asking}
 
-    def jobs(self) -> list[Job]:
-        """A job for each answer."""
-        indexes = [self.questions.rows[position]["index"] for position in self.positions]
+    @property
+    def turns(self) -> int:
+        """Questions of a conversation, which are asked one after another; 1 where each question stands alone."""
+        return max(1, len(self.benchmark.turns))
+
+    def jobs(self, turn: int | None = None) -> list[Job]:
+        """A job for each answer, or for each of one turn."""
+        positions = [one for one in self.positions if turn is None or self._turn(one) == turn]
+        indexes = [self.questions.rows[position]["index"] for position in positions]
         jobs = jobs_of(indexes, samples=self.samples, seed=self.seed)
-        return [replace(job, position=self.positions[job.position]) for job in jobs]
+        return [replace(job, position=positions[job.position]) for job in jobs]
 
-    def asked(self, position: int) -> Asked:
-        """The prompt and the images of a question."""
-        return ask(self.benchmark, self.questions, position, self.asking)
+    def _turn(self, position: int) -> int:
+        return int(self.questions.rows[position]["turn"]) if self.benchmark.turns else 0
 
-    def prepared(self, job: Job) -> Asked:
-        """The prompt and the images of a job. Further answers to a question are sampled (VLMEvalKit's best of N)."""
-        asked = self.asked(job.position)
+    def asked(self, position: int, said: Sequence[str] = ()) -> Asked:
+        """The prompt and the images of a question; of a turn, with the answers to those before it."""
+        return ask(self.benchmark, self.questions, position, self.asking, said)
+
+    def prepared(self, job: Job, answers: Mapping[tuple[str, int], Answer] | None = None) -> Asked:
+        """The prompt and the images of a job. Further answers to a question are sampled (VLMEvalKit's best of N).
+
+        Args:
+            job: the question.
+            answers: what was answered so far. The turns before are read from it, without their thoughts.
+
+        Raises:
+            ValueError: a turn before is not answered.
+        """
+        asked = self.asked(job.position, self._said(job, answers or {}))
         if job.sample == 0:
             return asked
         generation = {**asked.request.generation, "do_sample": True, "temperature": 0.6, "top_p": 0.95}
         return replace(asked, request=replace(asked.request, generation={**generation, **self.asking.generation}))
 
+    def _said(self, job: Job, answers: Mapping[tuple[str, int], Answer]) -> list[str]:
+        said = []
+        for position in range(job.position - self._turn(job.position), job.position):
+            index = self.questions.rows[position]["index"]
+            if (index, job.sample) not in answers:
+                raise ValueError(f"Question {job.index} follows {index}, which has no answer yet: ask that first.")
+            said.append(split_thinking(answers[index, job.sample].text)[1])
+        return said
 
-def _limited(rows: Sequence[Mapping[str, Any]], limit: int | None) -> list[int]:
+
+def _limited(rows: Sequence[Mapping[str, Any]], limit: int | None, conversations: bool = False) -> list[int]:
     if limit is None:
         return list(range(len(rows)))
     groups: dict[Any, list[int]] = {}
     for position, row in enumerate(rows):
         index = row["index"]
         group = int(index) % _CIRCULAR if index.isdecimal() else index
+        if conversations:
+            group = row["conversation"]
         groups.setdefault(group, []).append(position)
     return sorted(position for group in list(groups.values())[:limit] for position in group)
 
 
-def answer_task(task: Task, answerer: Answerer, *, rank: int = 0, ranks: int = 1, quiet: bool = False) -> int:
+def answer_task(
+    task: Task, answerer: Answerer, *, rank: int = 0, ranks: int = 1, quiet: bool = False, turn: int | None = None
+) -> int:
     """Ask what was not answered yet, and write each answer down as it comes.
 
     Args:
@@ -102,6 +135,7 @@ def answer_task(task: Task, answerer: Answerer, *, rank: int = 0, ranks: int = 1
         answerer: who answers.
         rank, ranks: this process among all that share the work.
         quiet: whether there is no progress bar.
+        turn: of conversations, the turn that is asked, from 0; None = questions that stand alone.
 
     Returns:
         The number of answers of this rank that are new.
@@ -112,7 +146,7 @@ def answer_task(task: Task, answerer: Answerer, *, rank: int = 0, ranks: int = 1
     if rank == 0:
         keep_settings(task.folder, {"model": answerer.name, **task.settings})
     there = read_answers(task.folder)
-    jobs = task.jobs()
+    jobs = task.jobs(turn)
     batches = batches_of(jobs, answerer.batch_size, lambda job: _length(task, job), rank=rank, ranks=ranks)
     mine = (batch for batch in batches if any((job.index, job.sample) not in there for job in batch))
     done = sum((job.index, job.sample) in there for job in jobs)
@@ -120,7 +154,7 @@ def answer_task(task: Task, answerer: Answerer, *, rank: int = 0, ranks: int = 1
     new = 0
     running = RunningScore(task, there)
     with AnswerWriter(task.folder, rank) as writer, bar:
-        for replies in answerer.answer(mine, task.prepared):
+        for replies in answerer.answer(mine, lambda job: task.prepared(job, there)):
             answers = [_answer(job, reply) for job, reply in replies if (job.index, job.sample) not in there]
             writer.append(answers)
             new += len(answers)
@@ -221,9 +255,13 @@ def score_task(
     """
     predictions = tuple(_predictions(task, answers, choose, samples or task.samples))
     rows: list[Mapping[str, Any]] = [{**row, "prediction": prediction.text} for row, prediction, _ in predictions]
+    if task.benchmark.turns:
+        rows = _conversations(rows, task.turns)
     judgement = None
     if judge is not None and rows and task.metric in JUDGES:
-        rows, judgement = judge.judge(task.metric, rows, task.folder)
+        if JUDGES[task.metric].picture is not None:
+            rows = _pictured(task, rows)
+        rows, judgement = judge.judge(task.metric, rows, task.folder, data=task.questions.root)
     ungraded = () if task.metric is None else _ungraded(task.metric, rows or task.questions.rows)
     scores = score_answers(task.metric, rows) if rows and task.metric is not None and not ungraded else None
     return Scored(
@@ -236,6 +274,24 @@ def score_task(
         ungraded=ungraded,
         judgement=judgement,
     )
+
+
+def _conversations(rows: Sequence[Mapping[str, Any]], turns: int) -> list[Mapping[str, Any]]:
+    """A row for each conversation whose turns are all answered: `predictions` of the turns, and the last of them."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["conversation"], []).append(row)
+    return [
+        {**group[-1], "index": name, "predictions": [row["prediction"] for row in group]}
+        for name, group in groups.items()
+        if len(group) == turns
+    ]
+
+
+def _pictured(task: Task, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows with their first image in base64, which a judge is shown."""
+    positions = {row["index"]: position for position, row in enumerate(task.questions.rows)}
+    return [{**row, "image": task.questions.base64(positions[row["index"]])} for row in rows]
 
 
 def _predictions(
