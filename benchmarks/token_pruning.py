@@ -26,6 +26,7 @@ from flash import IMAGE_TOKEN, TILES, TOKENS, WORDS, measure, models
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from transformers_internvl.modeling.internvl import PRUNING_METHODS
+from transformers_internvl.modeling.internvl.token_pruning import FASTV
 from transformers_internvl.nano import nano_path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -61,7 +62,7 @@ def scores(ways: list[Way], images: int) -> dict[Way, dict[str, float]]:
 
 
 def prefills(ways: list[Way], layers: int, rounds: int) -> dict[Way, tuple[int, float, float]]:
-    """Of each way, the positions of the language model, seconds of all threads, and megabytes."""
+    """Of each way, the positions of the language model, a mean over layers, seconds of all threads, and megabytes."""
     model, _ = models(layers)
     ids = torch.randint(8, 4096, (1, WORDS + TILES * TOKENS))
     ids[:, 4 : 4 + TILES * TOKENS] = IMAGE_TOKEN
@@ -76,7 +77,8 @@ def prefills(ways: list[Way], layers: int, rounds: int) -> dict[Way, tuple[int, 
                 release_freed_memory()
                 (_, cpu, megabytes), outputs = measure(model, {**inputs, **options_of(way)})
                 runs[way].append((cpu, megabytes))
-                positions[way] = outputs.cache.get_seq_length()
+                lengths = [layer.get_seq_length() for layer in outputs.cache.layers]
+                positions[way] = round(sum(lengths) / len(lengths))
                 del outputs
     return {way: (positions[way], min(cpu for cpu, _ in runs[way]), max(mb for _, mb in runs[way])) for way in ways}
 
@@ -89,7 +91,7 @@ def release_freed_memory() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="4 images, two layers, one round: a smoke test")
+    parser.add_argument("--quick", action="store_true", help="4 images, three layers, one round: a smoke test")
     parser.add_argument("--images", type=int, default=300, help="of each task (%(default)s)")
     parser.add_argument("--layers", type=int, default=28, help="of the language model (%(default)s: all)")
     parser.add_argument("--rounds", type=int, default=3)
@@ -98,9 +100,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     images, layers, rounds = arguments.images, arguments.layers, arguments.rounds
     if arguments.quick:
-        images, layers, rounds = 4, 2, 1
+        images, layers, rounds = 4, 3, 1
     whole: Way = (1.0, "divprune")  # any of them: nothing is pruned
-    ways = [whole, *((share, method) for share in SHARES for method in PRUNING_METHODS)]
+    ways = [whole, *((share, method) for share in SHARES for method in (*PRUNING_METHODS, FASTV))]
     exact, spent = scores(ways, images), prefills(ways, layers, rounds)
     print(heading("cpu", f"{layers} layers", f"{rounds} rounds"))
     print(f"{images} images of each task: {', '.join(TASKS)}")

@@ -376,7 +376,7 @@ def test_more_tokens_than_there_are(model, samples, way):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kept_tokens": 4, "pruning": "fastv"}, "`pruning` must be one of random, pooling, divprune; got 'fastv'"),
+        ({"kept_tokens": 4, "pruning": "topk"}, "one of random, pooling, divprune, fastv; got 'topk'"),
         ({"kept_tokens": 4}, "`kept_tokens` and `pruning` go together"),
         ({"pruning": "random"}, "`kept_tokens` and `pruning` go together"),
         ({"pruning_seed": 1}, "`kept_tokens` and `pruning` go together"),

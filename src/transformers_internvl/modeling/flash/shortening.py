@@ -122,6 +122,12 @@ class Shortening:
             real = attention_mask[:, -length:].bool()
             stays &= real
             pads_left = bool((~real[:, 0]).any()) or (pads_left and bool(real.all()))
+        return cls.of_kept(stays, pads_left)
+
+    @classmethod
+    def of_kept(cls, stays: torch.Tensor, pads_left: bool) -> "Shortening":
+        """From the positions that stay, `(B, L)`, True there; padding goes to the left, or to the right."""
+        rows, length = stays.shape
         counts = stays.sum(-1)
         longest = int(counts.max())
         places = torch.arange(longest, device=counts.device).expand(rows, -1)

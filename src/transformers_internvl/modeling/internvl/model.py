@@ -40,6 +40,7 @@ from .image_features import (
     move_padding_tiles_last,
     pixel_shuffle,
 )
+from .layer_pruning import PrunedCache, cache_of_generation, run_pruned, take_layer_pruning
 from .losses import Supervision, losses_of, own_loss_function
 from .rows import Rows
 from .token_pruning import refuse_late, take_reduction, take_reduction_of_generation
@@ -62,6 +63,9 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             shorter, and outputs are those of `kept_positions`.
         kept_tokens, pruning, pruning_seed: how many image tokens of every tile are kept, and how they are chosen
             (`modeling/internvl/token_pruning.py`); without them all are. The rows become shorter as well.
+        pruning_layer: with `pruning="fastv"`, behind which layer of the language model they are chosen
+            (`modeling/internvl/layer_pruning.py`). The cache that is returned is a [`PrunedCache`]; with it, `forward`
+            goes on without these arguments.
         position_ids: `(B, L)`. Where they begin again within a row, and there is neither `attention_mask` nor `cache`,
             the row is a pack: its samples do not see each other, and no cache is made. Fractions are those of V2PE,
             and begin again where they do not grow.
@@ -202,10 +206,12 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             "vision_feature_layer": vision_feature_layer,
             "vision_feature_select_strategy": vision_feature_select_strategy,
         }
+        cache = self._cache_of_pruning(cache, kwargs)
         # How many tiles are real is data, which no graph has as a shape: compiled, all go through the tower.
         encoded_dummies = image_flags if pixel_values is not None and is_torchdynamo_compiling() else None
         images = self._encode_images(rows, pixel_values, image_flags, mm_encoder_outputs, options, kwargs)
         shortened = None if images is None else self._shorten(rows, images)
+        placeholders = self._prunable(rows, cache)
         if getattr(self.language_model, "routes_image_tokens", False) and "image_token_mask" not in kwargs:
             kwargs["image_token_mask"] = self._image_token_mask(rows, cache)
         if not is_off(v2pe_stride):
@@ -215,7 +221,11 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
         if self._needs_dummy_vision_forward(images, cache, mm_encoder_outputs):
             rows.inputs_embeds = self._dummy_vision_forward(rows.inputs_embeds)
 
-        outputs = self._run_language_model(rows, cache, kwargs)
+        if isinstance(cache, PrunedCache):
+            outputs = self._run_pruned(rows, cache, placeholders, kwargs)
+            shortened = shortened if placeholders is None else cache.kept_of(shortened)
+        else:
+            outputs = self._run_language_model(rows, cache, kwargs)
         return InternVLModelOutputWithPast(
             last_hidden_state=outputs.last_hidden_state,  # (B, L, D)
             cache=outputs.cache,
@@ -277,6 +287,45 @@ class InternVLModel(ImageFeatureMixin, InternVLPreTrainedModel):
             position_ids=position_ids,
             cache=cache,
             inputs_embeds=inputs_embeds,
+            **options,
+        )
+
+    def _cache_of_pruning(self, cache: Cache | None, arguments: dict[str, Any]) -> Cache | None:
+        """The cache of a call; a new one where FastV is asked for, whose arguments are taken out."""
+        pruning = take_layer_pruning(self.config, arguments)
+        if pruning is None:
+            return cache
+        if cache is not None:
+            raise ValueError(
+                "`pruning='fastv'` makes a cache of its own, and goes on from it without `pruning`: leave one of "
+                "`cache` and `pruning` out."
+            )
+        return PrunedCache(self.config, pruning)
+
+    def _prunable(self, rows: Rows, cache: Cache | None) -> torch.Tensor | None:
+        """The image tokens of a prompt, `(B, L)`, some of which leave by FastV; None: it has run, or it is not asked
+        for."""
+        if not isinstance(cache, PrunedCache) or cache.get_seq_length() > 0:
+            return None
+        if self.training:
+            raise ValueError("`pruning='fastv'` is for inference, not for training: call `model.eval()`.")
+        if (self.tp_size or 1) > 1:
+            raise ValueError("`pruning='fastv'` ranks by the mean over all heads, of which a rank has some only.")
+        if use_cache_of_packs(None, rows.attention_mask, rows.position_ids, None) is not None:
+            raise ValueError("`pruning='fastv'` ranks by the last token of a row: give samples as rows, not packed.")
+        return self.find_placeholders(rows.input_ids, rows.inputs_embeds)
+
+    def _run_pruned(
+        self, rows: Rows, cache: PrunedCache, placeholders: torch.Tensor | None, options: dict[str, Any]
+    ) -> Any:
+        """Outputs for embeddings `(B, L, D)` of which image tokens leave, or have left, by FastV."""
+        return run_pruned(
+            self.language_model,
+            cache,
+            placeholders,
+            rows.attention_mask,
+            position_ids=rows.position_ids,
+            inputs_embeds=rows.inputs_embeds,
             **options,
         )
 
@@ -489,6 +538,7 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
                 with, which the output of that call holds under this name.
             kept_tokens, pruning, pruning_seed: how many image tokens of every tile are kept, and how they are chosen,
                 see `modeling/internvl/token_pruning.py`.
+            pruning_layer: with `pruning="fastv"`, behind which layer, see `modeling/internvl/layer_pruning.py`.
 
         Returns:
             As transformers', the prompts as they were given in front of the answers. An output with fields has the
@@ -500,6 +550,10 @@ class InternVLForConditionalGeneration(InternVLPreTrainedModel, InternVLGenerati
                 without the decision that it was made with.
         """
         refuse_positions(v2pe_stride, kwargs.get("position_ids"))
+        layer_pruning = take_layer_pruning(self.config, kwargs)
+        if layer_pruning is not None:
+            settings = (args[0] if args else kwargs.get("generation_config")) or self.generation_config
+            kwargs["cache"] = cache_of_generation(self.config, kwargs, settings, layer_pruning)
         reduction, asked = take_reduction_of_generation(self.config, kwargs)
         short = shorten_prompt(self, inputs, args, kwargs, reduction, asked)
         if not is_off(v2pe_stride):

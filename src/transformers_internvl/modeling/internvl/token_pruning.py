@@ -5,6 +5,8 @@
     model.generate(**inputs, kept_tokens=0.25, pruning="pooling")                 a quarter of them
     model.generate(**inputs, kept_tokens=64, pruning="random", pruning_seed=0)
 
+A fourth method, FastV, chooses within the language model (`layer_pruning.py`).
+
 `forward` and `get_image_features` take the same arguments. Without them nothing changes. Prompts are written for whole
 tiles, and shortened to what is kept as where InternVL3.5-Flash compresses (`modeling/flash/shortening.py`).
 
@@ -28,6 +30,7 @@ from ..flash.generation import holds_something
 from ..outputs import InternVLPrunedOutputWithPooling
 
 ARGUMENTS = ("kept_tokens", "pruning", "pruning_seed")
+FASTV = "fastv"  # in the language model, see `layer_pruning.py`
 _LARGEST_STRETCH = 2  # of the cells that are pooled, which are squares or up to twice as long as wide
 
 
@@ -49,14 +52,13 @@ class Pruning:
     tiles_per_sample: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        kept, allowed = self.kept_tokens, " of every tile: a whole number from 1 on, or a share in (0, 1]"
-        if isinstance(kept, bool) or not isinstance(kept, (int, float)):
-            raise ValueError(f"`kept_tokens` says how many image tokens are kept{allowed}; got {kept!r:.80}.")
-        if not (kept >= 1 if isinstance(kept, int) else 0 < kept <= 1):
-            hint = " Many tokens are a whole number, not a float." if kept > 1 else ""
-            raise ValueError(f"`kept_tokens` says how many image tokens are kept{allowed}; got {kept!r}.{hint}")
+        check_kept(self.kept_tokens)
+        if self.method == FASTV:
+            raise ValueError(
+                f"`pruning='{FASTV}'` chooses within the language model: pass it to `generate`, `chat` or `forward`."
+            )
         if self.method not in PRUNING_METHODS:
-            raise ValueError(f"`pruning` must be one of {', '.join(PRUNING_METHODS)}; got {self.method!r:.80}.")
+            raise ValueError(f"`pruning` must be one of {_METHOD_NAMES}; got {self.method!r:.80}.")
         if self.seed is None:
             return
         if self.method != "random":
@@ -114,6 +116,16 @@ class Pruning:
         return nearest
 
 
+def check_kept(kept: Any) -> None:
+    """Raise `ValueError` for what is no number of image tokens, and no share of them."""
+    allowed = " of every tile: a whole number from 1 on, or a share in (0, 1]"
+    if isinstance(kept, bool) or not isinstance(kept, (int, float)):
+        raise ValueError(f"`kept_tokens` says how many image tokens are kept{allowed}; got {kept!r:.80}.")
+    if not (kept >= 1 if isinstance(kept, int) else 0 < kept <= 1):
+        hint = " Many tokens are a whole number, not a float." if kept > 1 else ""
+        raise ValueError(f"`kept_tokens` says how many image tokens are kept{allowed}; got {kept!r}.{hint}")
+
+
 def take_reduction(
     config: Any, arguments: dict[str, Any], default: bool | None = False
 ) -> Compression | Pruning | None:
@@ -135,7 +147,7 @@ def take_reduction(
     if kept is None or method is None:
         raise ValueError(
             f"`kept_tokens` and `pruning` go together, how many image tokens of a tile are kept and how they are "
-            f"chosen ({', '.join(PRUNING_METHODS)}): got kept_tokens={kept!r:.80} and pruning={method!r:.80}."
+            f"chosen ({_METHOD_NAMES}): got kept_tokens={kept!r:.80} and pruning={method!r:.80}."
         )
     pruning = Pruning(kept, method, seed, None if samples is None else tuple(samples))
     if compression is not None:
@@ -260,6 +272,9 @@ PRUNING_METHODS: dict[str, Method] = {"random": _random, "pooling": _pooling, "d
 of the tile, their places in it, `(T, k)`."""
 
 
+_METHOD_NAMES = ", ".join((*PRUNING_METHODS, FASTV))
+
+
 def _at(features: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The tokens at places `(T, k)`, in their order in the tile."""
     places = places.to(features.device).sort(-1).values
@@ -280,8 +295,10 @@ def _pooled_grids(grid: tuple[int, int]) -> list[tuple[int, int]]:
 
 __all__ = [
     "ARGUMENTS",
+    "FASTV",
     "PRUNING_METHODS",
     "Pruning",
+    "check_kept",
     "prune",
     "refuse_late",
     "take_reduction",
