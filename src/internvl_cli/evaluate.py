@@ -56,6 +56,8 @@ def evaluate(parser: ArgumentParser) -> None:
     several = "answers of each question: they vote, and the score is drawn against their number (%(default)s)"
     add("--samples", type=positive, default=1, metavar="N", help=several)
     add("--reward", metavar="ID_OR_FOLDER", help="the best of --samples counts, by this reward model (VisualPRM)")
+    sums = "with --reward: equal answers add up their scores, and the highest sum counts, not the best single answer"
+    add("--weighted-vote", action="store_true", help=sums)
     add("--published", metavar="NAME", help="compare with the published scores of this model (default: of --model)")
     add("--no-plot", action="store_true", help="write no images, which need the extra `evaluation`")
 
@@ -74,6 +76,8 @@ def conflict_of_evaluate(given: Namespace) -> str | None:
         return "a judge takes both --judge-url and --judge-model."
     if given.reward is not None and given.samples < 2:
         return "--reward chooses among several answers: give --samples."
+    if given.weighted_vote and given.reward is None:
+        return "--weighted-vote adds up the scores of a reward model: give --reward."
     if given.grid and (
         given.answers is not None or given.samples > 1 or "," in (given.task or "") + (given.mode or "")
     ):

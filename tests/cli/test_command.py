@@ -37,6 +37,7 @@ def test_help_of_every_verb_imports_no_library():
 
 
 WRONG = [
+    ("evaluate --task mmvet --samples 4 --weighted-vote", "adds up the scores of a reward model: give --reward"),
     ("tran", "internvl: unknown verb 'tran', did you mean 'train'?"),
     ("zzz", f"the verbs are {', '.join(VERBS)}"),
     ("", "the following arguments are required: verb"),

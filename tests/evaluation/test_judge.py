@@ -1,13 +1,16 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """A judge on a server that fails, stalls and answers rubbish: what is scored, what is kept, what it took."""
 
+import base64
 import json
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from PIL import Image
 
+from tests.evaluation.drawn import base64_of
 from transformers_internvl.evaluation.benchmarks import Asking
 from transformers_internvl.evaluation.prompts import asking_style
 from transformers_internvl.evaluation.run import (
@@ -152,6 +155,78 @@ def test_llava_bench_compares_with_gpt4(tmp_path):
     assert "[Assistant 2]\na\n\n[End of Assistant 2]" in prompt_of(bodies[0])
     with pytest.raises(ValueError, match="Question 0 lacks caption, gpt4_ans"):
         judged("llavabench", [{"question": "q", "category": "conv"}], "a", tmp_path, lambda *_: "8 6")
+
+
+def test_equal_prompts_in_flight_are_asked_once(tmp_path):
+    row = {"question": "q", "answer": "1", "category": "ocr", "prediction": "x"}
+    rows = [row] * 6 + [{**row, "prediction": "y"}]
+    seen, both = [], threading.Barrier(2, timeout=20)
+
+    def replies(number, body):
+        seen.append(prompt_of(body))
+        return "0.5" if "| x |" in prompt_of(body) else "1.0"
+
+    class Slow(JudgeModel):
+        def reply(self, judge, content, temperature):
+            both.wait()  # until both prompts are under way at the same time
+            return super().reply(judge, content, temperature)
+
+    with served(replies) as (url, bodies):
+        graded, took = Slow(url, "gpt", requests=7).judge("mmvet", rows, tmp_path, quiet=True)
+    assert [row["score"] for row in graded] == [0.5] * 6 + [1.0]
+    assert len(bodies) == took.calls == 2 and took.replies == 7
+    assert (tmp_path / "judge.jsonl").read_text().count("\n") == 2
+
+
+def test_a_failed_request_is_made_by_another_that_waits(tmp_path):
+    rows = [{"question": "q", "answer": "1", "category": "ocr", "prediction": "x"}] * 2
+    with served(lambda number, _: "0.5" if number else 400) as (url, bodies):
+        with pytest.raises(ValueError, match="refused a question to the judge"):
+            JudgeModel(url, "gpt", requests=1).judge("mmvet", rows, tmp_path, quiet=True)
+        graded, took = JudgeModel(url, "gpt", requests=2).judge("mmvet", rows, tmp_path, quiet=True)
+    assert [row["score"] for row in graded] == [0.5, 0.5] and took.calls <= 1
+
+
+def test_half_of_a_surrogate_pair_in_a_reply_is_replaced(tmp_path):
+    row = {"question": "q", "question_for_eval": "q", "answer": "3", "prediction": "\u00e9"}
+    texts = ["a\\ud83d", "1"]
+
+    def replies(number, _):
+        return f'{{"choices": [{{"message": {{"content": "{texts[number]}"}}}}]}}'.encode()
+
+    with served(replies) as (url, bodies):
+        (graded,), _ = JudgeModel(url, "gpt", requests=1).judge("mathverse", [row], tmp_path, quiet=True)
+        again, took = JudgeModel(url, "gpt", requests=1).judge("mathverse", [row], tmp_path, quiet=True)
+    assert graded["extraction"] == "a\ufffd" and again == [graded] and took.calls == 0
+    assert "[Model_answer] : a\ufffd" in prompt_of(bodies[1])
+
+
+def test_wildvision_shows_the_image_of_the_file(tmp_path):
+    image = Image.new("RGB", (8, 8), (200, 0, 0))
+    image.save(tmp_path / "a.jpg")
+    row = {"question": "Q?", "claude3_sonnet": "c"}
+    (tmp_path / "WildVision.jsonl").write_text(
+        "\n".join(json.dumps(one) for one in ({**row, "image": "a.jpg"}, {**row, "image": base64_of(image)}))
+    )
+    benchmark, questions = open_task(Wanted("wildvision", tmp_path))
+    asking = Asking(asking_style("InternVL2_5-1B", "direct"))
+    task = Task(benchmark, questions, asking, tmp_path / "out", metric="wildvision")
+    with served(lambda number, _: "[[B>A]]") as (url, bodies):
+        judge = JudgeModel(url, "gpt", requests=1)
+        fixed = FixedAnswers({"0": "x", "1": "y"})
+        (result,) = evaluate([task], fixed, tmp_path / "out", model="m", judge=judge, quiet=True, plot=False)
+    assert result.score == 100
+    shown = [prompt_of(body)[1]["image_url"]["url"] for body in bodies]
+    prefix = "data:image/jpeg;base64,"
+    assert shown == [prefix + base64.b64encode((tmp_path / "a.jpg").read_bytes()).decode(), prefix + base64_of(image)]
+    (tmp_path / "WildVision.jsonl").write_text(json.dumps(row))
+    _, questions = open_task(Wanted("wildvision", tmp_path))
+    with pytest.raises(ValueError, match="line 1: expected an image, which the judge sees"):
+        questions.base64(0)
+    (tmp_path / "WildVision.jsonl").write_text(json.dumps({**row, "image": "no/such.jpg"}))
+    _, questions = open_task(Wanted("wildvision", tmp_path))
+    with pytest.raises(ValueError, match="line 1: an image cannot be read: Neither a file"):
+        questions.base64(0)
 
 
 def test_rules_decide_before_the_judge(tmp_path):

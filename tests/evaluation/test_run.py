@@ -275,6 +275,56 @@ def test_votes_and_the_best_of_several(data, tmp_path):
     assert [prediction.text for _, prediction, _ in chosen.predictions] == ["nine", "green"]
 
 
+def test_scores_of_equal_answers_add_up(data, tmp_path):
+    task = task_of("docvqa_val", data[0], tmp_path, samples=3)
+    answers = {"0": ("one", "two", "two"), "1": ("red", "blue", "green")}
+    lines = [
+        {"index": index, "text": text, "sample": number, "tokens": 1, "cut_off": False}
+        for index, texts in answers.items()
+        for number, text in enumerate(texts)
+    ]
+    (tmp_path / "answers.rank0.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    scores = {"one": 0.5, "two": 0.3, "red": 0.1, "blue": 0.1, "green": 0.0}
+
+    def chosen(**more):
+        choose = best_by(lambda position, texts: [scores[text] for text in texts], **more)
+        scored = score_task(task, read_answers(tmp_path), choose)
+        return [prediction.text for _, prediction, _ in scored.predictions]
+
+    assert chosen() == ["one", "red"] and chosen(weighted_vote=True) == ["two", "red"]
+    with pytest.raises(ValueError, match="score of answer 0 is not a number"):
+        scores["one"] = float("nan")
+        chosen()
+
+
+def test_half_of_a_surrogate_pair_in_an_answer_is_replaced(data, tmp_path):
+    from huggingface_hub.utils import httpx
+
+    def handle(request):
+        if request.method == "GET":
+            return httpx.Response(200, json={"data": [{"id": "m"}]})
+        return httpx.Response(
+            200, content=b'{"choices": [{"message": {"content": "a\\ud83d b", "reasoning": "\\udc00\\ud83d\\ude00"}}]}'
+        )
+
+    client = httpx.Client(transport=httpx.MockTransport(handle))
+    task = task_of("docvqa_val", data[0], tmp_path)
+    server = EndpointModel("http://m/v1", client=client, requests=1)
+    evaluate([task], server, tmp_path, model="m", quiet=True, plot=False)
+    found = read_answers(tmp_path)
+    assert {answer.text for answer in found.values()} == {"<think>\ufffd\U0001f600</think>\na\ufffd b"}
+    (tmp_path / "predictions.jsonl").read_text(encoding="utf-8")
+    assert evaluate([task], None, tmp_path, model="m", quiet=True, plot=False)[0].answered == 2
+    # as earlier versions wrote it, and as other programs do
+    torn = {"index": "0", "text": "x\ud83d", "sample": 0, "tokens": 1, "cut_off": False}
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "answers.rank0.jsonl").write_text(json.dumps(torn) + "\n")
+    assert read_answers(tmp_path / "old")["0", 0].text == "x\ufffd"
+    for name, text in (("a.jsonl", json.dumps({"index": 0, "text": "x\ud83d"})), ("a.json", '{"0": "x\\ud83d"}')):
+        (tmp_path / name).write_text(text)
+        assert read_fixed_answers(tmp_path / name, ["0"]).answers == {"0": "x\ufffd"}
+
+
 def test_fixed_answers_of_each_form(tmp_path):
     forms = {
         "a.txt": "red\n\n",

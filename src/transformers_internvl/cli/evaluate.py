@@ -205,7 +205,7 @@ class _Run:
         name = self.arguments.reward
         device, dtype = place(self.arguments.device or self.ranks.device, self.arguments.dtype)
         reward = RewardModel(load_chat_model(name, device, dtype), load_processor(name), tasks[0])
-        return best_by(reward)
+        return best_by(reward, weighted_vote=self.arguments.weighted_vote)
 
     def _judge(self) -> Any:
         """Who judges answers; None = nobody."""

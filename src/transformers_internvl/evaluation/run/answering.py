@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..benchmarks.asking import Asked
+from .answers import without_lone_surrogates
 from .jobs import Job
 
 
@@ -83,7 +84,9 @@ def read_fixed_answers(path: str | Path, indexes: Sequence[str]) -> FixedAnswers
     if file.suffix == ".json":
         data = json.loads(text)
         if isinstance(data, dict):
-            return FixedAnswers({str(index): str(answer) for index, answer in data.items()}, file.name)
+            return FixedAnswers(
+                {str(index): without_lone_surrogates(str(answer)) for index, answer in data.items()}, file.name
+            )
         return FixedAnswers(_by_index(data, file), file.name)
     lines = text.removesuffix("\n").split("\n")
     if len(lines) != len(indexes):
@@ -107,7 +110,7 @@ def _by_index(rows: Any, file: Path) -> dict[str, str]:
         name = next((name for name in ("prediction", "text", "answer") if isinstance(row, dict) and name in row), None)
         if name is None or "index" not in row:
             raise ValueError(f"{file}, answer {number}: expected `index` and `prediction`, got {str(row)[:80]!r}.")
-        answers[str(row["index"])] = "" if row[name] is None else str(row[name])
+        answers[str(row["index"])] = "" if row[name] is None else without_lone_surrogates(str(row[name]))
     return answers
 
 

@@ -7,6 +7,7 @@ the next question is asked. What a killed writer left of a last line is not an a
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from ...conversion.files.folders import write_whole
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -49,37 +52,25 @@ def read_answers(folder: str | Path) -> dict[tuple[str, int], Answer]:
     """
     found: dict[tuple[str, int], Answer] = {}
     for path in sorted(Path(folder).glob("answers.rank*.jsonl")):
-        for answer in _read(path):
+        for where, line in _whole_lines(path):
+            answer = _answer(line, where)
             found.setdefault(answer.key, answer)
     return found
 
 
-def read_answer_file(path: str | Path) -> list[Answer]:
-    """The answers of one JSONL file of this form, whole.
-
-    Raises:
-        ValueError: a line is no answer.
-    """
-    return list(_read(Path(path), torn=False))
-
-
-def _read(path: Path, torn: bool = True) -> Iterator[Answer]:
-    for where, line in _whole_lines(path, torn):
-        yield _answer(line, where)
-
-
-def _whole_lines(path: Path, torn: bool = True) -> Iterator[tuple[str, bytes]]:
+def _whole_lines(path: Path) -> Iterator[tuple[str, bytes]]:
     """File and number of each line that is not empty, and its bytes."""
     lines = path.read_bytes().split(b"\n")
-    whole = len(lines) - 1 if torn else len(lines)  # behind the last line break there is what a killed writer left
-    for number, line in enumerate(lines[:whole], start=1):
+    for number, line in enumerate(
+        lines[:-1], start=1
+    ):  # behind the last line break there is what a killed writer left
         if line.strip():
             yield f"{path}, line {number}", line
 
 
 def _answer(line: bytes, where: str) -> Answer:
     try:
-        fields = json.loads(line)
+        fields = without_lone_surrogates(json.loads(line))
         return Answer(**{**fields, "index": str(fields["index"])})
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{where}: no answer in the form of this package: {error}") from error
@@ -100,6 +91,26 @@ def read_lines(folder: str | Path) -> dict[str, dict[str, Any]]:
             except (ValueError, TypeError, KeyError) as error:
                 raise ValueError(f"{where}: no result in the form of this package: {error}") from error
     return found
+
+
+def without_lone_surrogates(value: Any) -> Any:
+    """A value of JSON in which no text has half of a surrogate pair, such as JSON's `"\\ud83d"`: each is U+FFFD then.
+
+    No file and no request can hold such a half. Halves that follow one another and belong together become their
+    character.
+
+    >>> without_lone_surrogates(["\\ud83d", "\\ud83d\\ude00"])
+    ['\ufffd', '\U0001f600']
+    """
+    if isinstance(value, str):
+        if value.isascii() or not _SURROGATE.search(value):
+            return value
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [without_lone_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {without_lone_surrogates(name): without_lone_surrogates(item) for name, item in value.items()}
+    return value
 
 
 class LineFile:
@@ -143,7 +154,7 @@ class LineFile:
     def append(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Write lines, in one piece, and wait until the file system has them."""
         text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
-        self._file.write(text.encode("utf-8", errors="backslashreplace"))
+        self._file.write(without_lone_surrogates(text).encode())
         os.fsync(self._file.fileno())
 
 
@@ -192,4 +203,12 @@ def keep_settings(folder: str | Path, settings: Mapping[str, Any], name: str = "
         )
 
 
-__all__ = ["Answer", "AnswerWriter", "LineFile", "keep_settings", "read_answer_file", "read_answers", "read_lines"]
+__all__ = [
+    "Answer",
+    "AnswerWriter",
+    "LineFile",
+    "keep_settings",
+    "read_answers",
+    "read_lines",
+    "without_lone_surrogates",
+]

@@ -5,6 +5,8 @@ import random
 import threading
 from typing import Any
 
+from .answers import without_lone_surrogates
+
 _ATTEMPTS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _TRY_AGAIN = frozenset((408, 409, 425, 429, 500, 502, 503, 504))
@@ -83,9 +85,9 @@ class Connection:
 def _object(response: Any) -> dict[str, Any] | None:
     try:
         answer = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return answer if isinstance(answer, dict) else None
+    return without_lone_surrogates(answer) if isinstance(answer, dict) else None
 
 
 def _is_chat(answer: dict[str, Any]) -> bool:

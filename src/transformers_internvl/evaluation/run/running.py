@@ -13,7 +13,7 @@ from ..benchmarks.questions import Questions
 from ..benchmarks.rows import find_benchmark, task_name
 from ..benchmarks.tables import SUFFIXES, find_table, open_table
 from ..benchmarks.turns import TurnTable
-from ..reasoning import majority_vote
+from ..reasoning import best_of_n, majority_vote, vote_by_score
 from .answering import Answerer
 from .answers import read_answers
 from .judge import JudgeModel
@@ -27,18 +27,24 @@ def vote(position: int, answers: Sequence[str], predictions: Sequence[str]) -> i
     return majority_vote(predictions).index
 
 
-def best_by(score: Callable[[int, Sequence[str]], Sequence[float]]) -> Choose:
-    """Best of N by any scoring function, as [`Choose`].
+def best_by(score: Callable[[int, Sequence[str]], Sequence[float]], *, weighted_vote: bool = False) -> Choose:
+    """Best of N by any scoring function, as [`Choose`]. The first of equals wins.
 
     Args:
-        score: from the position of a question and its answers to one number for each. The first of equals wins.
+        score: from the position of a question and its answers to one number for each.
+        weighted_vote: whether equal predictions add up their scores, and the highest sum wins ([`vote_by_score`]),
+            instead of the answer with the highest score ([`best_of_n`]).
+
+    Raises:
+        ValueError: the function gives another number of scores than answers, or of one that it is not a number.
     """
     known: dict[tuple[int, str], float] = {}
 
     def choose(position: int, answers: Sequence[str], predictions: Sequence[str]) -> int:
         new = list(dict.fromkeys(answer for answer in answers if (position, answer) not in known))
         known.update({(position, answer): value for answer, value in zip(new, score(position, new), strict=True)})
-        return max(range(len(answers)), key=lambda number: known[position, answers[number]])
+        scores = [known[position, answer] for answer in answers]
+        return (vote_by_score(predictions, scores) if weighted_vote else best_of_n(answers, scores)).index
 
     return choose
 

@@ -16,8 +16,9 @@ from ..benchmarks.asking import Asked, Asking, ask, estimated_length
 from ..benchmarks.benchmark import Benchmark
 from ..benchmarks.questions import Questions
 from ..metrics import METRICS, Scores, score_answers
+from ..reasoning import best_of_n_settings
 from .answering import Answerer, Reply
-from .answers import Answer, AnswerWriter, keep_settings, read_answers
+from .answers import Answer, AnswerWriter, keep_settings, read_answers, without_lone_surrogates
 from .extraction import Prediction, prediction_of
 from .jobs import Job, batches_of, jobs_of
 from .judge import Judgement, JudgeModel
@@ -99,8 +100,8 @@ class Task:
         asked = self.asked(job.position, self._said(job, answers or {}))
         if job.sample == 0:
             return asked
-        generation = {**asked.request.generation, "do_sample": True, "temperature": 0.6, "top_p": 0.95}
-        return replace(asked, request=replace(asked.request, generation={**generation, **self.asking.generation}))
+        generation = {**best_of_n_settings(job.sample + 1, asked.request.generation)[-1], **self.asking.generation}
+        return replace(asked, request=replace(asked.request, generation=generation))
 
     def _said(self, job: Job, answers: Mapping[tuple[str, int], Answer]) -> list[str]:
         said = []
@@ -331,7 +332,7 @@ def write_predictions(task: Task, scored: Scored) -> None:
             "tokens": answer.tokens,
         }
         lines.append(json.dumps(fields, ensure_ascii=False))
-    write_whole(task.folder / "predictions.jsonl", "".join(f"{line}\n" for line in lines))
+    write_whole(task.folder / "predictions.jsonl", without_lone_surrogates("".join(f"{line}\n" for line in lines)))
 
 
 __all__ = ["Choose", "RunningScore", "Scored", "Task", "answer_task", "score_task", "write_predictions"]
