@@ -129,6 +129,15 @@ CHECKS = [
         on_request=True,
     ),
     Check(
+        "evalscope",
+        "python -m tests.evaluation.evalscope_trial",
+        "EvalScope itself, through `internvl serve`, gives the answers of `internvl evaluate` and its ANLS on six "
+        "questions; needs EvalScope",
+        short=None,
+        needs="evalscope",
+        on_request=True,
+    ),
+    Check(
         "reinforcement",
         "python -m tests.training.reinforced",
         "GSPO raises the share of right answers of the embedded model to drawings that it was not trained on",
