@@ -4,7 +4,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from .types import LAYOUTS, layout, positive
+from .types import LAYOUTS, layout, number, positive
 
 # An argument: its name or flag, and the options of `add_argument`.
 Argument = tuple[str, dict[str, Any]]
@@ -13,7 +13,8 @@ _LAYOUT: dict[str, Any] = {"type": layout, "choices": LAYOUTS}
 _SOURCE: Argument = ("source", {"metavar": "SRC", "help": "the checkpoint, a folder or Hub id"})
 _TARGET: Argument = ("target", {"metavar": "DST", "help": "a new folder for the result"})
 _CAST: Argument = ("--cast", {"action": "store_true", "help": "convert the new part to the model's number format"})
-_SEED: Argument = ("--seed", {"type": int, "default": 0, "help": "of a new projector (%(default)s)"})
+_SEED: Argument = ("--seed", {"type": int, "default": 0, "help": "of new parts (%(default)s)"})
+_THRESHOLD: dict[str, Any] = {"type": number(0, 1), "default": 0.5, "metavar": "T"}
 _SHARDS: Argument = (
     "--max-shard-size",
     {"default": "5GB", "metavar": "SIZE", "help": "of one weight file (%(default)s)"},
@@ -57,6 +58,17 @@ OPERATIONS: dict[str, tuple[str, tuple[Argument, ...]]] = {
                 {"metavar": "NAME", "help": "conversation template (default: the source's, if it names one)"},
             ),
             _CAST,
+            _SEED,
+            _SHARDS,
+        ),
+    ),
+    "add-router": (
+        "give a chat model the router of InternVL3.5-Flash, to be trained (internvl train, objective vico)",
+        (
+            _SOURCE,
+            _TARGET,
+            ("--relative-threshold", {**_THRESHOLD, "help": "which part of the tiles is whole (%(default)s)"}),
+            ("--absolute-threshold", {**_THRESHOLD, "help": "what a compressed tile has at least (%(default)s)"}),
             _SEED,
             _SHARDS,
         ),

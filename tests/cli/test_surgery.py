@@ -2,7 +2,9 @@
 """`internvl surgery`: every operation from the command line, and what it says of mistakes."""
 
 import pytest
-from transformers import AutoConfig, AutoModel
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
 from internvl_cli.surgery import OPERATIONS
 from tests.fused_lora import adapt, fused_model, write_adapter, write_legacy
@@ -47,6 +49,32 @@ def test_towers(surgery, tmp_path):
 def test_tokens(surgery, tmp_path):
     code, said, _ = surgery("add-tokens", QWEN2, tmp_path / "new", "--tokens", "<a>", "<b>")
     assert code == 0 and said.splitlines() == ["380  <a>", "381  <b>", f"written  {tmp_path / 'new'}"]
+
+
+@pytest.mark.parametrize("layout", ["original", "hf"])
+def test_a_router(surgery, layout, tmp_path):
+    source, new = nano_path(), tmp_path / "flash"
+    if layout == "original":
+        source = tmp_path / "original"
+        assert surgery("replace-tower", QWEN2, nano_path(), source, "--reset-projector")[0] == 0  # a wider tower
+    assert surgery("add-router", source, new, "--relative-threshold", 0.25) == (0, f"written  {new}\n", "")
+    config = AutoConfig.from_pretrained(new)
+    assert (config.flash_mode, config.flash_relative_threshold, config.flash_absolute_threshold) == (True, 0.25, 0.5)
+    before, after = (load_file(folder / "model.safetensors") for folder in (source, new))
+    added = {name.removeprefix("model.").split(".")[0] for name in after.keys() - before.keys()}
+    original = {"pooling_before_gating", "gating", "mlp2"}
+    assert added == (original if layout == "original" else {"resolution_router", "compressed_projector"})
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    model = AutoModelForImageTextToText.from_pretrained(new).eval()
+    side = config.vision_config.image_size[0]
+    pixels = torch.randn(3, 3, side, side)
+    features = model.get_image_features(pixels, flash_mode=True)
+    assert len(features.compressed_tiles) == 3 and features.gate.isfinite().all()
+    assert surgery("add-router", source, tmp_path / "again", "--relative-threshold", 0.25)[0] == 0
+    again = load_file(tmp_path / "again" / "model.safetensors")
+    assert all(torch.equal(tensor, again[name]) for name, tensor in after.items())
+    code, _, complaint = surgery("add-router", new, tmp_path / "twice")
+    assert code == 2 and "has a router already" in complaint and complaint.count("\n") == 1
 
 
 def test_language_models(surgery, tmp_path):

@@ -61,7 +61,7 @@ def test_two_stages_of_runs(folder):
 
 def test_what_a_stage_cannot_do_is_said_before_weights_are_loaded(folder):
     for start in (prepare, make_plan):
-        with pytest.raises(ValueError, match="has no router: `add_resolution_router`"):
+        with pytest.raises(ValueError, match="has no router: `internvl surgery add-router"):
             start(read_options(FIRST, fields(folder, model=str(nano_path()), output=str(folder / "none"))))
         with pytest.raises(ValueError, match="name that as `reference`"):
             start(read_options(SECOND, fields(folder, output=str(folder / "none"))))

@@ -16,6 +16,7 @@ _FUNCTIONS = {
     "extract-tower": ("surgery.operations", "extract_tower_folder"),
     "replace-tower": ("surgery.operations", "replace_tower_folder"),
     "replace-language-model": ("surgery.language_model_swap", "replace_language_model_folder"),
+    "add-router": ("surgery.operations", "add_router_folder"),
     "add-tokens": ("surgery.operations", "add_tokens_folder"),
     "resize-positions": ("surgery.operations", "resize_positions_folder"),
     "truncate-tower": ("surgery.operations", "truncate_tower_folder"),

@@ -5,6 +5,7 @@ from .lora.adapters import convert_adapter
 from .lora.inside_checkpoints import extract_legacy
 from .surgery.language_model_swap import replace_language_model_folder
 from .surgery.operations import (
+    add_router_folder,
     add_tokens_folder,
     extract_tower_folder,
     merge_lora_folder,
@@ -19,6 +20,7 @@ from .surgery.vocabulary import add_tokens
 __all__ = [
     "Comparison",
     "add_resolution_router",
+    "add_router_folder",
     "add_tokens",
     "add_tokens_folder",
     "compare_checkpoints",

@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ...hub.adapter_settings import check_patterns
+from ...modeling.internvl.model import InternVLForConditionalGeneration
 from ...processing.images.image_processing import NORMALIZE_TYPES
 from ...processing.tokenizers.loading import load_tokenizer
 from ..files.copies import ChangedCopy, changed_copy, load_exactly
@@ -20,7 +21,7 @@ from ..files.folders import atomic_folder, local_folder, read_json, write_json
 from ..lora.adapters import Adapter, to_canonical
 from ..lora.inside_checkpoints import merge_legacy
 from .towers import resize_position_table, truncate_layers
-from .transplant import extract_tower, replace_tower
+from .transplant import add_resolution_router, extract_tower, replace_tower
 from .vocabulary import add_tokens, write_tokens
 
 Source = str | os.PathLike
@@ -102,6 +103,28 @@ def add_tokens_folder(
             raise ValueError(f"The tokenizer of {source} has all of these tokens already: {', '.join(tokens)}.")
         write_tokens(copy.folder, ids, special)
     return ids
+
+
+def add_router_folder(
+    source: Source,
+    target: Source,
+    *,
+    relative_threshold: float = 0.5,
+    absolute_threshold: float = 0.5,
+    seed: int = 0,
+    max_shard_size: str = "5GB",
+) -> None:
+    """[`add_resolution_router`] with folders: a checkpoint of InternVL3.5-Flash whose new parts are to be trained.
+
+    Args:
+        relative_threshold, absolute_threshold: of its `config.json`.
+        seed: of the new parts' initialisation.
+    """
+    with changed_copy(source, target, max_shard_size) as copy, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if not isinstance(copy.model, InternVLForConditionalGeneration):
+            raise ValueError(f"{type(copy.model).__name__} is no chat model: only those have a router.")
+        copy.model = add_resolution_router(copy.model, relative_threshold, absolute_threshold)
 
 
 def merge_lora_folder(source: Source, target: Source, base: Source | None = None, max_shard_size: str = "5GB") -> None:
@@ -193,6 +216,7 @@ def _resized(content: dict[str, Any], image_size: int, tokens: int | None) -> di
 
 
 __all__ = [
+    "add_router_folder",
     "add_tokens_folder",
     "extract_tower_folder",
     "merge_lora_folder",

@@ -232,8 +232,8 @@ def _check_flash(options: RunOptions, config: Any) -> None:
     """Raise `ValueError` where there is no router, or its stage lacks the model that was imitated."""
     if getattr(config, "flash_mode", None) is None:
         raise ValueError(
-            f"ViCO trains InternVL3.5-Flash, and {options.model} has no router: `add_resolution_router` of "
-            "`transformers_internvl.conversion` makes a model with one."
+            f"ViCO trains InternVL3.5-Flash, and {options.model} has no router: "
+            f"`internvl surgery add-router {options.model} NEW` makes a model with one."
         )
     if options.recipe.objective == "vico-router" and options.reference is None:
         raise ValueError(
