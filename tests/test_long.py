@@ -79,6 +79,7 @@ def test_what_runs_without_names():
         "newest-versions",
         "train-nano",
         "vlmevalkit",
+        "evalscope",
     }
     assert {check.name for check in long.select(None, short=True)} < everything
     assert [check.name for check in long.select(["train-nano", "fuzz"], short=True)] == ["fuzz", "train-nano"]
