@@ -1,8 +1,11 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The estimated memory is the memory that a step takes."""
 
+import copy
 import gc
 from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from transformers_internvl.profiling import training_memory as module
 from transformers_internvl.profiling.memory_trace import LiveMemory
 from transformers_internvl.profiling.training_memory import Setup, Work, footprint, optimizer_bytes
 from transformers_internvl.training.parameters import set_trainable
+from transformers_internvl.training.trainers.vico import ConsistencyTrainer, RatioWindow, RouterTrainer
 
 WORK = Work(rows=2, length=600, tiles=6, tile_size=56)
 EXPERTS = {"model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
@@ -65,6 +69,66 @@ def test_a_real_step_takes_what_was_estimated(name):
     for recomputes, use in ((False, found.kept), (True, found.recomputed)):
         taken = measured(build(trains, text=text), autocast, recomputes)
         assert use.peak - found.weights == pytest.approx(taken, rel=0.1), recomputes
+
+
+def flash(depth=2):
+    sizes = {"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": depth, "vocab_size": 999}
+    vision = {"hidden_size": 48, "intermediate_size": 128, "num_hidden_layers": depth}
+    thresholds = {"flash_relative_threshold": 0.5, "flash_absolute_threshold": 0.5}
+    config = tiny_config(text=sizes, vision=vision, flash_mode=True, **thresholds)
+    return InternVLForConditionalGeneration(config)
+
+
+STAGES = {
+    "vico": (ConsistencyTrainer, ("vision", "projector", "language", "head", "compressed")),
+    "vico-router": (RouterTrainer, ("router",)),
+}
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_step_of_a_stage_of_flash_takes_what_was_estimated(stage, autocast):
+    trainer, trains = STAGES[stage]
+    model = flash()
+    set_trainable(model, trains)
+    ids = torch.randint(2, 999, (WORK.rows, WORK.length))
+    ids[:, : WORK.tiles // WORK.rows * TOKENS_PER_TILE] = 1
+    whole = torch.zeros(WORK.tiles, dtype=torch.bool)
+    inputs = {
+        "input_ids": ids,
+        "labels": ids.masked_fill(ids == 1, -100),
+        "pixel_values": torch.randn(WORK.tiles, 3, 56, 56),
+    }
+    alone = SimpleNamespace(
+        model=model,
+        reference=copy.deepcopy(model).eval().requires_grad_(False),
+        window=RatioWindow(),
+        share_of_step=lambda *_: 1.0,
+        _drawn=lambda _: {"compressed_tiles": whole},
+    )
+    with torch.device("meta"):
+        planned = flash()
+        set_trainable(planned, trains)
+    work = replace(WORK, stage=stage)
+    found = footprint(planned, work, Setup(autocast, optimizer="sgd"))
+    for recomputes, use in ((False, found.kept), (True, found.recomputed)):
+        model.train()
+        (model.activation_checkpointing_enable if recomputes else model.activation_checkpointing_disable)()
+        gc.collect()
+        with LiveMemory() as memory, memory.during("step"):
+            with torch.autocast("cpu", dtype=autocast) if autocast else nullcontext():
+                loss = trainer.compute_loss(alone, model, dict(inputs))
+            loss.backward()
+        assert use.peak - found.weights == pytest.approx(max(memory.peaks.values()), rel=0.1), recomputes
+        model.zero_grad()
+
+
+def test_the_router_needs_tiles():
+    with torch.device("meta"):
+        model = flash()
+        set_trainable(model, ("router",))
+    with pytest.raises(ValueError, match="these samples have none"):
+        footprint(model, replace(WORK, tiles=0, stage="vico-router"))
 
 
 def test_few_layers_stand_for_all(monkeypatch):

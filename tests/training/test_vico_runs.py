@@ -71,12 +71,20 @@ def test_what_a_stage_cannot_do_is_said_before_weights_are_loaded(folder):
             start(read_options(FIRST, fields(folder, packed_tokens=64, packed_tiles=4)))
 
 
-def test_a_plan_says_what_trains_and_no_memory(folder):
+def test_a_plan_says_what_trains_and_the_memory(folder):
+    peaks = []
     for recipe, parts in ((FIRST, {"vision", "projector", "compressed", "language"}), (SECOND, {"router"})):
         given = fields(folder, output=str(folder / "none"), reference=str(nano_path()))
         plan = make_plan(read_options(recipe, given))
         assert {part.name for part in plan.parts if part.trainable} == parts
-        assert plan.memory is None and plan.memory_note.endswith("of chat models only.")
+        weights = sum(part.parameters for part in plan.parts) * 4
+        assert "whole tiles), 1 at a time" in plan.memory_note
+        assert plan.memory.weights == pytest.approx(weights, rel=0.01)
+        assert 0.9 * weights < plan.memory.reference <= plan.memory.weights
+        peaks.append(plan.memory)
+    assert peaks[0].gradients > 2 * peaks[1].gradients and peaks[0].kept.peak > peaks[1].kept.peak
+    own = make_plan(read_options(FIRST, fields(folder, output=str(folder / "none"))))
+    assert own.memory.reference == own.memory.gradients  # what does not train is shared
     assert plan.facts["epoch"] == "2 steps"
 
 

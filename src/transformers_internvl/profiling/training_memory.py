@@ -6,6 +6,10 @@ autocast, checkpointing and attention; what is alive at a time is added up. A fe
 So every architecture counts as it is, and the largest takes seconds and no memory. Weights and optimizer states are
 sums.
 
+The stages of InternVL3.5-Flash (ViCO) are passes with full logits over whole tiles, the longest rows they can draw: of
+the reference, and with gradients of the model (`"vico"`); or, for a router that alone trains (`"vico-router"`), of
+the model, the reference, and twice the model again.
+
 Not counted: what a process needs before it has a model (the libraries, CUDA's context), blocks that an allocator
 cannot reuse, buffers of communication.
 
@@ -41,6 +45,7 @@ class Work:
         rows, length: texts, and tokens of each.
         tiles, tile_size: tiles of all rows, and their side in pixels.
         copies: how often the rows are there for their tiles: 2 for pairs of answers (MPO).
+        stage: `"vico"` or `"vico-router"`; None: a loss of labels.
     """
 
     rows: int
@@ -48,6 +53,7 @@ class Work:
     tiles: int
     tile_size: int
     copies: int = 1
+    stage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,10 +186,15 @@ def _step(model: nn.Module, work: Work, setup: Setup) -> _Trace:
     with LiveMemory() as memory, memory.during("forward"):
         handles += _mark_layers(model, memory)
         with torch.autocast("cpu", dtype=setup.autocast) if setup.autocast else nullcontext():
-            hidden, head = _hidden_states(model, work)
+            expected = _answers(model, work) if work.stage == "vico" else None
+            hidden, head, gate = _hidden_states(model, work)
             activations = memory.now
             memory.enter("loss and forward")
-            loss = _loss(hidden, head, work)
+            if work.stage is None:
+                loss = _loss(hidden, head, work)
+            else:
+                loss = _loss_of_stage(model, work, hidden, gate, expected)
+            del expected, gate
         trace = {"activations": activations, "loss": max(0, memory.peaks["loss and forward"] - activations)}
         memory.enter("backward")
         loss.backward()
@@ -210,19 +221,22 @@ def _mark_layers(model: nn.Module, memory: LiveMemory) -> list[Any]:
     return handles
 
 
-def _hidden_states(model: nn.Module, work: Work) -> tuple[torch.Tensor, nn.Module]:
-    """What the head sees `(B * copies, L, D)`, and the head."""
+def _hidden_states(model: nn.Module, work: Work) -> tuple[torch.Tensor, nn.Module, torch.Tensor | None]:
+    """What the head sees `(B * copies, L, D)`, the head, and in a stage of Flash the router's gate `(T, 2)`."""
     chat = _chat(model)
     ids = torch.zeros(work.rows * work.copies, work.length, dtype=torch.long)
-    embeds = chat.get_input_embeddings()(ids)  # (B * copies, L, D)
+    embeds, gate = chat.get_input_embeddings()(ids), None  # (B * copies, L, D)
     if work.tiles:
         pixels = torch.zeros(work.tiles, chat.config.vision_config.num_channels, work.tile_size, work.tile_size)
-        features = chat.model.get_image_features(pixels, return_dict=True).pooler_output.to(embeds.dtype)
+        images = chat.model.get_image_features(pixels, return_dict=True)
+        if work.stage is not None:
+            gate = chat.model.resolution_router(images.last_hidden_state[:, 1:]).softmax(-1)
+        features = images.pooler_output.to(embeds.dtype)
         features = features.repeat(work.copies, 1, 1) if work.copies > 1 else features
         places = torch.zeros(*ids.shape, 1, dtype=torch.bool)
         embeds = embeds.masked_scatter(places, features)
     outputs = chat.model.language_model(inputs_embeds=embeds, use_cache=False)
-    return outputs.last_hidden_state, chat.lm_head
+    return outputs.last_hidden_state, chat.lm_head, gate
 
 
 def _loss(hidden: torch.Tensor, head: nn.Module, work: Work) -> torch.Tensor:
@@ -234,6 +248,40 @@ def _loss(hidden: torch.Tensor, head: nn.Module, work: Work) -> torch.Tensor:
     if type(head) is nn.Linear:
         return _ChunkOfLoss.apply(chosen, head.weight)
     return weighted_cross_entropy(head, chosen, targets, torch.ones(len(chosen)))
+
+
+@torch.no_grad()
+def _answers(model: nn.Module, work: Work) -> torch.Tensor:
+    """Logits `(N, V)` of all positions that predict one, of a pass without gradients."""
+    hidden, head, _ = _hidden_states(model, work)
+    return head(hidden)[:, :-1].flatten(0, 1).clone()
+
+
+def _loss_of_stage(
+    model: nn.Module, work: Work, hidden: torch.Tensor, gate: torch.Tensor | None, expected: torch.Tensor | None
+) -> torch.Tensor:
+    """The loss of a stage of ViCO (`training/trainers/vico.py`), with every position an answer's.
+
+    Args:
+        expected: logits `(N, V)` of the reference; of the router's stage they are made here.
+
+    Raises:
+        ValueError: the router's stage has no tiles.
+    """
+    logits = _chat(model).lm_head(hidden)  # (B, L, V), there until the loss is
+    if expected is not None:
+        return _divergences(expected, logits[:, :-1].flatten(0, 1).clone()).sum()
+    if gate is None:
+        raise ValueError("The router learns from the tiles of images, and these samples have none.")
+    reference, compressed, whole = (_answers(model, work) for _ in range(3))
+    costs = [_divergences(reference, found).sum() for found in (compressed, whole)]
+    return -gate.float().log().sum() * (costs[0] / costs[1]) + 0 * logits[0, 0, 0].detach()
+
+
+def _divergences(reference: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """As `divergences` of that module."""
+    expected = reference.float().log_softmax(-1)
+    return (expected.exp() * (expected - logits.float().log_softmax(-1))).sum(-1)
 
 
 class _ChunkOfLoss(torch.autograd.Function):

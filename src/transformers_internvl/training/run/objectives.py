@@ -292,6 +292,7 @@ OBJECTIVES = {
         True,
         _reference,
         _check_flash,
+        plans_memory=True,
     ),
     "vico-router": Objective(
         AutoModelForImageTextToText,
@@ -301,6 +302,7 @@ OBJECTIVES = {
         True,
         _router_arguments,
         _check_flash,
+        plans_memory=True,
     ),
     "contrastive": Objective(AutoModel, _pairs_with(ContrastiveCollator), _evaluated_pairs, DualEncoderTrainer, False),
     "generative": Objective(

@@ -33,6 +33,7 @@ from .option_checks import check_image_size, check_options
 from .options import RunOptions
 from .run import data_seed, fate_of_adapter, load_config, load_processor, uses_bf16, weights_dtype
 
+COMPARED_WITH_WHOLE_TILES = ("vico", "vico-router")
 PROBED = 16  # samples that are encoded to see how long they are
 
 
@@ -101,7 +102,7 @@ def make_plan(options: RunOptions, ranks: int | None = None) -> Plan:
         facts["features"] = f"of each tile are computed once, and kept in {options.feature_cache}"
     if options.eval_data:
         facts["evaluation"] = f"{_plural(_evaluated(options, row), 'sample')} of {options.eval_data}"
-    memory, note = None, "Memory is worked out for answers and preferences of chat models only."
+    memory, note = None, "Memory is worked out for answers, preferences and ViCO of chat models only."
     if row.plans_memory:
         work, kind = _work(options, model, values["per_device_train_batch_size"], probes)
         memory = _memory(options, values, model, work, devices)
@@ -209,6 +210,7 @@ def _work(options: RunOptions, model: Any, batch: int, probes: list[tuple[int, i
         tokens, tiles = recipe.packed_tokens * batch, recipe.packed_tiles * batch
         return Work(1, tokens, tiles, height), f"full packs ({tokens:,} tokens, {tiles} tiles)"
     copies = 2 if recipe.objective == "mpo" else 1
+    stage = recipe.objective if recipe.objective in COMPARED_WITH_WHOLE_TILES else None
     if probes:
         tokens, tiles = (max(counts) for counts in zip(*probes, strict=True))
         tokens = -(-tokens // copies)
@@ -217,8 +219,9 @@ def _work(options: RunOptions, model: Any, batch: int, probes: list[tuple[int, i
         each = getattr(config, "image_seq_length", None) or 256
         tokens, tiles = recipe.max_length, min(recipe.max_tiles + (recipe.max_tiles > 1), recipe.max_length // each)
         kind = "the longest sample allowed"
-    text = f"{kind} ({tokens:,} tokens, {_plural(tiles, 'tile')}{', two answers' * (copies - 1)}), {batch} at a time"
-    return Work(batch, tokens, tiles * batch, height, copies), text
+    more = ", two answers" if copies > 1 else ", whole tiles" if stage else ""
+    text = f"{kind} ({tokens:,} tokens, {_plural(tiles, 'tile')}{more}), {batch} at a time"
+    return Work(batch, tokens, tiles * batch, height, copies, stage), text
 
 
 def _facts(
@@ -304,7 +307,15 @@ def _memory(options: RunOptions, values: dict[str, Any], model: Any, work: Work,
 
 
 def _reference_bytes(options: RunOptions, model: Any) -> int:
-    """What the reference of preferences takes: nothing beside fresh adapters, beside others a copy of theirs."""
+    """What the reference of preferences and of ViCO takes.
+
+    That of preferences takes nothing beside fresh adapters, beside others a copy of theirs. That of ViCO is another
+    model, or shares with this one what does not train.
+    """
+    if options.recipe.objective in COMPARED_WITH_WHOLE_TILES:
+        shared = options.reference is None and _shard({**options.arguments}) == 0
+        copied = [p for p in model.parameters() if p.requires_grad or not shared]
+        return sum(p.numel() * p.element_size() for p in copied)
     if options.recipe.objective != "mpo":
         return 0
     goes_on = adapter_config(options.model) is not None

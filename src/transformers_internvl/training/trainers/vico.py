@@ -279,7 +279,7 @@ def _without_labels(inputs: dict[str, Any]) -> tuple[dict[str, Any], torch.Tenso
 @torch.no_grad()
 def _divergent_logits(model: nn.Module, inputs: dict[str, Any], labels: torch.Tensor) -> torch.Tensor:
     """Logits `(N, V)` at the answers' tokens."""
-    return answer_logits(model(**inputs), labels)[0]
+    return answer_logits(model(**inputs, use_cache=False), labels)[0]
 
 
 def _both(num_tiles: int) -> list[dict[str, torch.Tensor]]:
