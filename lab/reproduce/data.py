@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import torch
 from tqdm.auto import tqdm
 
-from lab.world import Sample, caption_question, draw_sample
+from lab.nano.palette import COLORS
+from lab.nano.questions import SHAPES
+from lab.world import TASKS, Sample, caption_question, draw_sample
 from transformers_internvl.evaluation.reasoning.repetition import check_conversation
 from transformers_internvl.training.data.dataset import ChatDataset
 from transformers_internvl.training.data.records import DataSet, TableRows
@@ -18,6 +21,9 @@ from transformers_internvl.training.data.samples import SampleEncoder
 
 from .models import TILE, processor
 from .stages import LOOKS, Mix
+
+NAMES = (*map(str, range(10)), *COLORS, *SHAPES, *(f"{count}-shapes" for count in range(1, 6)))
+"""What a tower learns to name before anything else: digits, colors, kinds and numbers of shapes."""
 
 LOOP = " ".join(["and what you see in the picture is the same"] * 3)
 """What a planted bad sample answers behind its right answer: a loop, of which nearly half of the ten-grams repeat."""
@@ -45,6 +51,32 @@ def row_of(mix: Mix, index: int, split: str = "train") -> dict[str, Any]:
         turns = [{"from": "human", "value": f"{sample.caption}\n{question}"}, {"from": "gpt", "value": answer}]
         return {"conversations": turns}
     return sample.row(question, answer)
+
+
+def uneven_rows(count: int, seed: int) -> list[dict[str, Any]]:
+    """Rows whose lengths differ as much as those of real mixes: a quarter of texts, of one to sixteen turns, a quarter
+    of small pictures, a quarter of fine ones, and pairs and clips."""
+    rows: list[dict[str, Any]] = []
+    for index in range(count):
+        rng = random.Random(f"uneven-{seed}-{index}")
+        kind = rng.choice(("text", "large", "fine", rng.choice(("pair", "clip"))))
+        name, look = f"uneven-{seed}-{index}", LOOKS["large" if kind in ("text", "large") else "fine"]
+        if kind != "text":
+            task = kind if kind in ("pair", "clip") else rng.choice(("number", "receipt", "chart", "count"))
+            sample = draw_sample(task, "train", name, look, "en")
+            rows.append(sample.row(*([sample.question, sample.answer], _described(sample, rng))[rng.random() < 0.3]))
+            continue
+        turns: list[dict[str, str]] = []
+        for turn in range(min(16, 1 + int(rng.lognormvariate(0.5, 1.0)))):
+            sample = draw_sample(rng.choice(TASKS), "train", f"{name}-{turn}", look, "en")
+            asked = {"from": "human", "value": f"{sample.caption}\n{sample.question}"}
+            turns += [asked, {"from": "gpt", "value": sample.answer}]
+        rows.append({"conversations": turns})
+    return rows
+
+
+def _described(sample: Sample, rng: random.Random) -> list[str]:
+    return [caption_question(sample, "train", rng), sample.caption]
 
 
 def rows_of(mix: Mix) -> list[dict[str, Any]]:
@@ -95,8 +127,49 @@ class Pairs(Sequence[dict[str, Any]]):
         return self.rows[index]
 
 
+class Named(Sequence[dict[str, Any]]):
+    """Pictures of one tile with what their captions name, for the tower and a classifier: `pixel_values`
+    `(3, S, S)`, `labels` `(N,)` float32, 1 where a name of `NAMES` is said."""
+
+    def __init__(self, mix: Mix):
+        samples = [sample_of(mix, index) for index in range(mix.samples)]
+        images = processor().image_processor
+        self.rows = [
+            {
+                "pixel_values": images(sample.images[0], return_tensors="pt")["pixel_values"][0],
+                "labels": torch.tensor([float(name in named(sample.caption)) for name in NAMES]),
+            }
+            for sample in tqdm(samples, desc="encode", leave=False, disable=len(samples) < 500)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.rows[index]
+
+
+def named(caption: str) -> set[str]:
+    """The names of `NAMES`, and other words, in an English caption; the number 3 is no 3 shapes."""
+    return set(caption.replace(" shapes", "-shapes").split())
+
+
 def _pair(sample: Sample) -> dict[str, Any]:
     return {"image": sample.images[0].resize((TILE, TILE)), "caption": sample.caption}
 
 
-__all__ = ["LOOP", "Pairs", "chat_dataset", "encoded", "encoded_mix", "judged", "row_of", "rows_of", "sample_of"]
+__all__ = [
+    "LOOP",
+    "NAMES",
+    "Named",
+    "Pairs",
+    "chat_dataset",
+    "encoded",
+    "encoded_mix",
+    "judged",
+    "named",
+    "row_of",
+    "rows_of",
+    "sample_of",
+    "uneven_rows",
+]

@@ -18,7 +18,14 @@ from typing import Any
 
 import torch
 from tqdm.auto import tqdm
-from transformers import AutoModelForPreTraining, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers import (
+    AutoModelForImageClassification,
+    AutoModelForPreTraining,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+)
 from transformers.utils import logging
 
 from lab.nano.dual_encoder import ContrastiveTrainer
@@ -32,7 +39,7 @@ from transformers_internvl.training.trainers.mpo_trainer import MPOTrainer, Pair
 from transformers_internvl.training.trainers.trainer import InternVLTrainer
 
 from . import models, preferences
-from .data import Pairs, chat_dataset, encoded_mix
+from .data import NAMES, Named, Pairs, chat_dataset, encoded_mix
 from .optimizer import MuonAndAdamW
 from .stages import Stage
 
@@ -84,6 +91,8 @@ class Lab:
         """The trained model of a stage, trained now if it is not."""
         folder = self.train(stage)
         with quiet():
+            if stage.kind == "look":
+                return AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32).eval()
             if stage.kind in ("contrastive", "generative"):
                 return AutoModelForPreTraining.from_pretrained(folder, dtype=torch.float32).eval()
             return models.load_chat_model(folder)
@@ -113,7 +122,8 @@ class Lab:
     def _trained(self, stage: Stage, work: Path) -> tuple[Any, dict[str, Any]]:
         """The model of a stage after its training, and what is known of it."""
         recipe = get_recipe(stage.recipe, drop_path=0.0, learning_rate=stage.rate, **dict(stage.changes))
-        model = recipe.apply(self._untrained(stage))
+        model = self._untrained(stage)
+        model = model if stage.kind == "look" else recipe.apply(model)  # recipes know no classifier: all of it trains
         trainer = self._trainer(stage, recipe, model, work / "run")
         started = time.process_time()
         trainer.train(resume_from_checkpoint=last_checkpoint(work / "run", with_optimizer=True))
@@ -127,8 +137,10 @@ class Lab:
     def _untrained(self, stage: Stage) -> Any:
         if stage.start is not None:
             return self.model(stage.start).train()
+        if stage.kind == "look":
+            return models.look_model(stage.seed, len(NAMES)).train()
         if stage.kind == "contrastive":
-            return models.pair_model(stage.seed)
+            return models.pair_model(stage.seed, None if stage.tower is None else self.model(stage.tower)).train()
         tower = None if stage.tower is None else self.model(stage.tower)
         language = None if stage.language is None else self.model(stage.language)
         return models.assembled(stage.size, stage.seed, tower, language).train()
@@ -163,6 +175,8 @@ class Lab:
     def _data(self, stage: Stage) -> tuple[Any, Any, Any]:
         """Trainer, data and collator of a stage."""
         padding = models.tokenizer().pad_token_id
+        if stage.kind == "look":
+            return Trainer, Named(stage.mix), None
         if stage.kind == "contrastive":
             return ContrastiveTrainer, Pairs(stage.mix), ContrastiveCollator(models.pair_processor())
         if stage.kind == "generative":

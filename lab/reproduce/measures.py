@@ -16,7 +16,7 @@ from transformers_internvl.training.data.collation import PackingCollator, Paddi
 from transformers_internvl.training.data.packing import Packer
 
 from . import models
-from .data import LOOP, Pairs, encoded, judged, rows_of
+from .data import LOOP, Pairs, encoded, judged, uneven_rows
 from .lab import Lab
 from .lineage import ALL_SIZES, ONE_TILE, Lineage
 from .scoring import generated, score
@@ -26,7 +26,7 @@ Values = dict[str, float]
 
 TILES = (1, 2, 4, 6, 12, 24, 40)
 FINE = Mix(looks=("fine",), max_tiles=6)
-QUALITIES = (75, 40, 20, 10, 5)
+QUALITIES = (40, 20, 10, 5, 2, 1)
 
 
 def tiles(lab: Lab, line: Lineage) -> Values:
@@ -65,7 +65,8 @@ def thumbnails(lab: Lab, line: Lineage) -> Values:
 
 def stages(lab: Lab, line: Lineage) -> Values:
     """Scores behind the stages of the chat model on pictures of one tile, all tasks."""
-    return _same(lab, line.chat_stages(), ("stage 1", "stage 1.5", "stage 2"), ONE_TILE, line.scale.judged)
+    names = ("stage 1", "stages 1 and 1.5", "stages 1 and 2", "stages 1, 1.5 and 2")
+    return _same(lab, line.chat_stages(), names, ONE_TILE, line.scale.judged)
 
 
 def towers(lab: Lab, line: Lineage) -> Values:
@@ -93,13 +94,19 @@ def _same(lab: Lab, found: list[Stage], names: tuple[str, ...], mix: Mix, count:
 
 
 def weights(lab: Lab, line: Lineage) -> Values:
-    """Mean number of tokens of answers, and how many end with the right one."""
+    """Mean number of tokens of answers that are drawn at temperature 1, and how many likeliest ones end right.
+
+    Half of the training answers are wordy, so that likeliest answers would be all of one kind.
+    """
     samples = _mixed(line)
     lengths, scores = {}, {}
     for stage, name in zip(line.reductions(), ("token", "square", "sample"), strict=True):
-        answers = generated(lab.model(stage), samples, ONE_TILE, max_new_tokens=24)
-        counts = [len(ids) for ids in models.tokenizer()(answers, add_special_tokens=False)["input_ids"]]
+        model = lab.model(stage)
+        torch.manual_seed(line.seed)
+        drawn = generated(model, samples, ONE_TILE, sample=True, max_new_tokens=24)
+        counts = [len(ids) for ids in models.tokenizer()(drawn, add_special_tokens=False)["input_ids"]]
         lengths[f"length, {name}"] = sum(counts) / len(counts)
+        answers = generated(model, samples, ONE_TILE, max_new_tokens=24)
         right = [text.split(": ")[-1] == one.answer for text, one in zip(answers, samples, strict=True)]
         scores[f"score, {name}"] = 100 * sum(right) / len(right)
     return {**lengths, **scores}
@@ -141,8 +148,8 @@ def fall(values: Values, name: str) -> float:
 
 def packing(lab: Lab, line: Lineage) -> Values:
     """Processor time, forward and backward, of packs, in percent of that of padded batches; and filled shares."""
-    mix = replace(ALL_SIZES, samples=max(16, min(256, line.scale.samples // 8)), described=0.3, seed=line.seed)
-    samples = encoded(rows_of(mix), mix)
+    mix = replace(ALL_SIZES, max_tiles=12)
+    samples = encoded(uneven_rows(max(16, min(256, line.scale.samples // 8)), line.seed), mix)
     model = models.chat_model("large", line.seed).train()
     padded, packed = _padded(samples), _packed(samples)
     real = sum(len(sample["input_ids"]) for sample in samples)
@@ -165,10 +172,14 @@ def _packed(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     limit = max(8 * sum(len(s["input_ids"]) for s in samples) // len(samples), *(len(s["input_ids"]) for s in samples))
     pieces = [as_piece(s, key, asks.start_image_token_id, asks.end_image_token_id) for key, s in enumerate(samples)]
     by_key: dict[Any, dict[str, Any]] = dict(enumerate(samples))
-    packer = Packer(limit, 8 * 7)
+    packer = Packer(limit, sum(map(_tiles, samples)))
     packs = [pack for piece in pieces for pack in packer.add(piece)] + packer.flush()
     collate = PackingCollator("square", pad_token_id=models.tokenizer().pad_token_id, pad_to_tokens=limit)
     return [collate([[take_piece(by_key[piece.key], piece) for piece in pack.pieces]]) for pack in packs]
+
+
+def _tiles(sample: dict[str, Any]) -> int:
+    return len(sample["pixel_values"]) if "pixel_values" in sample else 0
 
 
 def _seconds(model: Any, batches: list[dict[str, Any]]) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from lab.nano.model import build_model, build_tokenizer
 from lab.world import World
 from lab.world.phrases import LANGUAGES, TEXTS, wordings
 from transformers_internvl.conversion.surgery.transplant import replace_tower
+from transformers_internvl.modeling.vision.heads import InternVLVisionForImageClassification
 from transformers_internvl.processing.chat_templates import get_chat_template
 from transformers_internvl.processing.images.image_processing import InternVLImageProcessor
 from transformers_internvl.processing.processor import InternVLProcessor
@@ -72,10 +74,23 @@ def pair_processor() -> Any:
     return dual_encoder.build_processor(dual_encoder.build_tokenizer(list(corpus()), VOCABULARY), TILE)
 
 
-def pair_model(seed: int) -> Any:
-    """A dual encoder with random weights."""
+def pair_model(seed: int, look: Any = None) -> Any:
+    """A dual encoder with random weights, but for the tower of a model of `look_model`, where one is given."""
     settings = dual_encoder.Settings(**TOWER, text_layers=2, queries=8, seed=seed, side=TILE, patch=PATCH)
-    return dual_encoder.build_model(len(pair_processor().tokenizer), settings)
+    model = dual_encoder.build_model(len(pair_processor().tokenizer), settings)
+    if look is not None:
+        model.vision_model.load_state_dict(look.internvl_vision.state_dict())
+    return model
+
+
+def look_model(seed: int, names: int) -> Any:
+    """A tower with random weights, that of `pair_model`, and a classifier with several labels on it."""
+    tower = pair_model(seed).vision_model
+    config = copy.deepcopy(tower.config)
+    config.num_labels, config.problem_type = names, "multi_label_classification"
+    model = InternVLVisionForImageClassification(config)
+    model.internvl_vision.load_state_dict(tower.state_dict())
+    return model
 
 
 def load_chat_model(folder: Any) -> Any:
@@ -90,6 +105,7 @@ __all__ = [
     "assembled",
     "chat_model",
     "load_chat_model",
+    "look_model",
     "pair_model",
     "pair_processor",
     "processor",

@@ -12,7 +12,7 @@ from .data import sample_of
 from .scoring import generated
 from .stages import Mix
 
-ANSWERS = 6
+ANSWERS = 4
 """Answers that are drawn for a question, at temperature 1."""
 
 

@@ -20,7 +20,7 @@ from .data import encoded, judged
 from .models import processor, tokenizer
 from .stages import Mix
 
-BATCH = 40
+BATCH = 100
 
 
 @torch.no_grad()

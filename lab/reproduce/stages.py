@@ -14,14 +14,18 @@ from typing import Any
 
 from lab.world import Look
 
-VERSION = 1
+VERSION = 2
 """Part of every digest; raised where the same settings give other weights than before."""
 
 LOOKS = {
-    "large": Look(side=(32, 64), text=(0.45, 0.75), shape=0.36, digits=(1, 1), aspect=1.3),
-    "fine": Look(side=(112, 144), text=(0.1, 0.14), shape=0.12, digits=(1, 1), aspect=1.6),
+    "large": Look(side=(32, 64), text=(0.4, 0.75), shape=0.36, digits=(1, 1), aspect=1.3),
+    "fine": Look(side=(112, 144), text=(0.2, 0.28), shape=0.2, digits=(1, 1), aspect=1.6),
 }
-"""`large`: one tile shows all. `fine`: what is asked for is gone when the picture is shrunk to one tile."""
+"""`large`: one tile shows all. `fine`: digits are 5 to 7 pixels high when the picture is shrunk to one tile, less
+than a patch; in 6 tiles they are as high as the smaller ones of `large`. Shapes are not small."""
+
+TEXT_RICH = ("number", "color", "number", "shape", "number", "count", "number", "position")
+"""Tasks of stages that are to learn reading: numbers are half of the samples."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class Stage:
 
     Attributes:
         name: of the folder, with the digest.
-        kind: `"contrastive"`, `"generative"` (dual encoder), `"language"`, `"chat"` or `"mpo"`.
+        kind: `"look"` (tower and classifier), `"contrastive"`, `"generative"` (dual encoder), `"language"`, `"chat"`
+            or `"mpo"`.
         recipe: a row of `training.recipes`: what trains, by which objective, with which weights of tokens, decay and
             schedule.
         mix: what it sees.
@@ -124,10 +129,10 @@ class Scale:
         return max(1, round(self.share * number))
 
 
-QUICK = Scale("quick", 1.0, 3000, 120)
-FULL = Scale("full", 4.0, 12000, 300)
+QUICK = Scale("quick", 1.0, 12000, 200)
+FULL = Scale("full", 4.0, 24000, 400)
 TRIAL = Scale("trial", 0.002, 24, 4)
 """One or two steps: whether everything runs; for tests."""
 SCALES = {scale.name: scale for scale in (QUICK, FULL, TRIAL)}
 
-__all__ = ["FULL", "LOOKS", "QUICK", "SCALES", "TRIAL", "Mix", "Scale", "Stage"]
+__all__ = ["FULL", "LOOKS", "QUICK", "SCALES", "TEXT_RICH", "TRIAL", "Mix", "Scale", "Stage"]

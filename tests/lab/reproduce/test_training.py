@@ -57,8 +57,12 @@ def test_stages_train_what_their_recipes_say_and_only_once(lab):
     assert len(new) > 20 and sorted(p.sum().item() for p in new.values()) == pytest.approx(
         sorted(p.sum().item() for p in old.values()), abs=1e-5
     )
+    look = dict(lab.model(LINE.look).internvl_vision.named_parameters())
+    unmoved = [name for name, value in look.items() if torch.equal(value, old[name])]
+    begun = dict(lab._untrained(LINE.contrastive).vision_model.named_parameters())
+    assert not unmoved and all(torch.equal(value, begun[name]) for name, value in look.items())
     trained = list(lab.trained)
-    assert len(trained) == len(set(trained)) == 4
+    assert len(trained) == len(set(trained)) == 5
     again = Lab(lab.cache)
     again.train(tower)
     assert not again.trained

@@ -1,7 +1,9 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """What needs no training: stages as values, rows of a mix, verdicts, the page, the command line."""
 
+import pickle
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import pytest
 
 from lab.reproduce.__main__ import main, parser
 from lab.reproduce.claims import CLAIMS
-from lab.reproduce.data import LOOP, row_of, rows_of
+from lab.reproduce.data import LOOP, NAMES, Named, named, row_of, rows_of, sample_of, uneven_rows
 from lab.reproduce.lab import Lab
 from lab.reproduce.lineage import ONE_TILE, Lineage
+from lab.reproduce.parallel import Job, in_order, jobs_of
 from lab.reproduce.report import page_text, spread, write_page
 from lab.reproduce.results import Result, known, result_file
 from lab.reproduce.stages import FULL, QUICK, TRIAL, Mix
@@ -45,7 +48,9 @@ def test_stages_follow_recipes_and_come_behind_those_that_they_need():
     seen = set()
     for stage in stages_of(LINE):
         recipe = get_recipe(stage.recipe, **dict(stage.changes))
-        expected = {"contrastive": "contrastive", "generative": "generative", "mpo": "mpo"}.get(stage.kind, "sft")
+        expected = {"look": "contrastive", "contrastive": "contrastive", "generative": "generative", "mpo": "mpo"}.get(
+            stage.kind, "sft"
+        )
         assert recipe.objective == expected, stage.name
         assert set(stage.before()) <= seen, stage.name
         seen.add(stage)
@@ -76,6 +81,62 @@ def test_rows_of_a_mix():
     assert "image" not in text and "<image>" not in text["conversations"][0]["value"]
     described = row_of(replace(ONE_TILE, described=1.0), 3)["conversations"]
     assert described[1]["value"] == wordy[1]["value"].removesuffix(f": {plain[1]['value']}")
+
+
+def test_towers_learn_to_name_what_captions_say():
+    assert named("there is the number 3") & set(NAMES) == {"3"}
+    assert named("a picture of 3 shapes") & set(NAMES) == {"3-shapes"}
+    mix = replace(ONE_TILE, samples=10)
+    for index, row in enumerate(Named(mix)):
+        assert row["pixel_values"].shape == (3, 32, 32)
+        said = {name for name, value in zip(NAMES, row["labels"], strict=True) if value}
+        sample = sample_of(mix, index)
+        assert said and said <= named(sample.caption)
+        assert sample.task == "count" or sample.answer in said
+
+
+def test_uneven_rows_are_of_all_kinds():
+    rows = uneven_rows(80, 0)
+    turns = [len(row["conversations"]) // 2 for row in rows if not set(row) & {"image", "video"}]
+    assert max(turns) > 4 and min(turns) == 1 and 10 < len(turns) < 35
+    assert any("video" in row for row in rows) and any(len(row.get("image", ())) == 2 for row in rows)
+    texts = [[row["conversations"] for row in uneven_rows(80, seed)] for seed in (0, 1)]
+    assert texts[0] == [row["conversations"] for row in rows] != texts[1]
+
+
+def add(folder, name, needed):
+    """A job that makes a file, and needs those of others."""
+    assert all((folder / other).is_file() for other in needed)
+    (folder / name).touch()
+
+
+def test_jobs_wait_for_those_that_they_need(tmp_path):
+    needs = {"last": ("left", "right"), "right": ("first",), "left": ("first",), "first": ()}
+    jobs = {name: Job(add, (tmp_path, name, needed), needed) for name, needed in needs.items()}
+    with ThreadPoolExecutor(2) as executor:
+        found = list(in_order(jobs, executor, 2))
+        assert found[0] == "first" and found[-1] == "last" and sorted(found) == sorted(jobs)
+        with pytest.raises(ValueError, match="1 jobs wait for jobs that never end, such as 'b'"):
+            list(in_order({"b": Job(add, (), ("c",))}, executor, 2))
+        with pytest.raises(AssertionError):
+            list(in_order({"d": Job(add, (tmp_path, "d", ("nothing",)))}, executor, 2))
+
+
+def test_jobs_are_all_stages_and_measures_that_are_missing(tmp_path):
+    lab = Lab(tmp_path)
+    todo = [(claim, LINE) for claim in CLAIMS]
+    jobs = jobs_of(lab, todo)
+    assert {key for key in jobs if isinstance(key, str)} == {stage.folder for stage in stages_of(LINE)}
+    measures = {key for key in jobs if isinstance(key, Path)}
+    assert measures == {result_file(lab, claim, LINE) for claim in CLAIMS} and len(measures) == len(CLAIMS) - 2
+    assert set(jobs[LINE.warmup.folder].needs) == {stage.folder for stage in LINE.warmup.before()}
+    lab.folder(LINE.look).mkdir(parents=True)
+    claim = next(claim for claim in CLAIMS if claim.name == "generative")
+    write_json(result_file(lab, claim, LINE), {"values": {}})
+    less = jobs_of(lab, todo)
+    assert set(jobs) - set(less) == {LINE.look.folder, result_file(lab, claim, LINE), LINE.generative.folder}
+    assert not less[LINE.contrastive.folder].needs
+    assert pickle.loads(pickle.dumps(less)) == less  # processes take them
 
 
 def test_verdicts():
@@ -133,6 +194,8 @@ def test_names_are_unique_and_the_list_shows_them(tmp_path, capsys):
         main(["--only", "everything"])
     with pytest.raises(SystemExit):
         main(["--quick", "--scale", "full"])
+    with pytest.raises(SystemExit):
+        main(["--processes", "0"])
 
 
 def test_the_docs_have_every_claim():
