@@ -23,7 +23,7 @@ from .versions import ROOT as PROJECT
 from .versions import ranges
 
 ROOT = Path(transformers_internvl.__file__).resolve().parent
-LIBRARIES = {"accelerate", "huggingface_hub", "peft", "torch", "transformers"}
+LIBRARIES = {"accelerate", "huggingface_hub", "peft", "torch", "transformers", "trl"}
 # Their submodules are documented where no part of the path has an underscore; of the others, only the top level is.
 DOCUMENTED_BELOW = {"torch"}
 LISTED = set(relied_on())

@@ -1,5 +1,5 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""What we take from transformers, torch, accelerate, peft and huggingface-hub that nobody promises.
+"""What we take from transformers, torch, accelerate, peft, huggingface-hub and TRL that nobody promises.
 
 Names below a library's top level and names with an underscore move from one release to the next. A name that we import
 would fail somewhere in the middle; a hook that we override would in silence never be called again. So all of them
@@ -160,6 +160,10 @@ RELIED_ON: dict[str, str] = {
         VideoProcessorMixin VideoProcessorMixin.fetch_videos VideoProcessorMixin.return_metadata
         VideoProcessorMixin.sample_frames """,
     "transformers.video_utils": "make_batched_videos VideoInput VideoMetadata VideoMetadata.timestamps",
+    "trl": """
+        GRPOTrainer.__init__:multi_objective_aggregation GRPOTrainer.__init__:num_generations_eval
+        GRPOTrainer.__init__:reward_weights GRPOTrainer.__init__:scale_rewards GRPOTrainer._calculate_rewards
+        GRPOTrainer._generate GRPOTrainer._generate_and_score_completions """,
 }
 
 
