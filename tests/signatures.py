@@ -30,7 +30,8 @@ from .upstream_names import FOR_OTHER_PROGRAMS, look_up, relied_on
 
 RECORD = Path(__file__).with_suffix(".json")
 COMPARED = "transformers"  # one version of it is allowed; of the other libraries several are
-LIBRARIES = ("accelerate", "huggingface_hub", "peft", "transformers", "trl")  # of PyTorch, only what is documented is called
+# Of PyTorch, only what is documented is called.
+LIBRARIES = ("accelerate", "huggingface_hub", "peft", "transformers", "trl")
 LANGUAGE_MODELS = ("gpt_oss", "internlm2", "llama", "phi3", "qwen2", "qwen3", "qwen3_moe")
 
 

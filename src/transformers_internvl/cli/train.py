@@ -149,8 +149,7 @@ def _mixture(report: Any) -> str:
         (f"{begin:,} to {end - 1:,}", percent(share), "#" * round(40 * share))
         for begin, end, share in report.histogram()
     ]
-    width = max(len(bar) for _, _, bar in bars)
-    lines.append(table(("tokens of a sample", "samples %", ""), [(*bar[:2], bar[2].ljust(width)) for bar in bars]))
+    lines.append(table(("tokens of a sample", "samples %", ""), bars, left=(0, 2)))
     looked = ", ".join(f"{part.looked_at} of {part.name}" for part in report.sets)
     return "\n".join([*lines, "", f"by rows that were encoded: {looked}"])
 
