@@ -13,7 +13,7 @@ from tests.clips import write_clip
 from tests.parity.golden import golden_root
 from transformers_internvl.cli import VERBS, main
 from transformers_internvl.cli.chat import COMMANDS
-from transformers_internvl.cli.conversation import Conversation
+from transformers_internvl.cli.conversation import Conversation, _Watch
 
 MODEL = str(golden_root() / "chat_qwen2")
 
@@ -255,3 +255,25 @@ def test_figures_of_an_answer(capsys):
     code, _, err = run(capsys, "--stats", "Hello")
     assert code == 0 and re.fullmatch(r"\[6 tokens, \d+\.\d tokens/s, first after \d+\.\d\d s\]\n", err)
     assert run(capsys, "--no-stats", "Hello")[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("times", "tokens", "said"),
+    [
+        ([10.0, 12.0, 14.0], 5, "[5 tokens, 2.0 tokens/s, first after 2.00 s]"),
+        ([10.0, 12.0, 14.0], 2, "[2 tokens, 0.5 tokens/s, first after 2.00 s]"),
+        ([10.0, 12.0, 14.0], 1, "[1 token, first after 2.00 s]"),
+        ([10.0, 12.0, 12.0], 5, "[5 tokens, first after 2.00 s]"),  # no time between them that a clock can see
+        ([10.0, 12.0, 14.0], None, "[tokens unknown, first after 2.00 s]"),
+        ([10.0, None, 14.0], 0, "[0 tokens, first after 4.00 s]"),
+    ],
+)
+def test_how_fast_an_answer_came(times, tokens, said, capsys, monkeypatch):
+    clock = iter([time for time in times if time is not None])
+    monkeypatch.setattr("transformers_internvl.cli.conversation.perf_counter", lambda: next(clock))
+    watch = _Watch()
+    if times[1] is not None:
+        watch.tick()
+        watch.tick()  # later pieces do not count
+    watch.report(tokens)
+    assert capsys.readouterr().err == f"{said}\n"

@@ -126,6 +126,23 @@ def test_images_and_texts_that_do_not_pair_up():
             contrastive_loss(torch.zeros(image), torch.zeros(text), torch.tensor(1.0))
 
 
+@pytest.mark.parametrize("stage", ["model", "pretraining"])
+@pytest.mark.parametrize(("ranks", "copies"), [(None, 1), (1, 1), (2, 2)])
+def test_ranks_of_tensor_parallelism_hold_copies_of_their_pairs(stage, ranks, copies, monkeypatch):
+    model = tiny_model(InternVLDualEncoderForPreTraining if stage == "pretraining" else InternVLDualEncoderModel)
+    said = []
+
+    def noted(*arguments, **options):
+        said.append(options["copies"] if "copies" in options else arguments[5])
+        return contrastive_loss(*arguments, **options)
+
+    monkeypatch.setattr(f"transformers_internvl.modeling.dual_encoder.{stage}.contrastive_loss", noted)
+    monkeypatch.setattr(type(model), "tp_size", ranks)
+    inputs = batch_of(6, 5) if stage == "pretraining" else {"pixel_values": images(), "input_ids": texts(6, 5)}
+    model(**inputs, **{} if stage == "pretraining" else {"return_loss": True})
+    assert said == [copies]
+
+
 # --- sizes and halves ------------------------------------------------------------------------------------------------
 
 

@@ -2,11 +2,13 @@
 """The loss and its weights against sums that are written out, one position after the other."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from transformers_internvl.modeling.internvl.losses import load_balancing_loss
 from transformers_internvl.modeling.losses import (
     cross_entropies,
     share_of_step,
@@ -181,3 +183,23 @@ def test_weights_in_low_precision_are_summed_in_float32():
         found = supervised_loss(case.hidden, case.head, case.labels, loss_weight=weight)
         expected = expected_loss(case, weight=weight)
     assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["num_experts", "num_local_experts"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_loss_of_experts_by_hand(name, padded):
+    """Experts, times the sum over them of the share of choices and the mean probability: of GPT-OSS and Qwen3."""
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.randn(2 * 5, 7, generator=generator) for _ in range(3)]
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1] * 5]) if padded else None
+    text = SimpleNamespace(**{name: 7}, num_experts_per_tok=2)
+    model = SimpleNamespace(config=SimpleNamespace(text_config=text), is_activation_checkpointing=False)
+    kept = [at for at in range(10) if mask is None or mask.flatten()[at]]
+    chosen, mean = [0.0] * 7, [0.0] * 7
+    for layer in logits:
+        for row in layer[kept].softmax(dim=-1):
+            for expert in range(7):
+                mean[expert] += row[expert].item() / (3 * len(kept))
+                chosen[expert] += (row > row[expert]).sum().item() < 2
+    expected = 7 * sum(count / (3 * len(kept)) * share for count, share in zip(chosen, mean, strict=True))
+    assert load_balancing_loss(model, tuple(logits), mask, logits[0]).item() == pytest.approx(expected, rel=1e-5)

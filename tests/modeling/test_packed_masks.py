@@ -185,6 +185,16 @@ def test_rows_that_are_no_packs_keep_their_cache():
         assert model.train()(input_ids=ids).cache is None
 
 
+@pytest.mark.parametrize("asked", [None, True, False])
+@pytest.mark.parametrize(
+    "given", [(torch.ones(1, 8), POSITIONS, None), (None, POSITIONS, DynamicCache()), (None, None, None)]
+)
+def test_with_a_mask_or_a_cache_or_no_positions_nothing_is_packed(asked, given):
+    mask, positions, cache = given
+    assert use_cache_of_packs(asked, mask, positions, cache) is asked
+    assert use_cache_of_packs(asked, None, POSITIONS, None) is False
+
+
 def test_compiled_models_keep_samples_apart_and_refuse_a_cache_that_could_be_of_packs():
     torch._dynamo.reset()
     model, ids, lengths = tiny_model().eval(), torch.arange(2, 22)[None], [8, 7, 5]

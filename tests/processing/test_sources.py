@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transformers_internvl.processing.sources import open_image
+from transformers_internvl.processing import sources
+from transformers_internvl.processing.sources import open_image, open_source
 
 
 @pytest.fixture
@@ -59,3 +60,12 @@ def test_a_url_that_does_not_answer_names_itself(server):
 def test_what_is_no_image_is_refused(source):
     with pytest.raises((OSError, ValueError)):
         open_image(source)
+
+
+@pytest.mark.parametrize("opened", [open_image, open_source])
+@pytest.mark.parametrize(("given", "seconds"), [({}, 60.0), ({"timeout": 3}, 3), ({"timeout": None}, None)])
+def test_a_url_is_waited_for_a_minute(opened, given, seconds, png, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sources, "_fetch", lambda url, timeout: asked.append((url, timeout)) or png)
+    opened("http://example.org/a.png", **given)
+    assert asked == [("http://example.org/a.png", seconds)]

@@ -388,6 +388,22 @@ def test_what_shares_no_pass_is_decoded_alone(text, settings, apart, monkeypatch
     assert all(one.done.result(0) is None for one in asked)
 
 
+@pytest.mark.parametrize("length, passes", [(24, [8, 8, 8]), (25, [25])])
+def test_a_prompt_whose_keys_depend_on_its_length_runs_at_once(length, passes, monkeypatch):
+    """Up to the trained length they do not."""
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
+    model = tiny_model(text={"max_position_embeddings": 24, "rope_parameters": rope})
+    model.generation_config.eos_token_id = None
+    monkeypatch.setattr(batching, "_PIECE", 8)
+    decoder, seen = decoder_of(model), []
+    model.model.language_model.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(kwargs["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    asked = Asked(decoder, prompt(0, length), max_new_tokens=2)
+    decoder.thread.run()
+    assert seen == [*passes, 1] and asked.ids == asked.direct()
+
+
 # --- pieces of a prompt ---
 
 

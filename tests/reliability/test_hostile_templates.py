@@ -248,3 +248,12 @@ def test_values_are_counted_by_hand(value, counted):
 )
 def test_the_text_of_a_value_is_never_longer_than_reckoned(value):
     assert len(str(value).encode("utf-8", "surrogatepass")) <= Meter(0).text(value)
+
+
+@pytest.mark.parametrize("printed", ["{{ ns }}", "{{ [ns] }}", "{{ ns | tojson }}", "{{ {'a': [ns]} | tojson }}"])
+def test_a_namespace_is_not_printed(printed, processor):
+    """Nor looked for in what is compared or measured."""
+    with pytest.raises((TemplateError, ValueError), match="cannot print a namespace"):
+        processor.apply_chat_template([CHAT[3]], chat_template="{% set ns = namespace(x=1) %}" + printed)
+    kept = "{% set ns = namespace(x=1) %}{{ [ns, ns] | length }}{{ [ns] == [ns] }}"
+    assert processor.apply_chat_template([CHAT[3]], chat_template=kept) == "2True"

@@ -359,6 +359,8 @@ def test_the_work_of_a_step():
         ({}, 0),
         ({"deepspeed": {"zero_optimization": {"stage": 2}}}, 2),
         ({"deepspeed": {}}, 0),
+        ({"deepspeed": {"train_batch_size": 8}}, 0),
+        ({"deepspeed": {"zero_optimization": {"overlap_comm": True}}}, 0),
         ({"fsdp": "full_shard auto_wrap"}, 3),
         ({"fsdp": "shard_grad_op"}, 2),
         ({"fsdp": True}, 3),

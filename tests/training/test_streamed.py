@@ -122,6 +122,24 @@ def test_captions_answer_the_question_of_their_set(tmp_path, encoder):
     assert "What is drawn?" in text and "a picture" in text and len(sample["pixel_values"]) == 1
 
 
+def test_rows_without_a_caption_are_no_captions(tmp_path, encoder):
+    """Whether the set has a question, or the row is an object at all."""
+    path = tmp_path / "a.jsonl"
+    write_lines(path, ['{"text": "a"}', "[1]", '"caption"', "null", '{"caption": 3}'])
+    for options in ({}, {"question": QUESTION}):
+        found = []
+        stream = streamed(path, encoder, policy=found.append, **options)
+        assert list(stream) == [None] * 5
+        assert [error.where for error in found] == [f"{path}, line {at}" for at in range(1, 6)]
+        said = [("question` of the set" in error.reason) for error in found]
+        assert said == [False] * 4 + [not options]
+    row = {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}], "caption": "x"}
+    write_lines(path, [row])
+    (sample,) = streamed(path, encoder, question=QUESTION)
+    text = encoder.processor.tokenizer.decode(sample["input_ids"])
+    assert "Why?" in text and "What is drawn?" not in text
+
+
 def test_what_streams_refuse(tmp_path, encoder):
     part = archives(tmp_path, 4)
     for sets, options, reason in (
