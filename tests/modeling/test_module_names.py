@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, Bit
 import transformers_internvl as ours
 from tests.parity.golden import golden_root
 from transformers_internvl.modeling.pretrained.module_names import (
+    adapter_names,
     cover,
     disk_names,
     own_device_map,
@@ -61,6 +62,20 @@ def test_names_that_mean_nothing_are_refused(model):
         skipped_names(model, ["visual"])
     with pytest.raises(ValueError, match="'visual', given in `device_map`"):
         own_device_map(model, {"visual": 0, "": 1})
+
+
+def test_names_of_adapters_that_mean_nothing_stay(model):
+    """peft says what it has not found; the order is kept, and nothing comes twice."""
+    assert adapter_names(model, ["visual", "mlp1", "output", "lm_head", "q_proj", "visual"]) == [
+        "visual",
+        "model.multi_modal_projector",
+        "lm_head",
+        "q_proj",
+    ]
+    assert adapter_names(model, []) == []
+    inside = adapter_names(model, ["mlp1", "visual"], innermost=True)
+    assert inside[-1] == "visual" and {f"model.multi_modal_projector.linear_{number}" for number in (1, 2)} < {*inside}
+    assert "model.multi_modal_projector" not in inside
 
 
 def test_those_of_the_layout_at_hand_are_written():

@@ -24,6 +24,37 @@ ROWS: dict[str, tuple[str, ...]] = {
     "conversion/weights/quantized_ops": ("conversion/test_ops.py", "modeling/test_quantized_files.py"),
     "modeling/dual_encoder/base": ("modeling/test_dual_encoder.py",),
     "processing/addresses": SERVING,
+    "curation/executors": ("curation/test_curate.py",),
+    "curation/files": ("curation/test_pipeline.py",),
+    "curation/image_duplicates": ("curation/test_curate.py",),
+    "curation/report": ("curation/test_curate.py",),
+    "curation/statistics": ("curation/test_curate.py",),
+    "curation/text_duplicates": ("curation/test_curate.py",),
+    "curation/writers": (
+        "curation/test_curate.py",
+        "curation/test_formats.py",
+    ),
+    "modeling/internvl/losses": (
+        "training/test_experts.py",
+        "parity/test_chat_models.py",
+    ),
+    "processing/text/template_meter": (
+        "reliability/test_hostile_templates.py",
+        "processing/test_untrusted_text.py",
+    ),
+    "serving/bodies": (
+        "reliability/test_serving_requests.py",
+        "reliability/test_hostile_requests.py",
+    ),
+    "training/data/encoding": ("training/test_samples.py",),
+    "training/data/streamed_files": ("training/test_streamed.py",),
+    "training/data/streamed_tables": ("training/test_streams.py",),
+    "training/data/tar_rows": (
+        "training/test_streamed.py",
+        "training/test_mixture.py",
+    ),
+    "training/reinforcement/policy_trainer": ("training/test_reinforcement.py",),
+    "training/reinforcement/rewards": ("training/test_rewards.py",),
     "__init__": (
         "test_registry.py",
         "test_readme.py",
@@ -85,7 +116,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "parity/test_chat_models.py",
         "parity/test_llava.py",
     ),
-    "modeling/language_models": ("parity/test_chat_models.py",),
+    "modeling/language_models": ("parity/test_chat_models.py", "modeling/test_missing_weights.py"),
     "modeling/limits": (
         "reliability/test_untrusted.py",
         "test_loading.py",
@@ -163,7 +194,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "training/run/__init__": ("cli/test_train.py",),
     "training/run/folder": ("cli/test_train.py",),
     "training/run/objectives": ("training/test_run.py",),
-    "training/run/plan": ("cli/test_train.py",),
+    "training/run/plan": ("training/test_run_parts.py", "cli/test_train.py"),
     "training/trainers/checkpoints": ("training/test_resume.py",),
     "training/trainers/data_trainer": (
         "training/test_resume.py",
