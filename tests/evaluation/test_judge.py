@@ -178,6 +178,31 @@ def test_equal_prompts_in_flight_are_asked_once(tmp_path):
     assert (tmp_path / "judge.jsonl").read_text().count("\n") == 2
 
 
+def test_who_waits_for_a_reply_is_forgotten(tmp_path):
+    from transformers_internvl.evaluation.run.judge import _Replies
+
+    entered, leave = threading.Event(), threading.Event()
+
+    def wait_and_hold():
+        with kept.alone("k"):
+            entered.set()
+            leave.wait(20)
+
+    with _Replies(tmp_path / "judge.jsonl") as kept:
+        thread = threading.Thread(target=wait_and_hold)
+        with kept.alone("k"):
+            thread.start()
+            for _ in range(2000):
+                if kept._asking["k"][1] == 2 or entered.wait(0.01):
+                    break
+            assert kept._asking["k"][1] == 2 and not entered.is_set()
+        assert entered.wait(20) and kept._asking["k"][1] == 1
+        leave.set()
+        thread.join(20)
+        assert not kept._asking
+    assert JudgeModel("http://h/v1", "m").requests == 8
+
+
 def test_a_failed_request_is_made_by_another_that_waits(tmp_path):
     rows = [{"question": "q", "answer": "1", "category": "ocr", "prediction": "x"}] * 2
     with served(lambda number, _: "0.5" if number else 400) as (url, bodies):

@@ -20,6 +20,7 @@ from transformers_internvl.evaluation.run import (
     EndpointModel,
     FixedAnswers,
     LocalModel,
+    Ranks,
     Task,
     Wanted,
     answer_task,
@@ -417,6 +418,7 @@ def test_a_grid_of_settings(data, tmp_path):
                 lambda point: (Watching({"0": "0"}), {}),
                 tmp_path / "adapters",
                 model="nano",
+                ranks=Ranks(),
                 quiet=True,
                 plot=False,
             )

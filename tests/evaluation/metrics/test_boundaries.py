@@ -12,6 +12,7 @@ from transformers_internvl.evaluation.metrics import (
     grounding,
     mathvista,
     mmmu,
+    original_sets,
     relaxed_accuracy,
     video,
     vqa_accuracy,
@@ -207,3 +208,32 @@ def test_what_a_spreadsheet_does_to_columns():
     assert [row["truth"] for row in rows] == [True, False]
     assert [row["mark"] for row in rows] == [None, "a_x000D_b"]
     assert through_spreadsheet([{"a": "1_000"}, {"a": "１２"}]) == [{"a": "1_000"}, {"a": "１２"}]
+
+
+def test_words_of_numbers_in_mirb():
+    words = {"zero": "0", "one": "1", "ten": "10", "first": "1", "second": "2", "tenth": "10"}
+    assert [original_sets.mirb(word, number, "count") for word, number in words.items()] == [1.0] * 6
+    assert original_sets.mirb("second", "3", "count") == 0
+
+
+def test_whole_numbers_stay_whole_in_a_spreadsheet():
+    def cells(*texts):
+        return [row["prediction"] for row in through_spreadsheet([{"prediction": text} for text in texts])]
+
+    assert [str(cell) for cell in cells("05", "-7")] == ["5", "-7"]
+    assert [str(cell) for cell in cells("05", "")] == ["5.0", "None"]
+    largest = str(2**64 - 1)
+    assert cells(largest) == [2**64 - 1] and cells(str(2**64)) == [str(2**64)]
+    assert cells(str(-(2**63))) == [-(2**63)] and cells(str(-(2**63) - 1)) == [str(-(2**63) - 1)]
+
+
+def test_rotations_of_questions_with_large_indexes():
+    row = {"A": "cat", "B": "dog", "split": "dev", "category": "c", "l2-category": "l"}
+    rows = [{**row, "index": 70_000, "answer": "A", "prediction": "A"}]
+    rows.append({**row, "index": 1_070_000, "A": "dog", "B": "cat", "answer": "B", "prediction": "B"})
+    assert choice_table.score_mmbench_circular(rows).samples == (1.0, None)
+
+
+def test_first_characters_in_seed_may_be_of_any_script():
+    rows = [{"question_type_id": 1, "answer": "甲", "prediction": said} for said in ("甲。", "乙")]
+    assert original_sets.score_seed_internvl(rows).samples == (1.0, 0.0)
