@@ -1,12 +1,15 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """Context parallelism: two ranks that share rows add up to one process."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from tests.modeling.context_ranks import CASES, model_of, rows, run
 from tests.ranks import launch
 from tests.tiny import tiny_model
+from transformers_internvl.modeling.pretrained.context_parallel import _refuse_length_dependent
 from transformers_internvl.training.trainers.trainer import check_context_ranks
 
 
@@ -75,3 +78,18 @@ def test_ranks_that_make_no_groups_are_refused(size, ranks):
 def test_ranks_that_make_groups():
     for size, ranks in ((1, 1), (1, 3), (2, 2), (2, 4)):
         check_context_ranks(size, ranks)
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope", "default"])
+@pytest.mark.parametrize("length", [24, 25])
+def test_rows_beyond_the_trained_length_are_refused_where_it_changes_positions(kind, length):
+    """24 positions are 0 to 23."""
+    for own in ({"max_position_embeddings": 24}, {"max_position_embeddings": 99, "original": 24}):
+        rope = {"rope_type": kind, "original_max_position_embeddings": own.pop("original", None)}
+        config = SimpleNamespace(rope_parameters=rope, **own)
+        positions = torch.arange(length)[None]
+        if length > 24 and kind != "default":
+            with pytest.raises(ValueError, match="depend on the length of the row beyond 24 positions"):
+                _refuse_length_dependent(config, positions)
+        else:
+            _refuse_length_dependent(config, positions)
