@@ -35,6 +35,8 @@ BOTH, AUTHORS, NEITHER = (True, True), (True, False), (False, False)
         ("y=3", "3", BOTH),
         ("x+y=1", "2x+2y=2", BOTH),
         ("x+y=1", "x+2y=2", NEITHER),
+        ("x=x+1", "x=1+x", NEITHER),  # never true
+        ("x=x", "2x=2x", NEITHER),  # always
         ("y=3", "x=3", NEITHER),  # not the right sides alone where both are equations
         ("(0, 1]", "(0,1]", BOTH),
         ("(0, 1]", "(0, 1)", NEITHER),

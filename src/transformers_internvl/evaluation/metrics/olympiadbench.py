@@ -17,6 +17,7 @@ from typing import Any
 
 from .formulas import can_be_computed, has_symbols, parse_formula, simplified, time_limit, value_of
 from .metric import Row, Scores, percent
+from .optional import needed
 from .spreadsheet import cell_text, through_spreadsheet
 
 SOURCES = (
@@ -227,9 +228,10 @@ def _same_equations(first: str, second: str, close: float, kit: bool) -> bool:
 def _left_side(text: str) -> Any:
     left, right = text.split("=")
     sides = parse_formula(left), parse_formula(right)
-    if sides[0] == sides[1] or not all(map(can_be_computed, sides)) or len(text) > _LONGEST:
-        raise ValueError("The equation says nothing, or cannot be computed.")
-    return simplified(sides[0] - sides[1])
+    if not all(map(can_be_computed, sides)) or len(text) > _LONGEST:
+        raise ValueError("The equation cannot be computed.")
+    equation = needed("sympy", "sympy", "Comparing formulas").Eq(*sides)
+    return simplified(equation.lhs - equation.rhs)  # one that is always true, or never, has no sides
 
 
 def score_olympiadbench(rows: Sequence[Row]) -> Scores:
