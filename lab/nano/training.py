@@ -218,6 +218,12 @@ def rate(step: int, settings: Settings) -> float:
 # --- Loop ------------------------------------------------------------------------------------------------------------
 
 
+def give_way(worker: int) -> None:
+    """Lower the priority of a process that draws: it is rarely what training waits for."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+
+
 class Trainer:
     """Model, averages and optimizers, with their state on disk."""
 
@@ -271,6 +277,7 @@ class Trainer:
             batch_size=stage.batch_size,
             num_workers=self.settings.workers,
             prefetch_factor=8 if self.settings.workers else None,
+            worker_init_fn=give_way,
             collate_fn=Collator(self.tokenizer.pad_token_id),
         )
         for batch in loader:
