@@ -185,14 +185,15 @@ def _further(dialog: Dialog, rng: random.Random, mix: DialogMix, language: str) 
     turns: list[Turn] = []
     if len(dialog.images) > 1:
         return turns
-    tasks = [task for task in ABOUT_SHAPES if task != dialog.task] if dialog.task != "number" else []
+    about_number = dialog.task == "number"
+    tasks = [] if about_number else [task for task in ABOUT_SHAPES if task != dialog.task]
     rng.shuffle(tasks)
     while len(turns) < 2 and rng.random() < mix.further:
-        if rng.random() < 0.12 or not tasks:
-            if rng.random() < 0.3:
-                turns.append(Turn(refused(rng, "picture", language), REFUSALS[language]))
-            break
-        turn = turn_about(tasks.pop(), dialog.marks[0], dialog.images[0].size, rng, language)
+        if rng.random() < (0.2 if about_number else 0.05):
+            return [*turns, Turn(refused(rng, "picture", language), REFUSALS[language])]
+        if about_number and rng.random() < 0.25:
+            turns.append(Turn(asked("number", rng, language), dialog.turns[0].answer))
+        turn = turn_about(tasks.pop(), dialog.marks[0], dialog.images[0].size, rng, language) if tasks else None
         turns += [turn] if turn else []
     return turns
 

@@ -1,7 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """How the last stage asks in both languages: the wordings of `lab.world` for training, those of `questions`, and more.
 
-The wordings that `lab.world` keeps for its test split are not among them; `evaluation` asks with those.
+The wordings that `lab.world` keeps for its test split are not among them, but for number, color and count in English;
+`evaluation` asks with those.
 """
 
 from __future__ import annotations
