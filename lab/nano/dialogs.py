@@ -56,7 +56,7 @@ class DialogMix:
     easy: Style = field(default_factory=Style)
     easy_look: Look = Look(side=(90, 220), shape=0.22)
     max_tiles: int = MAX_TILES
-    one_tile: float = 0.45
+    one_tile: float = 0.6
     further: float = 0.65
     no_picture: float = 0.6
     still: float = 0.02

@@ -52,7 +52,8 @@ FULL = Style(min_side=100, max_side=500, smallest=0.09, paraphrase=0.12, alone=0
 @dataclass(frozen=True)
 class Stage:
     """A part of training: how many steps of how many images, drawn how; `speaks`: the language model takes part;
-    `rate`: its learning rates relative to those of the settings."""
+    `rate`: its learning rates relative to those of the settings; `frozen`: patch embedding and so many layers of the
+    vision tower stay as they are."""
 
     name: str
     steps: int
@@ -60,6 +61,7 @@ class Stage:
     mix: Mix | DialogMix
     speaks: bool = True
     rate: float = 1.0
+    frozen: int = 0
 
 
 EASY = replace(SMALL, smallest=0.13)
@@ -67,7 +69,7 @@ STAGES = (
     Stage("look", 900, 64, Mix(max_tiles=1, style=SMALL, shares=(0.7, 0.12, 0.18)), speaks=False),
     Stage("answer", 400, 64, Mix(max_tiles=1, style=EASY)),
     Stage("tiles", 2400, 40, Mix(style=FULL, shares=(0.36, 0.28, 0.36), one_tile=0.4, easy=EASY), rate=0.4),
-    Stage("world", 900, 40, DialogMix(style=FULL, easy=EASY), rate=0.4),
+    Stage("world", 1200, 24, DialogMix(style=FULL, easy=EASY), rate=0.35, frozen=4),
 )
 TEXT_LAYERS = 5
 
@@ -218,6 +220,15 @@ def rate(step: int, settings: Settings) -> float:
 # --- Loop ------------------------------------------------------------------------------------------------------------
 
 
+def freeze_tower(model: nn.Module, layers: int) -> None:
+    """Train all of a model but the patch embedding and the first `layers` of its vision tower; with 0, all of it."""
+    tower = model.model.vision_tower
+    for part in (tower.embeddings, *tower.encoder.layer):
+        part.requires_grad_(True)
+    for part in (tower.embeddings, *tower.encoder.layer[:layers]) if layers else ():
+        part.requires_grad_(False)
+
+
 def give_way(worker: int) -> None:
     """Lower the priority of a process that draws: it is rarely what training waits for."""
     if hasattr(os, "nice"):
@@ -262,6 +273,7 @@ class Trainer:
         done = self.stage_steps[stage.name]
         if done == 0:  # the averages of the stage before are better than its last weights
             self.model.load_state_dict(self.averages)
+        freeze_tower(self.model, stage.frozen)
         mix = replace(
             stage.mix,
             style=replace(stage.mix.style, families=families),
@@ -431,6 +443,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--start-from", type=Path, help="folder of a saved model to begin with, e.g. for --stages world=900"
     )
+    parser.add_argument("--warmup", type=int, default=Settings.warmup, help="steps until the full learning rates")
     parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate)
     parser.add_argument("--matrix-rate", type=float, default=Settings.matrix_rate)
     parser.add_argument("--threads", type=int, default=1)
@@ -441,6 +454,7 @@ def main(arguments: list[str] | None = None) -> None:
         out=options.out,
         stages=parse_stages(options.stages),
         start_from=options.start_from,
+        warmup=options.warmup,
         learning_rate=options.learning_rate,
         matrix_rate=options.matrix_rate,
         threads=options.threads,
