@@ -46,6 +46,7 @@ class DialogMix:
         no_picture: share of the refusals without a picture.
         still: share of single pictures that are shown as the frames of a clip, all alike.
         spelled: share of questions whose `<ref>` is written in characters, as a user types it, not as a token.
+        beside: share of single pictures that have one of another task beside them, before or after.
         labels: share of pairs whose pictures are numbered, `Image-1: `.
     """
 
@@ -59,7 +60,8 @@ class DialogMix:
     one_tile: float = 0.6
     further: float = 0.65
     no_picture: float = 0.6
-    still: float = 0.02
+    still: float = 0.03
+    beside: float = 0.06
     spelled: float = 0.25
     labels: float = 0.5
     image_last: float = 0.1
@@ -155,6 +157,8 @@ def draw_dialog(rng: random.Random, mix: DialogMix, *, one_tile: bool = False) -
     if task == "refusal":
         return _refusal(rng, mix, language, one_tile)
     dialog = _first_turn(task, rng, mix, language, one_tile)
+    if task in ("number", "color", "count", "shape") and rng.random() < mix.beside:
+        return _with_another(dialog, rng, mix.easy if one_tile else mix.style)
     dialog = replace(dialog, turns=(*dialog.turns, *_further(dialog, rng, mix, language)))
     if len(dialog.images) == 1 and rng.random() < mix.still:
         return replace(dialog, images=dialog.images * 4, marks=dialog.marks * 4, is_clip=True)
@@ -178,6 +182,14 @@ def _first_turn(task: str, rng: random.Random, mix: DialogMix, language: str, on
     else:
         turn = turn_about(task, sample.marks[0], sample.images[0].size, rng, language) or turn
     return Dialog(task, sample.images, sample.marks, (turn,), sample.is_clip)
+
+
+def _with_another(dialog: Dialog, rng: random.Random, style: Style) -> Dialog:
+    """The dialog with a picture of shapes beside its number, or of a number beside its shapes."""
+    other = draw(rng.choice(("color", "count")) if dialog.task == "number" else "number", rng, style)
+    images, marks = (*dialog.images, other.image), (*dialog.marks, other.marks)
+    turned = slice(None, None, rng.choice((1, -1)))
+    return replace(dialog, images=images[turned], marks=marks[turned])
 
 
 def _further(dialog: Dialog, rng: random.Random, mix: DialogMix, language: str) -> list[Turn]:

@@ -31,7 +31,7 @@ from lab.nano.wordings import WORDINGS
 from lab.world.phrases import LANGUAGES, QUESTIONS, ZH
 from transformers_internvl.nano import nano_path
 
-PLAIN = DialogMix(image_last=0.0, system=0.0, labels=0.0, spelled=0.0, still=0.0)
+PLAIN = DialogMix(image_last=0.0, system=0.0, labels=0.0, spelled=0.0, still=0.0, beside=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +117,17 @@ def test_all_tasks_come_up_in_both_languages_and_repeat(processor):
     assert 25 < chinese < 85
     whole, later = Dialogs(processor.tokenizer, mix, "seed", 6), Dialogs(processor.tokenizer, mix, "seed", 6, start=4)
     assert len(later) == 2 and later[1].ids == whole[5].ids and np.array_equal(later[1].tiles, whole[5].tiles)
+
+
+def test_a_picture_of_another_task_stands_beside():
+    for task in ("number", "shape"):
+        firsts = set()
+        for seed in range(8):
+            dialog = draw_dialog(random.Random(seed), only(task, beside=1.0, further=0.0), one_tile=True)
+            digits = [all(mark.kind.isdigit() for mark in marks) for marks in dialog.marks]
+            assert sorted(digits) == [False, True] and len(dialog.images) == 2 and len(dialog.turns) == 1
+            firsts.add(digits[0])
+        assert firsts == {True, False}
 
 
 def test_answers_of_a_dialog_weigh_by_the_root_of_their_length(processor):
