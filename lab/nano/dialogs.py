@@ -21,6 +21,7 @@ from transformers_internvl.processing.text.grounding import format_box
 from .drawing import Drawing, Mark, Style, draw
 from .examples import PATCHES, Example, patch_classes, patch_edges, split
 from .model import IMAGE_END, IMAGE_START, IMAGE_TOKEN, MAX_TILES, SYSTEM_MESSAGES, TILE_SIZE, TOKENS_PER_TILE
+from .palette import COLORS
 from .questions import QUESTIONS, SHAPES
 from .refusals import REFUSALS, refused
 from .wordings import WORDINGS
@@ -50,14 +51,14 @@ class DialogMix:
         labels: share of pairs whose pictures are numbered, `Image-1: `.
     """
 
-    shares: tuple[float, ...] = (0.28, 0.10, 0.15, 0.05, 0.08, 0.09, 0.11, 0.05, 0.09)
-    chinese: float = 0.35
+    shares: tuple[float, ...] = (0.18, 0.06, 0.10, 0.04, 0.22, 0.20, 0.08, 0.08, 0.04)
+    chinese: float = 0.3
     style: Style = field(default_factory=Style)
     look: Look = Look(side=(100, 340), shape=0.16)
     easy: Style = field(default_factory=Style)
     easy_look: Look = Look(side=(90, 220), shape=0.22)
     max_tiles: int = MAX_TILES
-    one_tile: float = 0.6
+    one_tile: float = 0.75
     further: float = 0.65
     no_picture: float = 0.6
     still: float = 0.03
@@ -264,12 +265,15 @@ def build_dialog(dialog: Dialog, tokenizer, mix: DialogMix, rng: random.Random) 
         parts.append(tiles)
         counts.append(len(tiles))
     ids: list[int] = []
-    spans = []
+    spans: list[tuple[int, int]] = []
+    hint_at = None
     for text, part in dialog_text(dialog, counts, mix, rng):
         spelled = part == "question" and "<ref>" in text and rng.random() < mix.spelled
         piece = tokenizer(text, add_special_tokens=False, split_special_tokens=spelled)["input_ids"]
         if part == "answer":
             spans.append((len(ids), len(ids) + len(piece)))
+        elif part == "question" and not spans and tokenizer.context_image_token_id in ids:
+            hint_at = _named_at(dialog.task, text, piece, tokenizer, len(ids))
         ids += piece
     first = dialog.turns[0]
     image = dialog.images[0] if dialog.images else Image.new("RGB", (1, 1))
@@ -281,8 +285,19 @@ def build_dialog(dialog: Dialog, tokenizer, mix: DialogMix, rng: random.Random) 
         np.stack(edges) if edges else np.zeros((0, PATCHES * PATCHES, 4), dtype=np.float32),
         ids=ids,
         answer_start=spans[0][0],
+        hint_at=hint_at,
         spans=tuple(spans),
     )
+
+
+def _named_at(task: str, question: str, piece: list[int], tokenizer, start: int) -> int | None:
+    """The place of the (last) token of the word that says which shape is meant; None in other tasks."""
+    words = {"color": SHAPES, "shape": COLORS, "position": ("left", "right", "top", "bottom")}.get(task, ())
+    for word in (name for english in words for name in (english, ZH[english])):
+        if word in question:
+            ahead = tokenizer(question[: question.index(word) + len(word)], add_special_tokens=False)["input_ids"]
+            return start + len(ahead) - 1 if piece[: len(ahead)] == ahead else None
+    return None
 
 
 def dialog_text(dialog: Dialog, counts: list[int], mix: DialogMix, rng: random.Random) -> list[tuple[str, str]]:
