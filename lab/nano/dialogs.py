@@ -30,6 +30,7 @@ TASKS = ("number", "color", "count", "shape", "position", "box", "pair", "clip",
 """What is asked first in a dialog."""
 ABOUT_SHAPES = ("color", "count", "shape", "position", "box")
 """What can be asked of one picture with shapes."""
+BRIEF = "\nAnswer the question using a single word or phrase."
 APART = 0.25
 """By how much, relative to the side, a shape must be nearer to an edge than others to be the one at the left."""
 
@@ -48,22 +49,24 @@ class DialogMix:
         still: share of single pictures that are shown as the frames of a clip, all alike.
         spelled: share of questions whose `<ref>` is written in characters, as a user types it, not as a token.
         beside: share of single pictures that have one of another task beside them, before or after.
+        brief: share of English dialogs whose questions end with the request of evaluations, `BRIEF`.
         labels: share of pairs whose pictures are numbered, `Image-1: `.
     """
 
-    shares: tuple[float, ...] = (0.18, 0.06, 0.10, 0.04, 0.22, 0.20, 0.08, 0.08, 0.04)
-    chinese: float = 0.3
+    shares: tuple[float, ...] = (0.28, 0.10, 0.17, 0.04, 0.11, 0.09, 0.08, 0.05, 0.08)
+    chinese: float = 0.35
     style: Style = field(default_factory=Style)
     look: Look = Look(side=(100, 340), shape=0.16)
     easy: Style = field(default_factory=Style)
     easy_look: Look = Look(side=(90, 220), shape=0.22)
     max_tiles: int = MAX_TILES
-    one_tile: float = 0.75
+    one_tile: float = 0.5
     further: float = 0.65
     no_picture: float = 0.6
     still: float = 0.03
     beside: float = 0.06
     spelled: float = 0.25
+    brief: float = 0.1
     labels: float = 0.5
     image_last: float = 0.1
     system: float = 0.08
@@ -310,10 +313,11 @@ def dialog_text(dialog: Dialog, counts: list[int], mix: DialogMix, rng: random.R
     last = len(tokens) == 1 and rng.random() < mix.image_last
     before, behind = ("", media) if last else (media, "")
     head = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
+    brief = BRIEF if rng.random() < mix.brief and dialog.turns[0].question.isascii() else ""
     pieces = []
     for turn in dialog.turns:
         pieces.append((f"{head}<|im_start|>user\n{before}", "frame"))
-        pieces.append((turn.question, "question"))
+        pieces.append((turn.question + brief, "question"))
         pieces.append((f"{behind}<|im_end|>\n<|im_start|>assistant\n", "frame"))
         pieces.append((f"{turn.answer}<|im_end|>", "answer"))
         head, before, behind = "\n", "", ""

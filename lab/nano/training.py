@@ -35,7 +35,7 @@ from transformers import AutoModelForImageTextToText
 from .dialogs import TASKS, DialogMix, Dialogs
 from .drawing import Style
 from .examples import IGNORE, PATCH_CLASSES, PATCH_WEIGHTS, Batch, Collator, Examples, Mix
-from .fonts import common_families, font_families
+from .fonts import Families, common_families, font_families
 from .model import build_model, build_tokenizer
 from .muon import Muon
 
@@ -69,7 +69,7 @@ STAGES = (
     Stage("look", 900, 64, Mix(max_tiles=1, style=SMALL, shares=(0.7, 0.12, 0.18)), speaks=False),
     Stage("answer", 400, 64, Mix(max_tiles=1, style=EASY)),
     Stage("tiles", 2400, 40, Mix(style=FULL, shares=(0.36, 0.28, 0.36), one_tile=0.4, easy=EASY), rate=0.4),
-    Stage("world", 1200, 24, DialogMix(style=FULL, easy=EASY), rate=0.35, frozen=4),
+    Stage("world", 6000, 24, DialogMix(style=FULL, easy=EASY), rate=0.35, frozen=4),
 )
 TEXT_LAYERS = 5
 
@@ -229,6 +229,19 @@ def freeze_tower(model: nn.Module, layers: int) -> None:
         part.requires_grad_(False)
 
 
+def with_fonts(mix: Mix | DialogMix, families: Families) -> Mix | DialogMix:
+    """The mix, written with these fonts."""
+    style, easy = (replace(one, families=families) for one in (mix.style, mix.easy))
+    return replace(mix, style=style, easy=easy)
+
+
+def stream(tokenizer, mix: Mix | DialogMix, seed: str, length: int, start: int = 0) -> Examples | Dialogs:
+    """The examples of a mix, or its dialogs."""
+    if isinstance(mix, DialogMix):
+        return Dialogs(tokenizer, mix, seed, length, start)
+    return Examples(tokenizer, mix, seed, length, start)
+
+
 def give_way(worker: int) -> None:
     """Lower the priority of a process that draws: it is rarely what training waits for."""
     if hasattr(os, "nice"):
@@ -274,16 +287,13 @@ class Trainer:
         if done == 0:  # the averages of the stage before are better than its last weights
             self.model.load_state_dict(self.averages)
         freeze_tower(self.model, stage.frozen)
-        mix = replace(
-            stage.mix,
-            style=replace(stage.mix.style, families=families),
-            easy=replace(stage.mix.easy, families=families),
-        )
         seed, size = f"{self.settings.seed}-{stage.name}", stage.batch_size
-        stream = Dialogs if isinstance(mix, DialogMix) else Examples
+        mix = with_fonts(stage.mix, families)
         examples = stream(self.tokenizer, mix, seed, length=stage.steps * size, start=done * size)
-        check_mix = replace(mix, one_tile=0.0, **({"further": 0.0} if isinstance(mix, DialogMix) else {}))
-        check = stream(self.tokenizer, check_mix, f"check-{stage.name}", self.settings.check_images)
+        plain = replace(mix, one_tile=0.0)
+        if isinstance(plain, DialogMix):
+            plain = replace(plain, further=0.0)
+        check = stream(self.tokenizer, plain, f"check-{stage.name}", self.settings.check_images)
         loader = DataLoader(
             examples,
             batch_size=stage.batch_size,
@@ -341,7 +351,7 @@ class Trainer:
             self.averages[name].lerp_(value, 1 - keep)
         return losses
 
-    def look_at_the_clock(self, stage: Stage, check: Examples) -> None:
+    def look_at_the_clock(self, stage: Stage, check: Examples | Dialogs) -> None:
         now = time.monotonic()
         if now - self.checked_at > self.settings.check_seconds:
             self.check(stage, check)
@@ -350,7 +360,7 @@ class Trainer:
             self.save()
             self.saved_at = now
 
-    def check(self, stage: Stage, examples: Examples) -> None:
+    def check(self, stage: Stage, examples: Examples | Dialogs) -> None:
         """Log the share of exact answers per task on unseen images, with the averaged weights."""
         if not stage.speaks:
             return

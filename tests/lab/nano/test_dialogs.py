@@ -31,7 +31,7 @@ from lab.nano.wordings import WORDINGS
 from lab.world.phrases import LANGUAGES, QUESTIONS, ZH
 from transformers_internvl.nano import nano_path
 
-PLAIN = DialogMix(image_last=0.0, system=0.0, labels=0.0, spelled=0.0, still=0.0, beside=0.0)
+PLAIN = DialogMix(image_last=0.0, system=0.0, labels=0.0, spelled=0.0, still=0.0, beside=0.0, brief=0.0)
 
 
 @pytest.fixture(scope="module")
