@@ -7,7 +7,7 @@ from typing import Any
 from datatrove.data import Document
 
 from ..processing.sources import DECODING_ERRORS, load_image
-from .documents import Check, StepOptions, StepPlace, images_in
+from .documents import RowCheck, StepOptions, StepPlace, images_in
 from .heuristics import Finding, HeuristicRules, RepetitionRules, first_finding
 from .rows import answers_of, texts_of
 
@@ -17,7 +17,7 @@ class HeuristicsOptions(StepOptions, HeuristicRules):
     """Options of `heuristics`."""
 
 
-class Heuristics(Check):
+class Heuristics(RowCheck):
     """The heuristic rules, on every text of a row; the length, on answers."""
 
     def __init__(self, place: StepPlace, options: HeuristicsOptions):
@@ -39,7 +39,7 @@ class RepetitionOptions(StepOptions, RepetitionRules):
     """Options of `repetition`."""
 
 
-class Repetition(Check):
+class Repetition(RowCheck):
     """Loops and repeated words in answers."""
 
     def __init__(self, place: StepPlace, options: RepetitionOptions):
@@ -65,7 +65,7 @@ class ImagesOptions(StepOptions):
     max_ratio: float = 200.0
 
 
-class Images(Check):
+class Images(RowCheck):
     """Images that cannot be decoded, and those that are too small or too long."""
 
     options: ImagesOptions

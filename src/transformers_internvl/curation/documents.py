@@ -13,6 +13,7 @@ images, is in `metadata`, with these keys:
 
 import base64
 import json
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -297,7 +298,7 @@ class KeptDocuments(PipelineStep):
 
 
 class Check(PipelineStep):
-    """A step that looks at rows one by one, and drops or flags those with a finding."""
+    """A step that drops or flags the rows with a finding."""
 
     type = "filter"
 
@@ -306,14 +307,9 @@ class Check(PipelineStep):
         super().__init__()
         self.place, self.options = place, options
 
-    def examine(self, document: Document) -> Finding | None:
-        """What is wrong with a row; None = nothing. May write into `scores`, or change the row."""
-        raise NotImplementedError
-
+    @abstractmethod
     def findings(self, data: Iterable[Document], rank: int) -> Iterator[tuple[Document, Finding | None]]:
-        """The documents in order, each with what [`examine`] says."""
-        for document in data:
-            yield document, self.examine(document) if self.options.concerns(document) else None
+        """The documents in order, each with what is wrong with it; None = nothing."""
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """The documents that stay."""
@@ -329,6 +325,19 @@ class Check(PipelineStep):
                 yield document
 
 
+class RowCheck(Check):
+    """A check that looks at rows one by one."""
+
+    @abstractmethod
+    def examine(self, document: Document) -> Finding | None:
+        """What is wrong with a row; None = nothing. May write into `scores`, or change the row."""
+
+    def findings(self, data: Iterable[Document], rank: int) -> Iterator[tuple[Document, Finding | None]]:
+        """The documents in order, each with what [`examine`] says."""
+        for document in data:
+            yield document, self.examine(document) if self.options.concerns(document) else None
+
+
 __all__ = [
     "Check",
     "KeepDocuments",
@@ -336,6 +345,7 @@ __all__ = [
     "PLAN",
     "ReadSources",
     "Review",
+    "RowCheck",
     "StepOptions",
     "StepPlace",
     "document_of",

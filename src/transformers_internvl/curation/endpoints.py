@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import threading
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -208,9 +209,9 @@ class AskingCheck(Check):
         super().__init__(place, options)
         self.client: Any = None
 
+    @abstractmethod
     def examine_by(self, document: Document, endpoint: Endpoint) -> Finding | None:
-        """What is wrong with a row; see `Check.examine`."""
-        raise NotImplementedError
+        """What is wrong with a row; None = nothing. May write into `scores`, or change the row."""
 
     def findings(self, data: Iterable[Document], rank: int) -> Iterator[tuple[Document, Finding | None]]:
         """The documents in order, each with what [`examine_by`] says."""
