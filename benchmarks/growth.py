@@ -12,12 +12,14 @@ changes one size and leaves the others alone:
     step      one further token behind so many positions, kept in the cache
     batch     a prefill of 1 to 16 prompts of 256 positions
 
-Printed are the times and peaks of memory over those of the smallest size, and the power p of a fit `size ** p`: 1 is
-linear, 2 quadratic, 0 flat. Each figure is the fastest of a few runs, in turn.
+Printed are the times over those of the smallest size, the peaks of memory in MiB beyond the model, and the power p of
+a fit `size ** p`: 1 is linear, 2 quadratic, 0 flat. Times are those of the fastest of a few runs, in turn.
 """
 
 import argparse
+import ctypes
 import gc
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,12 +77,12 @@ def work(model: torch.nn.Module, curve: str, size: int) -> Work:
         pixels = torch.randn(size, 3, 448, 448, device=model.device)
         return lambda: model(input_ids=prompt, pixel_values=pixels, logits_to_keep=1)
     if curve == "step":
-        cache = model(input_ids=ids(1, size), logits_to_keep=1, use_cache=True).past_key_values
+        cache = model(input_ids=ids(1, size), logits_to_keep=1, use_cache=True).cache
         token = ids(1, 1)
 
         def step() -> None:
-            model(input_ids=token, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache.crop(size)
+            model(input_ids=token, cache=cache, use_cache=True, logits_to_keep=1)
+            cache.crop(-1)
 
         return step
     prompt = ids(1, size) if curve == "context" else ids(size, 256)
@@ -98,6 +100,8 @@ def peak_memory(device: str) -> Iterator[Peak]:
     """Allocated memory on a GPU; on a CPU the resident memory, looked at every millisecond."""
     found = Peak()
     gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # what is freed goes back, so that it counts where it is taken again
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -175,17 +179,20 @@ def main() -> None:
     options = parser.parse_args()
     model, rounds = model_of(options.device), 1 if options.quick else options.rounds
     print(heading(options.device, f"{rounds} rounds"))
-    print(f"{'curve':<10}{'size':>7}{'time':>10}{'memory':>10}   (over the smallest size)")
+    print(f"{'curve':<10}{'size':>7}{'time':>10}{'MiB':>10}   (time over that of the smallest size)")
     curves, powers = {}, {}
     with torch.inference_mode():
         for curve, sizes in SIZES.items():
             found = measured(model, curve, sizes[:2] if options.quick else sizes, rounds)
             curves[curve] = found
-            (least, memory) = next(iter(found.values()))
+            least = next(iter(found.values()))[0]
             for size, (spent, peak) in found.items():
-                print(f"{curve:<10}{size:>7}{spent / least:>10.2f}{peak / max(memory, 1):>10.2f}", flush=True)
-            powers[f"{curve}: time grows with the power"] = power(list(found), [spent for spent, _ in found.values()])
-            print(f"{curve:<10}{'power':>7}{powers[f'{curve}: time grows with the power']:>10.2f}")
+                print(f"{curve:<10}{size:>7}{spent / least:>10.2f}{peak / 2**20:>10.1f}", flush=True)
+            both = [power(list(found), list(values)) for values in zip(*found.values(), strict=True)]
+            powers |= {
+                f"{curve}: {name} grows with the power": p for name, p in zip(("time", "memory"), both, strict=True)
+            }
+            print(f"{curve:<10}{'power':>7}{both[0]:>10.2f}{both[1]:>10.2f}")
     if options.plot:
         draw(curves, heading(options.device), options.plot)
     record(powers, options.device)
