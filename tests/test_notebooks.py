@@ -1,14 +1,19 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
 """The notebooks run, shortened where they train; `python -m tests.test_notebooks` runs all of each in a fresh kernel.
 
-`lora.ipynb` runs in a kernel here, too, the others cell by cell in this process. What is stored in them is of a whole
-run: what was trained has learned its task by the end, and the others print now what they printed then.
+`lora.ipynb` runs in a kernel here, too, the others cell by cell in this process, `fine_tune.ipynb` up to the server.
+What is stored in them is of a whole run: what was trained has learned its task by the end, and the others print now
+what they printed then.
 """
 
+import contextlib
+import io
 import re
+import subprocess
 import tempfile
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 import nbformat
@@ -17,11 +22,20 @@ from matplotlib import pyplot
 from nbclient import NotebookClient
 from transformers.utils import logging
 
+from transformers_internvl.cli import main
+
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "lora.ipynb"
 ACCURACY = re.compile(r"Right (.+?): \d+ of 64, accuracy ([\d.]+)")
 LOSSES = re.compile(r"Losses ([\d.]+) ([\d.]+)")
 SHORTER = {"max_steps=400": "max_steps=40", '"training", 480': '"training", 80'}
 OTHERS = ("inference", "looking", "retrieval")
+FEWER = {
+    '"--max-steps", "200"': '"--max-steps", "3"',
+    '"--logging-steps", "10"': '"--logging-steps", "1"',
+    '"training", 400': '"training", 24',
+    '"held-out", 50': '"held-out", 5',
+}
+SCORES = re.compile(r"Score (\w+): ([\d.]+) of (\d+) answers")
 NUMBER = re.compile(r"\d+\.\d+")
 DIFFERENCE = re.compile(r"merged and adapted: ([\d.e+-]+)")
 
@@ -138,8 +152,49 @@ def test_another_prints_what_is_stored(name, folder, capsys):
 
 
 def test_the_others_are_small():
-    assert all(NOTEBOOK.with_stem(name).stat().st_size < 200_000 for name in OTHERS)
-    assert {path.stem for path in NOTEBOOK.parent.glob("*.ipynb")} == {"lora", *OTHERS}
+    names = {"fine_tune", *OTHERS}
+    assert all(NOTEBOOK.with_stem(name).stat().st_size < 200_000 for name in names)
+    assert {path.stem for path in NOTEBOOK.parent.glob("*.ipynb")} == {"lora", *names}
+
+
+# --- from a folder of images to a server -----------------------------------------------------------------------------
+
+
+def assert_it_was_fine_tuned(notebook):
+    scores = {when: (float(score), int(answers)) for when, score, answers in SCORES.findall(printed(notebook))}
+    assert scores["before"] == (0.0, 50) and scores["after"][0] > 90 and scores["after"][1] == 50
+    last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
+    assert re.fullmatch(r"\{'price': \d{2,3}\}", stream(last).strip())
+    assert not [output for output in outputs(notebook) if is_complaint(output)]
+
+
+def test_the_stored_run_has_fine_tuned_the_model():
+    assert_it_was_fine_tuned(read("fine_tune"))
+
+
+def test_a_folder_of_images_becomes_a_merged_model(folder, capsys, monkeypatch):
+    run = subprocess.run
+
+    def run_here(command, **options):
+        if "transformers_internvl.cli" not in command:
+            return run(command, **options)
+        printed, complained = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complained):
+            code = main(command[3:])
+        return SimpleNamespace(returncode=code, stdout=printed.getvalue(), stderr=complained.getvalue())
+
+    *cells, served = [cell.source for cell in read("fine_tune").cells if cell.cell_type == "code"]
+    assert "serve" in served
+    monkeypatch.setattr(subprocess, "run", run_here)
+    names: dict = {}
+    for old, new in FEWER.items():
+        assert sum(cell.count(old) for cell in cells) == 1, old
+        cells = [cell.replace(old, new) for cell in cells]
+    for source in cells:
+        exec(compile(source, "fine_tune.ipynb", "exec"), names)
+    assert [count for _, _, count in SCORES.findall(capsys.readouterr().out)] == ["5", "5"]
+    assert (folder / "run" / "adapter_model.safetensors").is_file()
+    assert (folder / "merged" / "model.safetensors").is_file()
 
 
 def run_whole(name: str):
@@ -162,6 +217,9 @@ def run_all():
         whole = run_whole(name)
         assert_same_text(printed(whole), printed(read(name)))
         print(f"{name}: as stored")
+    whole = run_whole("fine_tune")
+    assert_it_was_fine_tuned(whole)
+    print(printed(whole))
 
 
 if __name__ == "__main__":
