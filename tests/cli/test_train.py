@@ -92,7 +92,7 @@ def test_a_dry_run_of_the_dual_encoder(folder, capsys):
 
     words = ["internvl-14b-contrastive", "--model", MODEL, "--data", folder / "pairs.jsonl", "--batch-size", 4]
     code, out, _ = train(capsys, *words, "--drop-path", 0, "--dry-run")
-    assert code == 0 and "Memory is worked out for answers and preferences of chat models only." in out
+    assert code == 0 and "Memory is worked out for answers, preferences and ViCO of chat models only." in out
     assert "pairs       12" in out and "text " in out and "0.0001" in out
 
 
