@@ -11,8 +11,11 @@ from transformers import AutoImageProcessor, AutoProcessor, PreTrainedConfig
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
 from tests.parity.golden import golden_root
+from transformers_internvl.processing.images import resampling
 from transformers_internvl.processing.images.image_processing import NORMALIZE_TYPES, InternVLImageProcessor
+from transformers_internvl.processing.images.pixels import Unit, scale_and_shift
 from transformers_internvl.processing.images.resampling import Target, resize_by_torch, resize_like_pillow
+from transformers_internvl.processing.images.tiling import select_grid, tile_boxes
 
 SIDE = 28
 
@@ -66,6 +69,25 @@ def test_resizing_is_pillows_to_the_bit(resample, threads):
             fast = Target(torch.zeros(expected.shape, dtype=torch.uint8))
             resize_by_torch(torch.from_numpy(levels), [fast], None, resample)
             assert np.abs(fast.tiles.numpy().astype(int) - expected).max() <= 2
+
+
+def test_values_are_pillows_levels_scaled_and_shifted_to_the_bit(threads, monkeypatch):
+    """Random sizes, odd ones too, in strips of a few lines: the bits of whole canvases, cut and then normalized."""
+    monkeypatch.setattr(resampling, "_STRIP", 5_000)
+    processor = InternVLImageProcessor(size=SIDE)
+    generator = np.random.default_rng(11)
+    steps = scale_and_shift(3, Unit(), True, 1 / 255, True, processor.image_mean, processor.image_std)
+    scale, shift = (torch.tensor(values)[:, None, None] for values in steps)
+    sizes = [tuple(int(side) for side in np.exp(generator.uniform(1, np.log(400), 2))) for _ in range(40)]
+    for width, height in [*sizes, (SIDE, SIDE), (3 * SIDE, 2 * SIDE)]:
+        image = Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        columns, rows = select_grid(width, height, tile_size=SIDE)
+        canvas = image.resize((columns * SIDE, rows * SIDE))
+        cut = [canvas.crop(box) for box in tile_boxes(columns, rows, SIDE)]
+        cut += [image.resize((SIDE, SIDE))] if len(cut) > 1 else []
+        levels = torch.from_numpy(np.stack([np.asarray(tile) for tile in cut])).permute(0, 3, 1, 2)
+        expected = levels.float() * scale + shift
+        assert torch.equal(processor(image, return_tensors="pt")["pixel_values"], expected), (width, height)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 5])

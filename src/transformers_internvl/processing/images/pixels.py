@@ -6,6 +6,7 @@ Shapes: C channels, H x W image, S tile side.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ MAX_VALUES = 2**32
 
 MAX_SIDE = 2**18
 """The longest side of an image: the weights that resample a side take 32 bytes for each of its pixels, and more."""
+
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @contextmanager
@@ -274,16 +278,17 @@ def check_statistics(
     factor = rescale_factor if do_rescale and rescale_factor is not None else 1.0
     mean = image_mean if do_normalize and image_mean is not None else 0.0
     std = image_std if do_normalize and image_std is not None else 1.0
-    for name, value in (("rescale_factor", factor), ("image_mean", mean), ("image_std", std)):
-        values = np.asarray(value, dtype=np.float64)
-        if not np.isfinite(values).all() or (name == "image_std" and (values == 0).any()):
+    given = {"rescale_factor": factor, "image_mean": mean, "image_std": std}
+    values = {name: np.asarray(value, dtype=np.float64).ravel().tolist() for name, value in given.items()}
+    for name, found in values.items():
+        if not all(map(math.isfinite, found)) or (name == "image_std" and 0 in found):
             also = ", and not 0" if name == "image_std" else ""
-            raise ValueError(f"`{name}` must be finite{also}, got {value!r:.100}.")
+            raise ValueError(f"`{name}` must be finite{also}, got {given[name]!r:.100}.")
     if factor == 0:
         raise ValueError("With `rescale_factor=0` nothing of an image is left.")
-    with np.errstate(over="ignore"):
-        largest = (abs(factor) * 255 + np.max(np.abs(mean))) / np.min(np.abs(std))
-    if not largest < np.finfo(np.float32).max:
+    most, least = (map(abs, values[name]) for name in ("image_mean", "image_std"))
+    largest = (abs(values["rescale_factor"][0]) * 255 + max(most)) / min(least)
+    if not largest < _LARGEST:
         raise ValueError(
             f"With `rescale_factor` {factor}, `image_mean` {mean} and `image_std` {std} levels do not fit into "
             "float32."

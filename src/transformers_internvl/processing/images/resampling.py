@@ -26,6 +26,9 @@ from ..threads import run_all, thread_count
 _WORTH_SPLITTING = 2**20
 """Pixels of a tile that several threads write faster than one: to meet takes longer than to write a tile of 448."""
 
+_STRIP = 2**20
+"""The most pixels of a strip of the first pass: a copy of 4 MiB stays in the cache and is not mapped anew."""
+
 Affine = tuple[Sequence[float], Sequence[float]]
 """Scale and shift of each channel: a level v becomes `v * scale + shift`."""
 
@@ -106,28 +109,35 @@ def resize_by_torch(
 
 def write_levels(levels: torch.Tensor, place: torch.Tensor, affine: Affine | None) -> None:
     """Write `levels` (`[..., C, H, W]`) to `place` (same shape, its own dtype), scaled and shifted per channel."""
-    if affine is None:
+    if place.device.type != "cpu":
         place.copy_(levels)
+        if affine is not None:
+            scale, shift = (torch.tensor(values, dtype=place.dtype, device=place.device) for values in affine)
+            place.mul_(scale[:, None, None]).add_(shift[:, None, None])
         return
-    scale, shift = (_per_channel(value, place.device) for value in affine)
-    for index in np.ndindex(levels.shape[:-3]):  # by tiles, which stay in the cache
-        place[index].copy_(levels[index]).mul_(scale).add_(shift)
+    levels_, place_ = levels.numpy(), place.numpy()
+    for index in np.ndindex(place_.shape[:-2]):
+        _write_channel(levels_[index], place_[index], affine, index[-1])
 
 
-def _per_channel(values: Sequence[float], device: torch.device | None = None) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
+def _write_channel(levels: np.ndarray, place: np.ndarray, affine: Affine | None, channel: int) -> None:
+    """One channel `[H, W]` of a tile, which stays in the cache, by numpy: none of its steps waits for a thread."""
+    np.copyto(place, np.ascontiguousarray(levels))  # neighbors in memory are cast many at a time
+    if affine is not None:
+        np.multiply(place, place.dtype.type(affine[0][channel]), out=place)
+        np.add(place, place.dtype.type(affine[1][channel]), out=place)
 
 
 def _write_canvas(canvas: torch.Tensor, target: Target, affine: Affine | None) -> list[Callable[[], None]]:
     """What writes a canvas `[C, rows * height, columns * width]` to its tiles, one by one; to a large one by parts."""
     rows, columns, _, height, width = target.tiles.shape
-    levels = canvas.unflatten(2, (columns, width)).unflatten(1, (rows, height)).permute(1, 3, 0, 2, 4)
     parts = thread_count() if rows * columns == 1 and height * width >= _WORTH_SPLITTING else 1
-    return [
-        partial(write_levels, part, place, affine)
-        for tile in np.ndindex(rows, columns)
-        for part, place in zip(levels[tile].chunk(parts, 1), target.tiles[tile].chunk(parts, 1), strict=True)
-    ]
+    writes: list[Callable[[], None]] = []
+    for row, column in np.ndindex(rows, columns):
+        levels = canvas[:, row * height : (row + 1) * height, column * width : (column + 1) * width]
+        pairs = zip(levels.chunk(parts, 1), target.tiles[row, column].chunk(parts, 1), strict=True)
+        writes += [partial(write_levels, part, place, affine) for part, place in pairs]
+    return writes
 
 
 def writable(pixels: np.ndarray) -> torch.Tensor:
@@ -181,9 +191,10 @@ def _image_of(levels: np.ndarray) -> Image.Image:
 
 
 def _levels_of(image: Image.Image) -> torch.Tensor:
-    """`[C, H, W]`, channels innermost in memory."""
-    levels = np.array(image)
-    return torch.from_numpy(levels[None] if levels.ndim == 2 else levels.transpose(2, 0, 1))
+    """`[C, H, W]`, channel by channel in memory: Pillow takes them apart faster than numpy transposes."""
+    bands = [image.tobytes("raw", band) for band in image.getbands()]
+    levels = bytearray().join(bands)  # torch asks for memory that may be written to
+    return torch.frombuffer(levels, dtype=torch.uint8).view(len(bands), image.height, image.width)
 
 
 def _two_passes(
@@ -194,7 +205,8 @@ def _two_passes(
     size = (image.width, target.size[1]) if rows_first else (target.size[0], image.height)
     halfway = Image.new(image.mode, size)
     length = image.width if rows_first else image.height
-    ends = [length * part // thread_count() for part in range(thread_count() + 1)]
+    count = max(thread_count(), -(-image.width * image.height // _STRIP))
+    ends = [length * part // count for part in range(count + 1)]
     first = [
         partial(_resize_strip, image, halfway, _box(begin, end, image, rows_first), strip, resample)
         for begin, end in pairwise(ends)
