@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,11 +21,12 @@ from transformers import (
 from internvl_cli import main
 from tests.evaluation.dual_encoder import COLORS, MODEL, draw_classes, drawing, model_and_processor
 from tests.parity.golden import golden_root
+from transformers_internvl.evaluation import probe
 from transformers_internvl.evaluation.benchmarks import BENCHMARKS
 from transformers_internvl.evaluation.caption_files import former_caption, read_captions
 from transformers_internvl.evaluation.captioning import caption_images
 from transformers_internvl.evaluation.data import ItemImages, read_class_folder
-from transformers_internvl.evaluation.encoders import EncoderTask, Setup, evaluate_encoder, measure_items
+from transformers_internvl.evaluation.encoders import EncoderTask, Setup, evaluate_encoder, measure_items, segments
 from transformers_internvl.evaluation.encoders.classification import accuracy, in_turns
 from transformers_internvl.evaluation.encoders.probing import classes_of
 from transformers_internvl.evaluation.encoders.segments import SETS
@@ -471,3 +473,48 @@ def test_a_probe_of_a_checkpoint_is_measured_as_it_is(data, tmp_path, capsys):
     assert result["score"] == pytest.approx(100 * right / len(items))
     assert main([*line, "--no-plot", "--mode", "attention_pooling"]) == 2
     assert "needs attention_pooling" in capsys.readouterr().err
+
+
+def test_classes_of_coco_stuff_begin_at_0(tmp_path, monkeypatch):
+    """Where ADE20K's 0 is nothing, 0 is a class here; 255 is nothing, and the files have names of their own."""
+    row = BENCHMARKS["coco_stuff164k"]
+    images, maps = (tmp_path / str(row.folder) / part / "val2017" for part in ("images", "annotations"))
+    images.mkdir(parents=True)
+    maps.mkdir(parents=True)
+    Image.new("RGB", (30, 20)).save(images / "7.jpg")
+    truth = np.full((20, 30), 255, dtype=np.uint8)
+    truth[:2], truth[2:5, :10] = 0, 170
+    Image.fromarray(truth).save(maps / "7_labelTrainIds.png")
+    monkeypatch.setattr(segments, "segment_image", lambda model, pixels, size: torch.zeros(size, dtype=torch.long))
+    names = {number: str(number) for number in range(171)}
+    model = SimpleNamespace(config=SimpleNamespace(num_labels=171, id2label=names))
+    measured = segments.Segments(Setup(row, row.modes[0], tmp_path, tmp_path / "out", model, image_processor()))
+    (line,) = measured.lines([0])
+    assert line["cells"] == [[0, 0, 60], [170, 0, 30]]
+    assert measured.score([{"index": "7", **line}]).figure == pytest.approx(100 * (60 / 90 + 0) / 2)
+    for wrong, message in (
+        (truth[:, :-1], "but its classes"),
+        (np.zeros((20, 30, 3), np.uint8), "one number a pixel"),
+    ):
+        Image.fromarray(wrong).save(maps / "7_labelTrainIds.png")
+        with pytest.raises(ValueError, match=message):
+            measured.lines([0])
+
+
+def test_crops_have_the_published_areas_and_sides():
+    """8 to 100 % of the area, 3:4 to 4:3, anywhere; half of them mirrored; else the largest in the middle."""
+    size = (640, 480)
+    boxes = [probe._drawn_box(size, np.random.default_rng(seed)) for seed in range(300)]
+    boxes = [box for box in boxes if box is not None]
+    assert len(boxes) > 290
+    assert all(left + wide <= 640 and top + high <= 480 for left, top, wide, high in boxes)
+    ratios = [wide / high for *_, wide, high in boxes]
+    areas = [wide * high / (640 * 480) for *_, wide, high in boxes]
+    assert 0.74 < min(ratios) < 0.8 and 1.25 < max(ratios) < 1.35
+    assert 0.079 < min(areas) < 0.12 and 0.9 < max(areas) <= 1
+    assert min(left for left, *_ in boxes) < 10 and max(left + wide for left, _, wide, _ in boxes) > 630
+    assert probe._middle_box((100, 10)) == (43, 0, 13, 10) and probe._middle_box((10, 100)) == (0, 43, 10, 13)
+    slope = Image.linear_gradient("L").rotate(90).convert("RGB")  # brighter from one side to the other
+    crops = [np.array(probe.random_crop(slope, 8, np.random.default_rng(seed)))[:, :, 0] for seed in range(100)]
+    rising = sum(crop[0, 0] < crop[0, -1] for crop in crops)
+    assert 30 < rising < 70 and all(crop.shape == (8, 8) for crop in crops)

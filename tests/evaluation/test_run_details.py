@@ -9,6 +9,7 @@ import pytest
 
 from transformers_internvl.evaluation.benchmarks import BENCHMARKS, Asking, Benchmark, find_benchmark
 from transformers_internvl.evaluation.benchmarks.asking import _own_question, ask
+from transformers_internvl.evaluation.metrics.table import METRICS
 from transformers_internvl.evaluation.prompts import asking_style
 from transformers_internvl.evaluation.run import (
     Answer,
@@ -20,9 +21,11 @@ from transformers_internvl.evaluation.run import (
     metric_of,
     open_task,
     page,
+    plots,
     prediction_of,
     read_fixed_answers,
     release_name,
+    running,
     score_task,
 )
 from transformers_internvl.evaluation.run.ablation import _shown, attributes_at
@@ -246,3 +249,43 @@ def test_near_names_are_offered():
 def test_grades_of_mmvet(reply, grade):
     read = JUDGES["mmvet"].read(reply)
     assert read == (None if grade is None else {"score": grade})
+
+
+def test_runs_without_a_common_task_are_not_compared(tmp_path):
+    write_run(tmp_path / "a", [("same", 1)])
+    write_run(tmp_path / "b", [("same", 1)])
+    scores = tmp_path / "b" / "scores.json"
+    scores.write_text(scores.read_text().replace('"direct"', '"cot"'))
+    with pytest.raises(ValueError, match="have no task in common"):
+        compare_runs(tmp_path / "a", tmp_path / "b")
+
+
+def test_every_row_has_a_metric_and_every_metric_a_row():
+    """But for scores that are computed from another one, and metrics for rows of one's own."""
+    without = [task for task, row in BENCHMARKS.items() if row.metric is None]
+    assert without == ["mmmu_pro", "vcr_en_easy_all", "vcr_en_easy_all_jaccard", "mmbench_video"]
+    used = {name for row in BENCHMARKS.values() for name in (row.metric, row.script_metric)}
+    own = ["anls_vlmevalkit", "caption_vlmevalkit", "erqa", "gqa", "mmmu", "mpo_correctness", "olympiadbench"]
+    own += ["scienceqa_cot_internvl", "stvqa_accuracy", "stvqa_anls"]
+    assert sorted(set(METRICS) - used) == own
+
+
+@pytest.mark.parametrize(("plot", "overall"), [(True, 50.0), (False, 50.0), (True, None)])
+def test_a_curve_is_drawn_on_request_where_there_is_a_score(plot, overall, tmp_path, monkeypatch):
+    drawings = []
+    scores = None if overall is None else SimpleNamespace(overall=overall)
+    monkeypatch.setattr(plots, "plot_curve", lambda *arguments: drawings.append(arguments))
+    monkeypatch.setattr(running, "read_answers", lambda folder: {})
+    monkeypatch.setattr(running, "score_task", lambda *arguments: SimpleNamespace(scores=scores))
+    task = SimpleNamespace(folder=tmp_path, samples=3, benchmark=SimpleNamespace(task="t"))
+    running._write_curve(task, None, None, plot)
+    assert json.loads((tmp_path / "curve.json").read_text()) == dict.fromkeys("123", overall)
+    points = dict.fromkeys((1, 2, 3), overall)
+    wanted = [(tmp_path / "curve.png", "t", {"t": points}, "answers a question")]
+    assert drawings == (wanted if plot and overall is not None else [])
+
+
+def test_two_grades_are_two_numbers():
+    read = JUDGES["llavabench"].read
+    assert read("8,6\nsince") == read("8 6") == {"gpt4_score": 8, "score": 6}
+    assert [read(reply) for reply in ("", "8", "8 6 7", "x 6", "8 x", "8, 6", "why\n8 6")] == [None] * 7

@@ -2,11 +2,12 @@
 """Mean intersection over union, against counting pixel by pixel."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from transformers_internvl.evaluation.segmentation import MeanIoU
+from transformers_internvl.evaluation.segmentation import MeanIoU, image_for_windows, segment_image
 
 
 def counted(predictions, labels, num_labels, ignore_index):
@@ -81,3 +82,38 @@ def test_a_single_pixel_is_a_score():
     score = MeanIoU(2)
     score.update(torch.tensor([1]), torch.tensor([1]))
     assert score.compute().mean_iou == score.compute().pixel_accuracy == 1.0
+
+
+class EveryPixelItsOwn(torch.nn.Module):
+    """A model of two classes, whose scores are the first two channels of the pixels; keeps the windows."""
+
+    device, dtype, config = torch.device("cpu"), torch.float32, SimpleNamespace(num_labels=2)
+
+    def __init__(self):
+        super().__init__()
+        self.windows = []
+
+    def forward(self, pixel_values):
+        self.windows.append(tuple(pixel_values.shape[-2:]))
+        return SimpleNamespace(logits=pixel_values[:, :2])
+
+
+@pytest.mark.parametrize(("size", "windows"), [((8, 8), 1), ((8, 11), 2), ((13, 9), 6), ((14, 8), 3)])
+def test_windows_cover_an_image_and_are_averaged(size, windows):
+    """Scores of a pixel are the same in every window, so that their mean is that score."""
+    pixels = torch.randn(3, *size, generator=torch.Generator().manual_seed(0))
+    model = EveryPixelItsOwn()
+    found = segment_image(model, pixels, size, side=8, stride=3)
+    assert torch.equal(found, pixels[:2].argmax(dim=0)) and model.windows == [(8, 8)] * windows
+    for smaller in (pixels[:, 1 - 8 :], pixels[..., 1 - 8 :]):
+        with pytest.raises(ValueError, match="smaller than a window of 8"):
+            segment_image(model, smaller, size, side=8, stride=3)
+
+
+def test_an_image_is_resized_to_a_window():
+    levels = torch.randint(0, 256, (3, 21, 28), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(image_for_windows(levels, side=21, multiple=7), levels.float())  # neither step does anything
+    for (height, width), expected in (((20, 30), (14, 21)), ((30, 20), (21, 14)), ((28, 43), (14, 28))):
+        resized = image_for_windows(torch.full((3, height, width), 77), side=14, multiple=7)
+        assert resized.shape == (3, *expected) and (resized == 77).all()
+    assert image_for_windows(levels, side=14, multiple=7).frac().eq(0).all()  # whole levels

@@ -169,3 +169,10 @@ def test_a_vocabulary_without_the_answers_is_refused(model, processor):
             StepScorer(model, Without(sign))
     with pytest.raises(ValueError, match="at least 1"):
         StepScorer(model, processor, batch_size=0)
+
+
+def test_an_answer_that_the_table_does_not_know_is_the_last_of_those_that_stop(model, processor, monkeypatch):
+    answers = iter(["what", "Slightly Bad", "Good"])
+    monkeypatch.setattr(StepScorer, "_answers", lambda self, dialogues, _: [next(answers) for _ in dialogues])
+    found = StepScorer(model, processor).score("Q", ["a\n\nb", "c\n\nd"], mode="hard", early_stop=True)
+    assert [one.scores for one in found] == [(-100,), (-1, 2)] and [one.overall for one in found] == [-100, 1]

@@ -193,3 +193,11 @@ def test_a_model_is_loaded_by_such_a_map(tmp_path):
     ids = torch.arange(4, 12)[None]
     with torch.no_grad():
         torch.testing.assert_close(model(ids).logits, expected(ids).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_one_module_has_one_device(model):
+    """Two names of the embeddings, in different layouts; a name within another one's module is no contradiction."""
+    one, other = "language_model.model.tok_embeddings", "language_model.model.embed_tokens"
+    assert own_device_map(model, {"": 0, one: 1, other: 1})["model.language_model.embed_tokens"] == 1
+    with pytest.raises(ValueError, match="model.language_model.embed_tokens on .* one module, give it one device"):
+        own_device_map(model, {"": 0, one: 1, other: 2})

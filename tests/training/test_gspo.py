@@ -71,3 +71,10 @@ def test_what_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_bounds_of_the_clip():
+    for clip in ((-0.1, 0.2), (1.0, 0.2), (0.2, -0.1), (0.2, math.nan)):
+        with pytest.raises(ValueError, match="`clip` is how far"):
+            GSPOLoss(clip)
+    assert GSPOLoss((0.0, 0.0)).clip == (0.0, 0.0)

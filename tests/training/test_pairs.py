@@ -273,3 +273,43 @@ def test_trainer_that_removes_columns_is_told_not_to(processor, tmp_path):
     )
     with pytest.raises(ValueError, match="remove_unused_columns=False"):
         trainer.train()
+
+
+@pytest.mark.parametrize("collator", [ContrastiveCollator, PretrainingCollator])
+def test_rows_that_were_left_out_and_other_names_of_columns(processor, collator):
+    first, _, last = rows()
+    plain = collator(processor)([first, last])
+    renamed = [{"picture": row["image"], "text": row["caption"]} for row in (first, last)]
+    columns = {"image_column": "picture", "caption_column": "text"}
+    for batch in (collator(processor)([None, first, None, last]), collator(processor, **columns)(renamed)):
+        assert batch.keys() == plain.keys() and len(batch["pixel_values"]) == 2
+        assert all(torch.equal(torch.as_tensor(batch[name]), torch.as_tensor(plain[name])) for name in plain)
+    with pytest.raises(ValueError, match="no 'picture' and no 'text'"):
+        collator(processor, **columns)([first])
+    with pytest.raises(ValueError, match="at least one row"):
+        collator(processor)([None])
+
+
+def test_a_caption_has_as_much_room_as_is_said(processor):
+    """The longest text that is taken, and one token more."""
+    (row,) = rows(1)
+    for collator in (ContrastiveCollator, PretrainingCollator):
+        length = collator(processor)([row])["input_ids"].shape[1]
+        for truncation in (False, True):
+            whole = collator(processor, max_length=length, truncation=truncation)([row])
+            assert torch.equal(whole["input_ids"], collator(processor)([row])["input_ids"])
+        with pytest.raises(ValueError, match="are allowed"):
+            collator(processor, max_length=length - 1)([row])
+        cut = collator(processor, max_length=length - 1, truncation=True)([row])
+        assert cut["input_ids"].shape == (1, length - 1) and cut["attention_mask"].all()
+
+
+def test_a_frozen_table_needs_no_optimizer():
+    model = tiny_model()
+    model.vision_model.embeddings.position_embeddings.requires_grad_(False)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    held = [id(parameter) for parameter in optimizer.param_groups[0]["params"]]
+    show_whole_images(model, 56, optimizer)
+    table = model.vision_model.embeddings.position_embeddings
+    assert table.shape == (1, 17, 24) and not table.requires_grad
+    assert [id(parameter) for parameter in optimizer.param_groups[0]["params"]] == held

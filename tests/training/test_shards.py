@@ -187,3 +187,10 @@ def test_memory_does_not_grow_with_the_data(tmp_path):
         few, many = (write(tmp_path / f"{count}{name}", itertools.repeat(row, count)) for count in (10, 1000))
         small, large = peak(few), peak(many)
         assert (small[0], large[0]) == (10, 1000) and large[1] < 1.3 * small[1] + 50_000
+
+
+def test_a_range_goes_upwards(tmp_path):
+    (tmp_path / "3.tar").touch()
+    assert expand(tmp_path / "{3..3}.tar") == [str(tmp_path / "3.tar")]
+    with pytest.raises(ValueError, match=r"a range goes upwards, got \{3..2\}"):
+        expand(tmp_path / "{3..2}.tar")

@@ -19,6 +19,7 @@ from transformers_internvl.evaluation.metrics import (
     yes_no,
 )
 from transformers_internvl.evaluation.metrics.arithmetic import arithmetic_value
+from transformers_internvl.evaluation.metrics.correctness import _letter as option_letter
 from transformers_internvl.evaluation.metrics.extraction import boxed_content, final_answer, split_thoughts
 from transformers_internvl.evaluation.metrics.reading import read_answers
 from transformers_internvl.evaluation.metrics.spreadsheet import through_spreadsheet
@@ -237,3 +238,10 @@ def test_rotations_of_questions_with_large_indexes():
 def test_first_characters_in_seed_may_be_of_any_script():
     rows = [{"question_type_id": 1, "answer": "甲", "prediction": said} for said in ("甲。", "乙")]
     assert original_sets.score_seed_internvl(rows).samples == (1.0, 0.0)
+
+
+def test_the_letter_of_an_option_begins_a_prediction():
+    for prediction in ("B", "b", " **B** ", "B. cat", "b) cat", "B cat", "(B) cat", "(b)"):
+        assert option_letter(prediction) == "B", prediction
+    for prediction in ("", "**", "Bs", "Z. cat", "(B", "(Bs)", "(Z)", "cat (B)"):
+        assert option_letter(prediction) is None, prediction
