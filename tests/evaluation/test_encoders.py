@@ -243,7 +243,7 @@ def test_files_of_captions(tmp_path):
         (tmp_path / folder).mkdir(exist_ok=True)
         drawing("red", 0).save(tmp_path / folder / name)
     coco = {
-        "images": [{"id": 2, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}],
+        "images": [{"id": n, "file_name": f"{name}.jpg"} for n, name in ((2, "a"), (3, "no"), (1, "b"))],
         "annotations": [
             {"image_id": 1, "caption": "one"},
             {"image_id": 2, "caption": "two"},

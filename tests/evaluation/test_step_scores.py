@@ -56,6 +56,7 @@ def test_prompts_beyond_the_limit_of_the_rotary_base_run_alone(model, processor,
     alone = [scorer.score(QUESTION, [text])[0] for text in ("a", "a" * 90, "b" * 120)]
     assert numbers(scorer.score(QUESTION, ["a", "a" * 90, "b" * 120])) == pytest.approx(numbers(alone), abs=1e-5)
     assert [sorted(batch) for batch in scorer._batches([300, 10, 200, 270])] == [[1, 2], [3], [0]]
+    assert [sorted(batch) for batch in scorer._batches([261, 260, 10])] == [[1, 2], [0]]
 
 
 def test_an_image_is_encoded_once(model, processor, picture, monkeypatch):
@@ -138,6 +139,7 @@ def test_steps():
         ({"mode": "best"}, "soft_v2, soft, orm, hard, orm_soft"),
         ({"max_steps": 0}, "whole number from 1"),
         ({"max_steps": 2, "mode": "orm"}, "does nothing in mode 'orm'"),
+        ({"max_steps": 0, "mode": "orm"}, "does nothing in mode 'orm'"),
         ({"early_stop": True}, "for mode 'hard'"),
         ({"pixel_values": torch.zeros(2, 3, 56, 56), "num_patches_list": [1]}, "adds up to 1"),
         ({"pixel_values": torch.zeros(2, 3, 56, 56), "num_patches_list": [1, 1]}, "2 images, but the question has 1"),
@@ -176,3 +178,22 @@ def test_an_answer_that_the_table_does_not_know_is_the_last_of_those_that_stop(m
     monkeypatch.setattr(StepScorer, "_answers", lambda self, dialogues, _: [next(answers) for _ in dialogues])
     found = StepScorer(model, processor).score("Q", ["a\n\nb", "c\n\nd"], mode="hard", early_stop=True)
     assert [one.scores for one in found] == [(-100,), (-1, 2)] and [one.overall for one in found] == [-100, 1]
+
+
+def test_what_the_model_writes_is_an_answer_without_spaces(model, processor, picture, monkeypatch):
+    """Up to the end of the turn; and where there is an image, its mark goes in front, even before another one."""
+    written = processor.tokenizer(" Good\n<|im_end|>", add_special_tokens=False, return_tensors="pt")["input_ids"]
+    say = lambda **given: torch.cat([given["input_ids"], written.expand(len(given["input_ids"]), -1)], dim=1)  # noqa: E731
+    monkeypatch.setattr(model, "generate", say)
+    scorer = StepScorer(model, processor)
+    (found,) = scorer.score("Q", ["a"], mode="hard")
+    assert found.scores == (2,) and "<image>" not in found.turns[0]
+    (found,) = scorer.score("Q", ["a"], *read_tiles(processor, picture), mode="hard")
+    assert found.scores == (2,) and "\n<image>\nQ" in found.turns[0]
+
+
+def test_a_system_message_of_nothing_is_one(model, processor, monkeypatch):
+    monkeypatch.setattr(model.config, "system_message", "The configuration's.")
+    assert StepScorer(model, processor).system_message == "The configuration's."
+    assert StepScorer(model, processor, system_message="").system_message == ""
+    assert StepScorer(model, processor, system_message="Be brief.").system_message == "Be brief."

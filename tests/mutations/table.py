@@ -101,6 +101,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "evaluation/encoders/retrieval": ("evaluation/test_encoders.py",),
     "evaluation/encoders/running": ("evaluation/test_encoders.py",),
     "evaluation/encoders/segments": ("evaluation/test_encoders.py",),
+    "evaluation/prompts/settings": ("parity/test_eval_prompts.py",),
     "evaluation/harnesses/lmms_eval": ("evaluation/test_harnesses.py",),
     "evaluation/harnesses/vlmevalkit": ("evaluation/test_harnesses.py",),
     "hub/arguments": (
@@ -110,6 +111,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     "hub/model_card": ("test_hub.py",),
     "internvl_chat": ("parity/test_chat_surface.py",),
     "modeling/dual_encoder/__init__": ("parity/test_internvl_14b.py",),
+    "modeling/dual_encoder/losses": ("modeling/test_dual_encoder_losses.py",),
+    "modeling/dual_encoder/pretraining": ("modeling/test_dual_encoder_losses.py", "training/test_pairs.py"),
     "modeling/dual_encoder/qllama": ("parity/test_internvl_14b.py",),
     "modeling/internvl/__init__": ("parity/test_chat_models.py",),
     "modeling/internvl/image_features": (

@@ -79,6 +79,7 @@ def test_resume_of_something_else():
     "arguments, message",
     [
         (([1], [1, 2]), "a repeat factor a set"),
+        (([], []), "a repeat factor a set, got 0 sets"),
         (([0], [1]), "above 0"),
         (([1], [0]), "above 0"),
         (([1], [1], "log"), "`mixing` is one of"),
@@ -148,3 +149,15 @@ def test_mistakes_of_a_second_set():
     for share in (-1, 3):
         with pytest.raises(ValueError, match="a share from 0 to 2"):
             MixtureStream(MIXTURE, share, 3)
+
+
+def test_entries_are_counted_over_epochs():
+    stream = MixtureStream(MIXTURE, 1, 2)
+    assert len(stream) == 26 and stream.entries_out() == 0
+    rest = iter(stream)
+    for number in range(1, 26):
+        next(rest)
+        assert stream.entries_out() == number
+    assert len(list(rest)) == 1 and stream.entries_out() == 26
+    next(iter(stream))
+    assert (stream.epoch, stream.entries_out()) == (1, 27)
