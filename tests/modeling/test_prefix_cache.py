@@ -121,6 +121,15 @@ def test_positions_of_images_are_part_of_a_beginning(model):
         assert torch.equal(other, plain(model, **batch, **options))
 
 
+def fused_step(model):
+    """The optimizer that `Trainer` takes by default; it does not count the versions of weights up."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+    batch = tiny_batch([2])
+    with torch.enable_grad():
+        model(**batch, labels=batch["input_ids"]).loss.backward()
+    optimizer.step()
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -128,15 +137,30 @@ def test_positions_of_images_are_part_of_a_beginning(model):
         lambda model: setattr(model.lm_head, "weight", torch.nn.Parameter(-model.lm_head.weight)),
         lambda model: model.load_state_dict({k: v * 0.5 for k, v in model.state_dict().items()}),
         lambda model: setattr(model.config, "vision_feature_layer", 0),
+        lambda model: model.model.language_model.layers[0].self_attn.v_proj.weight.data.mul_(-3),
+        lambda model: setattr(model.lm_head.weight, "data", -model.lm_head.weight.data),
+        lambda model: fused_step(model),
+        lambda model: model.double(),
+        lambda model: model.model.multi_modal_projector.register_forward_hook(lambda module, inputs, out: -out),
     ],
-    ids=["in place", "replaced", "loaded", "another layer of the tower"],
+    ids=[
+        "in place",
+        "replaced",
+        "loaded",
+        "another layer of the tower",
+        "in place, behind autograd's back",
+        "other data",
+        "a step of a fused optimizer",
+        "another dtype",
+        "a hook",
+    ],
 )
 def test_nothing_is_used_that_other_weights_computed(model, change):
-    batch = tiny_batch([2])
+    work, batch = Work(model), tiny_batch([2])
     model.generate(**batch, **GREEDY)
     with torch.no_grad():
         change(model)
-    work = Work(model)
+    work.take()
     found = model.generate(**batch, **GREEDY)
     assert work.take()[0] == 2
     assert torch.equal(found, plain(model, **batch))
@@ -148,13 +172,20 @@ def test_adapters_that_are_switched(model):
     batch = tiny_batch([2])
     wrapped = get_peft_model(model, LoraConfig(target_modules=r".*language_model.*q_proj", init_lora_weights=False))
     wrapped.eval()
-    with_adapter = wrapped.generate(**batch, **GREEDY)
     work = Work(model)
+    with_adapter = wrapped.generate(**batch, **GREEDY)
+    work.take()
     with wrapped.disable_adapter():
         without = wrapped.generate(**batch, **GREEDY)
         assert work.take()[0] == 2
         assert torch.equal(without, wrapped.generate(**batch, **GREEDY, use_prefix_cache=False))
     assert torch.equal(with_adapter, wrapped.generate(**batch, **GREEDY))
+    work.take()
+    for layer in (module for module in model.modules() if hasattr(module, "scale_layer")):
+        layer.scale_layer(-4)
+    scaled = wrapped.generate(**batch, **GREEDY)
+    assert work.take()[0] == 2
+    assert torch.equal(scaled, wrapped.generate(**batch, **GREEDY, use_prefix_cache=False))
 
 
 def test_what_cannot_be_reused_is_computed(model):
@@ -176,6 +207,20 @@ def test_what_cannot_be_reused_is_computed(model):
         assert torch.equal(found, model.generate(**arguments, use_prefix_cache=False))
 
 
+def test_padding_that_generate_finds_by_itself(model):
+    """Without a mask, `generate` leaves out what is padding by its id."""
+    batch = tiny_batch([1])
+    batch["input_ids"][0, -4] = 55
+    prompt = {name: batch[name] for name in ("input_ids", "pixel_values")}
+    found = [model.generate(**prompt, **GREEDY, pad_token_id=55, **fields(use)) for use in (True, True, False)]
+    masked = model.generate(**prompt, **GREEDY, **fields(False), attention_mask=(batch["input_ids"] != 55).long())
+    assert all(torch.equal(one.logits[0], masked.logits[0]) for one in found)
+
+
+def fields(use_prefix_cache: bool) -> dict:
+    return {"use_prefix_cache": use_prefix_cache, "output_logits": True, "return_dict_in_generate": True}
+
+
 def test_sampling_from_a_known_beginning_is_the_same(model):
     batch = tiny_batch([1])
     model.generate(**batch, **GREEDY)
@@ -187,6 +232,7 @@ def test_sampling_from_a_known_beginning_is_the_same(model):
 
 
 def test_what_is_kept_is_bounded(model):
+    work = Work(model)
     for seed in range(4):
         model.generate(**tiny_batch([2], seed=seed), **GREEDY)
     one = PrefixCache(2**24)
@@ -197,7 +243,7 @@ def test_what_is_kept_is_bounded(model):
         model.generate(**tiny_batch([2], seed=seed), **GREEDY)
         sizes.append(model.prefix_cache.bytes_used)
     assert max(sizes) <= model.prefix_cache.max_bytes and min(sizes) >= one.bytes_used // 2
-    work = Work(model)
+    work.take()
     model.generate(**tiny_batch([2], seed=5), **GREEDY)
     assert work.take() == (0, 1 + 5)  # the latest is there
     model.keep_prefixes(16)

@@ -459,6 +459,22 @@ def test_rows_keep_their_keys_when_others_come_and_go():
     assert cache.lengths == [3] and (cache.copy_of(0)[0][0][0, :, :2] == 30.0).all()
 
 
+@pytest.mark.parametrize("leaves", [0, 2], ids=["another takes its place", "one joins in its place"])
+def test_a_row_that_overflowed_leaves_nothing_behind(leaves):
+    """A mask gives NaN the weight zero, and zero times NaN is NaN."""
+    values = [1.0, 1.0, 1.0]
+    values[leaves] = float("nan")
+    cache = RowsCache(layers(1, 0.0))
+    for length, value in zip((9, 8, 4), values, strict=True):
+        cache.add(layers(length, value))
+    cache.remove(leaves)
+    cache.add(layers(2, 1.0))
+    cache.make_room_for_next()
+    for index in range(2):
+        keys, values = cache.update(torch.ones(3, 2, 1, 3), torch.ones(3, 2, 1, 3), index)
+        assert keys.isfinite().all() and values.isfinite().all()
+
+
 def test_room_follows_the_rows():
     cache = RowsCache(layers(1, 0.0))
     shapes = []

@@ -99,13 +99,21 @@ class RowsCache(Cache):
 
     def remove(self, row: int) -> None:
         """Remove a row; the last one takes its place."""
-        last = self.lengths.pop()
+        removed, last = self.lengths[row], self.lengths.pop()
         if row < len(self.lengths):
             for layer in self.layers:
                 layer.keys[row, :, :last] = layer.keys[len(self.lengths), :, :last]
                 layer.values[row, :, :last] = layer.values[len(self.lengths), :, :last]
+                self._clear(layer, row, last, removed)
             self.lengths[row] = last
+        for layer in self.layers:
+            self._clear(layer, len(self.lengths), 0, last)
         self._places.clear()
+
+    @staticmethod
+    def _clear(layer: Any, row: int, start: int, end: int) -> None:
+        """Write zeros, as in new room: a row that overflowed has NaN, which a mask does not keep from the next one."""
+        layer.keys[row, :, start:end], layer.values[row, :, start:end] = 0, 0
 
     def copy_of(self, row: int) -> Layers:
         """Keys and values `(1, H, L, d)` of a row."""

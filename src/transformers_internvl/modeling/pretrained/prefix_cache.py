@@ -35,6 +35,8 @@ from .stepwise import Layers, Stepwise
 
 logger = logging.get_logger(__name__)
 
+_PLACES = 16  # of a tensor, along each dimension, whose values say whether it has changed
+
 # Arguments and settings of `generate` -> the values with which a beginning can be reused, beside None.
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "inputs_embeds": (),
@@ -222,6 +224,9 @@ def can_reuse(model: Any, config: GenerationConfig, arguments: dict[str, Any]) -
         return False
     if mask is not None and (mask.shape != ids.shape or not bool((mask == 1).all())):
         return False
+    pad = config.pad_token_id if arguments.get("pad_token_id") is None else arguments["pad_token_id"]
+    if mask is None and pad is not None and bool((ids == pad).any()):
+        return False  # `generate` makes a mask
     if isinstance(arguments.get("v2pe_stride"), (str, torch.Tensor)):
         return False
     for name, plain in _PLAIN.items():
@@ -233,11 +238,42 @@ def can_reuse(model: Any, config: GenerationConfig, arguments: dict[str, Any]) -
 
 
 def weights_of(model: torch.nn.Module) -> Any:
-    """What changes with every change of a weight, of the adapters that are active, or of a setting of the model."""
-    versions = hash(tuple((id(parameter), parameter._version) for parameter in model.parameters()))
-    layers = (module for module in model.modules() if isinstance(getattr(module, "active_adapters", None), list))
-    adapters = tuple((tuple(layer.active_adapters), layer.disable_adapters) for layer in layers)
-    return versions, adapters, str(model.config.to_dict())
+    """What changes with a change of weights, of the adapters that are active, of hooks, or of a setting of the model.
+
+    Versions of tensors do not count what fused optimizers and `.data` write, so some values of each are part of it.
+    """
+    tensors = [*model.parameters(), *_kept_buffers(model)]
+    versions = hash(tuple((id(tensor), tensor._version) for tensor in tensors))
+    modules = list(model.modules())
+    layers = (module for module in modules if isinstance(getattr(module, "active_adapters", None), list))
+    adapters = tuple(
+        (tuple(layer.active_adapters), layer.disable_adapters, str(getattr(layer, "scaling", None)))
+        for layer in layers
+    )
+    hooks = tuple(number for one in modules for number in (*one._forward_pre_hooks, *one._forward_hooks))
+    return versions, _sample(tensors), adapters, hooks, str(model.config.to_dict())
+
+
+def _kept_buffers(model: torch.nn.Module) -> Generator[torch.Tensor, None, None]:
+    """Buffers that are saved. Others follow from the settings, and a dynamic rotary base writes to them."""
+    for module in model.modules():
+        names = module._buffers.keys() - module._non_persistent_buffers_set
+        yield from (module._buffers[name] for name in sorted(names) if module._buffers[name] is not None)
+
+
+def _sample(tensors: Sequence[torch.Tensor]) -> bytes:
+    """A hash of values at evenly spaced places of each tensor, at most twice `_PLACES` along a dimension."""
+    parts: dict[tuple[torch.dtype, torch.device], list[torch.Tensor]] = {}
+    for tensor in tensors:
+        tensor = tensor.detach()
+        if type(tensor) is torch.Tensor and not tensor.is_meta:  # others have no values here, or none in plain form
+            steps = tuple(slice(None, None, max(1, size // _PLACES)) for size in tensor.shape)
+            parts.setdefault((tensor.dtype, tensor.device), []).append(tensor[steps].flatten())
+    digest = hashlib.sha256()
+    for (dtype, device), values in parts.items():
+        digest.update(f"{dtype} {device}".encode())
+        digest.update(_hash(torch.cat(values)))
+    return digest.digest()
 
 
 def generate_from_prefix(
