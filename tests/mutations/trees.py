@@ -26,7 +26,8 @@ from pathlib import Path
 
 from .table import PACKAGE, ROOT, TESTS, tree_of
 
-NOT_LOADED = {"transformers_internvl", "tests", "atheris", "deepspeed", "cosmic_ray"}
+OURS = {"transformers_internvl", "internvl_cli", "tests"}  # the command line imports the package
+NOT_LOADED = OURS | {"atheris", "deepspeed", "cosmic_ray"}
 PASSED, NO_TESTS = 0, 5  # what pytest exits with
 
 
@@ -153,7 +154,7 @@ class Run:
             *(path for path in sys.path if path not in ("", str(ROOT), str(ROOT / "src"))),
         ]
         sys.argv = ["pytest"]
-        for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "transformers_internvl")]:
+        for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
             del sys.modules[name]
         sys.modules["__main__"] = types.ModuleType("__main__")  # else spawned processes would import this command
         importlib.invalidate_caches()

@@ -13,8 +13,6 @@ from .errors import UserError
 
 OWNER = "OpenGVLab"  # of the released checkpoints
 
-# Short names of number formats -> torch's.
-
 
 def checkpoint(name: str, *, adapters: bool = False) -> str:
     """Check that a name can be a checkpoint (a folder, a file, or a Hub id), and return it.
