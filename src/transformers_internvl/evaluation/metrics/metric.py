@@ -38,7 +38,6 @@ class Metric:
         range: the lowest and the highest `overall`; None where there is no bound.
         source: repository and function whose scores these are.
         used_by: the papers whose published numbers were made with it.
-        higher_is_better: whether a higher `overall` is the better one.
         judge: whether the official scorer also asks a language model; the score is that of its rules alone.
     """
 
@@ -48,7 +47,6 @@ class Metric:
     range: tuple[float, float | None]
     source: str
     used_by: tuple[str, ...] = ()
-    higher_is_better: bool = True
     judge: bool = False
 
 
