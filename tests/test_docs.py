@@ -118,7 +118,7 @@ def test_a_conversation_in_a_terminal_is_as_the_page_shows_it(capsys, monkeypatc
     typed = [line.removeprefix("> ") for line in lines if line.startswith("> ")]
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*typed, "What is it?"])))
     assert main(shlex.split(command)[2:]) == 0
-    assert capsys.readouterr().out.split() == [line for line in lines if not line.startswith("> ")]
+    assert capsys.readouterr().out.splitlines() == [line for line in lines if not line.startswith("> ")]
 
 
 def test_attention_is_drawn_as_the_page_says(tmp_path, monkeypatch, capsys):

@@ -29,7 +29,10 @@ def write_checkpoint(trained: Path, folder: Path, dtype: torch.dtype = torch.flo
     """Save the model of `trained`, in `dtype`, with tokenizer, chat template and processor files to `folder`."""
     model = AutoModelForImageTextToText.from_pretrained(trained, dtype=dtype)
     model.save_pretrained(folder)
-    build_processor(AutoTokenizer.from_pretrained(trained)).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    for name in ("is_local", "local_files_only"):  # how it was loaded, which transformers would save
+        tokenizer.init_kwargs.pop(name, None)
+    build_processor(tokenizer).save_pretrained(folder)
 
 
 def build_processor(tokenizer) -> InternVLProcessor:

@@ -53,8 +53,8 @@ class DialogMix:
         labels: share of pairs whose pictures are numbered, `Image-1: `.
     """
 
-    shares: tuple[float, ...] = (0.28, 0.10, 0.17, 0.04, 0.11, 0.09, 0.08, 0.05, 0.08)
-    chinese: float = 0.35
+    shares: tuple[float, ...] = (0.27, 0.06, 0.16, 0.03, 0.11, 0.14, 0.14, 0.05, 0.04)
+    chinese: float = 0.4
     style: Style = field(default_factory=Style)
     look: Look = Look(side=(100, 340), shape=0.16)
     easy: Style = field(default_factory=Style)

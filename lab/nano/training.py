@@ -84,7 +84,7 @@ class Settings:
     matrix_rate: float = 0.03
     weight_decay: float = 0.05
     warmup: int = 150
-    decay_share: float = 0.5
+    decay_share: float = 0.6
     average: float = 0.995
     patch_weight: float = 0.5
     edge_weight: float = 2.0

@@ -100,7 +100,7 @@ def test_a_run_says_little_and_how_to_merge(folder, capsys):
     code, out, err = train(capsys, "internvl2.5-1b-lora", *typed(folder))
     assert code == 0 and out == ""
     said = [line for line in err.replace("\r", "\n").splitlines() if "step/s" not in line and "s/step" not in line]
-    assert said[0] == f"internvl2.5-1b-lora: 142,080 of 2,905,440 parameters train, to {folder / 'out'}"
+    assert said[0] == f"internvl2.5-1b-lora: 236,800 of 3,590,560 parameters train, to {folder / 'out'}"
     assert said[-7].startswith("2 steps, loss ") and said[-6] == "To merge the adapters into the model:"
     code = "\n".join(line.strip() for line in said[-5:]).replace("'merged'", repr(str(folder / "merged")))
     exec(compile(code, "what it says", "exec"), {})

@@ -222,5 +222,5 @@ def test_regions_of_an_answer_are_located_and_drawn():
 
 
 def test_every_sample_has_its_question():
-    assert set(QUESTIONS) == set(PATHS)
-    assert [example["files"] for example in examples()] == [[PATHS[name]] for name in QUESTIONS]
+    assert {name for name, _ in QUESTIONS} == set(PATHS)
+    assert [(example["files"], example["text"]) for example in examples()] == [([PATHS[n]], q) for n, q in QUESTIONS]

@@ -189,9 +189,10 @@ def test_text_is_untrusted(client):
 
 
 def test_seeds_and_ends(client):
-    options = {"temperature": 1.5, "seed": 4, "max_tokens": 6}
-    first, again = (ask(client, said(text("Say something.")), **options) for _ in range(2))
-    others = {ask(client, said(text("Say something.")), **options | {"seed": seed}) for seed in range(5)}
+    options = {"temperature": 2.0, "top_p": 1.0, "seed": 4, "max_tokens": 6}
+    question = said(sent(data_uri(png(COUNT.image))), text(COUNT.question))
+    first, again = (ask(client, question, **options) for _ in range(2))
+    others = {ask(client, question, **options | {"seed": seed}) for seed in range(5)}
     assert first == again and len(others) > 1
     whole = client.chat.completions.create(model="nano", messages=said(text("?")), max_tokens=1)
     assert whole.choices[0].finish_reason == "length" and whole.usage.completion_tokens == 1

@@ -88,7 +88,7 @@ def test_the_command(tmp_path, capsys):
         (["--image", "no.png"], "no.png is no file: say with --output where the drawing goes."),
         (["--image", "no.png", "--output", "o.png"], "cannot answer: "),
         (["--image", "text.png"], "cannot answer: "),
-        (["--image", "good.png", "--layers", "7"], "cannot answer: `layers` are whole numbers from -3 to 2, got 7."),
+        (["--image", "good.png", "--layers", "7"], "cannot answer: `layers` are whole numbers from -5 to 4, got 7."),
         (["--image", "good.png", "--output", "no/o.png", "--max-new-tokens", "1"], "cannot write no/o.png"),
     ],
 )

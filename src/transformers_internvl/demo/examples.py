@@ -5,12 +5,14 @@ from typing import Any
 
 from ..nano import sample_images
 
-# Name of a sample image -> question.
-QUESTIONS = {
-    "number": "What number is written in the image?",
-    "color": "What color is the circle?",
-    "count": "How many shapes are there?",
-}
+# Name of a sample image, and a question about it.
+QUESTIONS = (
+    ("number", "What number is written in the image?"),
+    ("color", "What color is the circle?"),
+    ("count", "How many shapes are there?"),
+    ("color", "圆形是什么颜色？"),
+    ("color", "Where is the <ref>circle</ref>?"),
+)
 
 
 def examples() -> list[dict[str, Any]]:
@@ -18,7 +20,7 @@ def examples() -> list[dict[str, Any]]:
     paths = sample_images()
     return [
         {"text": words, "display_text": words, "files": [str(paths[name])], "icon": str(paths[name])}
-        for name, words in QUESTIONS.items()
+        for name, words in QUESTIONS
         if name in paths
     ]
 

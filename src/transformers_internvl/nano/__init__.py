@@ -1,7 +1,8 @@
 # Copyright 2026 The transformers_internvl authors. Licensed under the Apache License, Version 2.0.
-"""The embedded demo: a tiny InternVL that reads numbers, names colors and counts shapes, and sample images.
+"""The embedded demo: a tiny InternVL that knows numbers and shapes in drawings, and sample images.
 
-It was trained by `python -m lab.nano.training` in the repository; `lab` is not part of the package.
+It was trained by `lab.nano.training` of the repository, which is not part of the package.
+`checkpoint/README.md` says what it answers, and how well.
 """
 
 from pathlib import Path
