@@ -37,7 +37,7 @@ RELIED_ON: dict[str, str] = {
     "torch": "_C.DisableTorchFunctionSubclass Tensor._make_wrapper_subclass Tensor._version UntypedStorage._cdata",
     "torch._subclasses.fake_tensor": "FakeTensor FakeTensorMode",
     "torch.nn": """
-        Module.add_module:_modules Module.register_buffer:_buffers
+        Module.add_module:_modules Module.register_buffer:_buffers Module.register_buffer:_non_persistent_buffers_set
         Module.register_forward_hook:_forward_hooks Module.register_forward_pre_hook:_forward_pre_hooks
         Module.register_full_backward_hook:_backward_hooks
         Module.register_full_backward_pre_hook:_backward_pre_hooks Module.register_parameter:_parameters """,

@@ -2,6 +2,7 @@
 """`internvl score`: the file it writes, its summary, and errors in one line."""
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -12,6 +13,7 @@ from tests.parity.golden import golden_root
 from transformers_internvl import InternVLRewardModel
 from transformers_internvl.cli import main
 from transformers_internvl.evaluation.step_scores import MODES
+from transformers_internvl.nano import nano_path
 from transformers_internvl.processing.text.solution_steps import PRM_SYSTEM_PROMPT
 
 MODEL = golden_root() / "visual_prm"
@@ -80,13 +82,19 @@ def test_wrong_lines_write_nothing(line, reason, tmp_path, capsys):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["1.png", "solutions.jsonl"]
 
 
-def test_the_embedded_model_scores_with_a_named_template(tmp_path, capsys):
+def test_the_template_is_the_models_or_named(tmp_path, capsys):
     path = write(tmp_path, [{"question": "Q", "responses": ["a"], "image": "1.png"}])
-    code = main(["score", str(path)])
-    assert code == 2 and "name one by `template`" in capsys.readouterr().err
-    assert main(["score", str(path), "--template", "internvl_hf"]) == 0
+    assert main(["score", str(path)]) == 0  # the embedded model
+    other = shutil.copytree(nano_path(), tmp_path / "other")
+    template = other / "chat_template.jinja"
+    template.write_text(template.read_text() + "{#- changed -#}")
+    named = ["--model", str(other), "--output", str(tmp_path / "named.jsonl")]
+    assert main(["score", str(path), *named]) == 2
+    assert "name one by `template`" in capsys.readouterr().err
+    assert main(["score", str(path), *named, "--template", "internvl_hf"]) == 0
     (line,) = (tmp_path / "solutions.scores.jsonl").read_text().splitlines()
     assert 0 < json.loads(line)["scores"][0]["overall"] < 1
+    assert json.loads(line)["scores"] == json.loads((tmp_path / "named.jsonl").read_text())["scores"]
 
 
 def test_wrong_files(tmp_path, capsys):

@@ -187,7 +187,7 @@ def test_the_answers_are_not_all_alike(plain):
     predictions = {
         json.loads(line)["prediction"] for file in plain if "jsonl" in file for line in plain[file].splitlines()
     }
-    assert len(predictions) > 5
+    assert len(predictions) > 4
 
 
 # --- what is written down --------------------------------------------------------------------------------------------
