@@ -26,7 +26,7 @@ from pathlib import Path
 
 from .table import PACKAGE, ROOT, TESTS, tree_of
 
-OURS = {"transformers_internvl", "internvl_cli", "tests"}  # the command line imports the package
+OURS = {"transformers_internvl", "internvl_cli", "tests", "lab", "benchmarks"}  # all of them import the package
 NOT_LOADED = OURS | {"atheris", "deepspeed", "cosmic_ray"}
 PASSED, NO_TESTS = 0, 5  # what pytest exits with
 
