@@ -335,6 +335,20 @@ def test_what_would_change_features_is_refused(tmp_path):
         _cache(tmp_path, tiny_model().to("meta"))
 
 
+@pytest.mark.parametrize("part", ["vision_tower", "multi_modal_projector"])
+def test_weights_that_were_written_without_a_new_version_are_refused(tmp_path, part):
+    """Through `.data`, as some libraries write, and by the kernels of fused optimizers."""
+    model = tiny_model()
+    cache = _cache(tmp_path, model)
+    batch = cache.collator(_join)([tiny_batch([1])])
+    weight = next(weight for weight in getattr(model.model, part).parameters() if weight.ndim == 2)
+    before = weight.data_ptr(), weight._version
+    weight.data.mul_(1.5)
+    assert (weight.data_ptr(), weight._version) == before
+    with pytest.raises(ValueError, match="have changed since"):
+        cache.encode_new(batch)
+
+
 def test_weights_that_changed_are_refused(tmp_path):
     model = tiny_model()
     cache = _cache(tmp_path, model)

@@ -251,7 +251,7 @@ def weights_of(model: torch.nn.Module) -> Any:
         for layer in layers
     )
     hooks = tuple(number for one in modules for number in (*one._forward_pre_hooks, *one._forward_hooks))
-    return versions, _sample(tensors), adapters, hooks, str(model.config.to_dict())
+    return versions, sample_values(tensors), adapters, hooks, str(model.config.to_dict())
 
 
 def _kept_buffers(model: torch.nn.Module) -> Generator[torch.Tensor, None, None]:
@@ -261,8 +261,11 @@ def _kept_buffers(model: torch.nn.Module) -> Generator[torch.Tensor, None, None]
         yield from (module._buffers[name] for name in sorted(names) if module._buffers[name] is not None)
 
 
-def _sample(tensors: Sequence[torch.Tensor]) -> bytes:
-    """A hash of values at evenly spaced places of each tensor, at most twice `_PLACES` along a dimension."""
+def sample_values(tensors: Sequence[torch.Tensor]) -> bytes:
+    """A hash of values at evenly spaced places of each tensor, at most twice `_PLACES` along a dimension.
+
+    It changes with what versions of tensors do not count: steps of fused optimizers, and writes through `.data`.
+    """
     parts: dict[tuple[torch.dtype, torch.device], list[torch.Tensor]] = {}
     for tensor in tensors:
         tensor = tensor.detach()
@@ -417,5 +420,6 @@ __all__ = [
     "encode_tiles",
     "generate_from_prefix",
     "kept_layers",
+    "sample_values",
     "weights_of",
 ]

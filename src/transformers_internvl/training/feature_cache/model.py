@@ -32,6 +32,7 @@ from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ...modeling.internvl.image_features import ImageFeatureMixin
+from ...modeling.pretrained.prefix_cache import sample_values
 from ...modeling.vision.layers import StochasticDepth
 from ...modeling.vision.model import InternVLVisionAttention
 from .store import NEW_TILES, FeatureStore, NamingProcessor, as_names, from_names, tensor_bytes, tile_name
@@ -137,9 +138,10 @@ class FeatureCache:
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         return _tensors_of(self.core)
 
-    def _tensor_state(self) -> list[tuple[int, int]]:
-        """Addresses and versions of the weights: the same as long as no weight was changed."""
-        return [(value.data_ptr(), value._version) for _, value in self._tensors() if not _is_sharded(value)]
+    def _tensor_state(self) -> tuple[list[tuple[int, int]], bytes]:
+        """Addresses, versions and some values of the weights: the same as long as no weight was changed."""
+        values = [value for _, value in self._tensors() if not _is_sharded(value)]
+        return [(value.data_ptr(), value._version) for value in values], sample_values(values)
 
     def _settings(self) -> dict[str, Any]:
         config = self.core.config
