@@ -21,7 +21,6 @@ def examples() -> list[dict[str, Any]]:
     return [
         {"text": words, "display_text": words, "files": [str(paths[name])], "icon": str(paths[name])}
         for name, words in QUESTIONS
-        if name in paths
     ]
 
 

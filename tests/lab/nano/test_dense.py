@@ -33,10 +33,10 @@ def test_a_linear_probe_on_the_frozen_tower_tells_shapes_apart(tower, tmp_path):
     assert sum(right) >= 36
 
 
-@pytest.mark.parametrize("name, learning_rate, least", [("linear", 6e-3, 0.75), ("upernet", 3e-3, 0.7)])
+@pytest.mark.parametrize("name, learning_rate, least", [("linear", 6e-3, 0.75), ("upernet", 3e-3, 0.8)])
 def test_scenes_are_segmented(tower, name, learning_rate, least):
     """A grid of 6 x 6 patches is coarse; how good heads become is what the command says."""
-    settings = replace(SHORT, side=84, steps=50, held_out=60, learning_rate=learning_rate)
+    settings = replace(SHORT, side=84, steps=80, held_out=60, learning_rate=learning_rate)
     model, outcome = dense.segment(dense.SEGMENTERS[name], tower, settings, name)
     assert outcome.score >= least, outcome
     assert set(outcome.details) == {*CLASSES, "pixels"}
