@@ -11,7 +11,6 @@ QUESTIONS = (
     ("color", "What color is the circle?"),
     ("count", "How many shapes are there?"),
     ("color", "圆形是什么颜色？"),
-    ("color", "Where is the <ref>circle</ref>?"),
 )
 
 
